@@ -1,0 +1,69 @@
+"""What is to be run on a device, and what came of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Program:
+    """A benchmark program as a local file."""
+
+    path: Path
+    needs_python: bool = False
+    """The file is run by the device's Python (a zipapp) rather than by itself."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """An argument list for a device; never a shell's string."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Set on top of what the device has."""
+    timeout_s: float | None = None
+
+    def __str__(self) -> str:
+        """The command as a person would paste it into a shell."""
+        assignments = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
+        return " ".join([*assignments, shlex.join(self.argv)])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    command: Command
+    exit_code: int | None
+    """As the process gave it (a negative number: the signal that ended it); None after a timeout."""
+    stdout: str
+    stderr: str
+    duration_s: float
+    device_log: str = ""
+    """What the device logged elsewhere meanwhile (Android's logcat)."""
+    omitted_bytes: int = 0
+    """Output that was dropped because there was too much of it to keep."""
+
+    @property
+    def timed_out(self) -> bool:
+        return self.exit_code is None
+
+    @property
+    def output(self) -> str:
+        """All text, stream after stream."""
+        return "\n".join(text for text in (self.stdout, self.stderr, self.device_log) if text)
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of each stream: the evidence that goes with an error."""
+        streams = {"stdout": self.stdout, "stderr": self.stderr, "device log": self.device_log}
+        parts = []
+        for name, text in streams.items():
+            last_lines = text.rstrip().splitlines()[-lines:]
+            if last_lines:
+                parts.append("\n".join([f"--- end of {name} ---", *(line[:1000] for line in last_lines)]))
+        if self.omitted_bytes:
+            parts.append(f"--- {self.omitted_bytes} bytes of output were not kept ---")
+        return "\n".join(parts) or "(the program printed nothing)"

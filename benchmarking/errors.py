@@ -1,0 +1,153 @@
+"""Every error a user can do something about, and the exit status each one ends with.
+
+::
+
+    BenchmarkError
+    |-- UsageError                   wrong options or --info
+    |   `-- SpecificationError       faults of specification files, all of them at once
+    |-- CaseError                    one test case failed; the others go on
+    |   |-- ModelError               a model file could not be had
+    |   |   |-- DownloadError        it could not be fetched or stored
+    |   |   `-- ChecksumError        it is not the file that the specification means
+    |   |-- ProgramError             the benchmark program did not do its work
+    |   |   |-- ProgramStartError    it could not be started
+    |   |   |-- ProgramExitError     it ended with an exit status other than 0
+    |   |   |-- ProgramTimeoutError  it ran longer than --timeout
+    |   |   `-- ProgramOutputError   what it printed or wrote is not what was asked for
+    |   `-- ToleranceError           its output is too far from the golden output
+    |-- DeviceError                  a device or the way to it failed: the case is missing, not bad
+    |   `-- NoDeviceError            no device of the platform can be used
+    |-- ReporterError                a result could not be delivered
+    `-- RunCancelledError            Ctrl-C or SIGTERM
+
+Anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitStatus(IntEnum):
+    """What the process ends with. 1 is left to Python: a traceback, a bug of ours."""
+
+    OK = 0
+    BAD_USAGE = 2
+    BENCHMARK_FAILED = 3
+    DEVICE_FAILED = 4
+    REGRESSION_CONFIRMED = 5
+    REPORTER_FAILED = 6
+    INTERRUPTED = 130
+
+
+EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
+    ExitStatus.OK: "every test ran and was reported",
+    ExitStatus.BAD_USAGE: "wrong options or a faulty specification; nothing was run",
+    ExitStatus.BENCHMARK_FAILED: "at least one test failed",
+    ExitStatus.DEVICE_FAILED: "a device or the way to it failed; tests are missing",
+    ExitStatus.REGRESSION_CONFIRMED: "a regression was confirmed",
+    ExitStatus.REPORTER_FAILED: "every test ran, but a reporter could not deliver",
+    ExitStatus.INTERRUPTED: "interrupted; the finished tests were reported",
+}
+
+
+class BenchmarkError(Exception):
+    """Base of all errors that are the user's to mend. The message is one clear line."""
+
+    exit_status: ClassVar[ExitStatus] = ExitStatus.BENCHMARK_FAILED
+
+
+class UsageError(BenchmarkError):
+    exit_status = ExitStatus.BAD_USAGE
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a specification file, and where."""
+
+    file: str
+    json_path: str
+    """As in ``$.tests[0].iter``."""
+    message: str
+    """What is wrong and what would be right."""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.json_path}: {self.message}"
+
+
+class SpecificationError(UsageError):
+    """Carries every fault that was found."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = tuple(faults)
+
+
+class CaseError(BenchmarkError):
+    """One test case failed.
+
+    ``evidence`` is what the user needs to see besides the message: the end of the program's log.
+    """
+
+    def __init__(self, message: str, evidence: str = "") -> None:
+        super().__init__(message)
+        self.evidence = evidence
+
+
+class ModelError(CaseError):
+    pass
+
+
+class DownloadError(ModelError):
+    pass
+
+
+class ChecksumError(ModelError):
+    pass
+
+
+class ProgramError(CaseError):
+    pass
+
+
+class ProgramStartError(ProgramError):
+    pass
+
+
+class ProgramExitError(ProgramError):
+    pass
+
+
+class ProgramTimeoutError(ProgramError):
+    pass
+
+
+class ProgramOutputError(ProgramError):
+    pass
+
+
+class ToleranceError(CaseError):
+    pass
+
+
+class DeviceError(BenchmarkError):
+    exit_status = ExitStatus.DEVICE_FAILED
+
+    def __init__(self, message: str, evidence: str = "") -> None:
+        super().__init__(message)
+        self.evidence = evidence
+
+
+class NoDeviceError(DeviceError):
+    pass
+
+
+class ReporterError(BenchmarkError):
+    exit_status = ExitStatus.REPORTER_FAILED
+
+
+class RunCancelledError(BenchmarkError):
+    exit_status = ExitStatus.INTERRUPTED

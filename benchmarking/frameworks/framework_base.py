@@ -1,0 +1,96 @@
+"""What a machine learning framework has to know: its program's command line, output and tensors.
+
+A framework composes and parses. It never copies files, starts processes or knows the platform.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmarking.command import Command, Outcome, Program
+from benchmarking.errors import Fault
+from benchmarking.results import Fact, Measurement
+from benchmarking.specs.expand import TestCase
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One start of the benchmark program. All paths are the device's."""
+
+    case: TestCase
+    launcher: tuple[str, ...]
+    """The arguments that start the program: its path, with the interpreter in front where it needs one."""
+    model_files: Mapping[str, str]
+    """By the key of ``model.files`` ("init", "predict")."""
+    input_files: Mapping[str, str]
+    """By blob, where a case feeds files."""
+    output_directory: str | None = None
+    """Where the program shall write the blobs of ``case.golden_files``; None: no outputs are wanted."""
+    shared_libraries: tuple[str, ...] = ()
+    backend: str | None = None
+    """The command line's choice; beats the specification's."""
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ProgramReport:
+    """What a program's output says."""
+
+    measurements: tuple[Measurement, ...]
+    """``NET_DELAY`` first, then the operators in the order of the net."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """Engine, versions, threads: whatever the program says of itself."""
+
+
+class FrameworkBase(ABC):
+    """Derive from it, implement every method, add one line to ``frameworks.py``."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def check(self, case: TestCase) -> Sequence[Fault]:
+        """What makes the case impossible for this framework (wrong format, a missing model file ...)."""
+
+    @abstractmethod
+    def default_program(self) -> Program:
+        """The framework's own benchmark program, for runs without --program.
+
+        Raises:
+            UsageError: the framework has none.
+        """
+
+    @abstractmethod
+    def backend(self, case: TestCase, override: str | None) -> str | None:
+        """The backend that the case runs on; ``override`` (the command line's) wins."""
+
+    @abstractmethod
+    def compose(self, invocation: Invocation) -> Command:
+        """The command that runs one case once."""
+
+    @abstractmethod
+    def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
+        """The samples in what the program printed; as many as ``case`` asks for.
+
+        Raises:
+            ProgramOutputError: samples are missing; carries the end of the program's log.
+        """
+
+    @abstractmethod
+    def output_file(self, blob: str) -> str:
+        """The file name, below ``Invocation.output_directory``, that the program writes ``blob`` to."""
+
+    @abstractmethod
+    def read_tensor(self, path: Path) -> NDArray[np.float64]:
+        """The values of a golden or an output file, flattened: shape (n,).
+
+        Raises:
+            ProgramOutputError: the file is missing or is not a tensor.
+        """

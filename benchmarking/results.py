@@ -1,0 +1,185 @@
+"""What was measured (raw) and what follows from it (derived), apart from each other.
+
+A ``Result`` is one test case on one device. Delays are microseconds everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+NET_DELAY = "NET_DELAY"
+"""The measured type of a whole-net iteration; every other type of ``delay`` is an operator."""
+
+Fact = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Raw samples of one type, in the order in which they were taken."""
+
+    type: str
+    """``NET_DELAY``, or an operator's name."""
+    unit: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """The five numbers that other programs read (contracts, section 4)."""
+
+    p0: float
+    p10: float
+    p50: float
+    p90: float
+    p100: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval; ``confidence`` is what it really covers (0.95: 95 %)."""
+
+    low: float
+    high: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Summary(Percentiles):
+    count: int
+    mean: float
+    standard_deviation: float
+    """Of the sample (n - 1); 0 for a single value."""
+    p95: float
+    p99: float
+    median_interval: Interval | None
+    """For the median; None with too few samples to have one."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Treatment against control, from pairs of processes."""
+
+    pairs: int
+    ratio: float
+    """Treatment over control (1.03: the treatment takes 3 % longer)."""
+    ratio_interval: Interval | None
+
+
+@dataclass(frozen=True)
+class ErrorStatistics:
+    """How far an output is from the golden one, element by element."""
+
+    count: int
+    max_absolute: float
+    max_relative: float
+    """Over the golden value's magnitude; infinite where the golden value is 0 and the output is not."""
+    root_mean_square: float
+    cosine_similarity: float
+
+
+@dataclass(frozen=True)
+class TypeResult:
+    """Everything about one measured type: ``NET_DELAY``, an operator, or an output blob.
+
+    For ``delay``: ``values`` and in A/B ``control_values``, with the number of the pair each value
+    came from. For ``error``: no values, ``summary`` is of the output, ``control_summary`` of the golden
+    output, ``diff_summary`` of output minus golden element by element.
+    """
+
+    type: str
+    unit: str
+    summary: Summary
+    values: tuple[float, ...] = ()
+    pairs: tuple[int, ...] = ()
+    control_summary: Summary | None = None
+    control_values: tuple[float, ...] = ()
+    control_pairs: tuple[int, ...] = ()
+    diff_summary: Percentiles | None = None
+    comparison: Comparison | None = None
+    error: ErrorStatistics | None = None
+    control_error: ErrorStatistics | None = None
+    """In A/B: of the control's output against the same golden output."""
+    regressed: bool = False
+    """The regression of this type has been confirmed."""
+
+
+class FailureKind(StrEnum):
+    CASE = "failed"
+    """The test itself failed."""
+    DEVICE = "device"
+    """The device or the way to it failed: the case is missing."""
+    BUG = "bug"
+    """A bug of ours; the evidence is the traceback."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    kind: FailureKind
+    error: str
+    """The error's class name."""
+    message: str
+    evidence: str = ""
+    """The end of the program's log, or a traceback."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a result is a result of. The first block is contract 4; the rest is ours."""
+
+    time: int
+    """Unix seconds, when the case ended."""
+    net_name: str
+    metric: str
+    framework: str
+    platform: str
+    """The device's name; two devices that can be attached to one run have different names."""
+    platform_hash: str
+    identifier: str
+    commit: str
+    commit_time: int
+    control_commit: str | None
+    control_commit_time: int | None
+    run_type: str
+    command: tuple[str, ...]
+    """The harness's command line, secrets masked."""
+    command_str: str
+    group: str | None
+    backend: str | None
+
+    iterations: int = 0
+    warmup: int = 0
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    harness_version: str = ""
+    ab_pairs: int | None = None
+    random_seed: int | None = None
+    """What the random order of treatment and control was drawn from."""
+    program_command: str = ""
+    """The last command line of the benchmark program, as one would paste it into a shell."""
+    device: Mapping[str, Fact] = field(default_factory=dict)
+    """Facts of the device that stay: CPU model, cores, memory, kernel ..."""
+    conditions_before: Mapping[str, Fact] = field(default_factory=dict)
+    """Facts that move: load, frequency, temperature ..."""
+    conditions_after: Mapping[str, Fact] = field(default_factory=dict)
+    program: Mapping[str, Fact] = field(default_factory=dict)
+    """What the treatment's program said of itself: engine, versions, threads ..."""
+    control_program: Mapping[str, Fact] = field(default_factory=dict)
+    user: Mapping[str, Fact] = field(default_factory=dict)
+    """The ``meta`` of --info."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One test case on one device: measured, or failed with the evidence."""
+
+    meta: Meta
+    types: tuple[TypeResult, ...] = ()
+    """``NET_DELAY`` first, then the operators in the order of the net."""
+    failure: Failure | None = None
+    warnings: tuple[str, ...] = ()
+    duration_s: float = 0.0
+
+    @property
+    def regressed_types(self) -> tuple[str, ...]:
+        return tuple(one.type for one in self.types if one.regressed)

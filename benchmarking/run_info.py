@@ -1,0 +1,73 @@
+"""The treatment, the control and the history that --info describes (contracts, section 2)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmarking.errors import UsageError
+
+RunType = Literal["benchmark", "verify", "regress"]
+
+
+class InfoModel(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Commit(InfoModel):
+    """A commit of the past whose results the history may hold."""
+
+    commit: Annotated[str, Field(min_length=1)]
+    commit_time: int
+    """Unix seconds of the committer time."""
+
+
+class Version(Commit):
+    """A commit that is to be run."""
+
+    program: str | None = None
+    """The path of its benchmark program; the command line's or the framework's own where it is not given."""
+
+
+class RunInfo(InfoModel):
+    treatment: Version
+    control: Version | None = None
+    regression_commits: list[Commit] = Field(default_factory=list)
+    """Newest first."""
+    run_type: RunType | None = None
+    regressed_types: list[str] = Field(default_factory=list)
+    meta: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    shared_libs: list[str] = Field(default_factory=list)
+
+
+def read_run_info(text: str) -> RunInfo:
+    """From the JSON text of --info, or from the file that ``@file`` names.
+
+    Raises:
+        UsageError: not JSON, or not what contracts section 2 describes; names every fault.
+    """
+    source = "--info"
+    if text.startswith("@"):
+        source = text[1:]
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise UsageError(f"--info: cannot read {source!r}: {error}") from error
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{source}: not JSON: {error}; write JSON text, or @FILE for a file that holds it"
+        ) from error
+    try:
+        return RunInfo.model_validate(value)
+    except ValidationError as error:
+        faults = [f"{source}: {_json_path(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise UsageError("\n".join(faults)) from error
+
+
+def _json_path(location: tuple[int | str, ...]) -> str:
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)

@@ -1,0 +1,49 @@
+"""Where a file of a specification lies (contracts, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+URL_SCHEMES = ("http://", "https://")
+ROOT_PREFIX = "//"
+
+
+@dataclass(frozen=True)
+class Location:
+    """A URL, or the absolute path of a local file."""
+
+    value: str
+
+    @property
+    def is_url(self) -> bool:
+        return self.value.lower().startswith(URL_SCHEMES)
+
+    @property
+    def path(self) -> Path:
+        """Of a local file only."""
+        return Path(self.value)
+
+    def __str__(self) -> str:
+        return self.value
+
+
+def resolve(text: str, specification: Path, root_model_dir: Path | None) -> Location:
+    """``http(s)://`` stays, ``//path`` is below ``root_model_dir``, else relative to the specification file.
+
+    Raises:
+        ValueError: ``//path`` without a ``root_model_dir``, or one that leaves it; not a path at all.
+    """
+    if Location(text).is_url:
+        return Location(text)
+    if "\0" in text or not text:
+        raise ValueError(f"{text!r} is not a path")
+    if not text.startswith(ROOT_PREFIX):
+        return Location(str((specification.parent / text).resolve()))
+    if root_model_dir is None:
+        raise ValueError(f"{text!r} is relative to --root_model_dir, which is not given")
+    root = root_model_dir.resolve()
+    path = (root / text.lstrip("/")).resolve()
+    if not path.is_relative_to(root):
+        raise ValueError(f"{text!r} leaves --root_model_dir {str(root)!r}")
+    return Location(str(path))
