@@ -32,9 +32,10 @@ from typing import ClassVar
 
 
 class ExitStatus(IntEnum):
-    """What the process ends with. 1 is left to Python: a traceback, a bug of ours."""
+    """What the process ends with."""
 
     OK = 0
+    INTERNAL_ERROR = 1
     BAD_USAGE = 2
     BENCHMARK_FAILED = 3
     DEVICE_FAILED = 4
@@ -45,6 +46,7 @@ class ExitStatus(IntEnum):
 
 EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
     ExitStatus.OK: "every test ran and was reported",
+    ExitStatus.INTERNAL_ERROR: "a bug of this program; its traceback is shown",
     ExitStatus.BAD_USAGE: "wrong options or a faulty specification; nothing was run",
     ExitStatus.BENCHMARK_FAILED: "at least one test failed",
     ExitStatus.DEVICE_FAILED: "a device or the way to it failed; tests are missing",

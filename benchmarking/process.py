@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
 from collections.abc import Collection
+from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from benchmarking.command import Command, Outcome
+from benchmarking.errors import ProgramStartError, RunCancelledError
+
+HEAD_LIMIT_BYTES = 64 * 2**20
+TAIL_LIMIT_BYTES = 2**20
+TERMINATION_GRACE_S = 2.0
+"""Between SIGTERM and SIGKILL."""
+DRAIN_LIMIT_S = 1.0
+"""For output after the program's end, when a process that left the group still holds the pipe."""
+
+_READ_BYTES = 2**16
 
 
 class Cancellation:
@@ -26,6 +44,12 @@ class Cancellation:
     @property
     def is_set(self) -> bool:
         return self._is_set
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it was set within the time."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            return bool(selector.select(timeout_s))
 
     def fileno(self) -> int:
         """Becomes readable, and stays so, once it is set: for a selector."""
@@ -54,9 +78,199 @@ def run(
     """Runs ``command`` in a process group of its own until it ends.
 
     After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group is left.
+    Of each stream the first ``HEAD_LIMIT_BYTES`` and the last ``TAIL_LIMIT_BYTES`` are kept.
 
     Raises:
         ProgramStartError: it could not be started.
         RunCancelledError: ``cancellation`` was set.
     """
-    raise NotImplementedError
+    if cancellation.is_set:
+        raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden_environment}
+    started = time.monotonic()
+    process = _start(command, {**environment, **command.environment}, directory)
+    with process, _Supervisor(process) as supervisor:
+        end = supervisor.wait(command.timeout_s, cancellation)
+        duration_s = time.monotonic() - started
+        if end is not _End.EXITED:
+            supervisor.terminate()
+        exit_code = supervisor.finish()
+        if end is _End.CANCELLED:
+            raise RunCancelledError(f"cancelled while {command.argv[0]} was running")
+        return Outcome(
+            command=command,
+            exit_code=exit_code if end is _End.EXITED else None,
+            stdout=supervisor.stdout.text(),
+            stderr=supervisor.stderr.text(),
+            duration_s=duration_s,
+            omitted_bytes=supervisor.stdout.omitted_bytes + supervisor.stderr.omitted_bytes,
+        )
+
+
+def _start(command: Command, environment: dict[str, str], directory: Path | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            command.argv,
+            env=environment,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise ProgramStartError(f"cannot start {command.argv[0]!r}: {_start_problem(error)}") from error
+
+
+def _start_problem(error: OSError | ValueError) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return "there is no such file, or its interpreter is missing"
+    if number == errno.EACCES:
+        return "it may not be executed; try chmod +x"
+    if number == errno.ENOEXEC:
+        return (
+            "it is no program for this machine; if it is a script, its first line has to name an interpreter"
+        )
+    return str(error)
+
+
+class _End(Enum):
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    CANCELLED = "cancelled"
+
+
+class _Capture:
+    """Keeps the beginning and the end of a stream, whatever its length."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped_bytes = 0
+
+    def add(self, data: bytes) -> None:
+        room = HEAD_LIMIT_BYTES - len(self._head)
+        self._head += data[:room]
+        self._tail += data[room:] if room < len(data) else b""
+        if len(self._tail) > 2 * TAIL_LIMIT_BYTES:
+            surplus = len(self._tail) - TAIL_LIMIT_BYTES
+            del self._tail[:surplus]
+            self._dropped_bytes += surplus
+
+    @property
+    def omitted_bytes(self) -> int:
+        return self._dropped_bytes
+
+    def text(self) -> str:
+        """Where something was dropped, the two cut lines are dropped too."""
+        if not self._dropped_bytes:
+            return (self._head + self._tail).decode("utf-8", errors="replace")
+        head = self._head[: self._head.rfind(b"\n") + 1]
+        tail = self._tail[self._tail.find(b"\n") + 1 :]
+        return (head + tail).decode("utf-8", errors="replace")
+
+
+class _Supervisor:
+    """Reads a process's output and waits for its end, both at once."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._selector = selectors.DefaultSelector()
+        self.stdout = _Capture()
+        self.stderr = _Capture()
+        self._open_streams = 0
+        for stream, capture in ((process.stdout, self.stdout), (process.stderr, self.stderr)):
+            self._register(stream, capture)
+        self._end_watch = _EndWatch(process.pid)
+        self._selector.register(self._end_watch, selectors.EVENT_READ, _End.EXITED)
+
+    def _register(self, stream: IO[bytes] | None, capture: _Capture) -> None:
+        if stream is not None:
+            self._selector.register(stream, selectors.EVENT_READ, capture)
+            self._open_streams += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.returncode is None:
+            self._signal_group(signal.SIGKILL)
+        self._selector.close()
+        self._end_watch.close()
+
+    def wait(self, timeout_s: float | None, cancellation: Cancellation | None) -> _End:
+        """Until the process ends, the time is over, or the cancellation is set. The process is not reaped."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if cancellation is not None:
+            self._selector.register(cancellation, selectors.EVENT_READ, _End.CANCELLED)
+        try:
+            while True:
+                remaining_s = None if deadline is None else deadline - time.monotonic()
+                if remaining_s is not None and remaining_s <= 0:
+                    return _End.TIMED_OUT
+                ends = self._handle_events(remaining_s)
+                if ends:
+                    return _End.EXITED if _End.EXITED in ends else ends[0]
+        finally:
+            if cancellation is not None:
+                self._selector.unregister(cancellation)
+
+    def terminate(self) -> None:
+        """SIGTERM to the group, and time to react."""
+        self._signal_group(signal.SIGTERM)
+        self.wait(TERMINATION_GRACE_S, None)
+
+    def finish(self) -> int:
+        """Kills what is left of the group, reads what is left of the output, returns the exit code."""
+        # The process is not reaped yet, so its number still names this group and no other.
+        self._signal_group(signal.SIGKILL)
+        exit_code = self._process.wait()
+        self._selector.unregister(self._end_watch)
+        deadline = time.monotonic() + DRAIN_LIMIT_S
+        while self._open_streams and (remaining_s := deadline - time.monotonic()) > 0:
+            self._handle_events(remaining_s)
+        return exit_code
+
+    def _handle_events(self, timeout_s: float | None) -> list[_End]:
+        ends = []
+        for key, _ in self._selector.select(timeout_s):
+            if not isinstance(key.data, _Capture):
+                ends.append(key.data)
+                continue
+            data = os.read(key.fd, _READ_BYTES)
+            key.data.add(data)
+            if not data:
+                self._selector.unregister(key.fileobj)
+                self._open_streams -= 1
+        return ends
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        # PermissionError: only zombies of the group are left (macOS).
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+class _EndWatch:
+    """A file descriptor that becomes readable when a child ends, without reaping it."""
+
+    def __init__(self, pid: int) -> None:
+        if hasattr(os, "pidfd_open"):
+            self._descriptor = os.pidfd_open(pid)
+        else:
+            self._descriptor, write_end = os.pipe()
+            threading.Thread(target=self._tell_end, args=(pid, write_end), daemon=True).start()
+
+    @staticmethod
+    def _tell_end(pid: int, write_end: int) -> None:
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.close(write_end)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)

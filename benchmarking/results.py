@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 NET_DELAY = "NET_DELAY"
 """The measured type of a whole-net iteration; every other type of ``delay`` is an operator."""
+
+RunType = Literal["benchmark", "verify", "regress"]
+"""A normal run, a suspicion that is run again, a confirmed regression."""
 
 Fact = str | int | float | bool | None
 
@@ -141,7 +145,7 @@ class Meta:
     commit_time: int
     control_commit: str | None
     control_commit_time: int | None
-    run_type: str
+    run_type: RunType
     command: tuple[str, ...]
     """The harness's command line, secrets masked."""
     command_str: str

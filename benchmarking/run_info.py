@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarking.errors import UsageError
-
-RunType = Literal["benchmark", "verify", "regress"]
+from benchmarking.results import RunType
 
 
 class InfoModel(BaseModel):

@@ -66,6 +66,10 @@ class PlatformBase(ABC):
     @abstractmethod
     def device(self) -> DeviceInfo: ...
 
+    def answers_to(self, text: str) -> bool:
+        """Whether --devices means this device by ``text``: its name or its hash."""
+        return text.lower() in (self.device.name.lower(), self.device.hash.lower())
+
     @abstractmethod
     def conditions(self) -> Mapping[str, Fact]:
         """What moves: load, frequency, temperature. Quick enough to be read before and after each case."""

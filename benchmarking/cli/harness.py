@@ -1,0 +1,258 @@
+"""``harness.py``: wires one benchmark run together and turns what came of it into an exit status."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from benchmarking.cli import harness_arguments
+from benchmarking.errors import BenchmarkError, ExitStatus, SpecificationError, UsageError
+from benchmarking.options import TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
+
+if TYPE_CHECKING:
+    from benchmarking.command import Program
+    from benchmarking.driver.plan import Arm, RunPlan
+    from benchmarking.driver.regression_check import RegressionCheck
+    from benchmarking.frameworks.framework_base import FrameworkBase
+    from benchmarking.process import Cancellation
+    from benchmarking.reporters.reporter_base import ReporterBase
+    from benchmarking.run_info import RunInfo, Version
+    from benchmarking.specs.expand import TestCase
+
+APPLICATION = "ml-benchmark-platform"
+"""The name of our directories among the user's."""
+
+PYTHON_SUFFIXES = (".py", ".pyz")
+INTERACTIVE_COMMIT = "interactive"
+"""Stands for the commit where --info names none."""
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    options = harness_arguments.parse(arguments)
+    _configure_logging(options.log_level)
+    try:
+        if options.validate:
+            return _validate(options)
+        command = mask_secrets(["harness.py", *arguments], access_token(options))
+        return _run(options, command)
+    except BenchmarkError as error:
+        for line in str(error).splitlines():
+            print(f"harness.py: {line}", file=sys.stderr)  # noqa: T201 - the message to the user
+        return error.exit_status
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    logging.getLogger("benchmarking").setLevel(level.upper())
+
+
+def _validate(options: HarnessOptions) -> ExitStatus:
+    cases = _read_cases(options, _framework(options))
+    models = len({case.specification for case in cases})
+    print(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests")  # noqa: T201
+    return ExitStatus.OK
+
+
+def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
+    from benchmarking.driver.session import Session, exit_status, run_sessions
+    from benchmarking.model_cache import ModelCache
+    from benchmarking.platforms.platform_base import PlatformOptions
+    from benchmarking.platforms.platforms import select
+    from benchmarking.process import Cancellation
+    from benchmarking.reporters.reporters import ReporterGroup
+
+    started = time.monotonic()
+    framework = _framework(options)
+    cases = _read_cases(options, framework)
+    info = _read_info(options)
+    plan = _plan(options, info, framework, command)
+    platforms = select(
+        options.platform,
+        options.devices,
+        options.excluded_devices,
+        PlatformOptions(secrets=(TOKEN_VARIABLE,), android_dir=options.android_dir),
+    )
+    check = _regression_check(options, info)
+    reporters = ReporterGroup(_reporters(options))
+    with Cancellation() as cancellation, _cancelled_by_signals(cancellation):
+        cache = ModelCache(
+            options.model_cache or _user_directory("cache") / "models",
+            cancellation=cancellation,
+            show_progress=sys.stderr.isatty(),
+        )
+        sessions = [
+            Session(platform, plan, cache, cancellation, reporters.report, check) for platform in platforms
+        ]
+        results = run_sessions(sessions, cases)
+        status = exit_status(results, cancelled=cancellation.is_set)
+        return reporters.finish(status, time.monotonic() - started, problems=())
+
+
+def _framework(options: HarnessOptions) -> FrameworkBase:
+    from benchmarking.frameworks.frameworks import make
+
+    return make(options.framework)
+
+
+def _read_cases(options: HarnessOptions, framework: FrameworkBase) -> tuple[TestCase, ...]:
+    from benchmarking.specs.expand import expand
+    from benchmarking.specs.reader import read_benchmarks
+
+    cases = expand(read_benchmarks(options.benchmark_file), options.root_model_dir)
+    faults = [fault for case in cases for fault in framework.check(case)]
+    if faults:
+        raise SpecificationError(tuple(dict.fromkeys(faults)))
+    return cases
+
+
+def _read_info(options: HarnessOptions) -> RunInfo:
+    from benchmarking.run_info import RunInfo, Version, read_run_info
+
+    if options.info is not None:
+        return read_run_info(options.info)
+    return RunInfo(treatment=Version(commit=INTERACTIVE_COMMIT, commit_time=int(time.time())))
+
+
+def _plan(
+    options: HarnessOptions, info: RunInfo, framework: FrameworkBase, command: tuple[str, ...]
+) -> RunPlan:
+    from benchmarking.driver.plan import RunPlan
+
+    run_type = options.run_type or info.run_type or "benchmark"
+    regressed_types = options.regressed_types or tuple(info.regressed_types)
+    if run_type == "regress" and not regressed_types:
+        raise UsageError("--run_type regress confirms a regression: name its types with --regressed_types")
+    if options.regressed_types and run_type == "benchmark":
+        raise UsageError("--regressed_types goes with --run_type verify or regress")
+    return RunPlan(
+        framework=framework,
+        treatment=_arm("treatment", info.treatment, options, framework),
+        control=_arm("control", info.control, options, framework) if info.control else None,
+        command=command,
+        seed=secrets.randbits(32) if options.seed is None else options.seed,
+        ab_pairs=options.ab_pairs,
+        shared_libraries=tuple(
+            _existing_file("--shared_libs", text) for text in options.shared_libs or info.shared_libs
+        ),
+        backend=options.backend,
+        timeout_s=options.timeout,
+        run_type=run_type,
+        regressed_types=regressed_types,
+        user_meta=info.meta,
+    )
+
+
+def _arm(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Arm:
+    from benchmarking.driver.plan import Arm
+
+    return Arm(version.commit, version.commit_time, _program(name, version, options, framework))
+
+
+def _program(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Program:
+    from benchmarking.command import Program
+
+    if version.program is not None:
+        path = _existing_file(f"--info: $.{name}.program", version.program)
+    elif options.program is not None:
+        path = _existing_file("--program", str(options.program))
+    else:
+        return framework.default_program()
+    return Program(path, needs_python=path.suffix in PYTHON_SUFFIXES)
+
+
+def _existing_file(option: str, text: str) -> Path:
+    path = Path(text).expanduser()
+    try:
+        if path.is_file():
+            return path.resolve()
+    except ValueError:
+        pass  # a NUL: no such file
+    raise UsageError(f"{option}: there is no file {text!r}")
+
+
+def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck | None:
+    if not info.regression_commits:
+        return None
+    from benchmarking.driver.regression_check import RegressionCheck
+    from benchmarking.history import History
+
+    if options.local_reporter is None:
+        raise UsageError(
+            "--info: regression_commits are looked up in what --local_reporter saved: name its directory"
+        )
+    return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits))
+
+
+def _reporters(options: HarnessOptions) -> list[ReporterBase]:
+    """Opens every destination, so that a wrong one is known before anything is measured."""
+    reporters: list[ReporterBase] = []
+    local_directory = options.local_reporter
+    if not options.names_a_reporter:
+        local_directory = _user_directory("data") / "results"
+    if local_directory is not None:
+        from benchmarking.reporters.local_reporter import LocalReporter
+
+        reporters.append(LocalReporter(local_directory))
+    if options.remote_reporter is not None:
+        from benchmarking.reporters.remote_reporter import RemoteReporter
+
+        reporters.append(
+            RemoteReporter(
+                options.remote_reporter,
+                access_token=access_token(options),
+                allow_http=options.allow_http,
+                spool_directory=_user_directory("state") / "spool",
+            )
+        )
+    if options.junit is not None:
+        from benchmarking.reporters.junit_reporter import JUnitReporter
+
+        reporters.append(JUnitReporter(options.junit))
+    if options.markdown is not None:
+        from benchmarking.reporters.markdown_reporter import MarkdownReporter
+
+        reporters.append(MarkdownReporter(options.markdown))
+    if options.json:
+        from benchmarking.reporters.json_reporter import JsonReporter
+
+        reporters.append(JsonReporter(sys.stdout))
+    if options.screen_reporter or not options.names_a_reporter:
+        from benchmarking.reporters.screen_reporter import ScreenReporter
+
+        # Last, so that it can tell where the others left the results; stdout is the JSON document's.
+        reporters.append(ScreenReporter(sys.stderr if options.json else sys.stdout))
+    return reporters
+
+
+def _user_directory(kind: str) -> Path:
+    """``kind``: cache, data or state."""
+    import platformdirs
+
+    return Path(getattr(platformdirs, f"user_{kind}_dir")(APPLICATION, appauthor=False))
+
+
+@contextmanager
+def _cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
+    """Ctrl-C and SIGTERM let the run end in order; a second Ctrl-C ends it at once."""
+
+    def cancel(signal_number: int, frame: FrameType | None) -> None:
+        cancellation.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

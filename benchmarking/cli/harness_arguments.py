@@ -1,0 +1,224 @@
+"""The command line of ``harness.py``: every option once, with its help."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from benchmarking import __version__
+from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.frameworks.frameworks import framework_names
+from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
+from benchmarking.platforms.platforms import platform_names
+from benchmarking.results import RunType
+
+
+def parse(argv: Sequence[str]) -> HarnessOptions:
+    """Ends the process with status 2 and a message where the arguments are wrong, as argparse does."""
+    return HarnessOptions(**vars(_parser().parse_args(argv)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="harness.py",
+        description="Perform one benchmark run: the tests of a benchmark file on every chosen device.",
+        epilog="exit status:\n"
+        + "\n".join(f"  {status:>3}  {meaning}" for status, meaning in EXIT_STATUS_MEANING.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    _add_what_to_run(parser.add_argument_group("what to run"))
+    _add_where_to_run(parser.add_argument_group("where to run it"))
+    _add_comparison(parser.add_argument_group("comparison of two programs (A/B)"))
+    _add_reporters(
+        parser.add_argument_group(
+            "where the results go",
+            "With none of these, the results are shown on the screen and saved in the user's data directory.",
+        )
+    )
+    return parser
+
+
+def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--benchmark_file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the json file of a benchmark, or of a suite of benchmarks",
+    )
+    group.add_argument(
+        "--framework",
+        choices=framework_names(),
+        default="caffe2",
+        help="the framework to benchmark (default: %(default)s)",
+    )
+    group.add_argument(
+        "--program",
+        type=Path,
+        metavar="FILE",
+        help="the benchmark program to run, where --info names none; a .pyz or .py file is run by the device's "
+        "Python (default: the framework's own program)",
+    )
+    group.add_argument(
+        "--shared_libs",
+        type=_comma_separated,
+        default=(),
+        metavar="FILE,...",
+        help="shared libraries that the program depends on",
+    )
+    group.add_argument(
+        "--model_cache",
+        type=Path,
+        metavar="DIRECTORY",
+        help="where downloaded models are kept; not part of a git directory (default: the user's cache directory)",
+    )
+    group.add_argument(
+        "--root_model_dir",
+        type=Path,
+        metavar="DIRECTORY",
+        help="the directory of models whose location starts with //",
+    )
+    group.add_argument(
+        "--backend", help="the backend that the tests run on; beats what the specification says"
+    )
+    group.add_argument(
+        "--validate",
+        action="store_true",
+        help="only check the benchmark file and everything it names, without running or downloading",
+    )
+    group.add_argument(
+        "--log_level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="how much to tell on stderr (default: %(default)s)",
+    )
+
+
+def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--platform",
+        default="host",
+        help=f"the platform to run on: {', '.join(platform_names())}; what follows a / is the variant that was "
+        "built (default: %(default)s)",
+    )
+    group.add_argument(
+        "--devices",
+        type=_comma_separated,
+        default=(),
+        metavar="DEVICE,...",
+        help="run on these devices only, each by the name or hash that the results show",
+    )
+    group.add_argument(
+        "--excluded_devices",
+        type=_comma_separated,
+        default=(),
+        metavar="DEVICE,...",
+        help="run on all devices but these",
+    )
+    group.add_argument(
+        "--android_dir", metavar="DIRECTORY", help="the directory on Android devices that files are pushed to"
+    )
+    group.add_argument(
+        "--timeout",
+        type=_positive_float,
+        default=HarnessOptions.timeout,
+        metavar="SECONDS",
+        help="how long one run of the program may take before it is killed; large enough for the slowest device "
+        "(default: %(default)g)",
+    )
+
+
+def _add_comparison(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--info",
+        metavar="JSON",
+        help="json text, or @FILE, that describes treatment, control and the history to compare with",
+    )
+    group.add_argument(
+        "--ab_pairs",
+        type=_positive_int,
+        default=HarnessOptions.ab_pairs,
+        metavar="N",
+        help="how many pairs of treatment and control to run, each pair in random order (default: %(default)s)",
+    )
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="of the random order, to repeat a run (default: a new one)"
+    )
+    group.add_argument(
+        "--run_type",
+        choices=get_args(RunType),
+        help="benchmark: a normal run. verify: a suspicion is run again. regress: a regression is confirmed "
+        "(default: what --info says, else benchmark)",
+    )
+    group.add_argument(
+        "--regressed_types",
+        type=_json_strings,
+        default=(),
+        metavar="JSON",
+        help='the types whose regression a run of type regress confirms: ["NET_DELAY", ...]',
+    )
+
+
+def _add_reporters(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--screen_reporter", action="store_true", help="show a summary on the screen")
+    group.add_argument(
+        "--local_reporter", type=Path, metavar="DIRECTORY", help="save the results below this directory"
+    )
+    group.add_argument(
+        "--remote_reporter",
+        metavar="DOMAIN/ENDPOINT|CATEGORY",
+        help="send the results to a server, over https unless the domain says otherwise",
+    )
+    group.add_argument(
+        "--remote_access_token",
+        metavar="TOKEN",
+        help=f"the server's access token; other users of this machine can read it in the list of processes: "
+        f"rather set {TOKEN_VARIABLE} in the environment",
+    )
+    group.add_argument(
+        "--allow_http", action="store_true", help="let --remote_reporter send the token unencrypted"
+    )
+    group.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit XML report")
+    group.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write a Markdown table for a pull request comment"
+    )
+    group.add_argument("--json", action="store_true", help="print all results as one JSON document on stdout")
+
+
+def _comma_separated(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _json_strings(text: str) -> tuple[str, ...]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(
+            f"not JSON: {error}; write a list, as in '[\"NET_DELAY\"]'"
+        ) from error
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise argparse.ArgumentTypeError("not a JSON list of strings, as in '[\"NET_DELAY\"]'")
+    return tuple(value)
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+_positive_int.__name__ = "whole number"  # argparse shows the name where the text is no number
+_positive_float.__name__ = "number"

@@ -1,0 +1,245 @@
+"""One test case on one device: staged, run, parsed, compared."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING
+
+from benchmarking import __version__
+from benchmarking.command import Command
+from benchmarking.driver import metrics
+from benchmarking.driver.plan import Arm, RunPlan
+from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Sampler
+from benchmarking.errors import BenchmarkError, CaseError, DeviceError, RunCancelledError
+from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
+from benchmarking.model_cache import ModelCache
+from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
+from benchmarking.process import Cancellation
+from benchmarking.results import Fact, Failure, FailureKind, Meta, Result, TypeResult
+from benchmarking.specs.expand import TestCase
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class _LocalFiles:
+    """Everything a case reads, as checked local files."""
+
+    model: Mapping[str, Path]
+    inputs: Mapping[str, Path]
+    golden: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    types: tuple[TypeResult, ...] = ()
+    failure: BaseException | None = None
+    program_command: str = ""
+    treatment: ArmSamples = field(default_factory=ArmSamples)
+    control: ArmSamples = field(default_factory=ArmSamples)
+
+
+@dataclass(frozen=True)
+class _ReadyArm:
+    """Treatment or control of one case, staged on the device."""
+
+    case: TestCase
+    command: Command
+    staged: StagedFiles
+    platform: PlatformBase
+    framework: FrameworkBase
+    cancellation: Cancellation
+
+    def run(self) -> ProgramReport:
+        return self.framework.parse(self.platform.run(self.command, self.cancellation), self.case)
+
+    def outputs(self) -> dict[str, NDArray[np.float64]]:
+        """What the last run wrote, by blob of ``case.golden_files``: flattened values."""
+        with tempfile.TemporaryDirectory(prefix="benchmark-outputs-") as directory:
+            self.platform.fetch_outputs(self.staged, Path(directory))
+            return {
+                blob: self.framework.read_tensor(Path(directory) / self.framework.output_file(blob))
+                for blob in self.case.golden_files
+            }
+
+
+class BenchmarkDriver:
+    """Runs cases on one device."""
+
+    def __init__(
+        self, platform: PlatformBase, plan: RunPlan, cache: ModelCache, cancellation: Cancellation
+    ) -> None:
+        self._platform = platform
+        self._plan = plan
+        self._cache = cache
+        self._cancellation = cancellation
+
+    def run(self, case: TestCase) -> Result:
+        """Never raises for a failed case: the failure, with its evidence, is part of the result.
+
+        Raises:
+            RunCancelledError: the run was cancelled.
+        """
+        started = time.monotonic()
+        conditions_before = self._conditions()
+        measured = self._attempt(case)
+        return Result(
+            meta=self._meta(case, measured, conditions_before),
+            types=self._marked(measured.types),
+            failure=_describe(measured.failure) if measured.failure else None,
+            duration_s=time.monotonic() - started,
+        )
+
+    def _attempt(self, case: TestCase) -> _Measured:
+        try:
+            return self._measure(case)
+        except RunCancelledError:
+            raise
+        except Exception as error:  # a bug, too, costs one case only; it keeps its traceback
+            return _Measured(failure=error)
+
+    def _measure(self, case: TestCase) -> _Measured:
+        files = self._local_files(case)
+        with ExitStack() as stack:
+            treatment = self._make_ready(stack, case, files, self._plan.treatment)
+            control = self._make_ready(stack, case, files, self._plan.control) if self._plan.control else None
+            samples = self._sampler(case).sample(treatment.run, control.run if control else None)
+            failure: CaseError | DeviceError | None = samples.failure
+            types: tuple[TypeResult, ...] = ()
+            if case.metric == "delay":
+                types = metrics.delay_results(samples)
+            elif failure is None:
+                types, failure = self._errors(case, files, treatment, control)
+        return _Measured(
+            types=types,
+            failure=failure,
+            program_command=str(treatment.command),
+            treatment=samples.treatment,
+            control=samples.control or ArmSamples(),
+        )
+
+    def _errors(
+        self, case: TestCase, files: _LocalFiles, treatment: _ReadyArm, control: _ReadyArm | None
+    ) -> tuple[tuple[TypeResult, ...], CaseError | None]:
+        golden = {blob: self._plan.framework.read_tensor(path) for blob, path in files.golden.items()}
+        outputs = treatment.outputs()
+        types = metrics.error_results(outputs, control.outputs() if control else {}, golden)
+        try:
+            metrics.check_tolerance(outputs, golden, case.tolerance)
+        except CaseError as error:
+            return types, error
+        return types, None
+
+    def _local_files(self, case: TestCase) -> _LocalFiles:
+        return _LocalFiles(
+            model=self._cache.resolve(case).files,
+            inputs={blob.name: self._cache.local_file(blob.file, case) for blob in case.inputs if blob.file},
+            golden={
+                blob: self._cache.local_file(location, case) for blob, location in case.golden_files.items()
+            },
+        )
+
+    def _make_ready(self, stack: ExitStack, case: TestCase, files: _LocalFiles, arm: Arm) -> _ReadyArm:
+        plan = self._plan
+        staged = stack.enter_context(
+            self._platform.stage(
+                [
+                    arm.program.path,
+                    *plan.shared_libraries,
+                    *files.model.values(),
+                    *files.inputs.values(),
+                ]
+            )
+        )
+        invocation = Invocation(
+            case=case,
+            launcher=self._platform.launcher(arm.program, staged),
+            model_files={key: staged.paths[path] for key, path in files.model.items()},
+            input_files={blob: staged.paths[path] for blob, path in files.inputs.items()},
+            output_directory=staged.output_directory if case.golden_files else None,
+            shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
+            backend=plan.backend,
+            timeout_s=plan.timeout_s,
+        )
+        return _ReadyArm(
+            case=case,
+            command=plan.framework.compose(invocation),
+            staged=staged,
+            platform=self._platform,
+            framework=plan.framework,
+            cancellation=self._cancellation,
+        )
+
+    def _sampler(self, case: TestCase) -> Sampler:
+        """An output does not vary from run to run as a delay does: one pair of it is enough."""
+        random = Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311
+        return ProcessSampler(self._plan.ab_pairs if case.metric == "delay" else 1, random)
+
+    def _marked(self, types: tuple[TypeResult, ...]) -> tuple[TypeResult, ...]:
+        """A run of type ``regress`` records which of its types are confirmed regressions."""
+        if self._plan.run_type != "regress":
+            return types
+        return tuple(replace(one, regressed=one.type in self._plan.regressed_types) for one in types)
+
+    def _conditions(self) -> Mapping[str, Fact]:
+        try:
+            return self._platform.conditions()
+        except DeviceError as error:
+            return {"error": str(error)}
+
+    def _meta(self, case: TestCase, measured: _Measured, conditions_before: Mapping[str, Fact]) -> Meta:
+        plan, device = self._plan, self._platform.device
+        return Meta(
+            time=int(time.time()),
+            net_name=case.model.name,
+            metric=case.metric,
+            framework=plan.framework.name,
+            platform=device.name,
+            platform_hash=device.hash,
+            identifier=case.identifier,
+            commit=plan.treatment.commit,
+            commit_time=plan.treatment.commit_time,
+            control_commit=plan.control.commit if plan.control else None,
+            control_commit_time=plan.control.commit_time if plan.control else None,
+            run_type=plan.run_type,
+            command=plan.command,
+            command_str=shlex.join(plan.command),
+            group=case.model.group,
+            backend=plan.framework.backend(case, plan.backend),
+            iterations=case.iterations,
+            warmup=case.warmup,
+            input_shapes={blob.name: blob.shape for blob in case.inputs},
+            harness_version=__version__,
+            ab_pairs=plan.ab_pairs if plan.control else None,
+            random_seed=plan.seed if plan.control else None,
+            program_command=measured.program_command,
+            device=device.facts,
+            conditions_before=conditions_before,
+            conditions_after=self._conditions(),
+            program=measured.treatment.facts,
+            control_program=measured.control.facts,
+            user=plan.user_meta,
+        )
+
+
+def _describe(error: BaseException) -> Failure:
+    name = type(error).__name__
+    if isinstance(error, DeviceError):
+        return Failure(FailureKind.DEVICE, name, str(error), error.evidence)
+    if isinstance(error, CaseError):
+        return Failure(FailureKind.CASE, name, str(error), error.evidence)
+    if isinstance(error, BenchmarkError):
+        return Failure(FailureKind.CASE, name, str(error))
+    return Failure(
+        FailureKind.BUG, name, f"a bug of the harness: {error!r}", "".join(traceback.format_exception(error))
+    )

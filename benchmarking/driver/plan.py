@@ -1,0 +1,39 @@
+"""What is the same for every case of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarking.command import Program
+from benchmarking.frameworks.framework_base import FrameworkBase
+from benchmarking.results import Fact, RunType
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The treatment or the control: a commit and its program."""
+
+    commit: str
+    commit_time: int
+    """Unix seconds of the committer time."""
+    program: Program
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    framework: FrameworkBase
+    treatment: Arm
+    control: Arm | None
+    """Turns on A/B."""
+    command: tuple[str, ...]
+    """The harness's own command line, secrets masked: for the record."""
+    seed: int
+    ab_pairs: int = 5
+    shared_libraries: tuple[Path, ...] = ()
+    backend: str | None = None
+    timeout_s: float | None = None
+    run_type: RunType = "benchmark"
+    regressed_types: tuple[str, ...] = ()
+    user_meta: Mapping[str, Fact] = field(default_factory=dict)

@@ -1,0 +1,105 @@
+"""The options of the programs as frozen objects. ``to_argv`` gives the arguments that parse to the same object."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from benchmarking.results import RunType
+
+
+TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's name
+"""The environment variable that holds the access token where the option is not given."""
+
+TOKEN_OPTION = "--remote_access_token"  # noqa: S105 - the option's name
+MASK = "***"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarnessOptions:
+    """Every option of ``harness.py``, by its name."""
+
+    benchmark_file: Path
+    framework: str = "caffe2"
+    platform: str = "host"
+    info: str | None = None
+    """JSON text, or ``@file``."""
+    model_cache: Path | None = None
+    root_model_dir: Path | None = None
+    program: Path | None = None
+    shared_libs: tuple[str, ...] = ()
+    backend: str | None = None
+    devices: tuple[str, ...] = ()
+    excluded_devices: tuple[str, ...] = ()
+    android_dir: str | None = None
+    timeout: float = 300.0
+    """Seconds that one run of the program may take."""
+    run_type: RunType | None = None
+    regressed_types: tuple[str, ...] = ()
+    ab_pairs: int = 5
+    seed: int | None = None
+    local_reporter: Path | None = None
+    remote_reporter: str | None = None
+    remote_access_token: str | None = field(default=None, repr=False)
+    allow_http: bool = False
+    screen_reporter: bool = False
+    junit: Path | None = None
+    markdown: Path | None = None
+    json: bool = False
+    validate: bool = False
+    log_level: str = "info"
+
+    def to_argv(self) -> tuple[str, ...]:
+        """Without the access token: that goes through ``child_environment``."""
+        argv: list[str] = []
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "remote_access_token" or value == one.default:
+                continue
+            if value is True:
+                argv.append(f"--{one.name}")
+            elif one.name == "regressed_types":
+                argv.append(f"--{one.name}={json.dumps(value)}")
+            else:
+                text = ",".join(value) if isinstance(value, tuple) else str(value)
+                argv.append(f"--{one.name}={text}")
+        return tuple(argv)
+
+    def child_environment(self) -> Mapping[str, str]:
+        """What a child that gets ``to_argv`` needs in its environment besides."""
+        return {TOKEN_VARIABLE: self.remote_access_token} if self.remote_access_token else {}
+
+    @property
+    def names_a_reporter(self) -> bool:
+        return bool(
+            self.local_reporter
+            or self.remote_reporter
+            or self.screen_reporter
+            or self.junit
+            or self.markdown
+            or self.json
+        )
+
+
+def access_token(options: HarnessOptions) -> str | None:
+    return options.remote_access_token or os.environ.get(TOKEN_VARIABLE) or None
+
+
+def mask_secrets(argv: Sequence[str], token: str | None) -> tuple[str, ...]:
+    """A command line that may be recorded: the token is gone, wherever it stood."""
+    masked: list[str] = []
+    hide_next = False
+    for argument in argv:
+        if hide_next:
+            shown, hide_next = MASK, False
+        elif argument == TOKEN_OPTION:
+            shown, hide_next = argument, True
+        elif argument.startswith(TOKEN_OPTION + "="):
+            shown = f"{TOKEN_OPTION}={MASK}"
+        else:
+            shown = argument.replace(token, MASK) if token else argument
+        masked.append(shown)
+    return tuple(masked)

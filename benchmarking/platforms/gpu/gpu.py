@@ -1,0 +1,57 @@
+"""NVIDIA GPUs of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar, Self
+
+from benchmarking.command import Command, Outcome
+from benchmarking.errors import NoDeviceError
+from benchmarking.platforms.gpu.nvidia import Gpu, NvidiaManagement
+from benchmarking.platforms.host import facts
+from benchmarking.platforms.host.host import HostPlatform
+from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
+from benchmarking.process import Cancellation
+from benchmarking.results import Fact
+
+
+class GpuPlatform(HostPlatform):
+    """One GPU. Programs run on the host and see this GPU only."""
+
+    name: ClassVar[str] = "gpu"
+    aliases: ClassVar[tuple[str, ...]] = ("cuda",)
+
+    def __init__(
+        self, device: DeviceInfo, options: PlatformOptions, gpu: Gpu, nvidia: NvidiaManagement
+    ) -> None:
+        super().__init__(device, options.secrets)
+        self._gpu = gpu
+        self._nvidia = nvidia
+
+    @classmethod
+    def discover(cls, options: PlatformOptions) -> Sequence[Self]:
+        return cls.discover_with(NvidiaManagement(), options)
+
+    @classmethod
+    def discover_with(cls, nvidia: NvidiaManagement, options: PlatformOptions) -> Sequence[Self]:
+        gpus = nvidia.gpus()
+        if not gpus:
+            raise NoDeviceError(
+                "platform gpu: the NVIDIA driver knows no GPU; is one visible to this machine?"
+            )
+        host_facts = facts.lasting_facts()
+        return [
+            cls(DeviceInfo(gpu.device_name, gpu.uuid, {**host_facts, **gpu.facts}), options, gpu, nvidia)
+            for gpu in gpus
+        ]
+
+    def answers_to(self, text: str) -> bool:
+        return super().answers_to(text) or text == str(self._gpu.index)
+
+    def conditions(self) -> Mapping[str, Fact]:
+        return {**super().conditions(), **self._nvidia.conditions(self._gpu)}
+
+    def run(self, command: Command, cancellation: Cancellation) -> Outcome:
+        environment = {**command.environment, "CUDA_VISIBLE_DEVICES": self._gpu.uuid}
+        return super().run(replace(command, environment=environment), cancellation)

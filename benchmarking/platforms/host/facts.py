@@ -1,0 +1,121 @@
+"""What this machine says of itself. A fact that cannot be had is left out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarking.results import Fact
+
+_MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+_CPU_INFO = Path("/proc/cpuinfo")
+_CPU_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+
+
+def device_name() -> str:
+    """Tells kinds of machines apart, and stays when the system is upgraded: no kernel version."""
+    return f"{platform.system()}-{platform.machine()}-{_short_cpu_model()}"
+
+
+def machine_hash() -> str:
+    """12 hex digits, from the machine id where there is one, else from the host's name."""
+    identity = next((text for path in _MACHINE_ID_FILES if (text := _read(path))), None) or platform.node()
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
+
+
+def lasting_facts() -> Mapping[str, Fact]:
+    import psutil
+
+    cpu_info = _cpu_info()
+    facts: dict[str, Fact] = {
+        "cpu_model": _cpu_model(),
+        "cpu_vendor": cpu_info.get("vendor_id"),
+        "physical_cores": psutil.cpu_count(logical=False),
+        "logical_cores": psutil.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "cpu_governor": _read(_CPU_FREQUENCY / "scaling_governor"),
+        "cpu_max_khz": _read_int(_CPU_FREQUENCY / "cpuinfo_max_freq"),
+        "memory_bytes": psutil.virtual_memory().total,
+        "operating_system": _operating_system(),
+        "kernel": platform.release(),
+        "architecture": platform.machine(),
+        "host_name": platform.node(),
+        "python": platform.python_version(),
+        "virtual_machine": _is_virtual(cpu_info),
+        "container": _is_container(),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def moving_facts() -> Mapping[str, Fact]:
+    import psutil
+
+    load_1, load_5, load_15 = psutil.getloadavg()
+    facts: dict[str, Fact] = {
+        "load_1_min": load_1,
+        "load_5_min": load_5,
+        "load_15_min": load_15,
+        "memory_available_bytes": psutil.virtual_memory().available,
+        "cpu_khz": _read_int(_CPU_FREQUENCY / "scaling_cur_freq"),
+        "temperature_celsius": _hottest(),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def _read_int(path: Path) -> int | None:
+    text = _read(path)
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _cpu_info() -> Mapping[str, str]:
+    """The lines of the first processor in /proc/cpuinfo."""
+    first = (_read(_CPU_INFO) or "").split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _cpu_model() -> str:
+    info = _cpu_info()
+    return info.get("model name") or info.get("Hardware") or platform.processor() or platform.machine()
+
+
+def _short_cpu_model() -> str:
+    """Without trade marks and the clock: ``Intel-Xeon-Gold-6230``."""
+    text = re.sub(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|@.*", " ", _cpu_model(), flags=re.IGNORECASE)
+    return "-".join(re.findall(r"[\w.+]+", text)) or "unknown"
+
+
+def _operating_system() -> str:
+    if platform.system() == "Darwin":
+        return f"macOS {platform.mac_ver()[0]}"
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.system()
+
+
+def _is_virtual(cpu_info: Mapping[str, str]) -> bool | None:
+    flags = cpu_info.get("flags")
+    return "hypervisor" in flags.split() if flags is not None else None
+
+
+def _is_container() -> bool:
+    return any(path.exists() for path in _CONTAINER_MARKS) or "container" in os.environ
+
+
+def _hottest() -> float | None:
+    zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
+    readings = [value for path in zones if (value := _read_int(path)) is not None]
+    return max(readings) / 1000 if readings else None

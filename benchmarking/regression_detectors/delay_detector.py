@@ -1,0 +1,54 @@
+"""The rule of the old platform: the newest p50 against the p90s of the runs before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from benchmarking import stats
+from benchmarking.regression_detectors.regression_detector_base import (
+    Decision,
+    RegressionDetectorBase,
+    Verdict,
+)
+from benchmarking.results import Percentiles, TypeResult
+
+MINIMUM_RUNS = 3
+"""With fewer runs their p90s say nothing about what is usual."""
+
+
+class DelayDetector(RegressionDetectorBase):
+    """Regressed where p50 is above the p90 of the p90s, improved where it is below the p10 of the p10s.
+
+    In A/B it looks at the difference to the control, else at the delay itself. A coarse rule: it misses
+    small regressions. It serves to choose what is worth being run again.
+    """
+
+    metric: ClassVar[str] = "delay"
+
+    def decide(self, history: Sequence[TypeResult], newest: TypeResult) -> Decision:
+        newest_percentiles = _percentiles(newest, in_ab=newest.diff_summary is not None)
+        past = [
+            percentiles
+            for one in history
+            if (percentiles := _percentiles(one, in_ab=newest.diff_summary is not None)) is not None
+        ]
+        if newest_percentiles is None or len(past) < MINIMUM_RUNS:
+            return Decision(
+                Verdict.INCONCLUSIVE, f"{len(past)} earlier runs; at least {MINIMUM_RUNS} are needed"
+            )
+        high = stats.summarize([one.p90 for one in past]).p90
+        low = stats.summarize([one.p10 for one in past]).p10
+        numbers = (
+            f"p50 {newest_percentiles.p50:.6g} {newest.unit} against {low:.6g} to {high:.6g} "
+            f"of {len(past)} earlier runs"
+        )
+        if newest_percentiles.p50 > high:
+            return Decision(Verdict.REGRESSED, numbers)
+        if newest_percentiles.p50 < low:
+            return Decision(Verdict.IMPROVED, numbers)
+        return Decision(Verdict.UNCHANGED, numbers)
+
+
+def _percentiles(one: TypeResult, *, in_ab: bool) -> Percentiles | None:
+    return one.diff_summary if in_ab else one.summary

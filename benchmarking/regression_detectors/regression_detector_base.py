@@ -1,0 +1,35 @@
+"""What a detector is: a pure function from the history and the newest run to a verdict with its numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from benchmarking.results import TypeResult
+
+
+class Verdict(StrEnum):
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Decision:
+    verdict: Verdict
+    reason: str
+    """The numbers that led to it, in a sentence."""
+
+
+class RegressionDetectorBase(ABC):
+    """Derive from it and add one line to ``regression_detectors.py``."""
+
+    metric: ClassVar[str]
+
+    @abstractmethod
+    def decide(self, history: Sequence[TypeResult], newest: TypeResult) -> Decision:
+        """Judges ``newest`` by the runs of earlier commits of the same type, newest of them first."""

@@ -1,0 +1,31 @@
+"""Packaging. The dependencies stand in requirements.txt only."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def requirements(file: str) -> list[str]:
+    lines = (HERE / file).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line and not line.startswith(("#", "-r"))]
+
+
+setup(
+    name="ml-benchmark-platform",
+    version="0.1.0",
+    description="Compares the inference runtime of models over frameworks, platforms and commits",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["benchmarking", "benchmarking.*"]),
+    package_data={
+        "benchmarking": ["py.typed"],
+        "benchmarking.frameworks.caffe2.program": ["**/*.py", "**/*.proto"],
+    },
+    include_package_data=True,
+    install_requires=requirements("requirements.txt"),
+    extras_require={"dev": requirements("requirements-dev.txt")},
+    entry_points={"console_scripts": ["harness.py = benchmarking.cli.harness:main"]},
+)

@@ -1,0 +1,101 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarking.command import Command
+from benchmarking.errors import NoDeviceError, UsageError
+from benchmarking.platforms.gpu.gpu import GpuPlatform
+from benchmarking.platforms.gpu.nvidia import Gpu, NvidiaManagement
+from benchmarking.platforms.host.host import HostPlatform
+from benchmarking.platforms.platform_base import PlatformOptions
+from benchmarking.platforms.platforms import find_platform, select
+from benchmarking.process import Cancellation
+
+OPTIONS = PlatformOptions()
+
+
+class TwoGpus(NvidiaManagement):
+    def gpus(self):
+        return [
+            Gpu(number, f"GPU-{number}aaaaaaa-1234", "Tesla T4", {"gpu_driver": "550.1"}) for number in (0, 1)
+        ]
+
+    def conditions(self, gpu):
+        return {"gpu_temperature_celsius": 40 + gpu.index}
+
+
+class NoGpus(NvidiaManagement):
+    def gpus(self):
+        return []
+
+
+@pytest.mark.parametrize("text", ["host", "cpu", "mac", "HOST", "host/mkl", "mac/clang/debug"])
+def test_the_names_of_the_host(text):
+    assert find_platform(text) is HostPlatform
+
+
+def test_an_unknown_platform_is_told_with_a_proposal():
+    with pytest.raises(UsageError, match="did you mean 'host'"):
+        find_platform("hots")
+    with pytest.raises(UsageError, match="there are host, gpu"):
+        find_platform("toaster")
+
+
+def test_devices_are_chosen_by_name_and_by_hash():
+    (host,) = select("host", [], [], OPTIONS)
+    assert select("host", [host.device.name], [], OPTIONS)[0].device == host.device
+    assert select("host", [host.device.hash.upper()], [], OPTIONS)[0].device == host.device
+
+
+def test_a_device_that_is_not_there_is_told_with_those_that_are():
+    (host,) = select("host", [], [], OPTIONS)
+    with pytest.raises(NoDeviceError, match=f"nonesuch.*{host.device.hash}"):
+        select("host", [host.device.name, "nonesuch"], [], OPTIONS)
+
+
+def test_a_host_that_is_excluded_leaves_nothing():
+    (host,) = select("host", [], [], OPTIONS)
+    with pytest.raises(NoDeviceError, match="leaves no device"):
+        select("host", [], [host.device.hash], OPTIONS)
+    with pytest.raises(NoDeviceError, match="leaves no device"):
+        select("host", [host.device.name], [host.device.name], OPTIONS)
+
+
+def test_identical_gpus_have_different_names():
+    first, second = GpuPlatform.discover_with(TwoGpus(), OPTIONS)
+    assert first.device.name != second.device.name
+    assert first.device.hash == "GPU-0aaaaaaa-1234"
+    assert first.answers_to("0")
+    assert not first.answers_to("1")
+    assert first.device.facts["gpu_driver"] == "550.1"
+    assert "cpu_model" in first.device.facts
+    assert second.conditions()["gpu_temperature_celsius"] == 41
+
+
+def test_a_program_sees_its_own_gpu_only():
+    second = GpuPlatform.discover_with(TwoGpus(), OPTIONS)[1]
+    code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    with Cancellation() as cancellation:
+        outcome = second.run(Command((sys.executable, "-c", code)), cancellation)
+    assert outcome.stdout == "GPU-1aaaaaaa-1234\n"
+
+
+def test_without_a_gpu_the_reason_is_told():
+    with pytest.raises(NoDeviceError, match="knows no GPU"):
+        GpuPlatform.discover_with(NoGpus(), OPTIONS)
+
+
+@pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="this machine has a GPU")
+def test_without_a_driver_the_reason_is_told():
+    with pytest.raises(NoDeviceError, match="nvidia-smi"):
+        GpuPlatform.discover(OPTIONS)
+
+
+def test_the_users_own_library_path_stays_behind_the_commands(monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/users/own")
+    (host,) = HostPlatform.discover(OPTIONS)
+    code = "import os; print(os.environ['LD_LIBRARY_PATH'])"
+    with Cancellation() as cancellation:
+        command = Command((sys.executable, "-c", code), {"LD_LIBRARY_PATH": "/the/commands"})
+        assert host.run(command, cancellation).stdout == "/the/commands:/users/own\n"

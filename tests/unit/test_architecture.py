@@ -1,0 +1,109 @@
+"""The rules of the house that no linter knows: who may import what."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "benchmarking"
+PROGRAM = PACKAGE / "frameworks" / "caffe2" / "program"
+"""Stands alone: the house's rules are not for it."""
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if PROGRAM not in path.parents)
+
+LEVELS = (
+    {"cli"},
+    {"driver", "continuous"},
+    {"frameworks", "platforms", "reporters", "regression_detectors", "repos"},
+    {"specs", "stats", "history", "model_cache", "run_info", "process", "options", "results", "command"},
+    {"atomic_file", "errors"},
+)
+"""A module imports from its own level and from those below."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
+
+
+def level(module: str) -> int | None:
+    parts = module.split(".")
+    if parts[0] != "benchmarking" or len(parts) == 1:
+        return None
+    return next((number for number, names in enumerate(LEVELS) if parts[1] in names), None)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_go_one_way(path):
+    own_level = level(module_name(path))
+    for imported in imported_modules(path):
+        other_level = level(imported)
+        if own_level is not None and other_level is not None:
+            assert other_level >= own_level, f"{module_name(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("package", ["frameworks", "platforms"])
+def test_frameworks_and_platforms_do_not_know_each_other(package):
+    other = {"frameworks": "platforms", "platforms": "frameworks"}[package]
+    for path in (PACKAGE / package).rglob("*.py"):
+        if PROGRAM not in path.parents:
+            assert not any(name.startswith(f"benchmarking.{other}") for name in imported_modules(path)), path
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_argparse_subprocess_and_argv_have_one_place(path):
+    imported = imported_modules(path)
+    if PACKAGE / "cli" not in path.parents:
+        assert "argparse" not in imported
+        assert "sys.argv" not in path.read_text(encoding="utf-8")
+    if path != PACKAGE / "process.py":
+        assert "subprocess" not in imported
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_nothing_but_the_program_needs_torch(path):
+    assert not any(name.split(".")[0] in ("torch", "caffe2") for name in imported_modules(path))
+
+
+def test_every_module_imports_alone():
+    """In one fresh interpreter per module, as a cycle shows only for whoever comes first."""
+    interpreters = [
+        (
+            path,
+            subprocess.Popen(
+                [sys.executable, "-c", f"import {module_name(path)}"], cwd=ROOT, stderr=subprocess.PIPE
+            ),
+        )
+        for path in FILES
+    ]
+    failures = {
+        str(path): error.decode()
+        for path, one in interpreters
+        if (error := one.communicate()[1]) or one.returncode
+    }
+    assert failures == {}
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys\nfrom benchmarking.cli.harness import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'numpy', 'requests', 'rich', 'pydantic', 'psutil', 'pynvml'} & set(sys.modules)))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert output.stdout.splitlines()[-1] == "[]"
