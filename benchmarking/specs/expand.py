@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarking.errors import Fault, SpecificationError
+from benchmarking.specs import location
 from benchmarking.specs.location import Location
-from benchmarking.specs.model import ModelSpec, OptionValue, ToleranceSpec
+from benchmarking.specs.model import (
+    Commands,
+    InputSpec,
+    ModelSpec,
+    OptionValue,
+    PathOrPaths,
+    TestSpec,
+    ToleranceSpec,
+)
+from benchmarking.specs.reader import LoadedBenchmark
+
+ID_PLACEHOLDER = "{ID}"
 
 
 @dataclass(frozen=True)
@@ -49,3 +62,179 @@ class TestCase:
     def label(self) -> str:
         """How a person calls it."""
         return f"{self.model.name} {self.metric} {self.identifier}"
+
+
+def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tuple[TestCase, ...]:
+    """Every test as one case per shape or set of files, in the order of the files.
+
+    Several shapes are several cases in sequence. Of several files, the i-th of each list belong together; a
+    single path goes with each. ``{ID}`` is the running number, from 0, of the case in its benchmark file.
+
+    Raises:
+        SpecificationError: with every fault of every test.
+    """
+    faults: list[Fault] = []
+    cases: list[TestCase] = []
+    for benchmark in loaded:
+        cases += _BenchmarkExpansion(benchmark, root_model_dir, faults).cases()
+    faults += _duplicates(cases)
+    if faults:
+        raise SpecificationError(faults)
+    return tuple(cases)
+
+
+def _duplicates(cases: Sequence[TestCase]) -> list[Fault]:
+    seen: dict[tuple[str, str, str], TestCase] = {}
+    faults = []
+    for case in cases:
+        first = seen.setdefault((case.model.name, case.metric, case.identifier), case)
+        if first is not case:
+            message = (
+                f"the identifier {case.identifier!r} already names the case of {first.specification} "
+                f"{first.json_path}; put {ID_PLACEHOLDER} into it, or choose another"
+            )
+            faults.append(Fault(str(case.specification), f"{case.json_path}.identifier", message))
+    return faults
+
+
+class _BenchmarkExpansion:
+    """One benchmark file: counts its cases and gathers its faults."""
+
+    def __init__(self, loaded: LoadedBenchmark, root_model_dir: Path | None, faults: list[Fault]) -> None:
+        self._path = loaded.path
+        self._spec = loaded.spec
+        self._root_model_dir = root_model_dir
+        self._faults = faults
+        self._next_number = 0
+
+    def cases(self) -> list[TestCase]:
+        model_files = {
+            key: self._resolve(file.location, f"$.model.files.{key}.location")
+            for key, file in self._spec.model.files.items()
+        }
+        return [
+            case
+            for index, test in enumerate(self._spec.tests)
+            for case in self._test_cases(test, f"$.tests[{index}]", model_files)
+        ]
+
+    def _test_cases(
+        self, test: TestSpec, json_path: str, model_files: Mapping[str, Location]
+    ) -> list[TestCase]:
+        known_faults = len(self._faults)
+        inputs = test.inputs if test.inputs is not None else self._spec.model.inputs
+        if not inputs:
+            self._fault(f"{json_path}.inputs", "missing: neither the test nor the model says what to feed")
+            return []
+        self._check_outputs(test, json_path)
+        for blob in test.input_files.keys() - inputs.keys():
+            known = ", ".join(inputs)
+            self._fault(f"{json_path}.input_files.{blob}", f"{blob!r} is not among the inputs: {known}")
+        shape_count = self._common_count(
+            {f"{json_path}.inputs.{blob}.shapes": len(one.shapes) for blob, one in inputs.items()}, "shapes"
+        )
+        file_count = self._common_count(
+            {
+                f"{json_path}.{kind}.{blob}": len(paths)
+                for kind, files in (("input_files", test.input_files), ("output_files", test.output_files))
+                for blob, paths in files.items()
+                if isinstance(paths, list)
+            },
+            "files",
+        )
+        if file_count > 1 and shape_count not in (1, file_count):
+            self._fault(
+                json_path,
+                f"{shape_count} shapes and {file_count} files: give one shape, or one for each file",
+            )
+        if len(self._faults) > known_faults:
+            return []
+        count = max(shape_count, file_count)
+        return [self._case(test, json_path, inputs, model_files, index) for index in range(count)]
+
+    def _check_outputs(self, test: TestSpec, json_path: str) -> None:
+        if test.metric == "error" and not test.output_files:
+            self._fault(f"{json_path}.output_files", "missing: the metric error compares with golden outputs")
+        if test.metric != "error":
+            for key in ("output_files", "tolerance"):
+                if getattr(test, key):
+                    self._fault(f"{json_path}.{key}", "only the metric error has a use for it; remove it")
+
+    def _common_count(self, counts: Mapping[str, int], what: str) -> int:
+        """How many there are of ``what``; 1 without any. All have to be as many as the first."""
+        if not counts:
+            return 1
+        first_path, first_count = next(iter(counts.items()))
+        for json_path, count in counts.items():
+            if count != first_count:
+                self._fault(json_path, f"{count} {what}, but {first_path} has {first_count}: give as many")
+        return first_count
+
+    def _case(
+        self,
+        test: TestSpec,
+        json_path: str,
+        inputs: Mapping[str, InputSpec],
+        model_files: Mapping[str, Location],
+        index: int,
+    ) -> TestCase:
+        number = str(self._next_number)
+        self._next_number += 1
+
+        def fill_in(text: str) -> str:
+            return text.replace(ID_PLACEHOLDER, number)
+
+        def file_of(kind: str, blob: str, paths: PathOrPaths) -> Location:
+            path = paths if isinstance(paths, str) else paths[index if len(paths) > 1 else 0]
+            return self._resolve(fill_in(path), f"{json_path}.{kind}.{blob}")
+
+        input_files = {blob: file_of("input_files", blob, paths) for blob, paths in test.input_files.items()}
+        return TestCase(
+            model=self._spec.model,
+            specification=self._path,
+            model_files=model_files,
+            json_path=json_path,
+            identifier=fill_in(test.identifier),
+            metric=test.metric,
+            iterations=test.iter,
+            warmup=test.warmup,
+            inputs=tuple(
+                InputBlob(
+                    name=blob,
+                    shape=tuple(one.shapes[index if len(one.shapes) > 1 else 0]),
+                    type=one.type,
+                    file=input_files.get(blob),
+                )
+                for blob, one in inputs.items()
+            ),
+            golden_files={
+                blob: file_of("output_files", blob, paths) for blob, paths in test.output_files.items()
+            },
+            commands=_merged(self._spec.model.commands, test.commands, fill_in),
+            tolerance=test.tolerance,
+        )
+
+    def _resolve(self, text: str, json_path: str) -> Location:
+        try:
+            return location.resolve(text, self._path, self._root_model_dir)
+        except ValueError as error:
+            self._fault(json_path, str(error))
+            return Location(text)
+
+    def _fault(self, json_path: str, message: str) -> None:
+        fault = Fault(str(self._path), json_path, message)
+        if fault not in self._faults:
+            self._faults.append(fault)
+
+
+def _merged(
+    model: Commands, test: Commands, fill_in: Callable[[str], str]
+) -> Mapping[str, Mapping[str, OptionValue]]:
+    """The test's options win over the model's."""
+    return {
+        framework: {
+            name: fill_in(value) if isinstance(value, str) else value
+            for name, value in {**model.get(framework, {}), **test.get(framework, {})}.items()
+        }
+        for framework in {**model, **test}
+    }

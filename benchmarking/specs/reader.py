@@ -1,0 +1,259 @@
+"""From specification files to typed specifications, or to every fault that they have."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from benchmarking.errors import Fault, SpecificationError
+from benchmarking.specs.model import BenchmarkSpec, SuiteSpec
+
+MAXIMUM_FILE_BYTES = 16 * 2**20
+MAXIMUM_NAME_BYTES = 200
+SUITE_META_KEYS = ("category", "description", "kind", "group")
+"""What a suite's ``meta`` may give to each of its models."""
+
+M = TypeVar("M", bound=BaseModel)
+
+_OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class LoadedBenchmark:
+    """One benchmark file, checked, with the suite's ``meta`` merged into its model."""
+
+    path: Path
+    spec: BenchmarkSpec
+
+
+def read_benchmarks(file: Path) -> tuple[LoadedBenchmark, ...]:
+    """Reads a benchmark file, or a suite and every benchmark that it lists.
+
+    Raises:
+        SpecificationError: with every fault of every file.
+    """
+    faults: list[Fault] = []
+    value = _read_json(file, faults)
+    loaded: list[LoadedBenchmark] = []
+    if isinstance(value, dict) and "benchmarks" in value:
+        loaded = _read_suite(file, value, faults)
+    elif isinstance(value, dict) and ("model" in value or "tests" in value):
+        loaded = list(_read_benchmark(file, value, {}, faults))
+    elif not faults:
+        message = 'neither a benchmark ({"model": ..., "tests": [...]}) nor a suite ({"benchmarks": [...]})'
+        faults.append(Fault(str(file), "$", message))
+    if faults:
+        raise SpecificationError(faults)
+    return tuple(loaded)
+
+
+def _read_suite(file: Path, value: dict[str, Any], faults: list[Fault]) -> list[LoadedBenchmark]:
+    suite = _validate(SuiteSpec, file, value, faults)
+    if suite is None:
+        return []
+    loaded: list[LoadedBenchmark] = []
+    for key in suite.meta:
+        if key not in SUITE_META_KEYS:
+            faults.append(Fault(str(file), f"$.meta.{key}", _unknown_key(key, SUITE_META_KEYS)))
+    for index, entry in enumerate(suite.benchmarks):
+        path = file.parent / entry
+        known = len(faults)
+        benchmark = _read_json(path, faults)
+        if isinstance(benchmark, dict) and "benchmarks" in benchmark:
+            message = f"{entry!r} is itself a suite; list its benchmarks here instead"
+            faults.append(Fault(str(file), f"$.benchmarks[{index}]", message))
+        elif len(faults) == known:
+            loaded += _read_benchmark(path, benchmark, suite.meta, faults)
+    return loaded
+
+
+def _read_benchmark(
+    path: Path, value: Any, meta: dict[str, str], faults: list[Fault]
+) -> Iterator[LoadedBenchmark]:
+    spec = _validate(BenchmarkSpec, path, value, faults)
+    if spec is None:
+        return
+    name_faults = list(_name_faults(path, spec))
+    faults.extend(name_faults)
+    if not name_faults:
+        given = {key: value for key, value in meta.items() if key in SUITE_META_KEYS}
+        merged = {key: value for key, value in given.items() if getattr(spec.model, key) is None}
+        yield LoadedBenchmark(path, spec.model_copy(update={"model": spec.model.model_copy(update=merged)}))
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------
+
+
+def _read_json(path: Path, faults: list[Fault]) -> Any:
+    """None, with a fault, where the file is no JSON."""
+
+    def fault(message: str) -> None:
+        faults.append(Fault(str(path), "$", message))
+
+    try:
+        if path.is_file() and path.stat().st_size > MAXIMUM_FILE_BYTES:
+            return fault(f"larger than {MAXIMUM_FILE_BYTES} bytes: not a specification")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return fault("there is no such file")
+    except IsADirectoryError:
+        return fault("is a directory; name a json file")
+    except UnicodeDecodeError as error:
+        return fault(f"not UTF-8 text (byte {error.start})")
+    except (OSError, ValueError) as error:
+        return fault(f"cannot be read: {error}")
+    try:
+        return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        return fault(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+    except RecursionError:
+        return fault("not a specification: nested too deeply")
+    except ValueError as error:
+        return fault(f"not JSON: {error}")
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"the key {twice[0]!r} is given twice in one object")
+    return result
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+# --- types --------------------------------------------------------------------------------------------------
+
+
+def _validate(model: type[M], path: Path, value: Any, faults: list[Fault]) -> M | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_context=True):
+            fault = Fault(str(path), _json_path(value, one["loc"]), _message(model, one))
+            if fault not in faults:
+                faults.append(fault)
+        return None
+    except RecursionError:
+        faults.append(Fault(str(path), "$", "not a specification: nested too deeply"))
+        return None
+
+
+def _json_path(value: Any, location: Sequence[int | str]) -> str:
+    """Of those parts of a pydantic location that are in the file; it also names branches of unions."""
+    text = "$"
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(part, int) and isinstance(value, list):
+            text += f"[{part}]"
+            value = value[part] if part < len(value) else None
+        elif isinstance(value, dict) and (part in value or (last and isinstance(part, str))):
+            text += f".{part}" if re.fullmatch(r"[\w-]+", str(part)) else f"[{json.dumps(part)}]"
+            value = value.get(part)
+    return text
+
+
+def _message(model: type[BaseModel], error: Any) -> str:
+    kind, found = error["type"], error["input"]
+    key = str(error["loc"][-1]) if error["loc"] else ""
+    if kind == "missing":
+        return f"the key {key!r} is missing"
+    if kind == "extra_forbidden":
+        return _unknown_key(key, _known_keys(model, error["loc"][:-1]))
+    if kind.endswith("_type") or kind in ("is_instance_of",):
+        wanted = _WANTED.get(kind, error["msg"])
+        return f"{wanted} is wanted, not {_shown(found)}"
+    text = error["msg"].replace("Input should", "should").replace("String should", "should")
+    if "pattern" in kind:
+        length = 64 if key == "sha256" else 32
+        return f"{_shown(found)} is not {length} hexadecimal digits"
+    return f"{_shown(found)}: {text[0].lower()}{text[1:]}"
+
+
+_WANTED = {
+    "string_type": "a string",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+}
+
+
+def _known_keys(model: type[BaseModel], location: Sequence[int | str]) -> Sequence[str]:
+    """The keys of the object at a location: the only models with several objects are found by name."""
+    known: type[BaseModel] = model
+    for part in location:
+        field = known.model_fields.get(str(part))
+        if field is None:
+            continue
+        nested = _model_in(field.annotation)
+        if nested is not None:
+            known = nested
+    return tuple(known.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    arguments = getattr(annotation, "__args__", ())
+    return next((found for one in arguments if (found := _model_in(one))), None)
+
+
+def _unknown_key(key: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+    return f"unknown key {key!r}; {hint}"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- names that become paths and options --------------------------------------------------------------------
+
+
+def _name_faults(path: Path, spec: BenchmarkSpec) -> Iterator[Fault]:
+    names = {"$.model.name": spec.model.name, "$.model.format": spec.model.format}
+    names |= {f"$.model.files.{key}.filename": one.filename for key, one in spec.model.files.items()}
+    for json_path, name in names.items():
+        problem = _name_problem(name)
+        if problem:
+            yield Fault(str(path), json_path, f"{_shown(name)} {problem}; it becomes part of a file's path")
+    commands = {"$.model.commands": spec.model.commands}
+    commands |= {f"$.tests[{index}].commands": test.commands for index, test in enumerate(spec.tests)}
+    for json_path, by_framework in commands.items():
+        for framework, options in by_framework.items():
+            for option, value in options.items():
+                here = f"{json_path}.{framework}.{option}"
+                if not _OPTION_NAME.fullmatch(option):
+                    yield Fault(
+                        str(path), here, f"{_shown(option)} is not an option's name: letters, digits, _ and -"
+                    )
+                if "\0" in str(value):
+                    yield Fault(str(path), here, "a program's argument cannot hold a NUL")
+
+
+def _name_problem(name: str) -> str | None:
+    if name in (".", "..") or "/" in name or "\\" in name:
+        return "is not a plain name"
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        return "holds a control character"
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not valid text"
+    return f"is longer than {MAXIMUM_NAME_BYTES} bytes" if length > MAXIMUM_NAME_BYTES else None

@@ -1,0 +1,201 @@
+"""From samples to numbers: summaries, A/B comparison, errors against golden values."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from benchmarking.errors import CaseError
+from benchmarking.results import Comparison, ErrorStatistics, Interval, Percentiles, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+"""What an interval covers at least, where there are samples enough."""
+
+
+def summarize(values: Sequence[float] | NDArray[np.float64]) -> Summary:
+    """Of at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7)."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    ordered = np.sort(array)
+    p0, p10, p50, p90, p95, p99, p100 = (
+        float(one) for one in np.percentile(ordered, (0, 10, 50, 90, 95, 99, 100))
+    )
+    return Summary(
+        p0=p0,
+        p10=p10,
+        p50=p50,
+        p90=p90,
+        p100=p100,
+        count=array.size,
+        mean=float(array.mean()),
+        standard_deviation=float(array.std(ddof=1)) if array.size > 1 else 0.0,
+        p95=p95,
+        p99=p99,
+        median_interval=_median_interval(ordered),
+    )
+
+
+def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:
+    """Between two order statistics, exact for any continuous distribution of independent samples.
+
+    The number of samples below the median is binomial(n, 1/2), so the interval from the k-th smallest to the
+    k-th largest misses it with probability 2 P(B < k) (David and Nagaraja, Order Statistics, 3rd ed., 7.1).
+    """
+    count = len(ordered)
+    rank, miss = 0, 0.0
+    log_half_power = -count * math.log(2)
+    while rank < count // 2:
+        log_choose = math.lgamma(count + 1) - math.lgamma(rank + 1) - math.lgamma(count - rank + 1)
+        next_miss = miss + 2 * math.exp(log_choose + log_half_power)
+        if next_miss > 1 - CONFIDENCE:
+            break
+        rank, miss = rank + 1, next_miss
+    if rank == 0:
+        return None
+    return Interval(float(ordered[rank - 1]), float(ordered[count - rank]), 1 - miss)
+
+
+def difference_percentiles(treatment: Percentiles, control: Percentiles) -> Percentiles:
+    """The contract's ``diff_summary`` of two delays: interval arithmetic, not a distribution of differences.
+
+    It is kept for the programs that read it; for a comparison use ``compare``.
+    """
+    return Percentiles(
+        p0=treatment.p0 - control.p100,
+        p10=treatment.p10 - control.p90,
+        p50=treatment.p50 - control.p50,
+        p90=treatment.p90 - control.p10,
+        p100=treatment.p100 - control.p0,
+    )
+
+
+def compare(
+    treatment_values: Sequence[float],
+    treatment_pairs: Sequence[int],
+    control_values: Sequence[float],
+    control_pairs: Sequence[int],
+) -> Comparison | None:
+    """The ratio treatment / control over pairs of processes: Hodges-Lehmann estimate and exact interval.
+
+    Per pair x = log(median of the treatment / median of the control). The estimate is the median of the
+    Walsh averages (x_i + x_j) / 2; the interval inverts Wilcoxon's signed-rank test (Hollander, Wolfe and
+    Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). With fewer than 6 pairs no such
+    interval covers 95 %: the widest is given, with what it does cover.
+
+    None where no pair is complete, or a median is not positive.
+    """
+    import numpy as np
+
+    treatment = _medians_by_pair(treatment_values, treatment_pairs)
+    control = _medians_by_pair(control_values, control_pairs)
+    common = sorted(treatment.keys() & control.keys())
+    if not common or any(arm[pair] <= 0 for arm in (treatment, control) for pair in common):
+        return None
+    ratios = np.log([treatment[pair] / control[pair] for pair in common])
+    upper = np.triu_indices(len(ratios))
+    walsh = np.sort(((ratios[:, None] + ratios[None, :]) / 2)[upper])
+    return Comparison(
+        pairs=len(common),
+        ratio=math.exp(float(np.median(walsh))),
+        ratio_interval=_signed_rank_interval(walsh, len(common)),
+    )
+
+
+def _medians_by_pair(values: Sequence[float], pairs: Sequence[int]) -> dict[int, float]:
+    import numpy as np
+
+    grouped: defaultdict[int, list[float]] = defaultdict(list)
+    for value, pair in zip(values, pairs, strict=True):
+        grouped[pair].append(value)
+    return {pair: float(np.median(group)) for pair, group in grouped.items()}
+
+
+def _signed_rank_interval(walsh: NDArray[np.float64], pairs: int) -> Interval | None:
+    """Drops as many Walsh averages at each end as the test's null distribution allows."""
+    import numpy as np
+
+    if pairs < 2:
+        return None
+    cumulative = np.cumsum(signed_rank_probabilities(pairs))
+    allowed = (1 - CONFIDENCE) / 2
+    dropped = max(int(np.searchsorted(cumulative, allowed, side="right")), 1)
+    return Interval(
+        low=math.exp(float(walsh[dropped - 1])),
+        high=math.exp(float(walsh[-dropped])),
+        confidence=1 - 2 * float(cumulative[dropped - 1]),
+    )
+
+
+def signed_rank_probabilities(count: int) -> NDArray[np.float64]:
+    """P(W = w) for w = 0 ... n(n+1)/2 under the null hypothesis: each rank is in W with probability 1/2."""
+    import numpy as np
+
+    probabilities = np.ones(1)
+    for rank in range(1, count + 1):
+        without = np.concatenate([probabilities, np.zeros(rank)])
+        with_rank = np.concatenate([np.zeros(rank), probabilities])
+        probabilities = (without + with_rank) / 2
+    return probabilities
+
+
+def error_statistics(output: NDArray[np.float64], golden: NDArray[np.float64]) -> ErrorStatistics:
+    """How far two arrays of shape (n,) are apart. A NaN on one side only makes every error NaN.
+
+    Raises:
+        CaseError: they have different lengths.
+    """
+    import numpy as np
+
+    _require_same_length(output, golden)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        absolute = np.where(_same(output, golden), 0.0, np.abs(output - golden))
+        relative = np.where(absolute == 0, 0.0, absolute / np.abs(golden))
+        norms = float(np.linalg.norm(output) * np.linalg.norm(golden))
+        return ErrorStatistics(
+            count=output.size,
+            max_absolute=float(absolute.max()),
+            max_relative=float(relative.max()),
+            root_mean_square=float(np.sqrt(np.mean(absolute**2))),
+            cosine_similarity=float(output @ golden) / norms if norms else float(not absolute.any()),
+        )
+
+
+def beyond_tolerance(
+    output: NDArray[np.float64], golden: NDArray[np.float64], atol: float, rtol: float
+) -> tuple[int, int]:
+    """How many values are further off than ``atol + rtol * |golden|``, and the index of the worst value.
+
+    A NaN is beyond any tolerance, unless the golden value is NaN too.
+
+    Raises:
+        CaseError: the arrays, of shape (n,), have different lengths.
+    """
+    import numpy as np
+
+    _require_same_length(output, golden)
+    with np.errstate(invalid="ignore"):
+        excess = np.abs(output - golden) - (atol + rtol * np.abs(golden))
+    excess = np.where(np.isnan(excess), np.inf, excess)
+    excess = np.where(_same(output, golden), -np.inf, excess)
+    return int(np.count_nonzero(excess > 0)), int(np.argmax(excess))
+
+
+def _same(output: NDArray[np.float64], golden: NDArray[np.float64]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    same: NDArray[np.bool_] = (output == golden) | (np.isnan(output) & np.isnan(golden))
+    return same
+
+
+def _require_same_length(output: NDArray[np.float64], golden: NDArray[np.float64]) -> None:
+    if output.size != golden.size:
+        raise CaseError(f"the output has {output.size} values, the golden output has {golden.size}")
+    if output.size == 0:
+        raise CaseError("the output has no values")

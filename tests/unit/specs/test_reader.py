@@ -1,0 +1,278 @@
+import copy
+import json
+import string
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarking.errors import SpecificationError
+from benchmarking.specs.expand import expand
+from benchmarking.specs.reader import read_benchmarks
+
+VALID = {
+    "model": {
+        "name": "tiny",
+        "format": "caffe2",
+        "files": {
+            "init": {"filename": "init_net.pb", "location": "init_net.pb", "md5": "0" * 32},
+            "predict": {"filename": "predict_net.pb", "location": "http://host/p.pb", "md5": "a" * 32},
+        },
+    },
+    "tests": [
+        {
+            "identifier": "{ID}",
+            "metric": "delay",
+            "iter": 3,
+            "warmup": 1,
+            "inputs": {"data": {"shapes": [[1, 3], [2, 3]], "type": "float"}},
+            "commands": {"caffe2": {"run_individual": "true"}},
+        }
+    ],
+}
+
+
+def changed(path, value):
+    """VALID with one value replaced, added, or removed (``...``)."""
+    spec = copy.deepcopy(VALID)
+    target = spec
+    for part in path[:-1]:
+        target = target[part]
+    if value is ...:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = value
+    return spec
+
+
+def faults_of(tmp_path, text, name="b.json"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SpecificationError) as caught:
+        expand(read_benchmarks(path), None)
+    return [str(fault).removeprefix(str(tmp_path) + "/") for fault in caught.value.faults]
+
+
+def test_a_valid_file_is_read(tmp_path):
+    path = tmp_path / "b.json"
+    path.write_text("\ufeff" + json.dumps(VALID), encoding="utf-8")
+    (loaded,) = read_benchmarks(path)
+    assert loaded.spec.model.name == "tiny"
+    assert loaded.spec.tests[0].inputs["data"].shapes == [[1, 3], [2, 3]]
+
+
+MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fault"),
+    [
+        ((*MODEL, "name"), ..., "b.json: $.model.name: the key 'name' is missing"),
+        ((*MODEL, "name"), 7, "b.json: $.model.name: a string is wanted, not 7"),
+        ((*MODEL, "nmae"), "x", "b.json: $.model.nmae: unknown key 'nmae'; did you mean 'name'?"),
+        (
+            (*FILES, "md5"),
+            "abc",
+            'b.json: $.model.files.init.md5: "abc" is not 32 hexadecimal digits',
+        ),
+        (
+            (*FILES, "sha265"),
+            "x",
+            "b.json: $.model.files.init.sha265: unknown key 'sha265'; did you mean 'sha256'?",
+        ),
+        ((*TEST, "iter"), "3", 'b.json: $.tests[0].iter: a whole number is wanted, not "3"'),
+        ((*TEST, "iter"), True, "b.json: $.tests[0].iter: a whole number is wanted, not true"),
+        ((*TEST, "iter"), 1.0, "b.json: $.tests[0].iter: a whole number is wanted, not 1.0"),
+        ((*TEST, "iter"), 0, "b.json: $.tests[0].iter: 0: should be greater than or equal to 1"),
+        (
+            (*TEST, "itr"),
+            3,
+            "b.json: $.tests[0].itr: unknown key 'itr'; did you mean 'iter'?",
+        ),
+        ((*TEST, "metric"), "speed", "b.json: $.tests[0].metric: \"speed\": should be 'delay' or 'error'"),
+        (
+            (*TEST, "inputs", "data", "shapes"),
+            [[1, "x"]],
+            'b.json: $.tests[0].inputs.data.shapes[0][1]: a whole number is wanted, not "x"',
+        ),
+        (
+            (*TEST, "inputs", "data", "shapes"),
+            [],
+            "b.json: $.tests[0].inputs.data.shapes: []: list should have at least 1 item after validation, not 0",
+        ),
+        (
+            (*TEST, "inputs"),
+            {},
+            "b.json: $.tests[0].inputs: {}: dictionary should have at least 1 item after validation, not 0",
+        ),
+        (
+            (*MODEL, "name"),
+            "../../x",
+            'b.json: $.model.name: "../../x" is not a plain name; it becomes part of a file\'s path',
+        ),
+        (
+            (*FILES, "filename"),
+            "..",
+            'b.json: $.model.files.init.filename: ".." is not a plain name; it becomes part of a file\'s path',
+        ),
+        (
+            (*MODEL, "format"),
+            "a\0b",
+            'b.json: $.model.format: "a\\u0000b" holds a control character; it becomes part of a file\'s path',
+        ),
+        (
+            (*TEST, "commands"),
+            {"caffe2": {"a b": "c"}},
+            'b.json: $.tests[0].commands.caffe2.a b: "a b" is not an option\'s name: letters, digits, _ and -',
+        ),
+        (
+            (*TEST, "commands"),
+            {"caffe2": {"a": "\0"}},
+            "b.json: $.tests[0].commands.caffe2.a: a program's argument cannot hold a NUL",
+        ),
+        (
+            (*TEST, "inputs"),
+            ...,
+            "b.json: $.tests[0].inputs: missing: neither the test nor the model says what to feed",
+        ),
+        (
+            (*TEST, "metric"),
+            "error",
+            "b.json: $.tests[0].output_files: missing: the metric error compares with golden outputs",
+        ),
+        (
+            (*TEST, "tolerance"),
+            {"atol": 1.0},
+            "b.json: $.tests[0].tolerance: only the metric error has a use for it; remove it",
+        ),
+        (
+            (*FILES, "location"),
+            "//models/x",
+            "b.json: $.model.files.init.location: '//models/x' is relative to --root_model_dir, which is not given",
+        ),
+        (
+            (*TEST, "identifier"),
+            "same",
+            "b.json: $.tests[0].identifier: the identifier 'same' already names the case of b.json $.tests[0]; "
+            "put {ID} into it, or choose another",
+        ),
+    ],
+)
+def test_each_fault_is_told_with_its_place_and_remedy(tmp_path, monkeypatch, path, value, fault):
+    monkeypatch.chdir(tmp_path)
+    text = json.dumps(changed(path, value))
+    found = [one.replace(str(tmp_path) + "/", "") for one in faults_of(tmp_path, text)]
+    assert found == [fault]
+
+
+def test_all_faults_of_all_files_come_at_once(tmp_path):
+    (tmp_path / "one.json").write_text(json.dumps(changed(("model", "name"), 1)))
+    (tmp_path / "two.json").write_text(json.dumps(changed(("tests", 0, "iter"), None)))
+    suite = {"meta": {"grp": "x"}, "benchmarks": ["one.json", "two.json", "missing.json"]}
+    faults = faults_of(tmp_path, json.dumps(suite), "suite.json")
+    assert faults == [
+        "suite.json: $.meta.grp: unknown key 'grp'; did you mean 'group'?",
+        "one.json: $.model.name: a string is wanted, not 1",
+        "two.json: $.tests[0].iter: a whole number is wanted, not null",
+        "missing.json: $: there is no such file",
+    ]
+
+
+def test_a_suites_meta_goes_to_each_model_and_the_models_own_wins(tmp_path):
+    (tmp_path / "one.json").write_text(json.dumps(VALID))
+    (tmp_path / "two.json").write_text(
+        json.dumps(changed(("model", "group"), "own") | {"tests": VALID["tests"]})
+    )
+    suite = {"meta": {"group": "suites", "kind": "cnn"}, "benchmarks": ["one.json", "two.json"]}
+    (tmp_path / "suite.json").write_text(json.dumps(suite))
+    one, two = read_benchmarks(tmp_path / "suite.json")
+    assert (one.spec.model.group, one.spec.model.kind) == ("suites", "cnn")
+    assert (two.spec.model.group, two.spec.model.kind) == ("own", "cnn")
+    assert json.loads((tmp_path / "one.json").read_text()) == VALID
+
+
+def test_a_suite_in_a_suite_is_refused(tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps({"benchmarks": ["b.json"]}))
+    (fault,) = faults_of(tmp_path, json.dumps({"benchmarks": ["b.json"]}))
+    assert "itself a suite" in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        (b"", "not JSON: Expecting value at line 1, column 1"),
+        (b'{\n "model": ,}', "line 2, column 11"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"model": NaN}', "NaN is not a JSON number"),
+        (b'{"model": {"name": 1, "name": 2}}', "'name' is given twice"),
+        (b"[" * 200_000, "nested too deeply"),
+        (b"[]", "neither a benchmark"),
+        (b"{}", "neither a benchmark"),
+        (b'"\\ud800"', "neither a benchmark"),
+    ],
+)
+def test_what_is_no_specification_at_all(tmp_path, text, part):
+    (fault,) = faults_of(tmp_path, text)
+    assert part in fault
+
+
+def test_a_directory_a_huge_file_and_a_missing_one(tmp_path):
+    (tmp_path / "huge.json").write_bytes(b" " * (17 * 2**20))
+    for name, part in {
+        ".": "directory",
+        "huge.json": "larger",
+        "missing.json": "no such file",
+        "a\0b": "read",
+    }.items():
+        with pytest.raises(SpecificationError, match=part):
+            read_benchmarks(tmp_path / name)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def places(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*path, key))
+
+
+@settings(max_examples=300, deadline=None)
+@given(path=st.sampled_from([one for one in places(VALID) if one]), value=json_values)
+def test_a_wrong_value_anywhere_is_a_fault_or_fine_but_never_a_crash(tmp_path_factory, path, value):
+    file = tmp_path_factory.mktemp("specs") / "b.json"
+    file.write_text(json.dumps(changed(path, value)))
+    try:
+        cases = expand(read_benchmarks(file), None)
+    except SpecificationError as error:
+        assert error.faults
+        assert all(fault.file and fault.json_path.startswith("$") and fault.message for fault in error.faults)
+    else:
+        assert cases
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_bytes_are_a_fault_never_a_crash(tmp_path_factory, text):
+    file = tmp_path_factory.mktemp("specs") / "b.json"
+    file.write_bytes(text)
+    with pytest.raises(SpecificationError):
+        read_benchmarks(file)
+
+
+@settings(max_examples=200, deadline=None)
+@given(name=st.text(alphabet=string.ascii_letters + "./\\'\";$ \0\n-", max_size=12))
+def test_a_name_never_leaves_its_directory(tmp_path_factory, name):
+    directory = tmp_path_factory.mktemp("specs")
+    file = directory / "b.json"
+    file.write_text(json.dumps(changed(("model", "name"), name)))
+    try:
+        (loaded,) = read_benchmarks(file)
+    except SpecificationError:
+        return
+    assert (directory / loaded.spec.model.name).resolve().parent == directory.resolve()

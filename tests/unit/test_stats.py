@@ -1,0 +1,147 @@
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarking import stats
+from benchmarking.errors import CaseError
+from benchmarking.results import Percentiles
+
+finite = st.floats(-1e6, 1e6)
+
+
+@given(st.lists(finite, min_size=1, max_size=60))
+def test_a_summary_agrees_with_numpy(values):
+    summary = stats.summarize(values)
+    assert (summary.p0, summary.p10, summary.p50, summary.p90, summary.p100) == pytest.approx(
+        tuple(np.percentile(values, [0, 10, 50, 90, 100]))
+    )
+    assert summary.count == len(values)
+    assert summary.mean == pytest.approx(np.mean(values))
+
+
+def test_the_interval_of_the_median_covers_it_as_often_as_it_says():
+    generator = random.Random(1)
+    hits = 0
+    for _ in range(4000):
+        interval = stats.summarize([generator.expovariate(1.0) for _ in range(20)]).median_interval
+        hits += interval.low <= math.log(2) <= interval.high
+    assert interval.confidence >= 0.95
+    assert hits / 4000 == pytest.approx(interval.confidence, abs=0.012)
+
+
+def test_the_interval_of_the_median_in_numbers():
+    assert stats.summarize([1, 2, 3, 4, 5]).median_interval is None
+    interval = stats.summarize([6, 5, 4, 3, 2, 1]).median_interval
+    assert (interval.low, interval.high) == (1, 6)
+    assert interval.confidence == pytest.approx(1 - 2 / 2**6)
+    # Tabulated for n = 20: the 6th and the 15th value, 95.86 %.
+    interval = stats.summarize(range(1, 21)).median_interval
+    assert (interval.low, interval.high) == (6, 15)
+    assert interval.confidence == pytest.approx(0.9586, abs=1e-4)
+    assert stats.summarize(range(100_000)).median_interval.confidence >= 0.95
+
+
+def test_the_contracts_difference():
+    treatment, control = Percentiles(10, 20, 30, 40, 50), Percentiles(1, 2, 3, 4, 5)
+    assert stats.difference_percentiles(treatment, control) == Percentiles(5, 16, 27, 38, 49)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_the_null_distribution_of_the_signed_rank(count):
+    """Against all 2^n ways of giving signs to the ranks."""
+    frequencies = np.zeros(count * (count + 1) // 2 + 1)
+    for signs in itertools.product((0, 1), repeat=count):
+        frequencies[sum(rank * sign for rank, sign in zip(range(1, count + 1), signs, strict=True))] += 1
+    assert stats.signed_rank_probabilities(count) == pytest.approx(frequencies / 2**count)
+
+
+def compare(treatment, control):
+    pairs = list(range(len(treatment)))
+    return stats.compare(treatment, pairs, control, pairs)
+
+
+def test_a_comparison_of_a_constant_ratio():
+    comparison = compare([110.0] * 6, [100.0] * 6)
+    assert comparison.ratio == pytest.approx(1.1)
+    assert (comparison.ratio_interval.low, comparison.ratio_interval.high) == pytest.approx((1.1, 1.1))
+    assert comparison.ratio_interval.confidence == pytest.approx(1 - 2 / 2**6)
+
+
+def test_few_pairs_say_what_they_cover():
+    assert compare([110.0], [100.0]).ratio_interval is None
+    assert compare([110.0] * 5, [100.0] * 5).ratio_interval.confidence == pytest.approx(0.9375)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.5, 2.0), min_size=6, max_size=12))
+def test_a_comparison_agrees_with_the_slow_way(ratios):
+    comparison = compare([100 * ratio for ratio in ratios], [100.0] * len(ratios))
+    logs = [math.log(ratio) for ratio in ratios]
+    walsh = sorted((a + b) / 2 for a, b in itertools.combinations_with_replacement(logs, 2))
+    assert comparison.ratio == pytest.approx(math.exp(np.median(walsh)))
+    # The interval holds those shifts that the signed-rank test does not refuse: dropping k averages at
+    # each end refuses with the probability of W < k, on either side.
+    kept = [
+        value
+        for value in walsh
+        if comparison.ratio_interval.low * (1 - 1e-12)
+        <= math.exp(value)
+        <= comparison.ratio_interval.high * (1 + 1e-12)
+    ]
+    assert kept
+    assert comparison.ratio_interval.confidence >= 0.95
+
+
+def test_the_interval_of_the_ratio_covers_it_as_often_as_it_says():
+    generator = random.Random(2)
+    hits = 0
+    for _ in range(3000):
+        comparison = compare([100 * math.exp(generator.gauss(0.03, 0.1)) for _ in range(9)], [100.0] * 9)
+        hits += comparison.ratio_interval.low <= math.exp(0.03) <= comparison.ratio_interval.high
+    assert hits / 3000 == pytest.approx(comparison.ratio_interval.confidence, abs=0.012)
+
+
+def test_only_complete_pairs_are_compared():
+    comparison = stats.compare([10, 12, 99], [0, 0, 7], [10, 10, 10], [0, 0, 8])
+    assert comparison.pairs == 1
+    assert comparison.ratio == pytest.approx(1.1)
+    assert stats.compare([1.0], [0], [1.0], [1]) is None
+    assert stats.compare([0.0], [0], [1.0], [0]) is None
+
+
+def test_error_statistics_in_numbers():
+    error = stats.error_statistics(np.array([1.0, 2.0, 3.5]), np.array([1.0, 2.5, 3.0]))
+    assert error.count == 3
+    assert error.max_absolute == 0.5
+    assert error.max_relative == pytest.approx(0.2)
+    assert error.root_mean_square == pytest.approx(math.sqrt(0.5 / 3))
+    assert error.cosine_similarity == pytest.approx(16.5 / math.sqrt(17.25 * 16.25))
+
+
+def test_errors_of_special_values():
+    assert stats.error_statistics(np.zeros(2), np.zeros(2)).cosine_similarity == 1.0
+    assert stats.error_statistics(np.ones(2), np.zeros(2)).max_relative == math.inf
+    assert math.isnan(stats.error_statistics(np.array([math.nan, 1]), np.ones(2)).max_absolute)
+    same = np.array([math.nan, math.inf, 1])
+    assert stats.error_statistics(same, same).max_absolute == 0
+
+
+def test_another_length_is_told():
+    with pytest.raises(CaseError, match="3 values.*has 2"):
+        stats.error_statistics(np.zeros(3), np.zeros(2))
+    with pytest.raises(CaseError, match="no values"):
+        stats.error_statistics(np.zeros(0), np.zeros(0))
+
+
+def test_tolerance():
+    golden = np.array([1.0, -100.0, 0.0])
+    assert stats.beyond_tolerance(golden + [0.1, 1.0, 0.0], golden, 0.2, 0.01)[0] == 0
+    assert stats.beyond_tolerance(golden + [0.3, 9.0, 0.0], golden, 0.2, 0.01) == (2, 1)
+    assert stats.beyond_tolerance(np.array([1.0, math.nan, 0.0]), golden, 1e9, 0) == (1, 1)
+    assert stats.beyond_tolerance(np.array([math.nan]), np.array([math.nan]), 0, 0)[0] == 0
+    assert stats.beyond_tolerance(np.array([math.inf]), np.array([math.inf]), 0, 0)[0] == 0
