@@ -100,9 +100,9 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
 
 
 def _framework(options: HarnessOptions) -> FrameworkBase:
-    from benchmarking.frameworks.frameworks import make
+    from benchmarking.frameworks.frameworks import make_framework
 
-    return make(options.framework)
+    return make_framework(options.framework)
 
 
 def _read_cases(options: HarnessOptions, framework: FrameworkBase) -> tuple[TestCase, ...]:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, ClassVar
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import Fault
 from benchmarking.results import Fact, Measurement
-from benchmarking.specs.expand import TestCase
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from benchmarking.specs.expand import TestCase
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,45 @@ def test_wrong_arguments_end_with_status_2(argv, capsys):
 
 def test_the_specifications_usage_still_works():
     options = harness_arguments.parse(
-        ["--android_dir", "/data", "--backend", "mkl", "--benchmark_file", "b.json", "--devices", "a,b", "--excluded_devices", "c", "--framework", "caffe2", "--info", "{}", "--local_reporter", "out", "--model_cache", "cache", "--platform", "host", "--program", "p", "--regressed_types", "[]", "--remote_reporter", "d/e|c", "--remote_access_token", "t", "--root_model_dir", "r", "--run_type", "verify", "--screen_reporter", "--shared_libs", "x.so,y.so", "--timeout", "30"]
+        [
+            "--android_dir",
+            "/data",
+            "--backend",
+            "mkl",
+            "--benchmark_file",
+            "b.json",
+            "--devices",
+            "a,b",
+            "--excluded_devices",
+            "c",
+            "--framework",
+            "caffe2",
+            "--info",
+            "{}",
+            "--local_reporter",
+            "out",
+            "--model_cache",
+            "cache",
+            "--platform",
+            "host",
+            "--program",
+            "p",
+            "--regressed_types",
+            "[]",
+            "--remote_reporter",
+            "d/e|c",
+            "--remote_access_token",
+            "t",
+            "--root_model_dir",
+            "r",
+            "--run_type",
+            "verify",
+            "--screen_reporter",
+            "--shared_libs",
+            "x.so,y.so",
+            "--timeout",
+            "30",
+        ]
     )
     assert options.devices == ("a", "b")
     assert options.shared_libs == ("x.so", "y.so")

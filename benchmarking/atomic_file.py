@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all: a temporary name, flushed to disk, renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+TEMPORARY_PREFIX = ".tmp-"
+"""Readers of a directory skip what begins with it: a killed process may have left it."""
+
+
+@contextmanager
+def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
+    """A binary stream whose content appears as ``path`` when the block ends without an error.
+
+    Raises:
+        OSError: the file cannot be written; ``path`` is as it was.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fchmod(stream.fileno(), (0o777 if executable else 0o666) & ~_umask())
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    with writing(path) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes renames in it survive a power cut, where the file system can."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    """The process's mask; /proc tells it without the moment of change that ``os.umask`` needs."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

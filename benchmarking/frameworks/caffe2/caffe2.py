@@ -1,0 +1,223 @@
+"""Caffe2: the command line and the output of its benchmark programs, the original's and our own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmarking import atomic_file
+from benchmarking.command import Command, Outcome, Program
+from benchmarking.errors import (
+    Fault,
+    ProgramExitError,
+    ProgramOutputError,
+    ProgramTimeoutError,
+    UsageError,
+)
+from benchmarking.frameworks.caffe2 import observer_log, tensor_file
+from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from benchmarking.specs.expand import InputBlob, TestCase
+    from benchmarking.specs.model import OptionValue
+
+logger = logging.getLogger(__name__)
+
+INPUT_TYPES = ("float", "uint8_t", "int")
+OWN_OPTIONS = (
+    *("init_net", "net", "input", "input_dims", "input_type", "input_file", "iter", "warmup"),
+    *("output", "output_folder", "text_output"),
+)
+"""Options of the program that the specification says in its own words, not in ``commands``."""
+
+PROGRAM_DIRECTORY = Path(__file__).parent / "program"
+_SEPARATORS = re.compile(r"[,;]")
+
+
+class Caffe2(FrameworkBase):
+    name: ClassVar[str] = "caffe2"
+
+    def __init__(self, program_directory: Path | None = None) -> None:
+        """``program_directory``: where the program is built to; the user's cache directory by default."""
+        self._program_directory = program_directory
+
+    # --- what can be run ------------------------------------------------------------------------------------
+
+    def check(self, case: TestCase) -> Sequence[Fault]:
+        file = str(case.specification)
+        return [Fault(file, json_path, message) for json_path, message in self._problems(case)]
+
+    def _problems(self, case: TestCase) -> Iterator[tuple[str, str]]:
+        if case.model.format != self.name:
+            yield "$.model.format", f"{case.model.format!r} cannot be run by the framework {self.name}"
+        for key in ("init", "predict"):
+            if key not in case.model_files:
+                yield f"$.model.files.{key}", "missing: a Caffe2 model has the files init and predict"
+        for blob in case.inputs:
+            here = f"{case.json_path}.inputs.{blob.name}"
+            if blob.type not in INPUT_TYPES:
+                yield f"{here}.type", f"{blob.type!r} is not one of {', '.join(INPUT_TYPES)}"
+            if _SEPARATORS.search(blob.name):
+                yield here, "a program cannot be given a blob whose name has a comma or a semicolon"
+        for name in case.golden_files:
+            if _SEPARATORS.search(name):
+                yield (
+                    f"{case.json_path}.output_files.{name}",
+                    "a blob's name cannot have a comma or a semicolon",
+                )
+        if any(blob.file for blob in case.inputs) and not all(blob.file for blob in case.inputs):
+            yield f"{case.json_path}.input_files", "name a file for every input or for none"
+        for option in self._options(case):
+            if option in OWN_OPTIONS:
+                yield (
+                    f"{case.json_path}.commands.{self.name}.{option}",
+                    f"--{option} is composed from the test itself; remove it here",
+                )
+
+    def _options(self, case: TestCase) -> Mapping[str, OptionValue]:
+        return case.commands.get(self.name, {})
+
+    def backend(self, case: TestCase, override: str | None) -> str | None:
+        chosen = override if override is not None else self._options(case).get("backend")
+        return None if chosen is None else str(chosen)
+
+    # --- the program ----------------------------------------------------------------------------------------
+
+    def default_program(self) -> Program:
+        """Our own program as a zipapp, built when its sources have changed.
+
+        The name holds a hash of the sources, so versions and parallel processes do not meet.
+        """
+        sources = sorted(path for path in PROGRAM_DIRECTORY.rglob("*.py") if "__pycache__" not in path.parts)
+        content = {str(path.relative_to(PROGRAM_DIRECTORY)): path.read_bytes() for path in sources}
+        digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
+        directory = self._program_directory or _user_cache_directory()
+        path = directory / f"caffe2_benchmark-{digest}.pyz"
+        if not path.exists():
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                _write_zipapp(path, content)
+            except OSError as error:
+                raise UsageError(f"cannot build the Caffe2 program at {path}: {error}") from error
+        return Program(path, needs_python=True)
+
+    def compose(self, invocation: Invocation) -> Command:
+        case = invocation.case
+        arguments: dict[str, str] = {
+            "init_net": invocation.model_files["init"],
+            "net": invocation.model_files["predict"],
+            "input": ",".join(blob.name for blob in case.inputs),
+            "input_dims": ";".join(",".join(map(str, blob.shape)) for blob in case.inputs),
+            "input_type": _input_type(case.inputs),
+            "iter": str(case.iterations),
+            "warmup": str(case.warmup),
+        }
+        if invocation.input_files:
+            arguments["input_file"] = ",".join(invocation.input_files[blob.name] for blob in case.inputs)
+        arguments |= {name: _text(value) for name, value in self._options(case).items()}
+        backend = self.backend(case, invocation.backend)
+        if backend is not None:
+            arguments["backend"] = backend
+        if invocation.output_directory is not None:
+            arguments["output"] = ",".join(case.golden_files)
+            arguments["output_folder"] = invocation.output_directory
+            arguments["text_output"] = "true"
+        environment = {}
+        if invocation.shared_libraries:
+            directories = dict.fromkeys(
+                str(PurePosixPath(path).parent) for path in invocation.shared_libraries
+            )
+            environment["LD_LIBRARY_PATH"] = ":".join(directories)
+        argv = [word for name, value in arguments.items() for word in (f"--{name}", value)]
+        return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
+
+    # --- what it printed and wrote --------------------------------------------------------------------------
+
+    def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
+        _require_success(outcome)
+        try:
+            log = observer_log.richest((outcome.stderr, outcome.stdout, outcome.device_log))
+        except ProgramOutputError as error:
+            raise ProgramOutputError(str(error), outcome.tail()) from error
+        if log.damaged_lines:
+            logger.warning("%s: %d observer lines cannot be read", case.label, len(log.damaged_lines))
+        self._require_samples(log, outcome, case)
+        return ProgramReport(log.measurements(), log.facts)
+
+    def _require_samples(self, log: observer_log.ObserverLog, outcome: Outcome, case: TestCase) -> None:
+        def wrong_count(found: int, what: str) -> ProgramOutputError:
+            message = f"the program gave {found} of {case.iterations} {what}"
+            return ProgramOutputError(message, outcome.tail())
+
+        if len(log.net_us) != case.iterations:
+            raise wrong_count(len(log.net_us), "samples of the net")
+        if not _is_true(self._options(case).get("run_individual", False)):
+            return
+        if not log.operators_us:
+            raise wrong_count(0, "samples of each operator, which run_individual asks for")
+        for name, values in log.operators_us.items():
+            if len(values) != case.iterations:
+                raise wrong_count(len(values), f"samples of the operator {name}")
+
+    def output_file(self, blob: str) -> str:
+        """As our program writes it: what is no letter, digit, ``_``, ``.`` or ``-`` is percent-encoded."""
+        encoded = re.sub(
+            r"[^A-Za-z0-9_.-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), blob
+        )
+        return (f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded) + ".txt"
+
+    def read_tensor(self, path: Path) -> NDArray[np.float64]:
+        return tensor_file.read(path)
+
+
+def _user_cache_directory() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("ml-benchmark-platform", appauthor=False)) / "programs"
+
+
+def _write_zipapp(path: Path, content: Mapping[str, bytes]) -> None:
+    with atomic_file.writing(path, executable=True) as stream:
+        stream.write(b"#!/usr/bin/env python3\n")
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in sorted(content.items()):
+                archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
+
+
+def _input_type(inputs: Sequence[InputBlob]) -> str:
+    """One value where it is the same for all: older programs take no list."""
+    types = [blob.type for blob in inputs]
+    return types[0] if len(set(types)) == 1 else ";".join(types)
+
+
+def _text(value: OptionValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_true(value: OptionValue) -> bool:
+    return _text(value) in ("true", "1", "yes")
+
+
+def _require_success(outcome: Outcome) -> None:
+    program = PurePosixPath(outcome.command.argv[0]).name
+    if outcome.timed_out:
+        limit = outcome.command.timeout_s
+        raise ProgramTimeoutError(
+            f"the program ran longer than {limit:g} s and was killed; --timeout sets the limit",
+            outcome.tail(),
+        )
+    if outcome.exit_code:
+        how = (
+            f"was ended by signal {-outcome.exit_code}"
+            if outcome.exit_code < 0
+            else f"ended with exit status {outcome.exit_code}"
+        )
+        raise ProgramExitError(f"the program ({program}) {how}", outcome.tail())

@@ -1,0 +1,78 @@
+"""From flags to an exit status."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import sys
+import time
+from typing import Sequence
+
+from . import __version__, flags
+from .errors import BenchmarkProgramError, UsageError
+from .flags import Settings
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0; 1: the net or its data are wrong; 2: the flags are. A bug raises."""
+    try:
+        settings = flags.parse(arguments)
+        if settings.help:
+            print(flags.help_text())
+        elif settings.version:
+            print("caffe2_benchmark " + __version__)
+        else:
+            _benchmark(settings)
+    except BenchmarkProgramError as error:
+        print("caffe2_benchmark: error: %s" % error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _benchmark(settings: Settings) -> None:
+    if not settings.net:
+        raise UsageError("--net is missing: the NetDef file to run")
+    # Heavy imports wait until the flags are known to be right.
+    from . import engines, net_file, tensor_file
+    from .observer import Observer
+
+    init_net = net_file.read(settings.init_net, "init_net") if settings.init_net else None
+    net = net_file.read(settings.net, "net")
+    inputs = tensor_file.inputs(settings)
+    engine = engines.make(settings.engine, settings.threads, settings.seed, settings.backend)
+    loaded = engine.load(init_net, net, inputs)
+    observer = Observer(sys.stderr)
+    observer.facts(
+        {
+            "program": "caffe2_benchmark",
+            "program_version": __version__,
+            "python": platform.python_version(),
+            "threads": settings.threads,
+            "seed": settings.seed,
+            "backend": settings.backend,
+            "net": net.name,
+            "operators": len(net.op),
+            **engine.facts(),
+        }
+    )
+    observer.net_name(net.name)
+    for _ in range(settings.warmup):
+        loaded.run()
+    # A collection in the middle of an iteration would be timed with it.
+    gc.collect()
+    gc.disable()
+    clock = time.perf_counter_ns
+    for _ in range(settings.iter):
+        start = clock()
+        loaded.run()
+        end = clock()
+        observer.net_iteration(end - start)
+        if settings.run_individual:
+            operators_ns = loaded.run_operators()
+            observer.operator_iteration(list(zip(loaded.operator_names, operators_ns)))
+    gc.enable()
+    if settings.output:
+        if settings.iter + settings.warmup == 0:
+            loaded.run()
+        names = loaded.blob_names() if settings.output == "*" else settings.output.split(",")
+        tensor_file.write(settings, {name: loaded.blob(name) for name in names})

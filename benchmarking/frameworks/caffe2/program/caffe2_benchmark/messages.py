@@ -1,0 +1,32 @@
+"""The messages of ``caffe2_net.proto``, made at import from its compiled form.
+
+Generated code binds a program to few versions of protobuf; the descriptor works with all of them. After a
+change of the .proto, ``python -m grpc_tools.protoc --descriptor_set_out`` gives the new one (see the test).
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+from .caffe2_net_descriptor import DESCRIPTOR
+
+_POOL = descriptor_pool.DescriptorPool()  # our own: real Caffe2 registers the same names in the common one
+_POOL.Add(descriptor_pb2.FileDescriptorProto.FromString(zlib.decompress(base64.b64decode(DESCRIPTOR))))
+
+
+def _message_class(name: str) -> Any:
+    descriptor = _POOL.FindMessageTypeByName("caffe2_benchmark." + name)
+    if hasattr(message_factory, "GetMessageClass"):
+        return message_factory.GetMessageClass(descriptor)
+    return message_factory.MessageFactory(_POOL).GetPrototype(descriptor)  # protobuf before 4.22
+
+
+Argument = _message_class("Argument")
+BlobProto = _message_class("BlobProto")
+NetDef = _message_class("NetDef")
+OperatorDef = _message_class("OperatorDef")
+TensorProto = _message_class("TensorProto")

@@ -1,0 +1,37 @@
+"""The lines that a harness reads, as Caffe2's own observer prints them."""
+
+from __future__ import annotations
+
+import json
+from typing import Mapping, Sequence, TextIO, Tuple
+
+from .engine import Fact
+
+_PREFIX = "[I net_observer_reporter_print.cc:%d] Caffe2Observer "
+
+
+class Observer:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def facts(self, facts: Mapping[str, Fact]) -> None:
+        self._write(["caffe2_benchmark facts " + json.dumps(facts, sort_keys=True)])
+
+    def net_name(self, name: str) -> None:
+        self._write([_PREFIX % 27 + "Net Name - " + name])
+
+    def net_iteration(self, net_ns: int) -> None:
+        self._block([("NET_DELAY", net_ns)])
+
+    def operator_iteration(self, operators_ns: Sequence[Tuple[str, int]]) -> None:
+        """With their sum as the net's delay; sorted as strings, as the original does."""
+        total = ("NET_DELAY", sum(ns for _, ns in operators_ns))
+        self._block([*sorted(operators_ns), total])
+
+    def _block(self, values_ns: Sequence[Tuple[str, int]]) -> None:
+        lines = [_PREFIX % 30 + "%s - %.3f (us)" % (name, ns / 1000) for name, ns in values_ns]
+        self._write([_PREFIX % 28 + "Delay Start", *lines, _PREFIX % 33 + "Delay End"])
+
+    def _write(self, lines: Sequence[str]) -> None:
+        self._stream.write("\n".join(lines) + "\n")
+        self._stream.flush()

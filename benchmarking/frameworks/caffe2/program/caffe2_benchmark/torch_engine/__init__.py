@@ -1,0 +1,1 @@
+"""Runs Caffe2 nets on current torch, operator by operator."""

@@ -1,0 +1,128 @@
+"""Operators that make tensors out of arguments: what init nets consist of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, List, Optional
+
+import torch
+
+from ...messages import TensorProto
+from ..registry import ANY, Compute, Operator, operator, require
+from .shape import torch_type
+
+
+def _shape_of(op: Operator) -> Callable[[Optional[Any]], List[int]]:
+    """The argument ``shape``, or the shape of the input (or its values), then ``extra_shape``."""
+    given = op.arguments.integers("shape") or []
+    extra = op.arguments.integers("extra_shape") or []
+    as_values = op.arguments.boolean("input_as_shape", False)
+
+    def shape(like: Optional[Any]) -> List[int]:
+        if like is None:
+            return [*given, *extra]
+        require(not given, "an input and the argument shape cannot both say the shape")
+        return [*(like.tolist() if as_values else like.shape), *extra]
+
+    return shape
+
+
+@operator("ConstantFill", inputs=(0, 2))
+def constant_fill(op: Operator) -> Compute:
+    value = op.arguments.value("value", 0.0)
+    default = TensorProto.FLOAT if isinstance(value, float) else TensorProto.INT64
+    dtype = torch_type(
+        op.arguments.integer("dtype", TensorProto.FLOAT if op.arguments.has("dtype") else default)
+    )
+    shape = _shape_of(op)
+    return lambda like=None, *_: torch.full(shape(like), value, dtype=dtype)
+
+
+def _given(dtype: Any, values: Callable[[Operator], Any]) -> Callable[[Operator], Compute]:
+    def prepare(op: Operator) -> Compute:
+        data = torch.tensor(values(op) or [], dtype=dtype)
+        shape = _shape_of(op)
+
+        def compute(like: Optional[Any] = None) -> Any:
+            wanted = shape(like)
+            require(data.numel() == math.prod(wanted), "%d values do not fill %s" % (data.numel(), wanted))
+            return data.reshape(wanted).clone()
+
+        return compute
+
+    return prepare
+
+
+for _type, _dtype, _values in (
+    ("GivenTensorFill", torch.float32, lambda op: op.arguments.numbers("values")),
+    ("GivenTensorDoubleFill", torch.float64, lambda op: op.arguments.numbers("values")),
+    ("GivenTensorIntFill", torch.int32, lambda op: op.arguments.integers("values")),
+    ("GivenTensorInt64Fill", torch.int64, lambda op: op.arguments.integers("values")),
+    ("GivenTensorBoolFill", torch.bool, lambda op: op.arguments.integers("values")),
+    (
+        "GivenTensorByteStringToUInt8Fill",
+        torch.uint8,
+        lambda op: list(b"".join(op.arguments.texts("values") or [])),
+    ),
+):
+    operator(_type, inputs=(0, 1))(_given(_dtype, _values))
+
+
+def _random(op: Operator, fill: Callable[[Any, Any], Any]) -> Compute:
+    """``fill`` takes an empty tensor and a generator. The same seed gives the same values in every run."""
+    shape = _shape_of(op)
+
+    def compute(like: Optional[Any] = None, *_: Any) -> Any:
+        generator = torch.Generator().manual_seed(op.seed)
+        return fill(torch.empty(shape(like)), generator)
+
+    return compute
+
+
+@operator("UniformFill", inputs=(0, ANY))
+def uniform_fill(op: Operator) -> Compute:
+    low, high = op.arguments.number("min", 0.0), op.arguments.number("max", 1.0)
+    return _random(op, lambda x, generator: x.uniform_(low, high, generator=generator))
+
+
+@operator("GaussianFill", inputs=(0, 1))
+def gaussian_fill(op: Operator) -> Compute:
+    mean, deviation = op.arguments.number("mean", 0.0), op.arguments.number("std", 1.0)
+    return _random(op, lambda x, generator: x.normal_(mean, deviation, generator=generator))
+
+
+@operator("XavierFill", inputs=(0, 1))
+def xavier_fill(op: Operator) -> Compute:
+    """Uniform within sqrt(3 / fan-in)."""
+
+    def fill(x: Any, generator: Any) -> Any:
+        limit = math.sqrt(3 / max(x.numel() // max(x.shape[0], 1), 1))
+        return x.uniform_(-limit, limit, generator=generator)
+
+    return _random(op, fill)
+
+
+@operator("MSRAFill", inputs=(0, 1))
+def msra_fill(op: Operator) -> Compute:
+    """Gaussian with deviation sqrt(2 / fan-out)."""
+
+    def fill(x: Any, generator: Any) -> Any:
+        fan_out = x.numel() // max(x.shape[1], 1) if x.dim() > 1 else x.numel()
+        return x.normal_(0, math.sqrt(2 / max(fan_out, 1)), generator=generator)
+
+    return _random(op, fill)
+
+
+@operator("Range", inputs=(1, 3))
+def count_up(op: Operator) -> Compute:
+    """Inputs: stop; or start and stop; or start, stop and step."""
+
+    def compute(*bounds: Any) -> Any:
+        start, stop, step = (
+            ([0] if len(bounds) == 1 else [])
+            + [one.item() for one in bounds]
+            + ([1] if len(bounds) < 3 else [])
+        )
+        return torch.arange(start, stop, step, dtype=bounds[0].dtype)
+
+    return compute

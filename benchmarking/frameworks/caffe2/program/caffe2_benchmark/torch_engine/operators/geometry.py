@@ -1,0 +1,157 @@
+"""Windows over images: kernel, stride, padding and dilation as Caffe2 reads and rounds them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, List, Sequence, Tuple
+
+from ..arguments import Arguments
+from ..registry import require
+
+NOTSET, VALID, SAME, CAFFE = range(4)
+"""Values of ``legacy_pad``."""
+
+
+def is_channels_last(arguments: Arguments) -> bool:
+    order = arguments.text("order", "NCHW").upper()
+    require(order in ("NCHW", "NHWC"), "the order %r is neither NCHW nor NHWC" % order)
+    return order == "NHWC"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Of one operator, before the size of its input is known. Empty lists: not given."""
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    dilation: Sequence[int]
+    pads: Sequence[int]
+    """All heads, then all tails: top, left, bottom, right."""
+    legacy_pad: int
+    is_global: bool
+
+    @classmethod
+    def of(cls, arguments: Arguments) -> Window:
+        pads = arguments.integers("pads") or []
+        if arguments.has("pad"):
+            pads = [arguments.integer("pad", 0)] * 4
+        elif arguments.has("pad_t", "pad_l", "pad_b", "pad_r"):
+            pads = [arguments.integer("pad_" + side, 0) for side in "tlbr"]
+        legacy_pad = arguments.integer("legacy_pad", NOTSET)
+        require(NOTSET <= legacy_pad <= CAFFE, "legacy_pad %d is unknown" % legacy_pad)
+        window = cls(
+            kernel=_pair(arguments, "kernel"),
+            stride=_pair(arguments, "stride"),
+            dilation=_pair(arguments, "dilation"),
+            pads=pads,
+            legacy_pad=legacy_pad,
+            is_global=arguments.boolean("global_pooling", False),
+        )
+        require(
+            all(one > 0 for one in (*window.stride, *window.dilation)), "stride and dilation must be above 0"
+        )
+        require(all(one >= 0 for one in window.pads), "padding cannot be negative")
+        return window
+
+    def fit(self, sizes: Sequence[int]) -> Fit:
+        """For an input of the given spatial sizes.
+
+        Raises:
+            NetError: the window does not fit.
+        """
+        count = len(sizes)
+        require(count >= 1, "the input has no spatial dimension")
+        if self.is_global:
+            return Fit(list(sizes), [1] * count, [1] * count, [(0, 0)] * count, [1] * count)
+        kernel = list(self.kernel)
+        require(
+            len(kernel) == count and all(one > 0 for one in kernel),
+            "no kernel for %d dimensions is given" % count,
+        )
+        stride = list(self.stride) or [1] * count
+        dilation = list(self.dilation) or [1] * count
+        pads = list(self.pads) or [0] * (2 * count)
+        require(
+            len(stride) == len(dilation) == count and len(pads) == 2 * count,
+            "stride, dilation and pads are not for %d dimensions" % count,
+        )
+        sides, outputs = [], []
+        for axis in range(count):
+            head, tail, output = _pad_and_output(
+                sizes[axis],
+                kernel[axis],
+                stride[axis],
+                dilation[axis],
+                pads[axis],
+                pads[axis + count],
+                self.legacy_pad,
+            )
+            require(output > 0, "the kernel %s is larger than the padded input %s" % (kernel, list(sizes)))
+            sides.append((head, tail))
+            outputs.append(output)
+        return Fit(kernel, stride, dilation, sides, outputs)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A window on an input of known size."""
+
+    kernel: List[int]
+    stride: List[int]
+    dilation: List[int]
+    sides: List[Tuple[int, int]]
+    """Padding at head and tail, per spatial dimension; a negative tail cuts off."""
+    output: List[int]
+
+    @property
+    def is_symmetric(self) -> bool:
+        return all(head == tail for head, tail in self.sides)
+
+    @property
+    def heads(self) -> List[int]:
+        return [head for head, _ in self.sides]
+
+    @property
+    def torch_padding(self) -> List[int]:
+        """As torch.nn.functional.pad wants it: the last dimension first."""
+        return [one for side in reversed(self.sides) for one in side]
+
+
+def _pair(arguments: Arguments, name: str) -> List[int]:
+    if arguments.has(name):
+        return [arguments.integer(name, 0)] * 2
+    if arguments.has(name + "_h", name + "_w"):
+        return [arguments.integer(name + "_h", 0), arguments.integer(name + "_w", 0)]
+    return arguments.integers(name + "s") or []
+
+
+def _pad_and_output(
+    size: int, kernel: int, stride: int, dilation: int, head: int, tail: int, legacy_pad: int
+) -> Tuple[int, int, int]:
+    extent = dilation * (kernel - 1) + 1
+    if legacy_pad == VALID:
+        head = tail = 0
+    elif legacy_pad == SAME:
+        needed = (-(-size // stride) - 1) * stride + kernel - size
+        head = int(needed / 2)
+        tail = needed - head
+    elif legacy_pad == CAFFE:
+        output = math.ceil((size + 2 * head - kernel) / stride + 1)
+        if head > 0 and (output - 1) * stride >= size + head:
+            output -= 1
+        return head, (output - 1) * stride + kernel - size - head, output
+    return head, tail, (size + head + tail - extent) // stride + 1
+
+
+def spatial_sizes(x: Any, channels_last: bool) -> Sequence[int]:
+    sizes: Sequence[int] = tuple(x.shape[1:-1] if channels_last else x.shape[2:])
+    return sizes
+
+
+def to_channels_first(x: Any) -> Any:
+    return x.movedim(-1, 1)
+
+
+def to_channels_last(x: Any) -> Any:
+    return x.movedim(1, -1).contiguous()

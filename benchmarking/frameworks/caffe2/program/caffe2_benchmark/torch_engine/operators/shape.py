@@ -1,0 +1,183 @@
+"""Operators that rearrange."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional
+
+import torch
+import torch.nn.functional as functional
+
+from ...messages import TensorProto
+from ..registry import ANY, Compute, Operator, operator, require
+from .geometry import NOTSET, Window, is_channels_last, to_channels_first, to_channels_last
+from .linear import canonical_axis
+
+TORCH_TYPES = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.INT32: torch.int32,
+    TensorProto.BOOL: torch.bool,
+    TensorProto.UINT8: torch.uint8,
+    TensorProto.INT8: torch.int8,
+    TensorProto.INT16: torch.int16,
+    TensorProto.INT64: torch.int64,
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.DOUBLE: torch.float64,
+}
+
+
+def torch_type(number: int) -> Any:
+    require(number in TORCH_TYPES, "the data type %d is not supported" % number)
+    return TORCH_TYPES[number]
+
+
+@operator("Concat", "DepthConcat", inputs=(1, ANY), outputs=(2, 2))
+def concatenate(op: Operator) -> Compute:
+    """The second output: how long each input is along the axis, int32."""
+    channels_last = is_channels_last(op.arguments)
+    axis = op.arguments.integer("axis", -1 if channels_last else 1)
+    adds_axis = op.arguments.boolean("add_axis", False)
+
+    def compute(*inputs: Any) -> Any:
+        require(len({x.dtype for x in inputs}) == 1, "the inputs have different types")
+        if adds_axis:
+            return torch.stack(inputs, axis), torch.ones(len(inputs), dtype=torch.int32)
+        place = canonical_axis(axis, inputs[0].dim())
+        sizes = torch.tensor([x.shape[place] for x in inputs], dtype=torch.int32)
+        return torch.cat(inputs, place), sizes
+
+    return compute
+
+
+@operator("Split", inputs=(1, 2), outputs=(1, ANY))
+def split(op: Operator) -> Compute:
+    axis = op.arguments.integer("axis", -1 if is_channels_last(op.arguments) else 1)
+    given = op.arguments.integers("split")
+
+    def compute(x: Any, sizes: Optional[Any] = None) -> Any:
+        length = x.shape[canonical_axis(axis, x.dim())]
+        parts = sizes.tolist() if sizes is not None else given
+        if parts is None:
+            require(
+                length % op.output_count == 0, "%d cannot be split evenly in %d" % (length, op.output_count)
+            )
+            parts = [length // op.output_count] * op.output_count
+        pieces = tuple(piece.contiguous() for piece in torch.split(x, parts, axis))
+        return pieces[0] if op.output_count == 1 else pieces
+
+    return compute
+
+
+@operator("Slice", inputs=(1, 3))
+def cut(op: Operator) -> Compute:
+    """A negative place counts from behind the end: -1 is the end itself."""
+    starts, ends = op.arguments.integers("starts"), op.arguments.integers("ends")
+
+    def compute(x: Any, first: Optional[Any] = None, last: Optional[Any] = None) -> Any:
+        begin = first.tolist() if first is not None else starts or []
+        end = last.tolist() if last is not None else ends or []
+        require(len(begin) == len(end) <= x.dim(), "starts and ends do not fit %d dimensions" % x.dim())
+        places = tuple(
+            slice(a + size + 1 if a < 0 else a, b + size + 1 if b < 0 else b)
+            for a, b, size in zip(begin, end, x.shape)
+        )
+        return x[places].contiguous()
+
+    return compute
+
+
+@operator("Reshape", inputs=(1, 2), outputs=(2, 2), in_place=((0, 0),))
+def reshape(op: Operator) -> Compute:
+    """0 copies a dimension, -1 is what is left; the second output is the old shape."""
+    given = op.arguments.integers("shape")
+
+    def compute(x: Any, wanted: Optional[Any] = None) -> Any:
+        numbers: List[int] = wanted.tolist() if wanted is not None else given or []
+        shape = [x.shape[axis] if number == 0 else number for axis, number in enumerate(numbers)]
+        dtype = torch.int64 if wanted is None else wanted.dtype
+        return x.reshape(shape), torch.tensor(x.shape, dtype=dtype)
+
+    return compute
+
+
+@operator("Flatten", in_place=((0, 0),))
+def flatten(op: Operator) -> Compute:
+    axis = op.arguments.integer("axis", 1)
+    return lambda x: x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
+
+
+@operator("Transpose")
+def transpose(op: Operator) -> Compute:
+    axes = op.arguments.integers("axes")
+    return lambda x: x.permute(axes or list(reversed(range(x.dim())))).contiguous()
+
+
+@operator("NCHW2NHWC")
+def channels_to_the_end(op: Operator) -> Compute:
+    return to_channels_last
+
+
+@operator("NHWC2NCHW")
+def channels_to_the_front(op: Operator) -> Compute:
+    return lambda x: to_channels_first(x).contiguous()
+
+
+@operator("Tile", inputs=(1, 3))
+def tile(op: Operator) -> Compute:
+    given_count, given_axis = op.arguments.integer("tiles", 1), op.arguments.integer("axis", 0)
+
+    def compute(x: Any, count: Optional[Any] = None, axis: Optional[Any] = None) -> Any:
+        repeats = [1] * x.dim()
+        place = int(axis) if axis is not None else given_axis
+        repeats[canonical_axis(place, x.dim())] = int(count) if count is not None else given_count
+        return x.repeat(repeats)
+
+    return compute
+
+
+@operator("Cast")
+def cast(op: Operator) -> Compute:
+    """``to`` is a number or a name of TensorProto.DataType."""
+    to = op.arguments.value("to", TensorProto.FLOAT)
+    if isinstance(to, bytes):
+        names = TensorProto.DataType.keys()
+        name = to.decode().upper()
+        require(name in names, "the data type %r is unknown" % name)
+        to = TensorProto.DataType.Value(name)
+    dtype = torch_type(int(to))
+    return lambda x: x.to(dtype)
+
+
+@operator("ChannelShuffle")
+def channel_shuffle(op: Operator) -> Compute:
+    group = op.arguments.integer("group", 1)
+    channels_last = is_channels_last(op.arguments)
+
+    def compute(x: Any) -> Any:
+        axis = x.dim() - 1 if channels_last else 1
+        channels = x.shape[axis]
+        require(channels % group == 0, "%d channels are not a multiple of %d groups" % (channels, group))
+        parts = x.reshape(*x.shape[:axis], group, channels // group, *x.shape[axis + 1 :])
+        return parts.transpose(axis, axis + 1).reshape(x.shape)
+
+    return compute
+
+
+@operator("PadImage")
+def pad_image(op: Operator) -> Compute:
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+    mode = op.arguments.text("mode", "constant")
+    value = op.arguments.number("value", 0.0)
+    channels_last = is_channels_last(op.arguments)
+    window = Window.of(op.arguments)
+    require(mode in modes, "the mode %r is not one of %s" % (mode, ", ".join(modes)))
+    require(window.legacy_pad == NOTSET, "legacy_pad is not for PadImage")
+    top, left, bottom, right = window.pads or (0, 0, 0, 0)
+    fill = {"value": value} if mode == "constant" else {}
+
+    def compute(x: Any) -> Any:
+        if channels_last:
+            x = to_channels_first(x)
+        y = functional.pad(x, (left, right, top, bottom), modes[mode], **fill)
+        return to_channels_last(y) if channels_last else y
+
+    return compute

@@ -1,0 +1,57 @@
+"""Before and after a style transfer net: packed pixels to planes and back."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Tuple
+
+import torch
+
+from ..registry import Compute, Operator, operator, require
+
+NOISE_BLOB = "__CAFFE2_STYLIZER_NOISE__"
+
+
+@operator("PackedInt8BGRANHWCToNCHWCStylizerPreprocess", inputs=(2, 2))
+def preprocess(op: Operator) -> Compute:
+    """pixel - mean[c] + noise[k]: k cycles over the noise, pixel by pixel, B, G, R, from 0 in each image.
+
+    The noise is the blob ``__CAFFE2_STYLIZER_NOISE__``; where there is none, it is drawn (normal, seeded).
+    Real Caffe2's generator is another, so outputs agree only with the same blob.
+    """
+    deviation = op.arguments.number("noise_std", 10.0)
+    size = op.arguments.integer("noise_size", 491)
+    by_shape: Dict[Tuple[int, int], Any] = {}
+
+    def noise_image(height: int, width: int) -> Any:
+        if (height, width) not in by_shape:
+            if NOISE_BLOB not in op.workspace:
+                generator = torch.Generator().manual_seed(op.seed)
+                op.workspace[NOISE_BLOB] = torch.empty(size).normal_(0, deviation, generator=generator)
+            noise = op.workspace[NOISE_BLOB].reshape(-1)
+            count = height * width * 3
+            repeated = noise.repeat(-(-count // noise.numel()))[:count]
+            by_shape[height, width] = repeated.reshape(height, width, 3).permute(2, 0, 1).contiguous()
+        return by_shape[height, width]
+
+    def compute(x: Any, mean: Any) -> Any:
+        require(
+            x.dtype == torch.uint8 and x.dim() == 4 and x.shape[3] == 4, "the input is not uint8 BGRA pixels"
+        )
+        require(mean.numel() == 3, "the mean has not 3 values")
+        planes = x[..., :3].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        return planes.sub_(mean.reshape(3, 1, 1)).add_(noise_image(x.shape[1], x.shape[2]))
+
+    return compute
+
+
+@operator("BRGNCHWCToPackedInt8BGRAStylizerDeprocess", inputs=(2, 2))
+def deprocess(op: Operator) -> Compute:
+    """Adds the mean, clamps to 0 ... 255, truncates; alpha is 255."""
+
+    def compute(x: Any, mean: Any) -> Any:
+        require(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input has not 3 channels")
+        y = torch.full((x.shape[0], x.shape[2], x.shape[3], 4), 255, dtype=torch.uint8)
+        y[..., :3] = (x + mean.reshape(3, 1, 1)).clamp_(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
+        return y
+
+    return compute
