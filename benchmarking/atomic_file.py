@@ -25,7 +25,7 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as stream:
             yield stream
             stream.flush()
-            os.fchmod(stream.fileno(), (0o777 if executable else 0o666) & ~_umask())
+            os.fchmod(stream.fileno(), (0o777 if executable else 0o666) & ~umask())
             os.fsync(stream.fileno())
         Path(temporary).replace(path)
     except BaseException:
@@ -50,7 +50,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _umask() -> int:
+def umask() -> int:
     """The process's mask; /proc tells it without the moment of change that ``os.umask`` needs."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

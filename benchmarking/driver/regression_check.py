@@ -39,9 +39,10 @@ class RegressionCheck:
 
     def _suspects(self, result: Result) -> tuple[str, ...]:
         detector = make_detector(result.meta.metric)
+        runs = self.history.runs(result.meta, self.commits)
         suspects = []
         for newest in result.types:
-            past = self.history.type_results(result.meta, newest.type, self.commits)
+            past = [run[newest.type] for run in runs if newest.type in run]
             decision = detector.decide(past, newest)
             if decision.verdict is Verdict.REGRESSED:
                 suspects.append(newest.type)

@@ -1,0 +1,217 @@
+"""The local reporter's tree of files: the one place that knows its paths (contracts, section 4).
+
+``<root>/<platform>/<framework>/<net>/<metric>/<identifier>/<Y>/<M>/<D>/<commit>/<run>/``
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarking import atomic_file, result_json
+from benchmarking.results import Meta, Result, TypeResult
+from benchmarking.run_info import Commit
+
+logger = logging.getLogger(__name__)
+
+META_FILE = "meta.txt"
+FAILURES_DIRECTORY = ".failures"
+"""Below the root: the same tree, of the cases that failed. Readers of the results never see it."""
+NAME_FILE = ".name"
+"""In a directory whose name is not the very name it stands for: that name."""
+MAXIMUM_PART_BYTES = 150
+
+Run = Mapping[str, TypeResult]
+"""The types of one run, by name."""
+
+
+class History:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(self, result: Result) -> Path:
+        """Writes a run directory, which appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        files = {META_FILE: result_json.dumps(result_json.meta_json(result.meta))}
+        for one in result.types:
+            name = next(name for part in _candidates(one.type) if (name := f"{part}.txt") not in files)
+            files[name] = result_json.dumps(result_json.type_json(one))
+        return _add_run(_make(self.root, _parts(result.meta)), files)
+
+    def save_failure(self, result: Result) -> Path:
+        """What is known of a failed case, outside the tree of the results.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        files = {"failure.json": result_json.dumps(result_json.result_json(result))}
+        if result.failure is not None and result.failure.evidence:
+            files["evidence.txt"] = result.failure.evidence + "\n"
+        directory = self.root / FAILURES_DIRECTORY
+        directory.mkdir(parents=True, exist_ok=True)
+        return _add_run(_make(directory, _parts(result.meta)), files)
+
+    def runs(self, like: Meta, commits: Sequence[Commit]) -> list[Run]:
+        """Of each commit that has any, the latest normal run of the same case on the same device.
+
+        In the order of ``commits``. A damaged run is left out with a warning.
+        """
+        found = (self._latest(like, commit) for commit in commits)
+        return [run for run in found if run]
+
+    def _latest(self, like: Meta, commit: Commit) -> Run | None:
+        directory = _find(self.root, _parts(like, commit.commit, commit.commit_time))
+        if directory is None:
+            return None
+        numbers = sorted((int(one.name) for one in directory.iterdir() if one.name.isdecimal()), reverse=True)
+        for number in numbers:
+            run = _read_run(directory / str(number), like)
+            if run is not None:
+                return run
+        return None
+
+
+def _read_run(directory: Path, like: Meta) -> Run | None:
+    """None where it is another device's, no normal run, or damaged."""
+    try:
+        meta = json.loads((directory / META_FILE).read_text(encoding="utf-8"))
+        if meta.get("layout_version") != result_json.LAYOUT_VERSION:
+            logger.warning(
+                "%s was written by another version of this program and is left out; move it away, or compare with "
+                "that version",
+                directory,
+            )
+            return None
+        if meta["platform_hash"] != like.platform_hash or meta["run_type"] != "benchmark":
+            return None
+        files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
+        types = [result_json.read_type(json.loads(path.read_text(encoding="utf-8"))) for path in files]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("%s is damaged and is left out of the history: %s", directory, error)
+        return None
+    return {one.type: one for one in types}
+
+
+# --- paths --------------------------------------------------------------------------------------------------
+
+
+def _parts(meta: Meta, commit: str | None = None, commit_time: int | None = None) -> list[str]:
+    """The names that the directories of a run stand for."""
+    time = datetime.fromtimestamp(meta.commit_time if commit_time is None else commit_time, UTC)
+    date = [str(time.year), str(time.month), str(time.day)]
+    names = [meta.platform, meta.framework, meta.net_name, meta.metric, meta.identifier]
+    return [*names, *date, meta.commit if commit is None else commit]
+
+
+def path_part(name: str) -> str:
+    """The contract's rule: blanks and ``/`` become ``-``, all but letters, digits, ``_ . -`` is dropped."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", re.sub(r"[\s/]", "-", name))
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """Directory names for ``name``: the contract's where that is safe, then some that nothing else gets."""
+    plain = path_part(name)
+    if plain and not plain.startswith(".") and len(plain) <= MAXIMUM_PART_BYTES:
+        yield plain
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    stem = plain.lstrip(".")[:MAXIMUM_PART_BYTES]
+    for length in (8, 64):
+        yield f"{stem}-{digest[:length]}"
+
+
+def _owner(directory: Path) -> str | None:
+    """The name that a directory stands for; None where there is no directory."""
+    with suppress(FileNotFoundError):
+        return (directory / NAME_FILE).read_text(encoding="utf-8", errors="surrogatepass")
+    return directory.name if directory.is_dir() else None
+
+
+def _find(root: Path, names: Sequence[str]) -> Path | None:
+    directory = root
+    for name in names:
+        owned = (directory / candidate for candidate in _candidates(name))
+        found = next((path for path in owned if _owner(path) == name), None)
+        if found is None:
+            return None
+        directory = found
+    return directory
+
+
+def _make(root: Path, names: Sequence[str]) -> Path:
+    directory = root
+    for name in names:
+        directory = _claim(directory, name)
+    return directory
+
+
+def _claim(parent: Path, name: str) -> Path:
+    """The directory of ``name``, made where it is not there yet."""
+    for candidate in _candidates(name):
+        directory = parent / candidate
+        if _owner(directory) is None:
+            _create(directory, name)
+        if _owner(directory) == name:
+            return directory
+    raise FileExistsError(f"{parent}: no directory is free for {name!r}")
+
+
+def _create(directory: Path, name: str) -> None:
+    """Does nothing where another process was faster: whose it is then, its owner tells."""
+    if directory.name == name:
+        with suppress(FileExistsError):
+            directory.mkdir()
+        return
+    temporary = Path(tempfile.mkdtemp(prefix=atomic_file.TEMPORARY_PREFIX, dir=directory.parent))
+    (temporary / NAME_FILE).write_text(name, encoding="utf-8", errors="surrogatepass")
+    _publish(temporary, directory)
+
+
+def _publish(temporary: Path, directory: Path) -> bool:
+    """Renames; False, and nothing is left, where the name is taken by a directory that is not empty."""
+    temporary.chmod(0o777 & ~atomic_file.umask())
+    try:
+        temporary.rename(directory)
+    except OSError:
+        shutil.rmtree(temporary)
+        if not directory.exists():
+            raise
+        return False
+    return True
+
+
+def _add_run(parent: Path, files: Mapping[str, str]) -> Path:
+    """A new numbered directory with the files: written beside, flushed, renamed to the first free number."""
+    number = 0
+    while True:
+        while (parent / str(number)).exists():
+            number += 1
+        temporary = Path(tempfile.mkdtemp(prefix=atomic_file.TEMPORARY_PREFIX, dir=parent))
+        try:
+            for name, text in files.items():
+                _write_flushed(temporary / name, text)
+            atomic_file.sync_directory(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        if _publish(temporary, parent / str(number)):
+            atomic_file.sync_directory(parent)
+            return parent / str(number)
+
+
+def _write_flushed(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,35 @@
+"""All results of a run as one JSON document."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TextIO
+
+from benchmarking import result_json
+from benchmarking.errors import ReporterError
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.results import Result
+
+
+class JsonReporter(ReporterBase):
+    name: ClassVar[str] = "json"
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._results: list[dict[str, Any]] = []
+
+    def report(self, result: Result) -> None:
+        self._results.append(result_json.result_json(result))
+
+    def finish(self, summary: RunSummary) -> None:
+        document = {
+            "results": self._results,
+            "exit_status": int(summary.exit_status),
+            "duration_s": summary.duration_s,
+            "destinations": summary.destinations,
+            "problems": summary.problems,
+        }
+        try:
+            self._stream.write(result_json.dumps(document))
+            self._stream.flush()
+        except OSError as error:
+            raise ReporterError(f"cannot write the JSON document: {error.strerror}") from error

@@ -1,0 +1,91 @@
+"""A JUnit XML report: a suite per device, a test case per case."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarking import atomic_file
+from benchmarking.errors import ReporterError
+from benchmarking.reporters import destination_file
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.results import FailureKind, Result
+
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold in any form."""
+
+
+class JUnitReporter(ReporterBase):
+    """Writes the file once, at the end, whole."""
+
+    name: ClassVar[str] = "junit"
+
+    def __init__(self, file: Path) -> None:
+        """Raises:
+        UsageError: the file's directory cannot be written to.
+        """
+        self._file = destination_file.checked("--junit", file)
+        self._by_device: defaultdict[str, list[Result]] = defaultdict(list)
+
+    def report(self, result: Result) -> None:
+        self._by_device[result.meta.platform].append(result)
+
+    def finish(self, summary: RunSummary) -> None:
+        from junitparser import JUnitXml
+
+        document = JUnitXml("benchmarks")
+        for device, results in self._by_device.items():
+            document.add_testsuite(_suite(device, results))
+        content = io.BytesIO()
+        document.write(content, pretty=True)
+        try:
+            with atomic_file.writing(self._file) as stream:
+                stream.write(content.getvalue())
+        except OSError as error:
+            raise ReporterError(f"cannot write {self._file}: {error.strerror or error}") from error
+
+    @property
+    def destination(self) -> str | None:
+        return f"JUnit report in {self._file}"
+
+
+def _suite(device: str, results: list[Result]):  # type: ignore[no-untyped-def] # junitparser is not typed
+    from junitparser import TestSuite
+
+    suite = TestSuite(_clean(device))
+    first = results[0].meta
+    suite.timestamp = datetime.fromtimestamp(first.time - results[0].duration_s, UTC).isoformat(
+        timespec="seconds"
+    )
+    suite.hostname = _clean(str(first.device.get("host_name", device)))
+    properties = {"commit": first.commit, "control_commit": first.control_commit, **first.device}
+    for name, value in properties.items():
+        if value is not None:
+            suite.add_property(name, _clean(str(value)))
+    suite.add_testcases([_case(result) for result in results])
+    return suite
+
+
+def _case(result: Result):  # type: ignore[no-untyped-def] # junitparser is not typed
+    from junitparser import Error, Failure, TestCase
+
+    meta = result.meta
+    case = TestCase(
+        _clean(f"{meta.metric} {meta.identifier}"), _clean(meta.net_name), round(result.duration_s, 3)
+    )
+    if result.failure:
+        kind = Failure if result.failure.kind is FailureKind.CASE else Error
+        problem = kind(_clean(result.failure.message), result.failure.error)
+        problem.text = _clean(result.failure.evidence)
+        case.result = [problem]
+    elif result.regressed_types:
+        case.result = [Failure(_clean("regressed: " + ", ".join(result.regressed_types)), "Regression")]
+    return case
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("?", text)

@@ -1,0 +1,94 @@
+"""A table in Markdown, fit for a comment on a pull request."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarking import atomic_file
+from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
+from benchmarking.reporters import destination_file, numbers
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.results import NET_DELAY, Result
+
+
+class MarkdownReporter(ReporterBase):
+    """Writes the file once, at the end, whole."""
+
+    name: ClassVar[str] = "markdown"
+
+    def __init__(self, file: Path) -> None:
+        """Raises:
+        UsageError: the file's directory cannot be written to.
+        """
+        self._file = destination_file.checked("--markdown", file)
+        self._results: list[Result] = []
+
+    def report(self, result: Result) -> None:
+        self._results.append(result)
+
+    def finish(self, summary: RunSummary) -> None:
+        try:
+            atomic_file.write_text(self._file, _document(self._results, summary))
+        except OSError as error:
+            raise ReporterError(f"cannot write {self._file}: {error.strerror or error}") from error
+
+    @property
+    def destination(self) -> str | None:
+        return f"Markdown table in {self._file}"
+
+
+def _document(results: list[Result], summary: RunSummary) -> str:
+    failed = sum(result.failure is not None for result in results)
+    counted = numbers.counts({"passed": len(results) - failed, "failed": failed})
+    parts = [f"**{counted}** in {summary.duration_s:.1f} s: {EXIT_STATUS_MEANING[summary.exit_status]}"]
+    if results:
+        parts.append(_table(results))
+    parts += [f"- {_escape(problem)}" for problem in summary.problems]
+    parts += [_failure(result) for result in results if result.failure]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(results: list[Result]) -> str:
+    from tabulate import tabulate
+
+    compared = any(result.meta.control_commit for result in results)
+    columns = ["model", "test", "shape", "device", "p50", "median within"]
+    columns += ["control p50", "change"] if compared else []
+    rows = [_row(result, compared) for result in results]
+    return tabulate(rows, [*columns, "max error", "status"], tablefmt="pipe", disable_numparse=True)
+
+
+def _row(result: Result, compared: bool) -> list[str]:
+    meta = result.meta
+    net = next((one for one in result.types if one.type == NET_DELAY), None)
+    row = [meta.net_name, f"{meta.metric} {meta.identifier}", numbers.shapes(meta), meta.platform]
+    row = [_escape(text) for text in row]
+    row += [numbers.duration(net.summary.p50), numbers.median_interval(net.summary)] if net else ["", ""]
+    if compared:
+        row.append(numbers.duration(net.control_summary.p50) if net and net.control_summary else "")
+        row.append(numbers.change(net.comparison) if net and net.comparison else "")
+    errors = [one.error.max_absolute for one in result.types if one.error]
+    status = "passed"
+    if result.failure:
+        status = "**failed**"
+    elif result.regressed_types:
+        status = "**regressed**: " + _escape(", ".join(result.regressed_types))
+    return [*row, numbers.error(max(errors)) if errors else "", status]
+
+
+def _failure(result: Result) -> str:
+    meta, failure = result.meta, result.failure
+    if failure is None:
+        return ""
+    title = html.escape(numbers.plain(f"{meta.net_name} {meta.metric} {meta.identifier}: {failure.message}"))
+    evidence = "\n".join(numbers.plain_lines(failure.evidence))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
+    return f"<details><summary>{title}</summary>\n\n{fence}text\n{evidence}\n{fence}\n\n</details>"
+
+
+def _escape(text: str) -> str:
+    """So that nothing in a name is Markdown or HTML."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~<>&@])", lambda match: f"&#{ord(match[1])};", numbers.plain(text))

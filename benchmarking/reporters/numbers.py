@@ -1,0 +1,75 @@
+"""Numbers as people read them: the same in every report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarking.results import Comparison, Interval, Meta, Summary
+
+_UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
+
+
+def duration(value_us: float) -> str:
+    """``12.3 ms``: three digits or more, in the unit that suits."""
+    scale, unit = next((one for one in _UNITS if abs(value_us) >= one[0]), _UNITS[-1])
+    return f"{_three_digits(value_us / scale)} {unit}"
+
+
+def duration_range(interval: Interval) -> str:
+    """Both ends in the unit of the upper one: ``12.1 to 12.6 ms``."""
+    scale, unit = next((one for one in _UNITS if abs(interval.high) >= one[0]), _UNITS[-1])
+    return f"{_three_digits(interval.low / scale)} to {_three_digits(interval.high / scale)} {unit}"
+
+
+def median_interval(summary: Summary) -> str:
+    return duration_range(summary.median_interval) if summary.median_interval else "too few samples"
+
+
+def percent(ratio: float) -> str:
+    """The change that a ratio is: 1.031 is ``+3.1 %``."""
+    return f"{(ratio - 1) * 100:+.1f} %"
+
+
+def change(comparison: Comparison) -> str:
+    """``+3.1 % [+2.0 %, +4.2 %]``."""
+    interval = comparison.ratio_interval
+    if interval is None:
+        return percent(comparison.ratio)
+    return f"{percent(comparison.ratio)} [{percent(interval.low)}, {percent(interval.high)}]"
+
+
+def confidence(interval: Interval) -> str:
+    """Of the interval, as ``95 %``: never more than it covers."""
+    return f"{int(interval.confidence * 1000) / 10:g} %"
+
+
+def error(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def shapes(meta: Meta) -> str:
+    """``data 1x3x224x224``."""
+    return ", ".join(f"{blob} {shape(sizes)}" for blob, sizes in meta.input_shapes.items())
+
+
+def shape(sizes: tuple[int, ...]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def plain(text: str) -> str:
+    """On one line and without control characters, so that a name cannot drive a terminal or break a table."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def plain_lines(text: str) -> list[str]:
+    return [plain(line.expandtabs()) for line in text.splitlines()]
+
+
+def counts(numbers: Mapping[str, int]) -> str:
+    """``3 passed, 1 failed``."""
+    return ", ".join(f"{number} {what}" for what, number in numbers.items() if number) or "no tests"
+
+
+def _three_digits(value: float) -> str:
+    size = abs(value)
+    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"

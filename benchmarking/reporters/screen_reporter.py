@@ -1,0 +1,213 @@
+"""What a person sees: each result as it comes, and a table of all at the end."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import ClassVar, TextIO
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.reporters import numbers
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.results import NET_DELAY, Failure, Result, TypeResult
+
+PIPED_WIDTH = 160
+"""Wide enough for every line: what reads a pipe does not wrap."""
+
+_OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9]+)_(.*)", re.DOTALL)
+
+
+class ScreenReporter(ReporterBase):
+    name: ClassVar[str] = "screen"
+
+    def __init__(self, stream: TextIO, *, top_operators: int = 5) -> None:
+        width = None if stream.isatty() else PIPED_WIDTH
+        self._console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+        self._top_operators = top_operators
+        self._results: list[Result] = []
+
+    def report(self, result: Result) -> None:
+        self._results.append(result)
+        self._console.print(_heading(result))
+        if result.types and result.meta.metric == "delay":
+            self._print_delay(result)
+        elif result.types:
+            self._print(_error_table(result))
+        if result.failure:
+            self._print_failure(result.failure)
+        for warning in result.warnings:
+            self._print(Text(f"warning: {numbers.plain(warning)}", "yellow"))
+        self._console.print()
+
+    def finish(self, summary: RunSummary) -> None:
+        if len(self._results) > 1:
+            self._console.print(_overview(self._results))
+            self._console.print()
+        for problem in summary.problems:
+            self._console.print(Text(f"problem: {numbers.plain(problem)}", "red"))
+        status = Counter(_status(result) for result in self._results)
+        style = "green" if summary.exit_status == 0 else "bold red"
+        counted = numbers.counts(status)
+        meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
+        self._console.print(Text(f"{counted} in {summary.duration_s:.1f} s{meaning}", style))
+        for destination in summary.destinations:
+            self._console.print(Text(numbers.plain(destination)), soft_wrap=True)
+
+    def _print_delay(self, result: Result) -> None:
+        net = next((one for one in result.types if one.type == NET_DELAY), None)
+        if net is not None:
+            self._print(_net_table(net))
+        operators = [one for one in result.types if one.type != NET_DELAY]
+        if operators:
+            self._print(_operator_table(operators, self._top_operators))
+
+    def _print_failure(self, failure: Failure) -> None:
+        self._print(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"))
+        if failure.evidence:
+            evidence = "\n".join(numbers.plain_lines(failure.evidence))
+            self._console.print(Padding(Text(evidence, "dim"), (0, 0, 0, 6)))
+
+    def _print(self, what: Table | Text) -> None:
+        self._console.print(Padding(what, (0, 0, 0, 2)))
+
+
+def _heading(result: Result) -> Text:
+    meta = result.meta
+    text = Text(numbers.plain(meta.net_name), "bold")
+    text.append(f" {meta.metric} {numbers.plain(meta.identifier)}", "bold")
+    details = [numbers.shapes(meta), f"on {meta.platform}", f"backend {meta.backend}" if meta.backend else ""]
+    text.append("  " + "  ".join(numbers.plain(one) for one in details if one), "dim")
+    if meta.run_type != "benchmark":
+        text.append(f"  ({meta.run_type})", "yellow")
+    return text
+
+
+def _table(*columns: str, show_header: bool = True) -> Table:
+    """The first column holds names and folds; the others hold numbers and do not."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header, header_style="dim")
+    for index, column in enumerate(columns):
+        if index == 0:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _net_table(net: TypeResult) -> Table:
+    interval = net.summary.median_interval
+    coverage = f" ({numbers.confidence(interval)})" if interval else ""
+    table = _table("net", "p10", "p50", "p90", f"median within{coverage}", "samples")
+    for label, summary in (("treatment", net.summary), ("control", net.control_summary)):
+        if summary is not None:
+            delays = [numbers.duration(one) for one in (summary.p10, summary.p50, summary.p90)]
+            name = label if net.control_summary else "delay"
+            table.add_row(name, *delays, numbers.median_interval(summary), str(summary.count))
+    if net.comparison is not None:
+        pairs = f"{net.comparison.pairs} pair{'s' if net.comparison.pairs > 1 else ''}"
+        ratio_interval = net.comparison.ratio_interval
+        coverage = f" ({numbers.confidence(ratio_interval)})" if ratio_interval else ""
+        table.add_row(
+            "change", "", numbers.percent(net.comparison.ratio), "", _change_interval(net) + coverage, pairs
+        )
+    if net.regressed:
+        table.add_row(Text("regressed", "bold red"))
+    return table
+
+
+def _change_interval(one: TypeResult) -> str:
+    interval = one.comparison.ratio_interval if one.comparison else None
+    return (
+        f"{numbers.percent(interval.low)} to {numbers.percent(interval.high)}"
+        if interval
+        else "too few pairs"
+    )
+
+
+def _operator_table(operators: list[TypeResult], count: int) -> Table:
+    total = sum(one.summary.p50 for one in operators)
+    compared = any(one.comparison for one in operators)
+    regressed = [one for one in operators if one.regressed]
+    slowest = sorted(operators, key=lambda one: one.summary.p50, reverse=True)[:count]
+    shown = [*slowest, *(one for one in regressed if one not in slowest)]
+    title = f"slowest {len(slowest)} of {len(operators)} operators"
+    table = _table(title, "type", "p50", "share", *(["change"] if compared else []))
+    for one in shown:
+        match = _OPERATOR_NAME.fullmatch(one.type)
+        kind, name = match.groups() if match else ("", one.type)
+        share = f"{one.summary.p50 / total:.1%}" if total else ""
+        change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
+        text = Text(numbers.plain(name), "bold red" if one.regressed else "")
+        table.add_row(text, numbers.plain(kind), numbers.duration(one.summary.p50), share, *change)
+    return table
+
+
+def _error_table(result: Result) -> Table:
+    in_ab = any(one.control_error for one in result.types)
+    columns = ("max absolute", "max relative", "RMSE", "cosine")
+    table = _table("error of", *columns, *(["control's max absolute"] if in_ab else []))
+    for one in result.types:
+        if one.error is None:
+            continue
+        values = [one.error.max_absolute, one.error.max_relative, one.error.root_mean_square]
+        row = [*(numbers.error(value) for value in values), f"{one.error.cosine_similarity:.7f}"]
+        if in_ab:
+            row.append(numbers.error(one.control_error.max_absolute) if one.control_error else "")
+        table.add_row(Text(numbers.plain(one.type), "bold red" if one.regressed else ""), *row)
+    return table
+
+
+def _status(result: Result) -> str:
+    if result.failure:
+        return "failed"
+    return "regressed" if result.regressed_types else "passed"
+
+
+def _overview(results: list[Result]) -> Table:
+    compared = any(one.comparison for result in results for one in result.types)
+    devices = len({result.meta.platform for result in results}) > 1
+    columns = [
+        "model",
+        "test",
+        "shape",
+        *(["device"] if devices else []),
+        "p50",
+        "median within",
+        "max error",
+    ]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        numeric = column in ("p50", "median within", "max error")
+        table.add_column(column, overflow="fold", justify="right" if numeric else "left", no_wrap=numeric)
+    if compared:
+        table.add_column("change", justify="right", no_wrap=True)
+    table.add_column("")
+    styles = {"failed": "bold red", "regressed": "bold red", "passed": "green"}
+    for result in results:
+        meta, status = result.meta, _status(result)
+        names = [meta.net_name, f"{meta.metric} {meta.identifier}", _short_shapes(result)]
+        names += [meta.platform] if devices else []
+        row = [numbers.plain(name) for name in names] + _overview_numbers(result, compared)
+        table.add_row(*row, Text(status, styles[status]))
+    return table
+
+
+def _short_shapes(result: Result) -> str:
+    return ", ".join(numbers.shape(sizes) for sizes in result.meta.input_shapes.values())
+
+
+def _overview_numbers(result: Result, compared: bool) -> list[str]:
+    net = next((one for one in result.types if one.type == NET_DELAY), None)
+    errors = [one.error.max_absolute for one in result.types if one.error]
+    row = [
+        numbers.duration(net.summary.p50) if net else "",
+        numbers.median_interval(net.summary) if net else "",
+        numbers.error(max(errors)) if errors else "",
+    ]
+    if compared:
+        row.append(numbers.change(net.comparison) if net and net.comparison else "")
+    return row

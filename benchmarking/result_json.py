@@ -1,0 +1,118 @@
+"""Results as plain JSON values and back: the form of the local reporter's files and of ``--json``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from benchmarking.results import (
+    Comparison,
+    ErrorStatistics,
+    Interval,
+    Meta,
+    Percentiles,
+    Result,
+    Summary,
+    TypeResult,
+)
+
+LAYOUT_VERSION = 1
+"""Of the files that the local reporter writes; raised when older readers would misread them."""
+
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""JSON has no such numbers: they are written as these strings."""
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(_jsonable(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
+
+
+def meta_json(meta: Meta) -> dict[str, Any]:
+    return {**asdict(meta), "layout_version": LAYOUT_VERSION}
+
+
+def type_json(one: TypeResult) -> dict[str, Any]:
+    """With the keys of the contract; those that do not apply are left out."""
+    value: dict[str, Any] = {"type": one.type, "unit": one.unit, "summary": asdict(one.summary)}
+    for name in ("values", "pairs", "control_values", "control_pairs"):
+        if getattr(one, name):
+            value[name] = list(getattr(one, name))
+    for name in ("control_summary", "diff_summary", "comparison", "error", "control_error"):
+        if getattr(one, name) is not None:
+            value[name] = asdict(getattr(one, name))
+    if one.control_values:
+        value["control_type"] = one.type
+    if one.regressed:
+        value["regressed"] = 1
+    return value
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    return {
+        "meta": meta_json(result.meta),
+        "types": [type_json(one) for one in result.types],
+        "failure": asdict(result.failure) if result.failure else None,
+        "warnings": list(result.warnings),
+        "duration_s": result.duration_s,
+    }
+
+
+def read_type(value: Mapping[str, Any]) -> TypeResult:
+    """From what ``type_json`` gave.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is something else.
+    """
+    comparison = value.get("comparison")
+    return TypeResult(
+        type=str(value["type"]),
+        unit=str(value["unit"]),
+        summary=_summary(value["summary"]),
+        values=tuple(_number(one) for one in value.get("values", ())),
+        pairs=tuple(int(one) for one in value.get("pairs", ())),
+        control_summary=_summary(value["control_summary"]) if "control_summary" in value else None,
+        control_values=tuple(_number(one) for one in value.get("control_values", ())),
+        control_pairs=tuple(int(one) for one in value.get("control_pairs", ())),
+        diff_summary=_numbers_into(Percentiles, value["diff_summary"]) if "diff_summary" in value else None,
+        comparison=Comparison(
+            int(comparison["pairs"]), _number(comparison["ratio"]), _interval(comparison["ratio_interval"])
+        )
+        if comparison
+        else None,
+        error=_numbers_into(ErrorStatistics, value["error"]) if "error" in value else None,
+        control_error=_numbers_into(ErrorStatistics, value["control_error"])
+        if "control_error" in value
+        else None,
+        regressed=bool(value.get("regressed", 0)),
+    )
+
+
+def _summary(value: Mapping[str, Any]) -> Summary:
+    numbers = {one.name: _number(value[one.name]) for one in fields(Summary) if one.name != "median_interval"}
+    count = int(numbers.pop("count"))
+    return Summary(**numbers, count=count, median_interval=_interval(value["median_interval"]))
+
+
+def _interval(value: Mapping[str, Any] | None) -> Interval | None:
+    return None if value is None else _numbers_into(Interval, value)
+
+
+def _numbers_into(kind: Any, value: Mapping[str, Any]) -> Any:
+    return kind(**{one.name: _number(value[one.name]) for one in fields(kind)})
+
+
+def _number(value: Any) -> float:
+    return _NOT_FINITE[value] if isinstance(value, str) else float(value)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(one) for one in value]
+    return value
