@@ -89,8 +89,7 @@ def _read_run(directory: Path, like: Meta) -> Run | None:
         meta = json.loads((directory / META_FILE).read_text(encoding="utf-8"))
         if meta.get("layout_version") != result_json.LAYOUT_VERSION:
             logger.warning(
-                "%s was written by another version of this program and is left out; move it away, or compare with "
-                "that version",
+                "%s was written by another version of this program and is left out; move it away",
                 directory,
             )
             return None

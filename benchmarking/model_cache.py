@@ -6,7 +6,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +227,7 @@ class _Sink:
         self._name = name
         self._show_progress = show_progress
         self._stack = ExitStack()
+        self._advance: Callable[[int], None] = lambda count: None
         self.restart(None)
 
     def __enter__(self) -> _Sink:
@@ -243,8 +244,6 @@ class _Sink:
         self._stack.close()
         if self._show_progress and length is not None:
             self._start_progress(length)
-        else:
-            self._advance = lambda count: None
 
     def _start_progress(self, length: int) -> None:
         from rich.console import Console

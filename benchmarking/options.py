@@ -1,4 +1,4 @@
-"""The options of the programs as frozen objects. ``to_argv`` gives the arguments that parse to the same object."""
+"""The options of the programs as frozen objects; ``to_argv`` gives arguments that parse to the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from benchmarking.results import RunType
-
 
 TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's name
 """The environment variable that holds the access token where the option is not given."""

@@ -61,8 +61,8 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
         "--program",
         type=Path,
         metavar="FILE",
-        help="the benchmark program to run, where --info names none; a .pyz or .py file is run by the device's "
-        "Python (default: the framework's own program)",
+        help="the benchmark program, where --info names none; a .pyz or .py file is run by Python "
+        "(default: the framework's own program)",
     )
     group.add_argument(
         "--shared_libs",
@@ -75,7 +75,7 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
         "--model_cache",
         type=Path,
         metavar="DIRECTORY",
-        help="where downloaded models are kept; not part of a git directory (default: the user's cache directory)",
+        help="where models are kept, not part of a git directory (default: the user's cache directory)",
     )
     group.add_argument(
         "--root_model_dir",
@@ -103,8 +103,8 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--platform",
         default="host",
-        help=f"the platform to run on: {', '.join(platform_names())}; what follows a / is the variant that was "
-        "built (default: %(default)s)",
+        help=f"the platform to run on: {', '.join(platform_names())}; what follows a / is the variant that "
+        "was built (default: %(default)s)",
     )
     group.add_argument(
         "--devices",
@@ -128,7 +128,7 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
         type=_positive_float,
         default=HarnessOptions.timeout,
         metavar="SECONDS",
-        help="how long one run of the program may take before it is killed; large enough for the slowest device "
+        help="how long one run of the program may take before it is killed; enough for the slowest device "
         "(default: %(default)g)",
     )
 
@@ -144,7 +144,7 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         type=_positive_int,
         default=HarnessOptions.ab_pairs,
         metavar="N",
-        help="how many pairs of treatment and control to run, each pair in random order (default: %(default)s)",
+        help="how many pairs of treatment and control, each in random order (default: %(default)s)",
     )
     group.add_argument(
         "--seed", type=int, metavar="N", help="of the random order, to repeat a run (default: a new one)"

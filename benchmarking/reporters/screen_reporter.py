@@ -70,10 +70,10 @@ class ScreenReporter(ReporterBase):
         self._print(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"))
         if failure.evidence:
             evidence = "\n".join(numbers.plain_lines(failure.evidence))
-            self._console.print(Padding(Text(evidence, "dim"), (0, 0, 0, 6)))
+            self._console.print(Padding(Text(evidence, "dim"), (0, 0, 0, 6), expand=False))
 
     def _print(self, what: Table | Text) -> None:
-        self._console.print(Padding(what, (0, 0, 0, 2)))
+        self._console.print(Padding(what, (0, 0, 0, 2), expand=False))
 
 
 def _heading(result: Result) -> Text:

@@ -18,8 +18,21 @@ LEVELS = (
     {"cli"},
     {"driver", "continuous"},
     {"frameworks", "platforms", "reporters", "regression_detectors", "repos"},
-    {"specs", "stats", "history", "model_cache", "run_info", "process", "options", "results", "command"},
-    {"atomic_file", "errors"},
+    {
+        *(
+            "specs",
+            "stats",
+            "history",
+            "model_cache",
+            "download",
+            "run_info",
+            "process",
+            "options",
+            "results",
+        ),
+        *("result_json", "command", "atomic_file"),
+    },
+    {"errors"},
 )
 """A module imports from its own level and from those below."""
 

@@ -132,7 +132,7 @@ def test_errors_of_special_values():
 
 
 def test_another_length_is_told():
-    with pytest.raises(CaseError, match="3 values.*has 2"):
+    with pytest.raises(CaseError, match=r"3 values.*has 2"):
         stats.error_statistics(np.zeros(3), np.zeros(2))
     with pytest.raises(CaseError, match="no values"):
         stats.error_statistics(np.zeros(0), np.zeros(0))
@@ -140,8 +140,8 @@ def test_another_length_is_told():
 
 def test_tolerance():
     golden = np.array([1.0, -100.0, 0.0])
-    assert stats.beyond_tolerance(golden + [0.1, 1.0, 0.0], golden, 0.2, 0.01)[0] == 0
-    assert stats.beyond_tolerance(golden + [0.3, 9.0, 0.0], golden, 0.2, 0.01) == (2, 1)
+    assert stats.beyond_tolerance(golden + np.array([0.1, 1.0, 0.0]), golden, 0.2, 0.01)[0] == 0
+    assert stats.beyond_tolerance(golden + np.array([0.3, 9.0, 0.0]), golden, 0.2, 0.01) == (2, 1)
     assert stats.beyond_tolerance(np.array([1.0, math.nan, 0.0]), golden, 1e9, 0) == (1, 1)
     assert stats.beyond_tolerance(np.array([math.nan]), np.array([math.nan]), 0, 0)[0] == 0
     assert stats.beyond_tolerance(np.array([math.inf]), np.array([math.inf]), 0, 0)[0] == 0

@@ -153,8 +153,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         (
             (*TEST, "identifier"),
             "same",
-            "b.json: $.tests[0].identifier: the identifier 'same' already names the case of b.json $.tests[0]; "
-            "put {ID} into it, or choose another",
+            "b.json: $.tests[0].identifier: the identifier 'same' already names the case of b.json $.tests[0]; put {ID} into it, or choose another",
         ),
     ],
 )

@@ -22,7 +22,8 @@ def _message_class(name: str) -> Any:
     descriptor = _POOL.FindMessageTypeByName("caffe2_benchmark." + name)
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(_POOL).GetPrototype(descriptor)  # protobuf before 4.22
+    old_factory: Any = message_factory.MessageFactory(_POOL)  # protobuf before 4.22
+    return old_factory.GetPrototype(descriptor)
 
 
 Argument = _message_class("Argument")

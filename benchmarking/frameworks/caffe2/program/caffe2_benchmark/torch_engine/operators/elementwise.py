@@ -109,5 +109,12 @@ def _divide(a: Any, b: Any) -> Any:
     return torch.div(a, b) if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
 
 
-for _type, _function_of_two in {"Add": torch.add, "Sub": torch.sub, "Mul": torch.mul, "Div": _divide}.items():
+_BINARY: Dict[str, Callable[[Any, Any], Any]] = {
+    "Add": torch.add,
+    "Sub": torch.sub,
+    "Mul": torch.mul,
+    "Div": _divide,
+}
+
+for _type, _function_of_two in _BINARY.items():
     operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)))(_binary(_function_of_two))
