@@ -77,11 +77,13 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
     cases = _read_cases(options, framework)
     info = _read_info(options)
     plan = _plan(options, info, framework, command)
+    if options.android_dir is not None:
+        logger.warning("--android_dir: the platform %s has no use for it", options.platform)
     platforms = select(
         options.platform,
         options.devices,
         options.excluded_devices,
-        PlatformOptions(secrets=(TOKEN_VARIABLE,), android_dir=options.android_dir),
+        PlatformOptions(secrets=(TOKEN_VARIABLE,)),
     )
     check = _regression_check(options, info)
     reporters = ReporterGroup(_reporters(options))

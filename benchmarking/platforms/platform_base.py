@@ -23,7 +23,6 @@ class PlatformOptions:
 
     secrets: Collection[str] = ()
     """Names of environment variables that no program may see."""
-    android_dir: str | None = None
 
 
 @dataclass(frozen=True)

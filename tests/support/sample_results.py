@@ -1,0 +1,189 @@
+"""Results made by hand, for the reporters: one of every kind that a run can bring forth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarking import stats
+from benchmarking.errors import ExitStatus
+from benchmarking.reporters.reporter_base import RunSummary
+from benchmarking.results import (
+    NET_DELAY,
+    Comparison,
+    ErrorStatistics,
+    Failure,
+    FailureKind,
+    Interval,
+    Meta,
+    Result,
+    TypeResult,
+)
+
+NASTY_NAME = "[bold]a|b[/bold] `c` <b>&amp; @team #1 **x** \x1b[31mred\x07 \u202eevil \ud800 \u96ea\nnext"
+"""Rich markup, Markdown, HTML, escape codes, a bell, right-to-left, half a surrogate pair, a line break."""
+
+NASTY_EVIDENCE = "```\n</details><script>alert(1)</script>\n````\n]]>\x00\ufffe\x1b[1;31mred\x1b[0m\r\n[red]no markup[/red]"
+
+META = Meta(
+    time=1_700_000_060,
+    net_name="squeezenet",
+    metric="delay",
+    framework="caffe2",
+    platform="Linux-x86_64-Example",
+    platform_hash="0123456789ab",
+    identifier="delay-0",
+    commit="1111111111111111111111111111111111111111",
+    commit_time=1_699_999_000,
+    control_commit=None,
+    control_commit_time=None,
+    run_type="benchmark",
+    command=("harness.py", "--benchmark_file", "quickstart.json"),
+    command_str="harness.py --benchmark_file quickstart.json",
+    group=None,
+    backend=None,
+    iterations=10,
+    warmup=2,
+    input_shapes={"data": (1, 3, 224, 224)},
+    harness_version="0.1.0",
+    device={"host_name": "example-host", "cpu_model": "Example CPU", "logical_cores": 2, "container": True},
+)
+CONTROL_META = replace(
+    META,
+    control_commit="2222222222222222222222222222222222222222",
+    control_commit_time=1_699_990_000,
+    ab_pairs=6,
+)
+
+
+def delays(type_name: str, typical_us: float, *, count: int = 10) -> TypeResult:
+    values = tuple(typical_us * (1 + 0.01 * (index % 7)) for index in range(count))
+    return TypeResult(type_name, "us", stats.summarize(values), values=values, pairs=(0,) * count)
+
+
+def compared(treatment: TypeResult, control_us: float, comparison: Comparison) -> TypeResult:
+    control = delays(treatment.type, control_us)
+    return replace(
+        treatment,
+        control_summary=control.summary,
+        control_values=control.values,
+        control_pairs=control.pairs,
+        diff_summary=stats.difference_percentiles(treatment.summary, control.summary),
+        comparison=comparison,
+    )
+
+
+def errors(blob: str, size: float) -> TypeResult:
+    numbers = stats.summarize([0.0, size])
+    return TypeResult(
+        blob,
+        "",
+        numbers,
+        control_summary=numbers,
+        diff_summary=numbers,
+        error=ErrorStatistics(1000, size, size * 10, size / 3, 1 - size),
+    )
+
+
+OPERATORS = (
+    delays("ID_0_Conv_conv1", 4210.0),
+    delays("ID_1_Relu_conv1", 310.0),
+    delays("ID_2_MaxPool_pool1", 804.0),
+    delays("ID_3_Conv_fire2/squeeze1x1", 1520.0),
+    delays("ID_4_Relu_fire2/squeeze1x1", 55.5),
+    delays("ID_5_Conv_fire2/expand3x3", 5330.0),
+    delays("ID_6_Softmax_softmaxout", 0.75),
+)
+
+DELAY = Result(META, (delays(NET_DELAY, 12345.6), *OPERATORS), duration_s=2.5)
+FEW_SAMPLES = Result(
+    replace(META, identifier="delay-few"), (delays(NET_DELAY, 1_234_567.0, count=3),), duration_s=4.0
+)
+AB = Result(
+    replace(CONTROL_META, identifier="delay-ab"),
+    (
+        compared(
+            delays(NET_DELAY, 12345.6), 11973.0, Comparison(6, 1.0311, Interval(1.0199, 1.0421, 0.96875))
+        ),
+        compared(OPERATORS[0], 4310.0, Comparison(6, 0.9768, Interval(0.95, 1.0, 0.96875))),
+        compared(OPERATORS[5], 5330.0, Comparison(1, 1.0, None)),
+    ),
+    duration_s=31.0,
+)
+REGRESSED = Result(
+    replace(CONTROL_META, identifier="delay-ab", run_type="regress"),
+    tuple(replace(one, regressed=one.type == NET_DELAY) for one in AB.types),
+    duration_s=31.0,
+)
+ERROR = Result(
+    replace(
+        META, net_name="lenet", metric="error", identifier="golden-0", input_shapes={"data": (1, 1, 28, 28)}
+    ),
+    (errors("softmax", 2.5e-7), errors("fc1", 0.0)),
+    duration_s=0.4,
+)
+TOO_LARGE_ERROR = replace(
+    ERROR,
+    meta=replace(ERROR.meta, identifier="golden-1", backend="eigen"),
+    types=(errors("softmax", 0.125),),
+    failure=Failure(
+        FailureKind.CASE,
+        "ToleranceError",
+        "12 of 1000 values of 'softmax' are beyond the tolerance (atol 1e-06, rtol 0.0001)",
+    ),
+)
+FAILED = Result(
+    replace(META, net_name="broken", identifier="delay-0", input_shapes={"a": (64, 3, 30, 30), "b": (4,)}),
+    failure=Failure(
+        FailureKind.CASE,
+        "ProgramExitError",
+        "the program ended with exit status 134",
+        "".join(f"line {number} of the program's log\n" for number in range(1, 41)),
+    ),
+    warnings=("the machine is busy: load 7.5 on 2 cores",),
+    duration_s=1.25,
+)
+DEVICE_LOST = Result(
+    replace(META, identifier="delay-1", platform="phone", platform_hash="feedfeedfeed", device={}),
+    failure=Failure(FailureKind.DEVICE, "DeviceError", "the device went away"),
+    duration_s=9.0,
+)
+BUG = Result(
+    replace(META, identifier="delay-2"),
+    failure=Failure(
+        FailureKind.BUG, "KeyError", "a bug of the harness: KeyError('x')", "Traceback ...\nKeyError: 'x'"
+    ),
+)
+NASTY = Result(
+    replace(
+        META,
+        net_name=NASTY_NAME,
+        identifier=NASTY_NAME,
+        input_shapes={NASTY_NAME: (1, 2)},
+        device={"cpu_model": NASTY_NAME},
+    ),
+    (delays(NET_DELAY, 5.0), delays(NASTY_NAME, 2.0)),
+    failure=Failure(FailureKind.CASE, "ProgramError", NASTY_NAME, NASTY_EVIDENCE),
+    warnings=(NASTY_NAME,),
+)
+
+RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
+    "passed": (
+        (DELAY, ERROR, FEW_SAMPLES),
+        RunSummary(ExitStatus.OK, 7.25, destinations=("results in /data/results",)),
+    ),
+    "compared": (
+        (
+            AB,
+            REGRESSED,
+            replace(ERROR, types=tuple(replace(one, control_error=one.error) for one in ERROR.types)),
+        ),
+        RunSummary(ExitStatus.REGRESSION_CONFIRMED, 3723.0),
+    ),
+    "failed": (
+        (DELAY, FAILED, TOO_LARGE_ERROR, DEVICE_LOST, BUG),
+        RunSummary(ExitStatus.DEVICE_FAILED, 20.0, problems=("the remote reporter failed: timed out",)),
+    ),
+    "nasty": ((NASTY,), RunSummary(ExitStatus.BENCHMARK_FAILED, 0.1, (NASTY_NAME,), (NASTY_NAME,))),
+    "interrupted": ((DELAY,), RunSummary(ExitStatus.INTERRUPTED, 2.6)),
+}
+"""Name: what is reported, and the end of it."""

@@ -1,0 +1,89 @@
+"""What the README says is what happens: its commands run, its tables agree with the program."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarking.cli.harness_arguments import parse
+from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.run_info import read_run_info
+from benchmarking.specs.expand import expand
+from benchmarking.specs.reader import read_benchmarks
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("python ")]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
+def test_each_command_runs(command, tmp_path, monkeypatch):
+    """In a directory of its own that shows the repository, so that nothing is written into it."""
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "user"))
+    work = tmp_path / "work"
+    work.mkdir()
+    for path in ROOT.iterdir():
+        if path.name != ".git":
+            (work / path.name).symlink_to(path)
+    argv = [sys.executable, *shlex.split(command)[1:]]
+    done = subprocess.run(argv, cwd=work, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = shlex.split(command)
+    for option in ("--junit", "--markdown", "--local_reporter"):
+        if option in arguments:
+            assert (work / arguments[arguments.index(option) + 1]).exists()
+
+
+def test_the_quick_start_is_one_line_that_runs_the_quick_start():
+    (first, tests, *_) = blocks("sh")
+    assert first.count("\n") == 1
+    command = first.split("&&")[-1].split()
+    cases = expand(read_benchmarks(ROOT / parse(command[2:]).benchmark_file), None)
+    assert {case.metric for case in cases} == {"delay", "error"}
+    assert tests.split("&&")[-1].strip() == "python -m pytest"
+
+
+def test_ci_calls_the_readmes_test_command():
+    install, test = blocks("sh")[1].strip().split(" && ")
+    lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    assert install in lines
+    assert test in lines
+
+
+def test_every_option_has_its_line():
+    help_text = subprocess.run(
+        [sys.executable, ROOT / "harness.py", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    options = set(re.findall(r"--[a-z_]+", help_text)) - {"--help", "--version"}
+    assert options == {option for option in options if f"`{option}`" in README}
+
+
+def test_the_table_of_exit_statuses():
+    table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, flags=re.MULTILINE))
+    assert table == {str(int(status)): meaning for status, meaning in EXIT_STATUS_MEANING.items()}
+
+
+def test_the_json_examples_are_valid(tmp_path):
+    info, benchmark = blocks("json")
+    assert read_run_info(info).control.commit == "def456"
+    (tmp_path / "b.json").write_text(json.dumps(json.loads(benchmark)))
+    assert [case.identifier for case in expand(read_benchmarks(tmp_path / "b.json"), None)] == [
+        *("delay-0", "delay-1", "golden-2", "golden-3"),
+    ]
+
+
+def test_links_lead_somewhere():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            assert link.startswith("http") or (document.parent / link).exists(), f"{document.name}: {link}"
