@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -246,11 +247,12 @@ def _user_directory(kind: str) -> Path:
 
 @contextmanager
 def _cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the run end in order; a second Ctrl-C ends it at once."""
+    """Ctrl-C and SIGTERM let the run end in order; the second one ends the process at once."""
 
     def cancel(signal_number: int, frame: FrameType | None) -> None:
+        if cancellation.is_set:
+            os._exit(ExitStatus.INTERRUPTED)
         cancellation.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     previous = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -97,6 +97,13 @@ class BenchmarkDriver:
             meta=self._meta(case, measured, conditions_before),
             types=self._marked(measured.types),
             failure=_describe(measured.failure) if measured.failure else None,
+            warnings=(
+                *(
+                    f"treatment: {text}" if self._plan.control else text
+                    for text in measured.treatment.warnings
+                ),
+                *(f"control: {text}" for text in measured.control.warnings),
+            ),
             duration_s=time.monotonic() - started,
         )
 

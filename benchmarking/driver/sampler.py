@@ -33,6 +33,7 @@ class TypeSamples:
 class ArmSamples:
     types: tuple[TypeSamples, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,4 +103,5 @@ def _joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
             TypeSamples(name, units[name], tuple(values[name]), tuple(pairs[name])) for name in units
         ),
         facts=reports[-1][1].facts if reports else {},
+        warnings=tuple(dict.fromkeys(text for _, report in reports for text in report.warnings)),
     )

@@ -49,6 +49,8 @@ class ProgramReport:
     """``NET_DELAY`` first, then the operators in the order of the net."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     """Engine, versions, threads: whatever the program says of itself."""
+    warnings: tuple[str, ...] = ()
+    """What a reader of the result has to know."""
 
 
 class FrameworkBase(ABC):

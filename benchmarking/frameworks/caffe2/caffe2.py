@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
     from benchmarking.specs.expand import InputBlob, TestCase
     from benchmarking.specs.model import OptionValue
-
-logger = logging.getLogger(__name__)
 
 INPUT_TYPES = ("float", "uint8_t", "int")
 OWN_OPTIONS = (
@@ -147,10 +144,8 @@ class Caffe2(FrameworkBase):
             log = observer_log.richest((outcome.stderr, outcome.stdout, outcome.device_log))
         except ProgramOutputError as error:
             raise ProgramOutputError(str(error), outcome.tail()) from error
-        if log.damaged_lines:
-            logger.warning("%s: %d observer lines cannot be read", case.label, len(log.damaged_lines))
         self._require_samples(log, outcome, case)
-        return ProgramReport(log.measurements(), log.facts)
+        return ProgramReport(log.measurements(), log.facts, log.warnings())
 
     def _require_samples(self, log: observer_log.ObserverLog, outcome: Outcome, case: TestCase) -> None:
         def wrong_count(found: int, what: str) -> ProgramOutputError:

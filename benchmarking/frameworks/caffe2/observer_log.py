@@ -42,6 +42,12 @@ class ObserverLog:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
         return (Measurement(NET_DELAY, "us", self.net_us), *operators)
 
+    def warnings(self) -> tuple[str, ...]:
+        if not self.damaged_lines:
+            return ()
+        numbers = ", ".join(map(str, self.damaged_lines[:5]))
+        return (f"{len(self.damaged_lines)} observer lines cannot be read (line {numbers} ...)",)
+
 
 def parse(text: str) -> ObserverLog:
     """Reads one stream. A block that is cut off at the end is left out.
