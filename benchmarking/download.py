@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**17
 STATUS_WORTH_A_RETRY = (408, 425, 429, 500, 502, 503, 504)
 LONGEST_RETRY_AFTER_S = 60.0
 
@@ -64,7 +64,7 @@ def download(url: str, receiver: Receiver, cancellation: Cancellation, limits: D
     def wait_s(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         wish_s = error.wait_s if isinstance(error, _PassingError) else None
-        backoff = tenacity.wait_exponential_jitter(limits.first_wait_s, max=30, jitter=limits.first_wait_s)
+        backoff = tenacity.wait_random_exponential(limits.first_wait_s, max=30)
         return backoff(state) if wish_s is None else min(wish_s, LONGEST_RETRY_AFTER_S)
 
     def wait_or_cancel(seconds: float) -> None:

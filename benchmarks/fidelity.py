@@ -36,9 +36,7 @@ for _ in range(int(arguments["--iter"])):
 SPECIFICATION = ROOT / "specifications/models/caffe2/squeezenet/squeezenet_synthetic.json"
 
 
-def harness(
-    directory: Path, benchmark: dict[str, object], *arguments: str
-) -> list[dict[str, dict[str, float]]]:
+def harness(directory: Path, benchmark: dict[str, Any], *arguments: str) -> list[dict[str, dict[str, float]]]:
     """Of each test: the summary of each type."""
     path = directory / "benchmark.json"
     path.write_text(json.dumps(benchmark))
@@ -78,9 +76,7 @@ def main() -> None:
         (types,) = harness(directory, {"model": model, "tests": [individual]})
         net = types.pop("NET_DELAY")["p50"]
         total = sum(summary["p50"] for summary in types.values())
-        print(
-            f"squeezenet: net {net:.0f} us, sum of its {len(types)} operators {total:.0f} us ({total / net:.1%})"
-        )
+        print(f"squeezenet: net {net:.0f} us, its {len(types)} operators {total:.0f} us ({total / net:.1%})")
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class RemoteReporter(ReporterBase):
         tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_NotAcceptedError),
             stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_exponential_jitter(FIRST_WAIT_S, max=5),
+            wait=tenacity.wait_random_exponential(FIRST_WAIT_S, max=5),
             reraise=True,
         )(self._post_once, logs)
 
