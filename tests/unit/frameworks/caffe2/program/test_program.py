@@ -1,0 +1,263 @@
+"""The program as it is started from a shell."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf import descriptor_pb2, text_format
+
+from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import (
+    caffe2_net_descriptor,
+    flags,
+    messages,
+    net_file,
+    tensor_file,
+)
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import UsageError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
+
+ROOT = Path(__file__).parents[5]
+PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
+REAL_MODELS = ROOT.parent / "shared/caffe2/models"
+
+
+@pytest.fixture
+def workshop(tmp_path):
+    """Nets and the program in one directory."""
+
+    class Workshop:
+        directory = tmp_path
+
+        def net(self, name, *operators, text=False):
+            net = messages.NetDef(name=name)
+            for type_, inputs, outputs, arguments in operators:
+                definition = net.op.add(type=type_)
+                definition.input.extend(inputs)
+                definition.output.extend(outputs)
+                for key, value in arguments.items():
+                    argument = definition.arg.add(name=key)
+                    if isinstance(value, list):
+                        (argument.floats if isinstance(value[0], float) else argument.ints).extend(value)
+                    elif isinstance(value, float):
+                        argument.f = value
+                    else:
+                        argument.i = value
+            path = tmp_path / f"{name}.pb"
+            content = text_format.MessageToString(net).encode() if text else net.SerializeToString()
+            path.write_bytes(content)
+            return str(path)
+
+        def run(self, *arguments, program=PROGRAM):
+            return subprocess.run(
+                [sys.executable, str(program), *map(str, arguments)],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+    return Workshop()
+
+
+FILL = ("GivenTensorFill", [], ["w"], {"shape": [2, 3], "values": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+BIAS = ("ConstantFill", [], ["b"], {"shape": [2], "value": 0.5})
+FC = ("FC", ["gpu_0/x", "w", "b"], ["y"], {})
+RELU = ("Relu", ["y"], ["gpu_0/out"], {})
+
+
+def arguments(workshop, *more, text=False):
+    init = workshop.net("init", FILL, BIAS, text=text)
+    predict = workshop.net("predict", FC, RELU, text=text)
+    return ["--init_net", init, "--net", predict, "--input", "gpu_0/x", "--input_dims", "1,3", *more]
+
+
+@pytest.mark.parametrize("form", ["directory", "zipapp"])
+def test_a_run_from_a_shell(workshop, form):
+    program = PROGRAM
+    if form == "zipapp":
+        program = workshop.directory / "program.pyz"
+        subprocess.run([sys.executable, "-m", "zipapp", PROGRAM, "-o", program], check=True)
+    done = workshop.run(
+        *arguments(workshop, "--iter=4", "--warmup", 2, "--run_individual", "true", "--threads", 1),
+        program=program,
+    )
+    assert done.returncode == 0, done.stderr
+    log = observer_log.parse(done.stderr)
+    assert len(log.net_us) == 4
+    assert {name: len(values) for name, values in log.operators_us.items()} == {
+        "ID_0_FC_y": 4,
+        "ID_1_Relu_gpu_0/out": 4,
+    }
+    assert log.facts["engine"] == "torch"
+    assert log.facts["threads"] == 1
+    assert log.damaged_lines == ()
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["binary net", "text net"])
+def test_inputs_from_every_kind_of_file_and_outputs_of_odd_names(workshop, text):
+    values = np.array([[1.0, -2.0, 0.25]], dtype=np.float32)
+    np.save(workshop.directory / "x.npy", values)
+    (workshop.directory / "x.txt").write_text("1\n-2\n0.25\n")
+    (workshop.directory / "x.pb").write_bytes(tensor_file.to_proto("x", values).SerializeToString())
+    expected = np.maximum(values @ np.array([[1, 2, 3], [4, 5, 6]]).T + 0.5, 0).reshape(-1)
+    for name in ("x.npy", "x.txt", "x.pb"):
+        done = workshop.run(
+            *arguments(workshop, "--input_file", name, "--iter", 1, "--output", "gpu_0/out,y", text=text),
+            *("--output_folder", "new/folder", "--text_output", "true"),
+        )
+        assert done.returncode == 0, done.stderr
+        written = np.loadtxt(workshop.directory / "new/folder/gpu_0%2Fout.txt")
+        np.testing.assert_allclose(written, expected, rtol=1e-6)
+
+
+def test_outputs_as_messages_and_all_of_them(workshop):
+    done = workshop.run(*arguments(workshop, "--iter", 1, "--output", "*", "--output_folder", "out"))
+    assert done.returncode == 0, done.stderr
+    files = sorted(path.name for path in (workshop.directory / "out").iterdir())
+    assert files == ["b.pb", "gpu_0%2Fout.pb", "gpu_0%2Fx.pb", "w.pb", "y.pb"]
+    blob = messages.BlobProto.FromString((workshop.directory / "out/w.pb").read_bytes())
+    np.testing.assert_array_equal(tensor_file.from_proto(blob.tensor), [[1, 2, 3], [4, 5, 6]])
+
+
+def test_noise_is_the_same_for_the_same_seed_and_text_comes_back_as_it_was(workshop):
+    def output(*more):
+        common = ("--iter", 1, "--output", "gpu_0/x", "--output_folder", "out", "--text_output", "true")
+        assert workshop.run(*arguments(workshop, *common, *more)).returncode == 0
+        return (workshop.directory / "out/gpu_0%2Fx.txt").read_text()
+
+    first = output()
+    assert first == output()
+    assert first != output("--seed", 1)
+    settings = flags.parse(["--input", "gpu_0/x", "--input_dims", "1,3"])
+    exact = tensor_file.inputs(settings)["gpu_0/x"].reshape(-1)
+    assert [np.float32(line) for line in first.split()] == exact.tolist()
+
+
+def test_wrong_flags_end_with_status_2(workshop):
+    for words, part in {
+        ("--itre", "3"): "did you mean --iter?",
+        ("--iter", "x"): "not a whole number",
+        ("--iter",): "needs a value",
+        ("--run_individual", "maybe"): "neither true nor false",
+        ("iter",): "not a flag",
+        ("--threads", "0"): "less than 1",
+        (): "--net is missing",
+    }.items():
+        done = workshop.run(*words)
+        assert done.returncode == 2, words
+        assert part in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_wrong_nets_and_data_end_with_status_1_and_one_line(workshop):
+    (workshop.directory / "empty.pb").write_bytes(b"")
+    (workshop.directory / "garbage.pb").write_bytes(os.urandom(100))
+    (workshop.directory / "short.txt").write_text("1 2\n")
+    predict = workshop.net("predict", FC)
+    odd = workshop.net("odd", ("Foo", [], ["a"], {}), ("Bar", [], ["b"], {}), ("Relu", ["a"], ["c"], {}))
+    cases = [
+        (["--net", "missing.pb"], "cannot read missing.pb"),
+        (["--net", "empty.pb"], "not a net"),
+        (["--net", "garbage.pb"], "not a net"),
+        (["--net", odd], "does not know: Bar, Foo"),
+        (["--net", predict], "'gpu_0/x', 'w', 'b', which nobody feeds"),
+        (arguments(workshop, "--input_dims", "1,4"), "operator 0, FC 'y', failed: the weights do not fit"),
+        (arguments(workshop, "--input_type", "int"), "int32"),
+        (arguments(workshop, "--input_file", "short.txt"), "has 2 values"),
+        (arguments(workshop, "--input_file", "missing.txt"), "cannot read missing.txt"),
+        (arguments(workshop, "--output", "nonesuch"), "there is no blob 'nonesuch'"),
+        (
+            arguments(workshop, "--output", "y", "--output_folder", "/dev/null/x"),
+            "--output_folder: cannot write",
+        ),
+    ]
+    for words, part in cases:
+        done = workshop.run(*words)
+        assert done.returncode == 1, (words, done.stderr)
+        assert part in done.stderr
+        assert "Traceback" not in done.stderr
+    for words in (["--backend", "mkl"], ["--engine", "nonesuch"], ["--input_dims", "1,x"]):
+        done = workshop.run(*arguments(workshop, *words))
+        assert done.returncode == 2
+        assert words[0] in done.stderr
+
+
+def test_flags_take_both_forms():
+    settings = flags.parse(["--iter=7", "-warmup", "2", "--run_individual", "1"])
+    assert (settings.iter, settings.warmup, settings.run_individual) == (7, 2, True)
+    with pytest.raises(UsageError):
+        flags.parse(["--run_individual"])
+
+
+def test_the_proto_and_its_compiled_form_agree(tmp_path):
+    """UPDATE_GOLDEN=1 writes the compiled form anew."""
+    protoc = pytest.importorskip("grpc_tools.protoc")
+    package = PROGRAM / "caffe2_benchmark"
+    target = tmp_path / "set"
+    assert protoc.main(["protoc", f"-I{package}", f"--descriptor_set_out={target}", "caffe2_net.proto"]) == 0
+    (file,) = descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file
+    if os.environ.get("UPDATE_GOLDEN"):
+        text = base64.b64encode(zlib.compress(file.SerializeToString(deterministic=True), 9)).decode()
+        lines = "\n".join(f'    "{text[start : start + 100]}"' for start in range(0, len(text), 100))
+        (package / "caffe2_net_descriptor.py").write_text(
+            '"""The compiled form of ``caffe2_net.proto``: its FileDescriptorProto, compressed, in base64."""\n\n'
+            f"DESCRIPTOR = (\n{lines}\n)\n"
+        )
+    known = zlib.decompress(base64.b64decode(caffe2_net_descriptor.DESCRIPTOR))
+    assert descriptor_pb2.FileDescriptorProto.FromString(known) == file
+
+
+def python38():
+    """An interpreter that runs: what a version manager puts on the PATH may only say that it is not there."""
+    candidates = [*Path.home().glob(".pyenv/versions/3.8.*/bin/python"), shutil.which("python3.8")]
+    for one in filter(None, candidates):
+        if subprocess.run([one, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return str(one)
+    return None
+
+
+@pytest.mark.skipif(python38() is None, reason="there is no Python 3.8 on this machine")
+def test_it_is_valid_python_3_8(tmp_path):
+    for path in PROGRAM.rglob("*.py"):
+        target = tmp_path / "compiled.pyc"
+        code = f"import py_compile; py_compile.compile({str(path)!r}, {str(target)!r}, doraise=True)"
+        subprocess.run([python38(), "-c", code], check=True)
+    flags_only = "import sys; sys.path.insert(0, sys.argv[1]); from caffe2_benchmark.main import main; sys.exit(main(['--help']))"
+    subprocess.run([python38(), "-c", flags_only, PROGRAM], check=True, stdout=subprocess.DEVNULL)
+
+
+def needs_real(name):
+    reason = "the real models are not part of this repository"
+    return pytest.mark.skipif(not (REAL_MODELS / name).is_dir(), reason=reason)
+
+
+def run_real(name, inputs, output):
+    folder = REAL_MODELS / name
+    engine = TorchEngine(threads=1, seed=0, backend="builtin")
+    init, predict = (net_file.read(str(folder / f"{key}_net.pb"), key) for key in ("init", "predict"))
+    loaded = engine.load(init, predict, {blob: np.load(folder / file) for blob, file in inputs.items()})
+    loaded.run()
+    return loaded.blob(output), np.load(folder / "output.npy")
+
+
+@needs_real("squeezenet")
+def test_squeezenet_as_real_caffe2_runs_it():
+    output, expected = run_real("squeezenet", {"data": "input.npy"}, "softmaxout")
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-6)
+
+
+@needs_real("style_transfer")
+def test_style_transfer_as_real_caffe2_runs_it():
+    """Pixels are truncated to bytes: a value at the edge may fall to either side."""
+    inputs = {"data_int8_bgra": "input.npy", "__CAFFE2_STYLIZER_NOISE__": "noise.npy"}
+    output, expected = run_real("style_transfer", inputs, "styled_int8_bgra")
+    difference = np.abs(output.astype(int) - expected.astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3

@@ -1,0 +1,161 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from benchmarking.command import Command, Outcome
+from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import tensor_file as program_tensor_file
+from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.specs.expand import InputBlob
+from benchmarking.specs.location import Location
+from tests.support.cases import case
+
+ROOT = Path(__file__).parents[4]
+FRAMEWORK = Caffe2()
+
+
+def compose(one, **changes):
+    values = {
+        "case": one,
+        "launcher": ("program",),
+        "model_files": {"init": "i.pb", "predict": "p.pb"},
+        "input_files": {},
+    }
+    return FRAMEWORK.compose(Invocation(**(values | changes)))
+
+
+def test_the_whole_command_line():
+    one = case(
+        commands={"caffe2": {"run_individual": True, "backend": "eigen", "threads": 2}},
+        inputs=(InputBlob("data", (1, 3, 224, 224), "float"), InputBlob("im_info", (1, 3), "float")),
+        golden_files={"a": Location("/a"), "b": Location("/b")},
+    )
+    command = compose(
+        one,
+        input_files={"data": "d.txt", "im_info": "i.txt"},
+        output_directory="/out",
+        shared_libraries=("/l1/a.so", "/l2/b.so", "/l1/c.so"),
+        backend="mkl",
+        timeout_s=5.0,
+    )
+    assert command.argv == (
+        *("program", "--init_net", "i.pb", "--net", "p.pb", "--input", "data,im_info"),
+        *("--input_dims", "1,3,224,224;1,3", "--input_type", "float", "--iter", "3", "--warmup", "1"),
+        *("--input_file", "d.txt,i.txt", "--run_individual", "true", "--backend", "mkl", "--threads", "2"),
+        *("--output", "a,b", "--output_folder", "/out", "--text_output", "true"),
+    )
+    assert command.environment == {"LD_LIBRARY_PATH": "/l1:/l2"}
+    assert command.timeout_s == 5.0
+
+
+def test_types_are_a_list_only_where_they_differ():
+    inputs = (InputBlob("a", (1,), "float"), InputBlob("b", (1,), "int"))
+    argv = compose(case(inputs=inputs)).argv
+    assert argv[argv.index("--input_type") + 1] == "float;int"
+
+
+@pytest.mark.parametrize(
+    ("changes", "json_path", "part"),
+    [
+        ({"framework": "onnx"}, "$.model.format", "'onnx' cannot be run"),
+        ({"files": ("init",)}, "$.model.files.predict", "missing"),
+        ({"inputs": (InputBlob("x", (1,), "complex"),)}, "$.tests[0].inputs.x.type", "float, uint8_t, int"),
+        ({"inputs": (InputBlob("x;y", (1,), "float"),)}, "$.tests[0].inputs.x;y", "semicolon"),
+        ({"golden_files": {"x,y": Location("/z")}}, "$.tests[0].output_files.x,y", "comma"),
+        ({"commands": {"caffe2": {"iter": "7"}}}, "$.tests[0].commands.caffe2.iter", "--iter is composed"),
+        (
+            {"inputs": (InputBlob("a", (1,), "float", Location("/a")), InputBlob("b", (1,), "float"))},
+            "$.tests[0].input_files",
+            "every input or for none",
+        ),
+    ],
+)
+def test_faults(changes, json_path, part):
+    (fault,) = FRAMEWORK.check(case(**changes))
+    assert fault.json_path == json_path
+    assert part in fault.message
+
+
+BLOCK = "Caffe2Observer Delay Start\nCaffe2Observer NET_DELAY - 1 (us)\nCaffe2Observer Delay End\n"
+OPERATORS = BLOCK.replace("NET_DELAY - 1 (us)", "ID_0_Conv_c - 1 (us)\nCaffe2Observer NET_DELAY - 1 (us)")
+
+
+def outcome(text, exit_code=0):
+    return Outcome(Command(("program",)), exit_code, "", text, 0.1)
+
+
+def test_operators_have_to_be_complete_where_they_are_asked_for():
+    one = case(commands={"caffe2": {"run_individual": "true"}})
+    assert len(FRAMEWORK.parse(outcome((BLOCK + OPERATORS) * 3), one).measurements) == 2
+    with pytest.raises(ProgramOutputError, match="0 of 3 samples of each operator"):
+        FRAMEWORK.parse(outcome(BLOCK * 3), one)
+    with pytest.raises(ProgramOutputError, match="2 of 3 samples of the operator ID_0_Conv_c"):
+        FRAMEWORK.parse(outcome((BLOCK + OPERATORS) * 2 + BLOCK), one)
+
+
+def test_a_signal_is_named():
+    with pytest.raises(ProgramExitError, match="signal 6"):
+        FRAMEWORK.parse(outcome("", -6), case())
+
+
+@pytest.mark.parametrize("blob", ["softmax", "gpu_0/softmax", ".x", "a b", "ünï", "x%y"])
+def test_output_names_are_those_of_the_program(blob):
+    assert FRAMEWORK.output_file(blob) == program_tensor_file.file_name(blob, ".txt")
+
+
+def test_the_program_is_built_once_and_always_the_same(tmp_path):
+    first = Caffe2(tmp_path / "one").default_program()
+    second = Caffe2(tmp_path / "two").default_program()
+    assert first.path.read_bytes() == second.path.read_bytes()
+    assert first.path.name == second.path.name
+    assert first.needs_python
+    before = first.path.stat().st_mtime_ns
+    assert Caffe2(tmp_path / "one").default_program().path.stat().st_mtime_ns == before
+    assert "__main__.py" in zipfile.ZipFile(first.path).namelist()
+    done = subprocess.run(
+        [sys.executable, first.path, "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("caffe2_benchmark ")
+
+
+def test_several_processes_build_it_at_once(tmp_path):
+    code = (
+        "import sys, pathlib; from benchmarking.frameworks.caffe2.caffe2 import Caffe2; "
+        f"print(Caffe2(pathlib.Path({str(tmp_path)!r})).default_program().path)"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    paths = {process.communicate()[0].strip() for process in processes}
+    assert len(paths) == 1
+    assert zipfile.ZipFile(paths.pop()).testzip() is None
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot build"):
+        Caffe2(tmp_path / "file").default_program()
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [(b"", "no number"), (b"1 2\n3 four\n", "line 2 has b'four'"), (b"\x93NUMPY broken", "not a tensor")],
+)
+def test_what_is_no_tensor(tmp_path, content, part):
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(ProgramOutputError, match=part):
+        FRAMEWORK.read_tensor(path)
+
+
+def test_numpy_files_are_tensors_too(tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "x.npy", np.arange(6, dtype=np.uint8).reshape(2, 3))
+    assert FRAMEWORK.read_tensor(tmp_path / "x.npy").tolist() == [0, 1, 2, 3, 4, 5]

@@ -1,0 +1,153 @@
+import io
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarking.errors import ProgramOutputError
+from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.observer import Observer
+
+PREFIXES = [
+    "",
+    "[I net_observer_reporter_print.cc:30] ",
+    "I0319 21:22:01.123456 12345 net_observer_reporter_print.cc:30] ",
+    "03-19 21:22:01.123  1234  5678 I native  : [I net_observer_reporter_print.cc:30] ",
+    "I/native  ( 1234): ",
+    "03-19 21:22:01.123 I/native(1234): ",
+]
+
+
+def block(*values, prefix=""):
+    lines = ["Delay Start", *(f"{name} - {value}" for name, value in values), "Delay End"]
+    return "".join(f"{prefix}Caffe2Observer {line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_prefixes_and_line_ends(prefix, end):
+    text = (block(("NET_DELAY", "12.5 (us)"), prefix=prefix) * 2).replace("\n", end)
+    log = observer_log.parse(text)
+    assert log.net_us == (12.5, 12.5)
+    assert log.damaged_lines == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "value_us"),
+    [
+        ("0.013994\t(m)", 13.994),
+        ("2 (ms)", 2000),
+        ("3.5 (us)", 3.5),
+        ("1500 (ns)", 1.5),
+        ("0.5 (s)", 500_000),
+        ("1e-2 (ms)", 10),
+    ],
+)
+def test_units(text, value_us):
+    assert observer_log.parse(block(("NET_DELAY", text))).net_us == (pytest.approx(value_us),)
+
+
+def test_an_unknown_unit_is_told():
+    with pytest.raises(ProgramOutputError, match="'fortnights'"):
+        observer_log.parse(block(("NET_DELAY", "1 (fortnights)")))
+
+
+def test_blocks_with_operators_give_no_sample_of_the_net():
+    net = block(("NET_DELAY", "10 (us)"))
+    operators = block(("ID_10_Relu_r", "2 (us)"), ("ID_2_Conv_a - b", "7 (us)"), ("NET_DELAY", "11 (us)"))
+    log = observer_log.parse((net + "noise\n" + operators) * 3)
+    assert log.net_us == (10.0,) * 3
+    assert list(log.operators_us) == ["ID_2_Conv_a - b", "ID_10_Relu_r"]
+    assert log.operators_us["ID_10_Relu_r"] == (2.0,) * 3
+
+
+def test_the_json_format():
+    lines = [
+        '{"type": "NET","unit": "us","metric": "latency","value": "17.088000"}',
+        '{"type": "ID_0_Conv_y","unit": "us","metric": "latency","value": "9.1"}',
+        '{"type": "NET_","unit": "percent","metric": "cpu_percent","value": "91.789560"}',
+        '{"type": "ID_0_Conv_y","unit": "","metric": "tensor_shapes","info_string": "[[1, 3, 8, 8, ]]"}',
+    ]
+    log = observer_log.parse("".join(f"I0601 x] Caffe2Observer {line}\n" for line in lines * 2))
+    assert log.net_us == (17.088, 17.088)
+    assert log.operators_us == {"ID_0_Conv_y": (9.1, 9.1)}
+    assert log.damaged_lines == ()
+
+
+@pytest.mark.parametrize("cut", range(1, 3))
+def test_a_block_that_is_cut_off_is_missing(cut):
+    text = block(("NET_DELAY", "1 (us)")) + "".join(block(("NET_DELAY", "2 (us)")).splitlines(True)[:cut])
+    assert observer_log.parse(text).net_us == (1.0,)
+
+
+@pytest.mark.parametrize("value", ["x (us)", "-1 (us)", "nan (us)", "inf (us)", "12", "12 us"])
+def test_a_damaged_line_costs_itself_and_keeps_its_number(value):
+    text = block(("NET_DELAY", "1 (us)")) + block(("NET_DELAY", value)) + block(("NET_DELAY", "3 (us)"))
+    log = observer_log.parse(text)
+    assert log.net_us == (1.0, 3.0)
+    assert log.damaged_lines == (5,)
+    assert "line 5" in log.warnings()[0]
+
+
+def test_other_text_may_stand_anywhere_between():
+    lines = (
+        block(("ID_0_Conv_c", "7 (us)"), ("NET_DELAY", "8 (us)")) + block(("NET_DELAY", "9 (us)"))
+    ).splitlines()
+    generator = random.Random(3)
+    for _ in range(200):
+        lines.insert(
+            generator.randrange(len(lines) + 1), generator.choice(["garbage", "NET_DELAY - 5 (us)", "{", ""])
+        )
+    log = observer_log.parse("\n".join(lines))
+    assert (log.net_us, log.operators_us) == ((9.0,), {"ID_0_Conv_c": (7.0,)})
+
+
+def test_streams_are_read_apart_and_the_richer_one_wins():
+    good = block(("NET_DELAY", "1 (us)")) * 2
+    broken = "Caffe2Observer Delay Start\n"
+    log = observer_log.richest((broken, good, 'x caffe2_benchmark facts {"engine": "torch", "list": [1]}'))
+    assert log.net_us == (1.0, 1.0)
+    assert log.facts == {"engine": "torch", "list": "[1]"}
+
+
+def test_what_our_program_writes_is_read_back():
+    stream = io.StringIO()
+    observer = Observer(stream)
+    observer.facts({"engine": "torch", "threads": 1})
+    observer.net_name("a - (net)")
+    observer.net_iteration(12_345)
+    observer.operator_iteration([("ID_0_Conv_fire2/squeeze1x1", 7_001), ("ID_1_Relu_x (y)", 5)])
+    log = observer_log.parse(stream.getvalue())
+    assert log.net_us == (12.345,)
+    assert log.operators_us == {"ID_0_Conv_fire2/squeeze1x1": (7.001,), "ID_1_Relu_x (y)": (0.005,)}
+    assert log.facts == {"engine": "torch", "threads": 1}
+    assert log.damaged_lines == ()
+
+
+pieces = st.sampled_from(
+    [
+        "Caffe2Observer ",
+        "Delay Start",
+        "Delay End",
+        "NET_DELAY",
+        " - ",
+        "1.5",
+        " (us)",
+        " (m)",
+        "{",
+        "}",
+        '"type"',
+        "\n",
+        "ID_0_",
+    ]
+)
+
+
+@given(st.lists(pieces | st.text(max_size=5), max_size=60).map("".join))
+def test_any_text_is_read_or_refused_but_never_a_crash(text):
+    try:
+        log = observer_log.parse(text)
+    except ProgramOutputError:
+        return
+    assert all(value >= 0 for value in log.net_us)
