@@ -133,7 +133,7 @@ def _candidates(name: str) -> Iterator[str]:
 def _owner(directory: Path) -> str | None:
     """The name that a directory stands for; None where there is no directory."""
     with suppress(FileNotFoundError):
-        return (directory / NAME_FILE).read_text(encoding="utf-8", errors="surrogatepass")
+        return (directory / NAME_FILE).read_bytes().decode("utf-8", "surrogatepass")
     return directory.name if directory.is_dir() else None
 
 
@@ -173,7 +173,7 @@ def _create(directory: Path, name: str) -> None:
             directory.mkdir()
         return
     temporary = Path(tempfile.mkdtemp(prefix=atomic_file.TEMPORARY_PREFIX, dir=directory.parent))
-    (temporary / NAME_FILE).write_text(name, encoding="utf-8", errors="surrogatepass")
+    (temporary / NAME_FILE).write_bytes(name.encode("utf-8", "surrogatepass"))
     _publish(temporary, directory)
 
 

@@ -185,5 +185,12 @@ class Result:
     duration_s: float = 0.0
 
     @property
+    def status(self) -> str:
+        """passed, failed or regressed: what every report calls it."""
+        if self.failure:
+            return "failed"
+        return "regressed" if self.regressed_types else "passed"
+
+    @property
     def regressed_types(self) -> tuple[str, ...]:
         return tuple(one.type for one in self.types if one.regressed)

@@ -42,6 +42,13 @@ def summarize(values: Sequence[float] | NDArray[np.float64]) -> Summary:
     )
 
 
+def percentiles(values: NDArray[np.float64]) -> Percentiles:
+    """The five of the contract, as ``summarize`` takes them."""
+    import numpy as np
+
+    return Percentiles(*(float(one) for one in np.percentile(values, (0, 10, 50, 90, 100))))
+
+
 def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:
     """Between two order statistics, exact for any continuous distribution of independent samples.
 

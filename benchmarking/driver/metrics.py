@@ -58,7 +58,7 @@ def error_results(outputs: Tensors, control_outputs: Tensors, golden: Tensors) -
             unit="",
             summary=stats.summarize(outputs[blob]),
             control_summary=stats.summarize(expected),
-            diff_summary=stats.summarize(outputs[blob] - expected),
+            diff_summary=stats.percentiles(outputs[blob] - expected),
             error=error,
             control_error=stats.error_statistics(control_outputs[blob], expected)
             if blob in control_outputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,8 +42,7 @@ class MarkdownReporter(ReporterBase):
 
 
 def _document(results: list[Result], summary: RunSummary) -> str:
-    failed = sum(result.failure is not None for result in results)
-    counted = numbers.counts({"passed": len(results) - failed, "failed": failed})
+    counted = numbers.counts(Counter(result.status for result in results))
     parts = [f"**{counted}** in {summary.duration_s:.1f} s: {EXIT_STATUS_MEANING[summary.exit_status]}"]
     if results:
         parts.append(_table(results))
@@ -83,12 +83,21 @@ def _failure(result: Result) -> str:
     meta, failure = result.meta, result.failure
     if failure is None:
         return ""
-    title = html.escape(numbers.plain(f"{meta.net_name} {meta.metric} {meta.identifier}: {failure.message}"))
+    text = f"{meta.net_name} {meta.metric} {meta.identifier}: {failure.message}"
+    if not failure.evidence:
+        return f"- {_escape(text)}"
+    title = _without_mentions(html.escape(numbers.plain(text)))
     evidence = "\n".join(numbers.plain_lines(failure.evidence))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
     return f"<details><summary>{title}</summary>\n\n{fence}text\n{evidence}\n{fence}\n\n</details>"
 
 
 def _escape(text: str) -> str:
-    """So that nothing in a name is Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|~<>&@])", lambda match: f"&#{ord(match[1])};", numbers.plain(text))
+    """So that nothing in a name is Markdown or HTML. Inside of a word an underscore is no emphasis."""
+    html_safe = html.escape(numbers.plain(text), quote=False)
+    return _without_mentions(re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", html_safe))
+
+
+def _without_mentions(text: str) -> str:
+    """A zero-width space keeps a hosting service from calling somebody of that name."""
+    return text.replace("@", "@\u200b")

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
 from benchmarking.reporters import numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import NET_DELAY, Failure, Result, TypeResult
@@ -27,53 +27,66 @@ class ScreenReporter(ReporterBase):
 
     def __init__(self, stream: TextIO, *, top_operators: int = 5) -> None:
         width = None if stream.isatty() else PIPED_WIDTH
+        self._stream = stream
         self._console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
         self._top_operators = top_operators
         self._results: list[Result] = []
 
     def report(self, result: Result) -> None:
         self._results.append(result)
-        self._console.print(_heading(result))
+        self._write(_heading(result))
         if result.types and result.meta.metric == "delay":
             self._print_delay(result)
         elif result.types:
-            self._print(_error_table(result))
+            self._write(_error_table(result), indent=2)
         if result.failure:
             self._print_failure(result.failure)
         for warning in result.warnings:
-            self._print(Text(f"warning: {numbers.plain(warning)}", "yellow"))
-        self._console.print()
+            self._write(Text(f"warning: {numbers.plain(warning)}", "yellow"), indent=2)
+        self._write(Text())
 
     def finish(self, summary: RunSummary) -> None:
         if len(self._results) > 1:
-            self._console.print(_overview(self._results))
-            self._console.print()
+            self._write(_overview(self._results))
+            self._write(Text())
         for problem in summary.problems:
-            self._console.print(Text(f"problem: {numbers.plain(problem)}", "red"))
-        status = Counter(_status(result) for result in self._results)
+            self._write(Text(f"problem: {numbers.plain(problem)}", "red"))
+        status = Counter(result.status for result in self._results)
         style = "green" if summary.exit_status == 0 else "bold red"
         counted = numbers.counts(status)
         meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
-        self._console.print(Text(f"{counted} in {summary.duration_s:.1f} s{meaning}", style))
+        self._write(Text(f"{counted} in {summary.duration_s:.1f} s{meaning}", style))
         for destination in summary.destinations:
-            self._console.print(Text(numbers.plain(destination)), soft_wrap=True)
+            self._write(Text(numbers.plain(destination), overflow="ignore", no_wrap=True))
 
     def _print_delay(self, result: Result) -> None:
         net = next((one for one in result.types if one.type == NET_DELAY), None)
         if net is not None:
-            self._print(_net_table(net))
+            self._write(_net_table(net), indent=2)
         operators = [one for one in result.types if one.type != NET_DELAY]
         if operators:
-            self._print(_operator_table(operators, self._top_operators))
+            self._write(_operator_table(operators, self._top_operators), indent=2)
 
     def _print_failure(self, failure: Failure) -> None:
-        self._print(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"))
+        self._write(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"), indent=2)
         if failure.evidence:
             evidence = "\n".join(numbers.plain_lines(failure.evidence))
-            self._console.print(Padding(Text(evidence, "dim"), (0, 0, 0, 6), expand=False))
+            self._write(Text(evidence, "dim"), indent=6)
 
-    def _print(self, what: Table | Text) -> None:
-        self._console.print(Padding(what, (0, 0, 0, 2), expand=False))
+    def _write(self, what: Table | Text, indent: int = 0) -> None:
+        """Without the blanks that rich puts behind short lines.
+
+        Raises:
+            ReporterError: the stream is closed, or its disk is full.
+        """
+        with self._console.capture() as capture:
+            self._console.print(Padding(what, (0, 0, 0, indent), expand=False) if indent else what)
+        lines = [line.rstrip() for line in capture.get().split("\n")]
+        try:
+            self._stream.write("\n".join(lines))
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            raise ReporterError(f"cannot write to the screen: {error}") from error
 
 
 def _heading(result: Result) -> Text:
@@ -161,12 +174,6 @@ def _error_table(result: Result) -> Table:
     return table
 
 
-def _status(result: Result) -> str:
-    if result.failure:
-        return "failed"
-    return "regressed" if result.regressed_types else "passed"
-
-
 def _overview(results: list[Result]) -> Table:
     compared = any(one.comparison for result in results for one in result.types)
     devices = len({result.meta.platform for result in results}) > 1
@@ -188,11 +195,11 @@ def _overview(results: list[Result]) -> Table:
     table.add_column("")
     styles = {"failed": "bold red", "regressed": "bold red", "passed": "green"}
     for result in results:
-        meta, status = result.meta, _status(result)
+        meta = result.meta
         names = [meta.net_name, f"{meta.metric} {meta.identifier}", _short_shapes(result)]
         names += [meta.platform] if devices else []
         row = [numbers.plain(name) for name in names] + _overview_numbers(result, compared)
-        table.add_row(*row, Text(status, styles[status]))
+        table.add_row(*row, Text(result.status, styles[result.status]))
     return table
 
 

@@ -182,6 +182,13 @@ def test_a_platform_without_a_device_is_an_infrastructure_failure(workshop):
     assert "GPU" in done.stderr
 
 
+def test_android_dir_is_told_to_have_no_use_here(workshop):
+    workshop.benchmark()
+    done = workshop.run("--program", workshop.program(), "--android_dir", "/data")
+    assert done.returncode == 0
+    assert "--android_dir: the platform host has no use for it" in done.stderr
+
+
 def test_validate_checks_without_running(workshop, recorded):
     program, record = recorded
     done = workshop.run("--program", program, "--validate")
@@ -236,7 +243,7 @@ def test_junit_and_markdown(workshop):
     assert done.returncode == 0
     assert done.stdout == ""
     assert "<testcase" in (workshop.directory / "j.xml").read_text()
-    assert "a&#124;b" in (workshop.directory / "m.md").read_text()
+    assert r"a\|b" in (workshop.directory / "m.md").read_text()
 
 
 # --- A/B ----------------------------------------------------------------------------------------------------

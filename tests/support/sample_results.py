@@ -15,6 +15,7 @@ from benchmarking.results import (
     FailureKind,
     Interval,
     Meta,
+    Percentiles,
     Result,
     TypeResult,
 )
@@ -79,7 +80,7 @@ def errors(blob: str, size: float) -> TypeResult:
         "",
         numbers,
         control_summary=numbers,
-        diff_summary=numbers,
+        diff_summary=Percentiles(0.0, 0.0, size / 2, size, size),
         error=ErrorStatistics(1000, size, size * 10, size / 3, 1 - size),
     )
 
