@@ -48,9 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = mask_secrets(["harness.py", *arguments], access_token(options))
         return _run(options, command)
     except BenchmarkError as error:
-        for line in str(error).splitlines():
-            print(f"harness.py: {line}", file=sys.stderr)  # noqa: T201 - the message to the user
-        return error.exit_status
+        return _tell(str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("benchmarking"):
+            raise
+        advice = f"install the requirements with: {sys.executable} -m pip install -r requirements.txt"
+        return _tell(f"the package {error.name} is missing; {advice}", ExitStatus.BAD_USAGE)
+
+
+def _tell(message: str, status: ExitStatus) -> ExitStatus:
+    for line in message.splitlines():
+        print(f"harness.py: {line}", file=sys.stderr)  # noqa: T201 - the message to the user
+    return status
 
 
 def _configure_logging(level: str) -> None:

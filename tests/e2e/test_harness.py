@@ -493,6 +493,15 @@ def test_a_disk_that_is_full_is_told(workshop):
     assert list(workshop.results.rglob("NET_DELAY.txt"))
 
 
+def test_a_python_without_the_requirements_is_told_what_to_install(workshop):
+    workshop.benchmark()
+    command = workshop.command()
+    done = subprocess.run([command[0], "-S", *command[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is missing; install the requirements with" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_help_tells_the_exit_statuses(workshop):
     workshop.benchmark()
     done = workshop.run("--help")

@@ -202,7 +202,6 @@ def _is_true(value: OptionValue) -> bool:
 
 
 def _require_success(outcome: Outcome) -> None:
-    program = PurePosixPath(outcome.command.argv[0]).name
     if outcome.timed_out:
         limit = outcome.command.timeout_s
         raise ProgramTimeoutError(
@@ -215,4 +214,4 @@ def _require_success(outcome: Outcome) -> None:
             if outcome.exit_code < 0
             else f"ended with exit status {outcome.exit_code}"
         )
-        raise ProgramExitError(f"the program ({program}) {how}", outcome.tail())
+        raise ProgramExitError(f"the program {how}", outcome.tail())
