@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from benchmarking.errors import UsageError
 from benchmarking.results import RunType
 
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999: what is above is no time in seconds (milliseconds, say)."""
+
 
 class InfoModel(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -20,7 +23,7 @@ class Commit(InfoModel):
     """A commit of the past whose results the history may hold."""
 
     commit: Annotated[str, Field(min_length=1)]
-    commit_time: int
+    commit_time: Annotated[int, Field(ge=0, le=LAST_SECOND)]
     """Unix seconds of the committer time."""
 
 

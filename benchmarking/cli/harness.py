@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from benchmarking.cli import harness_arguments
 from benchmarking.errors import BenchmarkError, ExitStatus, SpecificationError, UsageError
@@ -238,13 +238,20 @@ def _reporters(options: HarnessOptions) -> list[ReporterBase]:
     if options.json:
         from benchmarking.reporters.json_reporter import JsonReporter
 
-        reporters.append(JsonReporter(sys.stdout))
+        reporters.append(JsonReporter(_open_stream("stdout")))
     if options.screen_reporter or not options.names_a_reporter:
         from benchmarking.reporters.screen_reporter import ScreenReporter
 
         # Last, so that it can tell where the others left the results; stdout is the JSON document's.
-        reporters.append(ScreenReporter(sys.stderr if options.json else sys.stdout))
+        reporters.append(ScreenReporter(_open_stream("stderr" if options.json else "stdout")))
     return reporters
+
+
+def _open_stream(name: str) -> TextIO:
+    stream: TextIO | None = getattr(sys, name)  # None: the process was started with it closed
+    if stream is None:
+        raise UsageError(f"{name} is closed: there is nowhere to show the results")
+    return stream
 
 
 def _user_directory(kind: str) -> Path:

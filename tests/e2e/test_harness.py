@@ -281,6 +281,8 @@ def test_info_from_a_file_and_faults_of_info(workshop):
         "{": "not JSON",
         '{"treatment": {"commit": 1}}': "$.treatment.commit",
         '{"treatment": {"commit": "a", "commit_time": 1, "program": "/nonesuch"}}': "$.treatment.program",
+        '{"treatment": {"commit": "a", "commit_time": 1767225600000}}': "$.treatment.commit_time",
+        '{"treatment": {"commit": "a", "commit_time": -1}}': "$.treatment.commit_time",
         "@nonesuch": "nonesuch",
     }.items():
         done = workshop.run("--info", text)
@@ -500,6 +502,18 @@ def test_a_python_without_the_requirements_is_told_what_to_install(workshop):
     assert done.returncode == 2
     assert "is missing; install the requirements with" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option_name", ["--json", "--screen_reporter"])
+def test_a_closed_stdout_is_told_before_anything_runs(workshop, recorded, option_name):
+    program, record = recorded
+    command = workshop.command("--program", program, option_name)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "stdout is closed" in done.stderr
+    assert not record.exists()
 
 
 def test_help_tells_the_exit_statuses(workshop):

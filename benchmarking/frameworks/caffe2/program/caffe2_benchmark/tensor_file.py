@@ -77,9 +77,14 @@ def _noise(name: str, shape: Optional[Tuple[int, ...]], dtype: Any, seed: int) -
     if shape is None:
         raise UsageError("--input_dims is missing: %r has neither a shape nor a file" % name)
     random = np.random.RandomState((zlib.crc32(name.encode()) ^ seed) & 0xFFFFFFFF)
-    if dtype is np.float32:
-        return random.standard_normal(shape).astype(np.float32)
-    return random.randint(0, 256 if dtype is np.uint8 else 2, size=shape).astype(dtype)
+    try:
+        if dtype is np.float32:
+            return random.standard_normal(shape).astype(np.float32)
+        return random.randint(0, 256 if dtype is np.uint8 else 2, size=shape).astype(dtype)
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise TensorError(
+            "--input_dims: %r of shape %s does not fit into memory" % (name, list(shape))
+        ) from error
 
 
 def _read(path: str, name: str, shape: Optional[Tuple[int, ...]], dtype: Any) -> Any:

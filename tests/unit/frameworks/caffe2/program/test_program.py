@@ -169,6 +169,8 @@ def test_wrong_nets_and_data_end_with_status_1_and_one_line(workshop):
         (["--net", odd], "does not know: Bar, Foo"),
         (["--net", predict], "'gpu_0/x', 'w', 'b', which nobody feeds"),
         (arguments(workshop, "--input_dims", "1,4"), "operator 0, FC 'y', failed: the weights do not fit"),
+        (arguments(workshop, "--input_dims", "9999999,9999999"), "does not fit into memory"),
+        (arguments(workshop, "--input_dims", "99999999999999999999"), "does not fit into memory"),
         (arguments(workshop, "--input_type", "int"), "int32"),
         (arguments(workshop, "--input_file", "short.txt"), "has 2 values"),
         (arguments(workshop, "--input_file", "missing.txt"), "cannot read missing.txt"),
