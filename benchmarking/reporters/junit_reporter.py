@@ -11,12 +11,12 @@ from typing import ClassVar
 
 from benchmarking import atomic_file
 from benchmarking.errors import ReporterError
-from benchmarking.reporters import destination_file
+from benchmarking.reporters import destination_file, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import FailureKind, Result
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold in any form."""
+"""What XML 1.0 cannot hold in any form. Attributes, where line breaks get lost, hold less: printable text."""
 
 
 class JUnitReporter(ReporterBase):
@@ -56,16 +56,16 @@ class JUnitReporter(ReporterBase):
 def _suite(device: str, results: list[Result]):  # type: ignore[no-untyped-def] # junitparser is not typed
     from junitparser import TestSuite
 
-    suite = TestSuite(_clean(device))
+    suite = TestSuite(numbers.plain(device))
     first = results[0].meta
     suite.timestamp = datetime.fromtimestamp(first.time - results[0].duration_s, UTC).isoformat(
         timespec="seconds"
     )
-    suite.hostname = _clean(str(first.device.get("host_name", device)))
+    suite.hostname = numbers.plain(str(first.device.get("host_name", device)))
     properties = {"commit": first.commit, "control_commit": first.control_commit, **first.device}
     for name, value in properties.items():
         if value is not None:
-            suite.add_property(name, _clean(str(value)))
+            suite.add_property(name, numbers.plain(str(value)))
     suite.add_testcases([_case(result) for result in results])
     return suite
 
@@ -75,17 +75,17 @@ def _case(result: Result):  # type: ignore[no-untyped-def] # junitparser is not 
 
     meta = result.meta
     case = TestCase(
-        _clean(f"{meta.metric} {meta.identifier}"), _clean(meta.net_name), round(result.duration_s, 3)
+        numbers.plain(f"{meta.metric} {meta.identifier}"),
+        numbers.plain(meta.net_name),
+        round(result.duration_s, 3),
     )
     if result.failure:
         kind = Failure if result.failure.kind is FailureKind.CASE else Error
-        problem = kind(_clean(result.failure.message), result.failure.error)
-        problem.text = _clean(result.failure.evidence)
+        problem = kind(numbers.plain(result.failure.message), result.failure.error)
+        problem.text = _FORBIDDEN.sub("?", result.failure.evidence)
         case.result = [problem]
     elif result.regressed_types:
-        case.result = [Failure(_clean("regressed: " + ", ".join(result.regressed_types)), "Regression")]
+        case.result = [
+            Failure(numbers.plain("regressed: " + ", ".join(result.regressed_types)), "Regression")
+        ]
     return case
-
-
-def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("?", text)
