@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from benchmarking import atomic_file
 from benchmarking.errors import ReporterError
@@ -53,7 +53,7 @@ class JUnitReporter(ReporterBase):
         return f"JUnit report in {self._file}"
 
 
-def _suite(device: str, results: list[Result]):  # type: ignore[no-untyped-def] # junitparser is not typed
+def _suite(device: str, results: list[Result]) -> Any:
     from junitparser import TestSuite
 
     suite = TestSuite(numbers.plain(device))
@@ -70,7 +70,7 @@ def _suite(device: str, results: list[Result]):  # type: ignore[no-untyped-def] 
     return suite
 
 
-def _case(result: Result):  # type: ignore[no-untyped-def] # junitparser is not typed
+def _case(result: Result) -> Any:
     from junitparser import Error, Failure, TestCase
 
     meta = result.meta

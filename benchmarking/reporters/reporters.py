@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from benchmarking.errors import ExitStatus, ReporterError
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
@@ -26,7 +27,7 @@ class ReporterGroup:
     def report(self, result: Result) -> None:
         with self._lock:
             for reporter in self._reporters:
-                self._attempt(reporter, lambda reporter=reporter: reporter.report(result))  # type: ignore[misc]
+                self._attempt(reporter, partial(reporter.report, result))
 
     def finish(self, exit_status: ExitStatus, duration_s: float, problems: Sequence[str]) -> ExitStatus:
         """Lets every reporter sum up. Returns the exit status, which a failed reporter changes."""
@@ -38,7 +39,7 @@ class ReporterGroup:
         )
         for reporter in self._reporters:
             known = len(self._problems)
-            self._attempt(reporter, lambda reporter=reporter, now=summary: reporter.finish(now))  # type: ignore[misc]
+            self._attempt(reporter, partial(reporter.finish, summary))
             summary = replace(
                 summary,
                 exit_status=self._worsened(exit_status),
