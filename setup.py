@@ -1,5 +1,6 @@
 """Packaging. The dependencies stand in requirements.txt only."""
 
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -14,7 +15,7 @@ def requirements(file: str) -> list[str]:
 
 setup(
     name="ml-benchmark-platform",
-    version="0.1.0",
+    version=runpy.run_path(str(HERE / "benchmarking/__init__.py"))["__version__"],
     description="Compares the inference runtime of models over frameworks, platforms and commits",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarking.errors import UsageError
+from benchmarking.run_info import RunInfo, read_run_info
+
+COMPLETE = {
+    "treatment": {"commit": "abc", "commit_time": 2, "program": "new"},
+    "control": {"commit": "def", "commit_time": 1, "program": "old"},
+    "regression_commits": [{"commit": "x", "commit_time": 0}],
+    "run_type": "verify",
+    "regressed_types": ["NET_DELAY"],
+    "meta": {"branch": "main", "number": 1, "share": 0.5, "flag": True, "none": None},
+    "shared_libs": ["a.so"],
+}
+
+
+def test_everything_that_the_contract_lists(tmp_path):
+    info = read_run_info(json.dumps(COMPLETE))
+    assert (info.treatment.program, info.control.commit, info.run_type) == ("new", "def", "verify")
+    assert info.regression_commits[0].commit == "x"
+    assert info.meta == COMPLETE["meta"]
+    (tmp_path / "info.json").write_text(json.dumps(COMPLETE))
+    assert read_run_info(f"@{tmp_path / 'info.json'}") == info
+
+
+def test_only_the_treatment_is_required():
+    info = read_run_info('{"treatment": {"commit": "a", "commit_time": 1}}')
+    assert (info.control, info.regression_commits, info.run_type) == (None, [], None)
+
+
+def test_every_fault_is_told_with_its_place():
+    wrong = COMPLETE | {"treatment": {"commit": "", "time": 1}, "run_type": "x", "extra": 1}
+    with pytest.raises(UsageError) as caught:
+        read_run_info(json.dumps(wrong))
+    text = str(caught.value)
+    for place in (
+        "$.treatment.commit:",
+        "$.treatment.commit_time:",
+        "$.treatment.time:",
+        "$.run_type:",
+        "$.extra:",
+    ):
+        assert f"--info: {place}" in text
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*COMPLETE, "commit", "x"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.text()
+    | json_values.map(json.dumps)
+    | st.sampled_from(list(COMPLETE)).flatmap(
+        lambda key: json_values.map(lambda value: json.dumps(COMPLETE | {key: value}))
+    )
+)
+def test_any_text_is_read_or_refused_but_never_a_crash(text):
+    try:
+        info = read_run_info(text)
+    except UsageError:
+        return
+    assert isinstance(info, RunInfo)
