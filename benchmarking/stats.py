@@ -18,8 +18,12 @@ CONFIDENCE = 0.95
 """What an interval covers at least, where there are samples enough."""
 
 
-def summarize(values: Sequence[float] | NDArray[np.float64]) -> Summary:
-    """Of at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7)."""
+def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence[int] = ()) -> Summary:
+    """Of at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7).
+
+    ``processes`` tells which process each value came from. The values of one process resemble each other more
+    than those of another, so with several processes the median's interval is that of the processes' medians.
+    """
     import numpy as np
 
     array = np.asarray(values, dtype=np.float64)
@@ -38,7 +42,7 @@ def summarize(values: Sequence[float] | NDArray[np.float64]) -> Summary:
         standard_deviation=float(array.std(ddof=1)) if array.size > 1 else 0.0,
         p95=p95,
         p99=p99,
-        median_interval=_median_interval(ordered),
+        median_interval=_median_interval(_independent(ordered, array, processes)),
     )
 
 
@@ -47,6 +51,17 @@ def percentiles(values: NDArray[np.float64]) -> Percentiles:
     import numpy as np
 
     return Percentiles(*(float(one) for one in np.percentile(values, (0, 10, 50, 90, 100))))
+
+
+def _independent(
+    ordered: NDArray[np.float64], values: NDArray[np.float64], processes: Sequence[int]
+) -> NDArray[np.float64]:
+    """What may be taken as independent, in ascending order: the values, or the medians of several processes."""
+    import numpy as np
+
+    if len(set(processes)) < 2:
+        return ordered
+    return np.sort(list(_medians_by_pair(values.tolist(), processes).values()))
 
 
 def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:

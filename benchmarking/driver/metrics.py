@@ -26,12 +26,12 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
 
 
 def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:
-    summary = stats.summarize(treatment.values)
+    summary = stats.summarize(treatment.values, treatment.pairs)
     if control is None:
         return TypeResult(
             treatment.type, treatment.unit, summary, values=treatment.values, pairs=treatment.pairs
         )
-    control_summary = stats.summarize(control.values)
+    control_summary = stats.summarize(control.values, control.pairs)
     return TypeResult(
         type=treatment.type,
         unit=treatment.unit,

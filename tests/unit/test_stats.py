@@ -46,6 +46,22 @@ def test_the_interval_of_the_median_in_numbers():
     assert stats.summarize(range(100_000)).median_interval.confidence >= 0.95
 
 
+def test_samples_of_one_process_do_not_pass_for_independent_ones():
+    generator = random.Random(4)
+    hits = 0
+    for _ in range(1000):
+        values, processes = [], []
+        for process in range(9):
+            center = generator.gauss(100, 5)
+            values += [generator.gauss(center, 1) for _ in range(30)]
+            processes += [process] * 30
+        interval = stats.summarize(values, processes).median_interval
+        hits += interval.low <= 100 <= interval.high
+    assert interval.confidence == pytest.approx(0.9609, abs=1e-3)
+    assert hits / 1000 == pytest.approx(interval.confidence, abs=0.025)
+    assert stats.summarize([1, 2] * 5, [0, 1] * 5).median_interval is None
+
+
 def test_the_contracts_difference():
     treatment, control = Percentiles(10, 20, 30, 40, 50), Percentiles(1, 2, 3, 4, 5)
     assert stats.difference_percentiles(treatment, control) == Percentiles(5, 16, 27, 38, 49)
