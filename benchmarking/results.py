@@ -58,8 +58,8 @@ class Summary(Percentiles):
     p95: float
     p99: float
     median_interval: Interval | None
-    """For the median; None with too few samples to have one. Over several processes it is that of their medians,
-    as the samples of one process are no independent ones."""
+    """For the median; None with too few samples to have one. Over several processes it is that of their
+    medians, as the samples of one process are not independent."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def percentiles(values: NDArray[np.float64]) -> Percentiles:
 def _independent(
     ordered: NDArray[np.float64], values: NDArray[np.float64], processes: Sequence[int]
 ) -> NDArray[np.float64]:
-    """What may be taken as independent, in ascending order: the values, or the medians of several processes."""
+    """What may be taken as independent, in ascending order: the values, or several processes' medians."""
     import numpy as np
 
     if len(set(processes)) < 2:
