@@ -17,7 +17,7 @@ from benchmarking import __version__
 from benchmarking.command import Command
 from benchmarking.driver import metrics
 from benchmarking.driver.plan import Arm, RunPlan
-from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Sampler
+from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Sampler, say_which_arm
 from benchmarking.errors import BenchmarkError, CaseError, DeviceError, RunCancelledError
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
 from benchmarking.model_cache import ModelCache
@@ -137,10 +137,15 @@ class BenchmarkDriver:
 
     def _errors(
         self, case: TestCase, files: _LocalFiles, treatment: _ReadyArm, control: _ReadyArm | None
-    ) -> tuple[tuple[TypeResult, ...], CaseError | None]:
+    ) -> tuple[tuple[TypeResult, ...], CaseError | DeviceError | None]:
         golden = {blob: self._plan.framework.read_tensor(path) for blob, path in files.golden.items()}
         outputs = treatment.outputs()
-        types = metrics.error_results(outputs, control.outputs() if control else {}, golden)
+        types = metrics.error_results(outputs, {}, golden)
+        if control is not None:
+            try:
+                types = metrics.error_results(outputs, control.outputs(), golden)
+            except CaseError as error:
+                return types, say_which_arm(error, "control")
         try:
             metrics.check_tolerance(outputs, golden, case.tolerance)
         except CaseError as error:

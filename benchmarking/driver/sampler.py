@@ -75,7 +75,7 @@ class ProcessSampler(Sampler):
                 for running in self._random.sample(sorted(arms), k=len(arms)):
                     reports[running].append((pair, arms[running]()))
         except (CaseError, DeviceError) as error:
-            failure = _say_which_arm(error, running) if control is not None else error
+            failure = say_which_arm(error, running) if control is not None else error
         return Samples(
             treatment=_joined(reports["treatment"]),
             control=_joined(reports["control"]) if control is not None else None,
@@ -83,7 +83,8 @@ class ProcessSampler(Sampler):
         )
 
 
-def _say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | DeviceError:
+def say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | DeviceError:
+    """The same error, with the arm in front of its message."""
     return type(error)(f"{arm}: {error}", error.evidence)
 
 

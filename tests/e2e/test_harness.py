@@ -362,6 +362,26 @@ def test_outputs_that_are_wrong_fail_the_case(workshop, outputs, error):
     assert document["results"][0]["failure"]["error"] == error
 
 
+@pytest.mark.parametrize(("control_outputs", "error"), [([1.0, 2.0, 5.0], None), ([1.0, 2.0], "control: ")])
+def test_the_controls_error_stands_beside_and_its_failure_loses_nothing(workshop, control_outputs, error):
+    (workshop.directory / "golden.txt").write_text("1.0\n2.0\n4.0\n")
+    workshop.benchmark(error_test())
+    programs = {
+        "treatment": workshop.program("treatment", outputs={"out": [1.0, 2.5, 4.0]}),
+        "control": workshop.program("control", outputs={"out": control_outputs}),
+    }
+    info = {name: {"commit": name, "commit_time": 1, "program": str(path)} for name, path in programs.items()}
+    document, done = workshop.json("--info", json.dumps(info))
+    (result,) = document["results"]
+    assert result["types"][0]["error"]["max_absolute"] == 0.5
+    if error is None:
+        assert result["types"][0]["control_error"]["max_absolute"] == 1.0
+        assert done.returncode == 0
+    else:
+        assert result["failure"]["message"].startswith(error)
+        assert done.returncode == 3
+
+
 @pytest.mark.parametrize(
     ("behaviour", "part"),
     [
