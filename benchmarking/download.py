@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+import selectors
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -103,13 +106,46 @@ def _attempt(
             url, stream=True, timeout=timeouts, headers={"Accept-Encoding": "identity"}
         ) as response:
             _check_status(response, shown)
-            _receive(response, receiver, cancellation, shown)
-    except requests.exceptions.SSLError as error:
-        raise DownloadError(f"cannot download {shown}: the certificate is not trusted: {error}") from error
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _PassingError(_reason(error)) from error
+            with _shut_down_on(cancellation, response):
+                _receive(response, receiver, cancellation, shown)
     except requests.RequestException as error:
-        raise DownloadError(f"cannot download {shown}: {_reason(error)}") from error
+        if cancellation.is_set:
+            raise RunCancelledError(f"cancelled while downloading {shown}") from error
+        raise _translated(error, shown) from error
+
+
+def _translated(error: requests.RequestException, shown: str) -> Exception:
+    import requests
+
+    if isinstance(error, requests.exceptions.SSLError):
+        return DownloadError(f"cannot download {shown}: the certificate is not trusted: {error}")
+    passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+    if isinstance(error, passing):
+        return _PassingError(_reason(error))
+    return DownloadError(f"cannot download {shown}: {_reason(error)}")
+
+
+@contextmanager
+def _shut_down_on(cancellation: Cancellation, response: requests.Response) -> Iterator[None]:
+    """Ends the connection when the cancellation is set: a read from a silent server returns at once."""
+
+    def watch() -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(cancellation, selectors.EVENT_READ)
+            selector.register(done, selectors.EVENT_READ)
+            selector.select()
+        if cancellation.is_set:
+            with suppress(OSError, RuntimeError):  # it has ended by itself
+                response.raw.shutdown()
+
+    with Cancellation() as done:
+        thread = threading.Thread(target=watch, name="download watch")
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
 
 def _check_status(response: requests.Response, shown: str) -> None:
