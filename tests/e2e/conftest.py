@@ -1,81 +1,6 @@
-import hashlib
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = ROOT / "tests/support/observer_program.py"
-
-
-class Workshop:
-    """A directory with a benchmark, programs that do as told, and a way to run the harness on them."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.results = directory / "results"
-        for name in ("init", "predict"):
-            (directory / f"{name}_net.pb").write_text(name)
-
-    def program(self, name="program", **behaviour):
-        """A copy of the observer program that behaves as ``behaviour`` says."""
-        path = self.directory / f"{name}.py"
-        path.write_text(PROGRAM.read_text())
-        path.chmod(0o755)
-        path.with_suffix(".json").write_text(json.dumps(behaviour))
-        return path
-
-    def benchmark(self, *tests, name="tiny", **model):
-        """A benchmark file; each test is a delay test of one shape where nothing else is said."""
-        files = {
-            key: {
-                "filename": f"{key}_net.pb",
-                "location": f"{key}_net.pb",
-                "md5": hashlib.md5(key.encode()).hexdigest(),
-            }
-            for key in ("init", "predict")
-        }
-        default = {
-            "identifier": "{ID}",
-            "metric": "delay",
-            "iter": 3,
-            "warmup": 1,
-            "inputs": {"data": {"shapes": [[1, 2]], "type": "float"}},
-        }
-        spec = {
-            "model": {"name": name, "format": "caffe2", "files": files} | model,
-            "tests": [default | test for test in tests or ({},)],
-        }
-        path = self.directory / f"{name}.json"
-        path.write_text(json.dumps(spec))
-        return path
-
-    def command(self, *arguments, benchmark=None):
-        benchmark = benchmark or self.directory / "tiny.json"
-        return [
-            *(sys.executable, str(ROOT / "harness.py"), "--benchmark_file", str(benchmark)),
-            *("--model_cache", str(self.directory / "cache"), *map(str, arguments)),
-        ]
-
-    def run(self, *arguments, benchmark=None, environment=None):
-
-        return subprocess.run(
-            self.command(*arguments, benchmark=benchmark),
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            env=dict(os.environ) | (environment or {}),
-        )
-
-    def json(self, *arguments, **more):
-        """The document that ``--json`` prints, and the finished process."""
-        done = self.run("--json", *arguments, **more)
-        assert done.stdout, done.stderr
-        return json.loads(done.stdout), done
+from tests.support.workshop import Workshop
 
 
 @pytest.fixture
@@ -85,3 +10,12 @@ def workshop(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     return Workshop(tmp_path)
+
+
+@pytest.fixture
+def recorded(workshop):
+    """A program that writes down how it was called."""
+    path = workshop.directory / "record"
+    program = workshop.program(record=str(path))
+    workshop.benchmark()
+    return program, path

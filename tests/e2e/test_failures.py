@@ -1,0 +1,174 @@
+"""What goes wrong costs as little as it can, and is told."""
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.workshop import COMMIT
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "part"),
+    [
+        ({"exit_code": 7}, "exit status 7"),
+        ({"crash": True}, "signal 11"),
+        ({"missing_samples": 1}, "2 of 3 samples of the net"),
+        ({"garbage_megabytes": 200, "missing_samples": 3}, "0 of 3"),
+    ],
+)
+def test_a_program_that_fails_costs_its_own_case_and_shows_its_log(workshop, behaviour, part):
+    workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
+    document, done = workshop.json(
+        "--program", workshop.program(**behaviour), "--local_reporter", workshop.results
+    )
+    assert done.returncode == 3
+    assert len(document["results"]) == 2
+    assert part in document["results"][0]["failure"]["message"]
+    assert document["results"][0]["failure"]["evidence"]
+    assert len(list((workshop.results / ".failures").rglob("failure.json"))) == 2
+    assert not list(workshop.results.glob("[!.]*"))
+
+
+def test_much_garbage_around_good_samples_does_no_harm(workshop):
+    workshop.benchmark()
+    assert workshop.run("--program", workshop.program(garbage_megabytes=1024)).returncode == 0
+
+
+def test_a_model_that_cannot_be_had_costs_its_own_cases(workshop):
+    good = workshop.benchmark(name="good")
+    bad = workshop.benchmark(name="bad")
+    bad.write_text(bad.read_text().replace("init_net.pb", "missing.pb"))
+    suite = workshop.directory / "suite.json"
+    suite.write_text(json.dumps({"benchmarks": [bad.name, good.name]}))
+    document, done = workshop.json("--program", workshop.program(), benchmark=suite)
+    assert done.returncode == 3
+    assert [one["failure"] is None for one in document["results"]] == [False, True]
+
+
+def test_a_reporter_that_fails_is_told_and_the_others_deliver(workshop):
+    workshop.benchmark()
+    document, done = workshop.json(
+        "--program", workshop.program(), "--remote_reporter", "http://127.0.0.1:9/x|y", "--junit", "j.xml"
+    )
+    assert done.returncode == 6
+    assert document["exit_status"] == 6
+    assert "remote" in document["problems"][0]
+    assert (workshop.directory / "j.xml").exists()
+
+
+def test_destinations_are_checked_before_anything_runs(workshop, recorded):
+    program, record = recorded
+    (workshop.directory / "file").write_text("")
+    for option_name in ("--local_reporter", "--junit", "--markdown"):
+        done = workshop.run("--program", program, option_name, "file/below")
+        assert done.returncode == 2
+        assert option_name in done.stderr
+    assert not record.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_is_finished_and_leaves_nothing_behind(workshop, number):
+    workshop.benchmark({"identifier": "first"}, {"identifier": "second"}, {"identifier": "third"})
+    started = workshop.directory / "started"
+    quick = workshop.program()
+    arguments = ("--program", quick, "--local_reporter", workshop.results, "--json", "--junit", "j.xml")
+    process = subprocess.Popen(
+        workshop.command(*arguments),
+        cwd=workshop.directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(workshop.results.rglob("NET_DELAY.txt")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    quick.with_suffix(".json").write_text(
+        json.dumps({"hang": True, "fork_stubborn_child": True, "started_file": str(started)})
+    )
+    while not started.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if process.poll() is None:
+        process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    document = json.loads(output)
+    assert document["exit_status"] == 130
+    assert 1 <= len(document["results"]) <= 2
+    assert all(one["failure"] is None for one in document["results"])
+    assert (workshop.directory / "j.xml").exists()
+    assert not list((workshop.directory / "temporary").iterdir())
+    assert not psutil.pid_exists(int(started.read_text()))
+
+
+def test_two_harnesses_at_once_do_not_share_a_run_directory(workshop):
+    workshop.benchmark()
+    info = json.dumps({"treatment": COMMIT | {"program": str(workshop.program())}})
+    command = workshop.command("--info", info, "--local_reporter", workshop.results)
+    processes = [subprocess.Popen(command, cwd=workshop.directory, stderr=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        assert process.wait(timeout=60) == 0
+        process.stderr.close()
+    runs = sorted(path.name for path in workshop.results.glob("*/caffe2/tiny/delay/0/2018/3/19/abc/*"))
+    assert runs == ["0", "1", "2", "3"]
+
+
+def test_names_with_quotes_and_blanks_go_through(workshop):
+    name = 'we\'re "odd"; $HOME `x`'
+    benchmark = workshop.benchmark({"identifier": "a 'b' $c;{ID}"}, name=name.replace("/", ""))
+    document, done = workshop.json(
+        "--program", workshop.program("pro gram's"), "--local_reporter", workshop.results, benchmark=benchmark
+    )
+    assert done.returncode == 0, done.stderr
+    assert document["results"][0]["meta"]["net_name"] == name
+    assert list(workshop.results.rglob("NET_DELAY.txt"))
+
+
+def test_a_disk_that_is_full_is_told(workshop):
+    """/dev/full refuses every byte."""
+    workshop.benchmark()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            workshop.command("--program", workshop.program(), "--json", "--local_reporter", workshop.results),
+            cwd=workshop.directory,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 6
+    assert "json reporter failed" in done.stderr
+    assert list(workshop.results.rglob("NET_DELAY.txt"))
+
+
+def test_a_python_without_the_requirements_is_told_what_to_install(workshop):
+    workshop.benchmark()
+    command = workshop.command()
+    done = subprocess.run([command[0], "-S", *command[1:]], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is missing; install the requirements with" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("option_name", ["--json", "--screen_reporter"])
+def test_a_closed_stdout_is_told_before_anything_runs(workshop, recorded, option_name):
+    program, record = recorded
+    command = workshop.command("--program", program, option_name)
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "stdout is closed" in done.stderr
+    assert not record.exists()
+
+
+def test_help_tells_the_exit_statuses(workshop):
+    workshop.benchmark()
+    done = workshop.run("--help")
+    assert done.returncode == 0
+    for status in ("2", "3", "4", "5", "6", "130"):
+        assert f"\n  {status:>3}  " in done.stdout
