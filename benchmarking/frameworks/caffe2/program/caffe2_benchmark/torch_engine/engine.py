@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 import torch
@@ -42,22 +42,42 @@ class TorchEngine(Engine):
         workspace: Dict[str, Any] = {}
         if init_net is not None:
             TorchNet(init_net, workspace, self._seed).run()
+        weights = frozenset(workspace) - frozenset(inputs)
         for name, array in inputs.items():
             workspace[name] = torch.from_numpy(np.array(array))
-        return TorchNet(net, workspace, self._seed)
+        loaded = TorchNet(net, workspace, self._seed, weights)
+        loaded.rehearse()
+        return loaded
 
 
 class TorchNet(LoadedNet):
-    def __init__(self, net: Any, workspace: Dict[str, Any], seed: int) -> None:
+    def __init__(
+        self, net: Any, workspace: Dict[str, Any], seed: int, weights: FrozenSet[str] = frozenset()
+    ) -> None:
+        """``weights``: the blobs that are there before and are not inputs."""
         _check(net, workspace)
         self._workspace = workspace
+        self._written = _written(net)
+        constants = weights - self._written
+        exclusive = _exclusive_overwrites(net)
         self._steps = [
-            _prepare(index, definition, workspace, seed) for index, definition in enumerate(net.op)
+            _prepare(index, definition, workspace, seed, constants, index in exclusive)
+            for index, definition in enumerate(net.op)
         ]
 
     @property
     def operator_names(self) -> Sequence[str]:
         return [step.name for step in self._steps]
+
+    def rehearse(self) -> None:
+        """One run on copies of what it writes: operators work out what hangs on shapes, and pack weights."""
+        workspace = self._workspace
+        saved = {name: workspace[name] for name in self._written if name in workspace}
+        workspace.update({name: blob.clone() for name, blob in saved.items()})
+        self.run()
+        for name in self._written:
+            workspace.pop(name, None)
+        workspace.update(saved)
 
     def run(self) -> None:
         workspace = self._workspace
@@ -95,7 +115,8 @@ class TorchNet(LoadedNet):
     def blob(self, name: str) -> Any:
         if name not in self._workspace:
             raise NetError("there is no blob %r; the net's blobs: %s" % (name, _listed(self.blob_names())))
-        return self._workspace[name].contiguous().numpy()
+        blob = self._workspace[name]
+        return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
 
     def _failure(self, step: Any, error: Exception) -> NetError:
         shapes = ", ".join(
@@ -127,10 +148,50 @@ def _check(net: Any, workspace: Mapping[str, Any]) -> None:
         known.update(one.output)
 
 
-def _prepare(index: int, definition: Any, workspace: Dict[str, Any], seed: int) -> Step:
-    arguments = Arguments(definition.arg)
+def _written(net: Any) -> FrozenSet[str]:
+    """The blobs that a net writes, those of the nets in its arguments included."""
+    names = {name for one in net.op for name in one.output}
+    inner = (argument.n for one in net.op for argument in one.arg if argument.HasField("n"))
+    return frozenset(names.union(*map(_written, inner)))
+
+
+def _exclusive_overwrites(net: Any) -> FrozenSet[int]:
+    """The operators that may write their first output over the input of the same name.
+
+    That is so where no other blob can lie in the same memory.
+    """
+    shared: Set[str] = set()
+    result = set()
+    for index, one in enumerate(net.op):
+        if not one.output:
+            continue
+        target = one.output[0]
+        if list(one.input).count(target) == 1 and target not in shared:
+            result.add(index)
+        if not OPERATORS[one.type].shares_memory:
+            shared.difference_update(set(one.output) - set(one.input))
+        elif target not in one.input:
+            shared.update(one.input, one.output)
+    return frozenset(result)
+
+
+def _prepare(
+    index: int,
+    definition: Any,
+    workspace: Dict[str, Any],
+    seed: int,
+    constants: FrozenSet[str],
+    overwrites: bool,
+) -> Step:
     place = Operator(
-        definition.type, arguments, len(definition.input), len(definition.output), workspace, seed + index
+        type=definition.type,
+        arguments=Arguments(definition.arg),
+        input_count=len(definition.input),
+        output_count=len(definition.output),
+        workspace=workspace,
+        seed=seed + index,
+        constants=tuple(name if name in constants else None for name in definition.input),
+        overwrites=overwrites,
     )
     try:
         compute = OPERATORS[definition.type].prepare(place)

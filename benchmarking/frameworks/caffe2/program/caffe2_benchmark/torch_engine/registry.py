@@ -27,6 +27,24 @@ class Operator:
     workspace: Dict[str, Any]
     """All blobs, for the rare operator that reads one which is not among its inputs."""
     seed: int
+    constants: Tuple[Optional[str], ...] = ()
+    """Per input: the name of its blob, where that is the same in every run; else None."""
+    overwrites: bool = False
+    """Whether the first output may be written over the input of the same name: nobody else reads that."""
+
+    def constant(self, index: int) -> Any:
+        """The value of an input that is the same in every run; None: it is not, or there is no such input."""
+        name = self.constants[index] if index < len(self.constants) else None
+        return None if name is None else self.workspace.get(name)
+
+    def repack(self, index: int, packed: Any) -> None:
+        """Puts the form that the operator works with in the place of a constant, so that it lies there once.
+
+        ``packed.to_dense()`` must give the constant back.
+        """
+        name = self.constants[index]
+        if name is not None:
+            self.workspace[name] = packed
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,8 @@ class Registration:
     inputs: Tuple[int, int]
     outputs: Tuple[int, int]
     in_place: Sequence[Tuple[int, int]]
+    shares_memory: bool
+    """Whether an output may lie in the memory of an input."""
 
     def check(self, definition: Any) -> Optional[str]:
         """What is wrong with an OperatorDef's inputs and outputs; None: nothing."""
@@ -61,6 +81,7 @@ def operator(
     inputs: Tuple[int, int] = (1, 1),
     outputs: Tuple[int, int] = (1, 1),
     in_place: Sequence[Tuple[int, int]] = (),
+    shares_memory: bool = False,
 ) -> Callable[[Callable[[Operator], Compute]], Callable[[Operator], Compute]]:
     """Adds a function to the table under each of ``types``; ``inputs`` and ``outputs`` are (least, most)."""
 
@@ -68,10 +89,26 @@ def operator(
         for name in types:
             if name in OPERATORS:
                 raise ValueError("the operator %s is registered twice" % name)
-            OPERATORS[name] = Registration(prepare, inputs, outputs, in_place)
+            OPERATORS[name] = Registration(prepare, inputs, outputs, in_place, shares_memory)
         return prepare
 
     return register
+
+
+def by_shape(prepare: Callable[..., Compute]) -> Compute:
+    """For what can be worked out once per shape of the first input, at its first run (before the timed loop).
+
+    ``prepare`` takes the inputs and returns the function for all inputs of that shape.
+    """
+    prepared: Dict[Any, Compute] = {}
+
+    def compute(x: Any, *others: Any) -> Any:
+        function = prepared.get(x.shape)
+        if function is None:
+            function = prepared[x.shape] = prepare(x, *others)
+        return function(x, *others)
+
+    return compute
 
 
 def require(condition: bool, message: str) -> None:

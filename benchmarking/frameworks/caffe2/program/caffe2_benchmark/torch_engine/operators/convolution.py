@@ -7,8 +7,8 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, operator, require
-from .geometry import Window, is_channels_last, to_channels_first, to_channels_last
+from ..registry import Compute, Operator, by_shape, operator, require
+from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
 
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
@@ -21,17 +21,65 @@ def convolution(op: Operator) -> Compute:
     group = op.arguments.integer("group", 1)
     channels_last = is_channels_last(op.arguments)
 
-    def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
+    def prepare(x: Any, weight: Any, bias: Optional[Any] = None) -> Compute:
         if channels_last:
             x, weight = to_channels_first(x), to_channels_first(weight)
         fit = window.fit(x.shape[2:])
         require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
+        packed = _pack(op, weight, x, fit, group)
+        run = _direct(fit, group) if packed is None else _packed(fit, group)
+        if not channels_last:
+            if packed is not None:
+                op.repack(1, packed)
+            return run
+
+        def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
+            chosen = to_channels_first(weight) if packed is None else packed
+            return to_channels_last(run(to_channels_first(x), chosen, bias))
+
+        return compute
+
+    return by_shape(prepare)
+
+
+def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
+    """The weights in the layout that oneDNN wants; None where they may change or oneDNN is not there."""
+    if op.constant(1) is None or len(fit.kernel) != 2 or weight.dtype != torch.float32:
+        return None
+    if not (
+        torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+    ):
+        return None
+    if weight.is_mkldnn:
+        return weight
+    padding = fit.heads if fit.is_symmetric else [0, 0]
+    return torch.ops.mkldnn._reorder_convolution_weight(
+        weight.contiguous(), padding, fit.stride, fit.dilation, group, list(x.shape)
+    )
+
+
+def _packed(fit: Fit, group: int) -> Compute:
+    convolve = torch.ops.mkldnn._convolution_pointwise.default
+    stride, dilation = fit.stride, fit.dilation
+    if fit.is_symmetric:
+        padding = fit.heads
+        return lambda x, weight, bias=None: convolve(
+            x, weight, bias, padding, stride, dilation, group, "none", [], ""
+        )
+    sides, none = fit.torch_padding, [0, 0]
+    return lambda x, weight, bias=None: convolve(
+        functional.pad(x, sides), weight, bias, none, stride, dilation, group, "none", [], ""
+    )
+
+
+def _direct(fit: Fit, group: int) -> Compute:
+    convolve = _CONVOLUTIONS[len(fit.kernel)]
+
+    def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
         padding = fit.heads
         if not fit.is_symmetric:
-            x = functional.pad(x, fit.torch_padding)
-            padding = [0] * len(fit.sides)
-        y = _CONVOLUTIONS[len(fit.kernel)](x, weight, bias, fit.stride, padding, fit.dilation, group)
-        return to_channels_last(y) if channels_last else y
+            x, padding = functional.pad(x, fit.torch_padding), [0] * len(fit.sides)
+        return convolve(x, weight, bias, fit.stride, padding, fit.dilation, group)
 
     return compute
 

@@ -12,7 +12,6 @@ from .geometry import is_channels_last
 from .linear import canonical_axis
 
 _UNARY: Dict[str, Callable[[Any], Any]] = {
-    "Relu": torch.relu,
     "Sigmoid": torch.sigmoid,
     "Tanh": torch.tanh,
     "Abs": torch.abs,
@@ -36,6 +35,11 @@ def _unary(function: Callable[[Any], Any]) -> Callable[[Operator], Compute]:
     return lambda op: function
 
 
+@operator("Relu", in_place=((0, 0),))
+def relu(op: Operator) -> Compute:
+    return torch.relu_ if op.overwrites else torch.relu
+
+
 for _type, _function in _UNARY.items():
     operator(_type, in_place=((0, 0),))(_unary(_function))
 
@@ -46,7 +50,7 @@ def scale(op: Operator) -> Compute:
     return lambda x: x * factor
 
 
-@operator("Dropout", outputs=(1, 2), in_place=((0, 0),))
+@operator("Dropout", outputs=(1, 2), in_place=((0, 0),), shares_memory=True)
 def dropout(op: Operator) -> Compute:
     """In test mode it copies, and leaves the mask unwritten."""
     require(
@@ -70,25 +74,28 @@ def parametric_relu(op: Operator) -> Compute:
 @operator("Sum", inputs=(1, ANY), in_place=((0, 0),))
 def add_all(op: Operator) -> Compute:
     def compute(first: Any, *others: Any) -> Any:
-        total = first
+        require(all(other.shape == first.shape for other in others), "the inputs have different shapes")
+        if op.overwrites:
+            total = first
+        elif others:
+            total, others = first + others[0], others[1:]
+        else:
+            total = first.clone()
         for other in others:
-            require(other.shape == first.shape, "the inputs have different shapes")
-            total = total + other
+            total.add_(other)
         return total
 
     return compute
 
 
-def _binary(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Compute]:
+def binary(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Compute]:
+    """An operator of two tensors, with numpy's broadcast or, where asked for, Caffe2's older one."""
+
     def prepare(op: Operator) -> Compute:
         if not op.arguments.boolean("broadcast", False):
             return function
         axis = op.arguments.integer("axis", -1)
-
-        def compute(a: Any, b: Any) -> Any:
-            return function(a, _aligned(a, b, axis))
-
-        return compute
+        return lambda a, b: function(a, _aligned(a, b, axis))
 
     return prepare
 
@@ -117,4 +124,4 @@ _BINARY: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 for _type, _function_of_two in _BINARY.items():
-    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)))(_binary(_function_of_two))
+    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)))(binary(_function_of_two))

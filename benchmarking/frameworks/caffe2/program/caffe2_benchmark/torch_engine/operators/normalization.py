@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Tuple
 
 import torch
 import torch.nn.functional as functional
 
-from ..registry import ANY, Compute, Operator, operator, require
+from ..registry import ANY, Compute, Operator, by_shape, operator, require
 from .geometry import is_channels_last, to_channels_first, to_channels_last
 
 
@@ -26,14 +26,38 @@ def local_response_normalization(op: Operator) -> Compute:
         if channels_last:
             x = to_channels_first(x)
         squares = functional.pad(x * x, (0, 0) * (x.dim() - 2) + (before, size - 1 - before))
-        mean = functional.avg_pool2d(squares.flatten(2), (size, 1), stride=1).reshape(x.shape)
-        scale = mean.mul_(alpha).add_(bias)
-        y = x * scale.pow(-beta)
+        scale = _sums_of_neighbours(squares, size, x.shape[1]).mul_(alpha / size).add_(bias)
+        y = _negative_power(scale, beta).mul_(x)
         if channels_last:
             y, scale = to_channels_last(y), to_channels_last(scale)
         return y if op.output_count == 1 else (y, scale)
 
     return compute
+
+
+def _sums_of_neighbours(x: Any, size: int, count: int) -> Any:
+    """(N, count + size - 1, ...) to (N, count, ...): each channel and the ``size`` - 1 behind it, added up.
+
+    By doubling: the sums over 1, 2, 4 ... channels are those over half as many, added to themselves shifted.
+    """
+    total, taken, width, doubled = None, 0, 1, x
+    while True:
+        if size & width:
+            part = doubled[:, taken : taken + count]
+            total = part.clone() if total is None else total.add_(part)
+            taken += width
+        if 2 * width > size:
+            return total
+        doubled = doubled[:, :-width] + doubled[:, width:]
+        width *= 2
+
+
+def _negative_power(x: Any, exponent: float) -> Any:
+    """x ** -exponent; a square root of a square root is a good deal faster than a power."""
+    if exponent == 0.75:
+        root = x.rsqrt()
+        return root.sqrt().mul_(root)
+    return x.pow(-exponent)
 
 
 @operator("SpatialBN", inputs=(5, ANY), outputs=(1, 5), in_place=((0, 0),))
@@ -44,14 +68,41 @@ def spatial_batch_normalization(op: Operator) -> Compute:
     require(
         op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
     )
+    constants = [op.constant(index) for index in range(1, 5)]
+    known = None if any(one is None for one in constants) else _factor_and_offset(*constants, epsilon)
+
+    def prepare(x: Any, *_: Any) -> Compute:
+        if known is not None and x.is_contiguous(memory_format=torch.channels_last):
+            return affine_per_channel(*known, x.dim(), op.overwrites)
+        return lambda x, scale, bias, mean, variance: functional.batch_norm(
+            x, mean, variance, scale, bias, training=False, eps=epsilon
+        )
+
+    if not channels_last:
+        return by_shape(prepare)
 
     def compute(x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Any:
-        if channels_last:
-            x = to_channels_first(x)
-        y = functional.batch_norm(x, mean, variance, scale, bias, training=False, eps=epsilon)
-        return to_channels_last(y) if channels_last else y
+        y = functional.batch_norm(
+            to_channels_first(x), mean, variance, scale, bias, training=False, eps=epsilon
+        )
+        return to_channels_last(y)
 
     return compute
+
+
+def _factor_and_offset(scale: Any, bias: Any, mean: Any, variance: Any, epsilon: float) -> Tuple[Any, Any]:
+    """Of y = factor * x + offset, which a batch normalization with known statistics is."""
+    factor = scale / torch.sqrt(variance + epsilon)
+    return factor, bias - mean * factor
+
+
+def affine_per_channel(factor: Any, offset: Any, dimensions: int, overwrites: bool) -> Compute:
+    """Takes (N, C, ...) and, ignored, whatever else the operator reads."""
+    shape = (-1,) + (1,) * (dimensions - 2)
+    factor, offset = factor.reshape(shape), offset.reshape(shape)
+    if overwrites:
+        return lambda x, *_: torch.addcmul(offset, x, factor, out=x)
+    return lambda x, *_: torch.addcmul(offset, x, factor)
 
 
 @operator("InstanceNorm", inputs=(3, 3), outputs=(1, 3), in_place=((0, 0),))
@@ -63,12 +114,16 @@ def instance_normalization(op: Operator) -> Compute:
     def compute(x: Any, scale: Any, bias: Any) -> Any:
         if channels_last:
             x = to_channels_first(x)
-        y = functional.instance_norm(x, weight=scale, bias=bias, eps=epsilon)
+        spatial = tuple(range(2, x.dim()))
+        shape = (-1,) + (1,) * len(spatial)
+        mean = x.mean(spatial, keepdim=True)
+        y = x - mean
+        inverse = (y * y).mean(spatial, keepdim=True).add_(epsilon).rsqrt_()
+        y.mul_(inverse * scale.reshape(shape)).add_(bias.reshape(shape))
         if channels_last:
             y = to_channels_last(y)
         if op.output_count == 1:
             return y
-        variance, mean = torch.var_mean(x.flatten(2), dim=2, correction=0)
-        return (y, mean, (variance + epsilon).rsqrt())[: op.output_count]
+        return (y, mean.flatten(1), inverse.flatten(1))[: op.output_count]
 
     return compute

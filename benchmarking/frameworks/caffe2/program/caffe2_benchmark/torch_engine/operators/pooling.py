@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Tuple
+from typing import Any, Callable, Optional, Sequence
 
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, operator, require
+from ..registry import Compute, Operator, by_shape, operator, require
 from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
@@ -24,57 +24,76 @@ def _fitter(op: Operator) -> Any:
     return window.fit
 
 
-def _torch_can_pad(fit: Fit) -> bool:
-    return fit.is_symmetric and all(2 * head <= kernel for head, kernel in zip(fit.heads, fit.kernel))
+def _rounds_up(fit: Fit, sizes: Sequence[int]) -> Optional[bool]:
+    """torch's ``ceil_mode`` with which it has these windows by itself; None: it cannot.
+
+    What lies outside of the input counts neither for a maximum nor for the average of what lies inside.
+    """
+    if any(2 * head > kernel for head, kernel in zip(fit.heads, fit.kernel)):
+        return None
+    for up in (False, True):
+        if fit.output == [
+            _torch_output(size, kernel, stride, dilation, head, up)
+            for size, kernel, stride, dilation, head in zip(
+                sizes, fit.kernel, fit.stride, fit.dilation, fit.heads
+            )
+        ]:
+            return up
+    return None
+
+
+def _torch_output(size: int, kernel: int, stride: int, dilation: int, head: int, up: bool) -> int:
+    free = size + 2 * head - dilation * (kernel - 1) - 1
+    output = (free + (stride - 1 if up else 0)) // stride + 1
+    return output - 1 if up and (output - 1) * stride >= size + head else output
+
+
+def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
+    """``of_fit`` takes the first input and its fit; it works on (N, C, spatial...)."""
+    fit_to = _fitter(op)
+    channels_last = is_channels_last(op.arguments)
+
+    def prepare(x: Any) -> Compute:
+        if channels_last:
+            run = of_fit(to_channels_first(x), fit_to(x.shape[1:-1]))
+            return lambda x: to_channels_last(run(to_channels_first(x)))
+        run = of_fit(x, fit_to(x.shape[2:]))
+        if x.dim() != 4:
+            return run
+        # Several times as fast with the channels next to each other, the reordering included.
+        return lambda x: run(x.contiguous(memory_format=torch.channels_last))
+
+    return by_shape(prepare)
 
 
 @operator("MaxPool", "MaxPool1D", "MaxPool2D", "MaxPool3D")
 def max_pool(op: Operator) -> Compute:
-    fit_to = _fitter(op)
-    channels_last = is_channels_last(op.arguments)
+    def of_fit(x: Any, fit: Fit) -> Compute:
+        pool = _MAX[len(fit.kernel)]
+        up = _rounds_up(fit, x.shape[2:])
+        if up is not None:
+            return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, fit.dilation, up)
+        sides, lowest = fit.torch_padding, float("-inf")
+        return lambda x: pool(functional.pad(x, sides, value=lowest), fit.kernel, fit.stride, 0, fit.dilation)
 
-    def compute(x: Any) -> Any:
-        if channels_last:
-            x = to_channels_first(x)
-        fit = fit_to(x.shape[2:])
-        padding = fit.heads
-        if not _torch_can_pad(fit):
-            x = functional.pad(x, fit.torch_padding, value=float("-inf"))
-            padding = [0] * len(fit.sides)
-        y = _MAX[len(fit.kernel)](x, fit.kernel, fit.stride, padding, fit.dilation)
-        return to_channels_last(y) if channels_last else y
-
-    return compute
+    return _pool(op, of_fit)
 
 
 @operator("AveragePool", "AveragePool1D", "AveragePool2D", "AveragePool3D")
 def average_pool(op: Operator) -> Compute:
     """Divides by the part of the window that lies on the input, unless ``count_include_pad``."""
-    fit_to = _fitter(op)
-    channels_last = is_channels_last(op.arguments)
     count_padding = op.arguments.boolean("count_include_pad", False)
-    fractions: Dict[Tuple[int, ...], Any] = {}
 
-    def padded_average(x: Any, fit: Fit) -> Any:
+    def of_fit(x: Any, fit: Fit) -> Compute:
         pool = _AVERAGE[len(fit.kernel)]
-        y = pool(functional.pad(x, fit.torch_padding), fit.kernel, fit.stride)
+        up = _rounds_up(fit, x.shape[2:])
+        if up is not None and not (count_padding and (up or not fit.is_symmetric)):
+            return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, up, count_padding)
+        sides = fit.torch_padding
         if count_padding:
-            return y
-        sizes = tuple(x.shape[2:])
-        if sizes not in fractions:
-            inside = functional.pad(torch.ones((1, 1, *sizes), dtype=x.dtype), fit.torch_padding)
-            fractions[sizes] = pool(inside, fit.kernel, fit.stride)
-        return y / fractions[sizes]
+            return lambda x: pool(functional.pad(x, sides), fit.kernel, fit.stride)
+        inside = functional.pad(torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype), sides)
+        fractions = pool(inside, fit.kernel, fit.stride)
+        return lambda x: pool(functional.pad(x, sides), fit.kernel, fit.stride).div_(fractions)
 
-    def compute(x: Any) -> Any:
-        if channels_last:
-            x = to_channels_first(x)
-        fit = fit_to(x.shape[2:])
-        if _torch_can_pad(fit):
-            pool = _AVERAGE[len(fit.kernel)]
-            y = pool(x, fit.kernel, fit.stride, fit.heads, count_include_pad=count_padding)
-        else:
-            y = padded_average(x, fit)
-        return to_channels_last(y) if channels_last else y
-
-    return compute
+    return _pool(op, of_fit)

@@ -48,7 +48,7 @@ def concatenate(op: Operator) -> Compute:
     return compute
 
 
-@operator("Split", inputs=(1, 2), outputs=(1, ANY))
+@operator("Split", inputs=(1, 2), outputs=(1, ANY), shares_memory=True)
 def split(op: Operator) -> Compute:
     axis = op.arguments.integer("axis", -1 if is_channels_last(op.arguments) else 1)
     given = op.arguments.integers("split")
@@ -67,7 +67,7 @@ def split(op: Operator) -> Compute:
     return compute
 
 
-@operator("Slice", inputs=(1, 3))
+@operator("Slice", inputs=(1, 3), shares_memory=True)
 def cut(op: Operator) -> Compute:
     """A negative place counts from behind the end: -1 is the end itself."""
     starts, ends = op.arguments.integers("starts"), op.arguments.integers("ends")
@@ -85,7 +85,7 @@ def cut(op: Operator) -> Compute:
     return compute
 
 
-@operator("Reshape", inputs=(1, 2), outputs=(2, 2), in_place=((0, 0),))
+@operator("Reshape", inputs=(1, 2), outputs=(2, 2), in_place=((0, 0),), shares_memory=True)
 def reshape(op: Operator) -> Compute:
     """0 copies a dimension, -1 is what is left; the second output is the old shape."""
     given = op.arguments.integers("shape")
@@ -99,24 +99,24 @@ def reshape(op: Operator) -> Compute:
     return compute
 
 
-@operator("Flatten", in_place=((0, 0),))
+@operator("Flatten", in_place=((0, 0),), shares_memory=True)
 def flatten(op: Operator) -> Compute:
     axis = op.arguments.integer("axis", 1)
     return lambda x: x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
 
 
-@operator("Transpose")
+@operator("Transpose", shares_memory=True)
 def transpose(op: Operator) -> Compute:
     axes = op.arguments.integers("axes")
     return lambda x: x.permute(axes or list(reversed(range(x.dim())))).contiguous()
 
 
-@operator("NCHW2NHWC")
+@operator("NCHW2NHWC", shares_memory=True)
 def channels_to_the_end(op: Operator) -> Compute:
     return to_channels_last
 
 
-@operator("NHWC2NCHW")
+@operator("NHWC2NCHW", shares_memory=True)
 def channels_to_the_front(op: Operator) -> Compute:
     return lambda x: to_channels_first(x).contiguous()
 
@@ -134,7 +134,7 @@ def tile(op: Operator) -> Compute:
     return compute
 
 
-@operator("Cast")
+@operator("Cast", shares_memory=True)
 def cast(op: Operator) -> Compute:
     """``to`` is a number or a name of TensorProto.DataType."""
     to = op.arguments.value("to", TensorProto.FLOAT)
@@ -147,7 +147,7 @@ def cast(op: Operator) -> Compute:
     return lambda x: x.to(dtype)
 
 
-@operator("ChannelShuffle")
+@operator("ChannelShuffle", shares_memory=True)
 def channel_shuffle(op: Operator) -> Compute:
     group = op.arguments.integer("group", 1)
     channels_last = is_channels_last(op.arguments)
