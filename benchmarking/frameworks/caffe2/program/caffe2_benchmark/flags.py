@@ -32,8 +32,13 @@ FLAGS: Dict[str, Flag] = {
     "iter": Flag(10, "how often the net is run and timed"),
     "warmup": Flag(0, "how often the net is run before that"),
     "run_individual": Flag(False, "time each operator, too, in a second run of each iteration"),
-    "backend": Flag("builtin", "what computes the operators: builtin (or default)"),
-    "engine": Flag("auto", "what runs the net: auto or torch"),
+    "backend": Flag(
+        "builtin",
+        "what computes the operators: builtin (or default); the engine native also has eigen and nnpack",
+    ),
+    "engine": Flag(
+        "auto", "what runs the net: torch, native (real Caffe2), or auto: native where it can be imported"
+    ),
     "threads": Flag(1, "threads that an operator may use"),
     "seed": Flag(0, "of the noise that inputs without a file are filled with, and of random fills"),
     "help": Flag(False, "show this text"),

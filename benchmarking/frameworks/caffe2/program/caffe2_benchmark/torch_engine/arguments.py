@@ -28,6 +28,10 @@ class Arguments:
         value = self._single(name, "s", "a text", default.encode())
         return bytes(value).decode()
 
+    def net(self, name: str) -> Optional[Any]:
+        """A NetDef; None: it is not given."""
+        return self._single(name, "n", "a net", None)
+
     def value(self, name: str, default: Any) -> Any:
         """Whichever single value it has: a whole number, a number or bytes."""
         argument = self._by_name.get(name)

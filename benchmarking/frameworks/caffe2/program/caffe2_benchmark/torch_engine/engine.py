@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import (
+    AbstractSet,
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    FrozenSet,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 import torch
 
 from ..engine import Engine, Fact, LoadedNet
 from ..errors import NetError
+from ..net_check import label, listed, operator_name, require_fed, require_known_types
 from .arguments import Arguments
 from .operators import OPERATORS
 from .registry import Compute, Operator
@@ -52,18 +66,15 @@ class TorchEngine(Engine):
 
 class TorchNet(LoadedNet):
     def __init__(
-        self, net: Any, workspace: Dict[str, Any], seed: int, weights: FrozenSet[str] = frozenset()
+        self, net: Any, workspace: Dict[str, Any], seed: int, weights: AbstractSet[str] = frozenset()
     ) -> None:
         """``weights``: the blobs that are there before and are not inputs."""
         _check(net, workspace)
         self._workspace = workspace
         self._written = _written(net)
-        constants = weights - self._written
-        exclusive = _exclusive_overwrites(net)
-        self._steps = [
-            _prepare(index, definition, workspace, seed, constants, index in exclusive)
-            for index, definition in enumerate(net.op)
-        ]
+        self._steps = _Preparation(workspace, seed, weights - self._written).steps(
+            net, _exclusive_overwrites(net), set(workspace)
+        )
 
     @property
     def operator_names(self) -> Sequence[str]:
@@ -80,19 +91,8 @@ class TorchNet(LoadedNet):
         workspace.update(saved)
 
     def run(self) -> None:
-        workspace = self._workspace
-        step = None
-        try:
-            with torch.inference_mode():
-                for step in self._steps:
-                    _, _, compute, inputs, outputs = step
-                    result = compute(*[workspace[name] for name in inputs])
-                    if len(outputs) == 1:
-                        workspace[outputs[0]] = result
-                    else:
-                        workspace.update(zip(outputs, result))
-        except (NetError, RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise self._failure(step, error) from error
+        with torch.inference_mode():
+            _run(self._steps, self._workspace)
 
     def run_operators(self) -> List[int]:
         workspace = self._workspace
@@ -114,38 +114,42 @@ class TorchNet(LoadedNet):
 
     def blob(self, name: str) -> Any:
         if name not in self._workspace:
-            raise NetError("there is no blob %r; the net's blobs: %s" % (name, _listed(self.blob_names())))
+            raise NetError("there is no blob %r; the net's blobs: %s" % (name, listed(self.blob_names())))
         blob = self._workspace[name]
         return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
 
-    def _failure(self, step: Any, error: Exception) -> NetError:
-        shapes = ", ".join(
-            "%s %s %s" % (name, str(blob.dtype).replace("torch.", ""), list(blob.shape))
-            for name, blob in ((name, self._workspace[name]) for name in step.inputs)
-        )
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return NetError("%s failed: %s (inputs: %s)" % (step.label, reason, shapes or "none"))
+
+def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
+    step = None
+    try:
+        for step in steps:
+            _, _, compute, inputs, outputs = step
+            result = compute(*[workspace[name] for name in inputs])
+            if len(outputs) == 1:
+                workspace[outputs[0]] = result
+            else:
+                workspace.update(zip(outputs, result))
+    except (NetError, RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise _failure(step, workspace, error) from error
 
 
-def _check(net: Any, workspace: Mapping[str, Any]) -> None:
+def _failure(step: Any, workspace: Mapping[str, Any], error: Exception) -> NetError:
+    shapes = ", ".join(
+        "%s %s %s" % (name, str(blob.dtype).replace("torch.", ""), list(blob.shape))
+        for name, blob in ((name, workspace[name]) for name in step.inputs)
+    )
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return NetError("%s failed: %s (inputs: %s)" % (step.label, reason, shapes or "none"))
+
+
+def _check(net: Any, blobs: Collection[str]) -> None:
     """Everything that can be known to be wrong before anything runs."""
-    unknown = sorted({one.type for one in net.op if one.type not in OPERATORS})
-    if unknown:
-        raise NetError(
-            "net %r has operators that the engine torch does not know: %s" % (net.name, ", ".join(unknown))
-        )
-    known = set(workspace)
+    require_known_types(net, OPERATORS, TorchEngine.name)
     for index, one in enumerate(net.op):
         problem = OPERATORS[one.type].check(one)
         if problem:
-            raise NetError("%s: %s" % (_label(index, one), problem))
-        unfed = [name for name in one.input if name not in known]
-        if unfed:
-            raise NetError(
-                "%s reads %s, which nobody feeds: name it in --input, or fill it in the init net"
-                % (_label(index, one), _listed(unfed))
-            )
-        known.update(one.output)
+            raise NetError("%s: %s" % (label(index, one), problem))
+    require_fed(net, blobs)
 
 
 def _written(net: Any) -> FrozenSet[str]:
@@ -175,40 +179,43 @@ def _exclusive_overwrites(net: Any) -> FrozenSet[int]:
     return frozenset(result)
 
 
-def _prepare(
-    index: int,
-    definition: Any,
-    workspace: Dict[str, Any],
-    seed: int,
-    constants: FrozenSet[str],
-    overwrites: bool,
-) -> Step:
-    place = Operator(
-        type=definition.type,
-        arguments=Arguments(definition.arg),
-        input_count=len(definition.input),
-        output_count=len(definition.output),
-        workspace=workspace,
-        seed=seed + index,
-        constants=tuple(name if name in constants else None for name in definition.input),
-        overwrites=overwrites,
-    )
-    try:
-        compute = OPERATORS[definition.type].prepare(place)
-    except NetError as error:
-        raise NetError("%s: %s" % (_label(index, definition), error)) from error
-    name = "ID_%d_%s_%s" % (index, definition.type, _own_name(definition))
-    return Step(_label(index, definition), name, compute, tuple(definition.input), tuple(definition.output))
+class _Preparation:
+    """Makes the steps of a net, and of the nets in its arguments."""
 
+    def __init__(self, workspace: Dict[str, Any], seed: int, constants: AbstractSet[str]) -> None:
+        self._workspace = workspace
+        self._seed = seed
+        self._constants = constants
 
-def _own_name(definition: Any) -> str:
-    return str(definition.name or (definition.output[0] if definition.output else ""))
+    def steps(self, net: Any, overwriting: AbstractSet[int], known: Set[str]) -> List[Step]:
+        """``known``: the blobs that there are when it runs; its own are added."""
+        result = []
+        for index, definition in enumerate(net.op):
+            result.append(self._step(index, definition, index in overwriting, known))
+            known.update(definition.output)
+        return result
 
+    def _step(self, index: int, definition: Any, overwrites: bool, known: Set[str]) -> Step:
+        place = Operator(
+            type=definition.type,
+            arguments=Arguments(definition.arg),
+            inputs=tuple(definition.input),
+            outputs=tuple(definition.output),
+            workspace=self._workspace,
+            seed=self._seed + index,
+            constants=self._constants,
+            overwrites=overwrites,
+            prepare_net=lambda net: self._inner_net(net, known),
+        )
+        try:
+            compute = OPERATORS[definition.type].prepare(place)
+        except NetError as error:
+            raise NetError("%s: %s" % (label(index, definition), error)) from error
+        name = operator_name(index, definition)
+        return Step(label(index, definition), name, compute, place.inputs, place.outputs)
 
-def _label(index: int, definition: Any) -> str:
-    return "operator %d, %s %r," % (index, definition.type, _own_name(definition))
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return shown + (" and %d more" % (len(names) - 10) if len(names) > 10 else "")
+    def _inner_net(self, net: Any, known: Set[str]) -> Callable[[], None]:
+        """What it overwrites may be shared with the outer net: nothing is written in place."""
+        _check(net, known)
+        steps = self.steps(net, frozenset(), set(known))
+        return lambda: _run(steps, self._workspace)

@@ -7,7 +7,7 @@ the timed loop, and returns the function of the loop: input tensors in, one outp
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Callable, Dict, Optional, Sequence, Tuple
 
 from ..errors import NetError
 from .arguments import Arguments
@@ -22,29 +22,38 @@ class Operator:
 
     type: str
     arguments: Arguments
-    input_count: int
-    output_count: int
+    inputs: Tuple[str, ...]
+    outputs: Tuple[str, ...]
     workspace: Dict[str, Any]
     """All blobs, for the rare operator that reads one which is not among its inputs."""
     seed: int
-    constants: Tuple[Optional[str], ...] = ()
-    """Per input: the name of its blob, where that is the same in every run; else None."""
-    overwrites: bool = False
+    constants: AbstractSet[str]
+    """The blobs that are the same in every run."""
+    overwrites: bool
     """Whether the first output may be written over the input of the same name: nobody else reads that."""
+    prepare_net: Callable[[Any], Callable[[], None]]
+    """Makes a net of a NetDef among the arguments; it runs on the same blobs."""
+
+    @property
+    def input_count(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def output_count(self) -> int:
+        return len(self.outputs)
 
     def constant(self, index: int) -> Any:
         """The value of an input that is the same in every run; None: it is not, or there is no such input."""
-        name = self.constants[index] if index < len(self.constants) else None
-        return None if name is None else self.workspace.get(name)
+        if index < len(self.inputs) and self.inputs[index] in self.constants:
+            return self.workspace[self.inputs[index]]
+        return None
 
     def repack(self, index: int, packed: Any) -> None:
         """Puts the form that the operator works with in the place of a constant, so that it lies there once.
 
         ``packed.to_dense()`` must give the constant back.
         """
-        name = self.constants[index]
-        if name is not None:
-            self.workspace[name] = packed
+        self.workspace[self.inputs[index]] = packed
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,8 @@ class Registration:
     prepare: Callable[[Operator], Compute]
     inputs: Tuple[int, int]
     outputs: Tuple[int, int]
-    in_place: Sequence[Tuple[int, int]]
+    in_place: Optional[Sequence[Tuple[int, int]]]
+    """Pairs of input and output that may be the same blob; None: all."""
     shares_memory: bool
     """Whether an output may lie in the memory of an input."""
 
@@ -67,7 +77,7 @@ class Registration:
                 return "it has %d %s, not %s" % (len(names), kind, wanted)
         for output, name in enumerate(definition.output):
             for source, other in enumerate(definition.input):
-                if name == other and (source, output) not in self.in_place:
+                if name == other and self.in_place is not None and (source, output) not in self.in_place:
                     return "it cannot write %r in place of its input" % name
         return None
 
@@ -80,7 +90,7 @@ def operator(
     *types: str,
     inputs: Tuple[int, int] = (1, 1),
     outputs: Tuple[int, int] = (1, 1),
-    in_place: Sequence[Tuple[int, int]] = (),
+    in_place: Optional[Sequence[Tuple[int, int]]] = (),
     shares_memory: bool = False,
 ) -> Callable[[Callable[[Operator], Compute]], Callable[[Operator], Compute]]:
     """Adds a function to the table under each of ``types``; ``inputs`` and ``outputs`` are (least, most)."""

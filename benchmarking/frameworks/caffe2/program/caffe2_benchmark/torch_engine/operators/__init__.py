@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from ..registry import OPERATORS
-from . import convolution, elementwise, fill, linear, normalization, pooling, shape, stylizer
+from . import (
+    activation,
+    comparison,
+    control,
+    convolution,
+    detection,
+    elementwise,
+    fill,
+    indexing,
+    layout,
+    linear,
+    multiplication,
+    normalization,
+    pooling,
+    reduction,
+    resizing,
+    shape,
+    stylizer,
+)
 
 __all__ = [
     "OPERATORS",
+    "activation",
+    "comparison",
+    "control",
     "convolution",
+    "detection",
     "elementwise",
     "fill",
+    "indexing",
+    "layout",
     "linear",
+    "multiplication",
     "normalization",
     "pooling",
+    "reduction",
+    "resizing",
     "shape",
     "stylizer",
 ]

@@ -1,53 +1,14 @@
-"""Operators that treat each element by itself."""
+"""Operators that treat the elements of several tensors pair by pair."""
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any, Callable, Dict
 
 import torch
-import torch.nn.functional as functional
 
 from ..registry import ANY, Compute, Operator, operator, require
-from .geometry import is_channels_last
 from .linear import canonical_axis
-
-_UNARY: Dict[str, Callable[[Any], Any]] = {
-    "Sigmoid": torch.sigmoid,
-    "Tanh": torch.tanh,
-    "Abs": torch.abs,
-    "Exp": torch.exp,
-    "Log": torch.log,
-    "Sqrt": torch.sqrt,
-    "Sqr": torch.square,
-    "Negative": torch.neg,
-    "Sign": torch.sign,
-    "Sin": torch.sin,
-    "Cos": torch.cos,
-    "Floor": torch.floor,
-    "Ceil": torch.ceil,
-    "Softsign": functional.softsign,
-    "Copy": torch.clone,
-    "StopGradient": torch.clone,
-}
-
-
-def _unary(function: Callable[[Any], Any]) -> Callable[[Operator], Compute]:
-    return lambda op: function
-
-
-@operator("Relu", in_place=((0, 0),))
-def relu(op: Operator) -> Compute:
-    return torch.relu_ if op.overwrites else torch.relu
-
-
-for _type, _function in _UNARY.items():
-    operator(_type, in_place=((0, 0),))(_unary(_function))
-
-
-@operator("Scale", in_place=((0, 0),))
-def scale(op: Operator) -> Compute:
-    factor = op.arguments.number("scale", 1.0)
-    return lambda x: x * factor
 
 
 @operator("Dropout", outputs=(1, 2), in_place=((0, 0),), shares_memory=True)
@@ -59,33 +20,33 @@ def dropout(op: Operator) -> Compute:
     return (lambda x: x) if op.output_count == 1 else (lambda x: (x,))
 
 
-@operator("PRelu", inputs=(2, 2), in_place=((0, 0),))
-def parametric_relu(op: Operator) -> Compute:
-    channels_last = is_channels_last(op.arguments)
-
-    def compute(x: Any, slope: Any) -> Any:
-        if channels_last and slope.numel() > 1:
-            return torch.where(x > 0, x, x * slope)
-        return functional.prelu(x, slope)
-
-    return compute
-
-
 @operator("Sum", inputs=(1, ANY), in_place=((0, 0),))
 def add_all(op: Operator) -> Compute:
     def compute(first: Any, *others: Any) -> Any:
         require(all(other.shape == first.shape for other in others), "the inputs have different shapes")
         if op.overwrites:
-            total = first
-        elif others:
-            total, others = first + others[0], others[1:]
-        else:
-            total = first.clone()
-        for other in others:
-            total.add_(other)
-        return total
+            return reduce(torch.Tensor.add_, others, first)
+        if not others:
+            return first.clone()
+        return reduce(torch.Tensor.add_, others[1:], first + others[0])
 
     return compute
+
+
+@operator("Mean", inputs=(1, ANY), in_place=((0, 0),))
+def mean_of_inputs(op: Operator) -> Compute:
+    add = add_all(op)
+    return lambda *inputs: add(*inputs).div_(len(inputs))
+
+
+@operator("Pow", inputs=(1, 2), in_place=((0, 0),))
+def power(op: Operator) -> Compute:
+    """The exponent is the argument or the second input."""
+    if op.input_count == 2:
+        return binary(torch.pow)(op)
+    exponent = op.arguments.number("exponent", 0.0)
+    require(op.arguments.has("exponent"), "neither an argument nor an input gives the exponent")
+    return lambda x: torch.pow(x, exponent)
 
 
 def binary(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Compute]:
@@ -116,12 +77,12 @@ def _divide(a: Any, b: Any) -> Any:
     return torch.div(a, b) if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
 
 
-_BINARY: Dict[str, Callable[[Any, Any], Any]] = {
+_ARITHMETIC: Dict[str, Callable[[Any, Any], Any]] = {
     "Add": torch.add,
     "Sub": torch.sub,
     "Mul": torch.mul,
     "Div": _divide,
 }
 
-for _type, _function_of_two in _BINARY.items():
-    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)))(binary(_function_of_two))
+for _type, _function in _ARITHMETIC.items():
+    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)))(binary(_function))

@@ -85,6 +85,30 @@ def uniform_fill(op: Operator) -> Compute:
     return _random(op, lambda x, generator: x.uniform_(low, high, generator=generator))
 
 
+@operator("UniformIntFill", inputs=(0, ANY))
+def uniform_integer_fill(op: Operator) -> Compute:
+    """From ``min`` to ``max``, both included."""
+    low, high = op.arguments.integer("min", 0), op.arguments.integer("max", 1)
+    require(low <= high, "min is above max")
+    return _random(op, lambda x, generator: x.to(torch.int32).random_(low, high + 1, generator=generator))
+
+
+@operator("DiagonalFill", inputs=(0, 1))
+def diagonal_fill(op: Operator) -> Compute:
+    """``value`` where all indices are the same, else 0."""
+    constant = constant_fill(op)
+
+    def compute(like: Optional[Any] = None) -> Any:
+        full = constant(like)
+        require(full.dim() >= 2, "a diagonal needs two dimensions or more")
+        result = torch.zeros_like(full)
+        places = torch.arange(min(full.shape))
+        result[(places,) * full.dim()] = full[(places,) * full.dim()]
+        return result
+
+    return compute
+
+
 @operator("GaussianFill", inputs=(0, 1))
 def gaussian_fill(op: Operator) -> Compute:
     mean, deviation = op.arguments.number("mean", 0.0), op.arguments.number("std", 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, operator, require
+from ..registry import Compute, Operator, by_shape, operator, require
 
 
 def canonical_axis(axis: int, dimensions: int) -> int:
@@ -15,22 +15,34 @@ def canonical_axis(axis: int, dimensions: int) -> int:
     return axis % dimensions
 
 
-@operator("FC", inputs=(3, 3))
+@operator("FC", "FCTransposed", inputs=(3, 3))
 def fully_connected(op: Operator) -> Compute:
-    """y = x w^T + b, with x flattened at ``axis`` and w at ``axis_w``; leading dimensions of x stay."""
+    """y = x w^T + b, with x flattened at ``axis`` and w at ``axis_w``; leading dimensions of x stay.
+
+    FCTransposed has the weights the other way round: y = x w + b.
+    """
     axis = op.arguments.integer("axis", 1)
     axis_w = op.arguments.integer("axis_w", 1)
+    is_transposed = op.type == "FCTransposed"
 
-    def compute(x: Any, weight: Any, bias: Any) -> Any:
+    def prepare(x: Any, weight: Any, bias: Any) -> Compute:
         kept = x.shape[: canonical_axis(axis, x.dim())]
-        rows = weight.shape[: canonical_axis(axis_w, weight.dim())].numel()
         columns = x.shape[len(kept) :].numel()
-        require(weight.numel() == rows * columns, "the weights do not fit an input of %d values" % columns)
-        require(bias.dim() == 1 and bias.numel() == rows, "the bias has not %d values" % rows)
-        y = functional.linear(x.reshape(kept.numel(), columns), weight.reshape(rows, columns), bias)
-        return y.reshape(*kept, rows)
+        first = weight.shape[: canonical_axis(axis_w, weight.dim())].numel()
+        second = weight.shape[canonical_axis(axis_w, weight.dim()) :].numel()
+        outputs, inputs = (second, first) if is_transposed else (first, second)
+        require(inputs == columns, "the weights do not fit an input of %d values" % columns)
+        require(bias.dim() == 1 and bias.numel() == outputs, "the bias has not %d values" % outputs)
+        rows, result = kept.numel(), (*kept, outputs)
 
-    return compute
+        def compute(x: Any, weight: Any, bias: Any) -> Any:
+            weight = weight.reshape(first, second)
+            y = functional.linear(x.reshape(rows, columns), weight.t() if is_transposed else weight, bias)
+            return y.reshape(result)
+
+        return compute
+
+    return by_shape(prepare)
 
 
 @operator("Softmax")

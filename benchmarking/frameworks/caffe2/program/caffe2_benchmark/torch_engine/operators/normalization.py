@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
 import torch
 import torch.nn.functional as functional
 
 from ..registry import ANY, Compute, Operator, by_shape, operator, require
 from .geometry import is_channels_last, to_channels_first, to_channels_last
+from .linear import canonical_axis
+
+LEAST_NORM = 1e-12
 
 
 @operator("LRN", outputs=(1, 2))
@@ -69,7 +72,7 @@ def spatial_batch_normalization(op: Operator) -> Compute:
         op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
     )
     constants = [op.constant(index) for index in range(1, 5)]
-    known = None if any(one is None for one in constants) else _factor_and_offset(*constants, epsilon)
+    known = None if any(one is None for one in constants) else _factor_and_offset(constants, epsilon)
 
     def prepare(x: Any, *_: Any) -> Compute:
         if known is not None and x.is_contiguous(memory_format=torch.channels_last):
@@ -90,8 +93,9 @@ def spatial_batch_normalization(op: Operator) -> Compute:
     return compute
 
 
-def _factor_and_offset(scale: Any, bias: Any, mean: Any, variance: Any, epsilon: float) -> Tuple[Any, Any]:
+def _factor_and_offset(parameters: Sequence[Any], epsilon: float) -> Tuple[Any, Any]:
     """Of y = factor * x + offset, which a batch normalization with known statistics is."""
+    scale, bias, mean, variance = parameters
     factor = scale / torch.sqrt(variance + epsilon)
     return factor, bias - mean * factor
 
@@ -125,5 +129,79 @@ def instance_normalization(op: Operator) -> Compute:
         if op.output_count == 1:
             return y
         return (y, mean.flatten(1), inverse.flatten(1))[: op.output_count]
+
+    return compute
+
+
+@operator("GroupNorm", inputs=(3, 3), outputs=(1, 3))
+def group_normalization(op: Operator) -> Compute:
+    """Further outputs: mean and inverse standard deviation of each image's groups, shape (N, group)."""
+    group = op.arguments.integer("group", 32)
+    epsilon = op.arguments.number("epsilon", 1e-5)
+    channels_last = is_channels_last(op.arguments)
+
+    def compute(x: Any, scale: Any, bias: Any) -> Any:
+        if channels_last:
+            x = to_channels_first(x)
+        require(x.shape[1] % group == 0, "%d channels are no multiple of %d groups" % (x.shape[1], group))
+        y = functional.group_norm(x, group, scale, bias, epsilon)
+        if channels_last:
+            y = to_channels_last(y)
+        if op.output_count == 1:
+            return y
+        variance, mean = torch.var_mean(x.reshape(x.shape[0], group, -1), dim=2, unbiased=False)
+        return (y, mean, (variance + epsilon).rsqrt())[: op.output_count]
+
+    return compute
+
+
+@operator("LayerNorm", inputs=(1, 3), outputs=(3, 3))
+def layer_normalization(op: Operator) -> Compute:
+    """Over everything from ``axis`` on; further outputs: mean and standard deviation, shape (..., 1)."""
+    axis = op.arguments.integer("axis", 1)
+    epsilon = op.arguments.number("epsilon", 1e-5)
+    is_affine = op.arguments.boolean("elementwise_affine", False)
+    require(not is_affine or op.input_count == 3, "elementwise_affine needs a scale and a bias")
+
+    def compute(x: Any, scale: Any = None, bias: Any = None) -> Any:
+        place = canonical_axis(axis, x.dim())
+        variance, mean = torch.var_mean(x.flatten(place), dim=place, unbiased=False, keepdim=True)
+        deviation = (variance + epsilon).sqrt()
+        inner = [1] * (x.dim() - place - 1)
+        y = (x - mean.reshape(*mean.shape, *inner)) / deviation.reshape(*deviation.shape, *inner)
+        if is_affine:
+            y = y * scale.reshape(x.shape[place:]) + bias.reshape(x.shape[place:])
+        return y, mean, deviation
+
+    return compute
+
+
+@operator("Normalize", in_place=((0, 0),))
+def normalize(op: Operator) -> Compute:
+    """To length 1 along ``axis`` (-1)."""
+    axis = op.arguments.integer("axis", -1)
+    return lambda x: functional.normalize(x, dim=canonical_axis(axis, x.dim()), eps=LEAST_NORM)
+
+
+@operator("NormalizeL1", in_place=((0, 0),))
+def normalize_sum(op: Operator) -> Compute:
+    """To a sum of absolute values of 1 along ``axis`` (-1); zeros stay."""
+    axis = op.arguments.integer("axis", -1)
+
+    def compute(x: Any) -> Any:
+        total = x.abs().sum(canonical_axis(axis, x.dim()), keepdim=True)
+        return x / torch.where(total > 0, total, torch.ones_like(total))
+
+    return compute
+
+
+@operator("AffineChannel", inputs=(3, 3), in_place=((0, 0),))
+def affine_channel(op: Operator) -> Compute:
+    """y = x * scale + bias, channel by channel."""
+    channels_last = is_channels_last(op.arguments)
+
+    def compute(x: Any, scale: Any, bias: Any) -> Any:
+        shape = (-1,) + (1,) * (0 if channels_last else x.dim() - 2)
+        return torch.addcmul(bias.reshape(shape), x, scale.reshape(shape))
 
     return compute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Optional, Sequence
 
 import torch
@@ -95,5 +96,23 @@ def average_pool(op: Operator) -> Compute:
         inside = functional.pad(torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype), sides)
         fractions = pool(inside, fit.kernel, fit.stride)
         return lambda x: pool(functional.pad(x, sides), fit.kernel, fit.stride).div_(fractions)
+
+    return _pool(op, of_fit)
+
+
+@operator("LpPool")
+def power_average_pool(op: Operator) -> Compute:
+    """The p-th root of the sum of |x|^p; what lies outside of the input counts as 0."""
+    exponent = op.arguments.number("p", 2.0)
+
+    def of_fit(x: Any, fit: Fit) -> Compute:
+        pool, size = _AVERAGE[len(fit.kernel)], math.prod(fit.kernel)
+        sides = fit.torch_padding
+
+        def compute(x: Any) -> Any:
+            powers = functional.pad(x.abs().pow_(exponent), sides)
+            return pool(powers, fit.kernel, fit.stride).mul_(size).pow_(1 / exponent)
+
+        return compute
 
     return _pool(op, of_fit)

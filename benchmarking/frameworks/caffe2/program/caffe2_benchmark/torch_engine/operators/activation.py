@@ -1,0 +1,130 @@
+"""Functions of one number, applied to each element."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+import torch
+import torch.nn.functional as functional
+
+from ..registry import Compute, Operator, operator
+from .geometry import is_channels_last
+
+_PLAIN: Dict[str, Callable[[Any], Any]] = {
+    "Abs": torch.abs,
+    "Acos": torch.acos,
+    "Asin": torch.asin,
+    "Atan": torch.atan,
+    "Ceil": torch.ceil,
+    "Copy": torch.clone,
+    "Cos": torch.cos,
+    "Cosh": torch.cosh,
+    "Erf": torch.erf,
+    "Exp": torch.exp,
+    "Floor": torch.floor,
+    "Log": torch.log,
+    "Mish": functional.mish,
+    "Negative": torch.neg,
+    "Reciprocal": torch.reciprocal,
+    "Rsqrt": torch.rsqrt,
+    "Sigmoid": torch.sigmoid,
+    "Sign": torch.sign,
+    "Sin": torch.sin,
+    "Sinh": torch.sinh,
+    "Softplus": functional.softplus,
+    "Softsign": functional.softsign,
+    "Sqr": torch.square,
+    "Sqrt": torch.sqrt,
+    "StopGradient": torch.clone,
+    "Swish": functional.silu,
+    "Tan": torch.tan,
+    "Tanh": torch.tanh,
+    "Cbrt": lambda x: torch.sign(x) * x.abs().pow(1 / 3),
+    "Cube": lambda x: x * x * x,
+}
+
+
+def _plain(function: Callable[[Any], Any]) -> Callable[[Operator], Compute]:
+    return lambda op: function
+
+
+for _type, _function in _PLAIN.items():
+    operator(_type, in_place=((0, 0),))(_plain(_function))
+
+
+@operator("Relu", in_place=((0, 0),))
+def relu(op: Operator) -> Compute:
+    return torch.relu_ if op.overwrites else torch.relu
+
+
+@operator("ReluN", in_place=((0, 0),))
+def relu_up_to(op: Operator) -> Compute:
+    return _clip(op, 0.0, op.arguments.number("n", 6.0))
+
+
+@operator("Clip", in_place=((0, 0),))
+def clip(op: Operator) -> Compute:
+    lowest, highest = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
+    return _clip(op, op.arguments.number("min", lowest), op.arguments.number("max", highest))
+
+
+def _clip(op: Operator, low: float, high: float) -> Compute:
+    clamp = torch.clamp_ if op.overwrites else torch.clamp
+    return lambda x: clamp(x, low, high)
+
+
+@operator("PRelu", inputs=(2, 2), in_place=((0, 0),))
+def parametric_relu(op: Operator) -> Compute:
+    channels_last = is_channels_last(op.arguments)
+
+    def compute(x: Any, slope: Any) -> Any:
+        if channels_last and slope.numel() > 1:
+            return torch.where(x > 0, x, x * slope)
+        return functional.prelu(x, slope)
+
+    return compute
+
+
+@operator("LeakyRelu", in_place=((0, 0),))
+def leaky_relu(op: Operator) -> Compute:
+    alpha = op.arguments.number("alpha", 0.01)
+    return lambda x: functional.leaky_relu(x, alpha)
+
+
+@operator("Elu", in_place=((0, 0),))
+def exponential_linear_unit(op: Operator) -> Compute:
+    alpha = op.arguments.number("alpha", 1.0)
+    return lambda x: functional.elu(x, alpha)
+
+
+@operator("Selu", in_place=((0, 0),))
+def scaled_exponential_linear_unit(op: Operator) -> Compute:
+    """Klambauer et al. (2017): scale * (x if x > 0 else alpha * (exp(x) - 1))."""
+    alpha = op.arguments.number("alpha", 1.6732632423543772848170429916717)
+    factor = op.arguments.number("scale", 1.0507009873554804934193349852946)
+    return lambda x: functional.elu(x, alpha).mul_(factor)
+
+
+@operator("Gelu")
+def gaussian_error_linear_unit(op: Operator) -> Compute:
+    if not op.arguments.boolean("fast_gelu", False):
+        return functional.gelu
+    return lambda x: functional.gelu(x, approximate="tanh")
+
+
+@operator("HardSigmoid", in_place=((0, 0),))
+def hard_sigmoid(op: Operator) -> Compute:
+    alpha, beta = op.arguments.number("alpha", 0.2), op.arguments.number("beta", 0.5)
+    return lambda x: x.mul(alpha).add_(beta).clamp_(0, 1)
+
+
+@operator("Logit", in_place=((0, 0),))
+def logit(op: Operator) -> Compute:
+    epsilon = op.arguments.number("eps", 1e-6)
+    return lambda x: torch.logit(x, epsilon)
+
+
+@operator("Scale", in_place=((0, 0),))
+def scale(op: Operator) -> Compute:
+    factor = op.arguments.number("scale", 1.0)
+    return lambda x: x * factor

@@ -1,0 +1,101 @@
+"""Operators that change how large an image is."""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Sequence
+
+import torch
+import torch.nn.functional as functional
+
+from ..registry import Compute, Operator, operator, require
+from .geometry import Window, is_channels_last, to_channels_first, to_channels_last
+
+
+def _scales(op: Operator, names: Sequence[str], given: Optional[Any]) -> List[float]:
+    """Per dimension: of the second input where there is one, else of the arguments."""
+    if given is None:
+        return [op.arguments.number(name + "_scale", 1.0) for name in names]
+    require(given.numel() == len(names), "there are not %d scales" % len(names))
+    return [float(one) for one in given.reshape(-1)]
+
+
+@operator("ResizeNearest", inputs=(1, 2))
+def resize_to_nearest(op: Operator) -> Compute:
+    return _nearest(op, ["height", "width"])
+
+
+@operator("ResizeNearest3D")
+def resize_to_nearest_in_time_too(op: Operator) -> Compute:
+    return _nearest(op, ["temporal", "height", "width"])
+
+
+def _nearest(op: Operator, names: Sequence[str]) -> Compute:
+    """The value at output i is that of input floor(i / scale)."""
+    channels_last = is_channels_last(op.arguments)
+
+    def compute(x: Any, given: Optional[Any] = None) -> Any:
+        require(x.dim() == len(names) + 2, "the input has not %d dimensions" % (len(names) + 2))
+        first_axis = 1 if channels_last else 2
+        for axis, factor in enumerate(_scales(op, names, given), start=first_axis):
+            size = x.shape[axis]
+            places = (torch.arange(int(size * factor), dtype=torch.float32) / factor).to(torch.int64)
+            x = x.index_select(axis, places.clamp_(max=size - 1))
+        return x
+
+    return compute
+
+
+@operator("UpsampleBilinear", inputs=(1, 2))
+def upsample(op: Operator) -> Compute:
+    """The corners of input and output are the same values."""
+
+    def compute(x: Any, given: Optional[Any] = None) -> Any:
+        scales = _scales(op, ["height", "width"], given)
+        sizes = [int(size * factor) for size, factor in zip(x.shape[2:], scales)]
+        return functional.interpolate(x, size=sizes, mode="bilinear", align_corners=True)
+
+    return compute
+
+
+@operator("SpaceToBatch")
+def space_to_batch(op: Operator) -> Compute:
+    """(N, C, H, W) to (block^2 * N, C, H / block, W / block), the place within a block outermost."""
+    block, pads, channels_last = _blocks(op)
+
+    def compute(x: Any) -> Any:
+        if channels_last:
+            x = to_channels_first(x)
+        top, left, bottom, right = pads
+        x = functional.pad(x, (left, right, top, bottom))
+        count, channels, height, width = x.shape
+        require(height % block == width % block == 0, "the padded image is no multiple of the block size")
+        parts = x.reshape(count, channels, height // block, block, width // block, block)
+        y = parts.permute(3, 5, 0, 1, 2, 4).reshape(-1, channels, height // block, width // block)
+        return to_channels_last(y) if channels_last else y
+
+    return compute
+
+
+@operator("BatchToSpace")
+def batch_to_space(op: Operator) -> Compute:
+    """The inverse of SpaceToBatch."""
+    block, pads, channels_last = _blocks(op)
+
+    def compute(x: Any) -> Any:
+        if channels_last:
+            x = to_channels_first(x)
+        count, channels, height, width = x.shape
+        require(count % (block * block) == 0, "the batch is no multiple of the block size squared")
+        parts = x.reshape(block, block, count // block**2, channels, height, width)
+        y = parts.permute(2, 3, 4, 0, 5, 1).reshape(-1, channels, height * block, width * block)
+        top, left, bottom, right = pads
+        y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
+        return to_channels_last(y) if channels_last else y.contiguous()
+
+    return compute
+
+
+def _blocks(op: Operator) -> Any:
+    block = op.arguments.integer("block_size", 2)
+    require(block > 0, "block_size must be above 0")
+    return block, Window.of(op.arguments).pads or (0, 0, 0, 0), is_channels_last(op.arguments)

@@ -1,0 +1,51 @@
+"""The predict nets of Caffe2's model zoo as of March 2018, and a few beside them, by family.
+
+Each function builds one net; its docstring says what goes in and out. Nets that are byte for byte the zoo's
+file are those of ``ZOO_MD5``; the others have the same operators, names and shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from net_builder import NetBuilder
+
+from .alexnet import bvlc_alexnet, bvlc_reference_caffenet, bvlc_reference_rcnn_ilsvrc13, vgg16
+from .dense import densenet121
+from .inception import bvlc_googlenet, inception_v1, inception_v2
+from .lenet import lenet
+from .mobile import mobilenet_v2, shufflenet, squeezenet
+from .residual import resnet50
+from .style import style_transfer
+from .vgg import vgg16_true, vgg19
+
+__all__ = [
+    "ZOO_MD5",
+    "ZOO_NETS",
+    "bvlc_alexnet",
+    "bvlc_googlenet",
+    "bvlc_reference_caffenet",
+    "bvlc_reference_rcnn_ilsvrc13",
+    "densenet121",
+    "inception_v1",
+    "inception_v2",
+    "lenet",
+    "mobilenet_v2",
+    "resnet50",
+    "shufflenet",
+    "squeezenet",
+    "style_transfer",
+    "vgg16",
+    "vgg16_true",
+    "vgg19",
+]
+
+ZOO_NETS: dict[str, Callable[[], NetBuilder]] = {
+    builder.__name__: builder
+    for builder in (
+        *(squeezenet, shufflenet, mobilenet_v2, resnet50, densenet121),
+        *(bvlc_googlenet, inception_v1, inception_v2),
+        *(bvlc_alexnet, bvlc_reference_caffenet, bvlc_reference_rcnn_ilsvrc13, vgg16),
+        *(vgg16_true, vgg19, style_transfer),
+    )
+}
