@@ -15,47 +15,56 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import math
+import io
 import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import train_lenet
 import zoo_nets
 from net_builder import NetBuilder
+from synthetic_weights import synthetic_init_net
 
 HERE = Path(__file__).resolve().parent
-NOISE_VALUES = 1009
-"""A prime above every layer's number of outputs, so that no two rows of a layer are the same."""
-LAST_LAYER_FACTOR = 0.02
-"""Keeps softmax from saturating: every output value is to depend visibly on every layer."""
-SQUEEZENET_GOLDEN_SHAPE = (1, 3, 64, 64)
+
+IMAGE_MEAN = [104.0, 117.0, 124.0]
+STYLIZER_NOISE = {
+    "__CAFFE2_STYLIZER_NOISE__": (np.random.RandomState(11).standard_normal(491).round(1) * 5).tolist()
+}
+"""Real Caffe2 draws it with a generator of its own where it is not given."""
 
 
-def synthetic_init_net(parameters: dict[str, tuple[int, ...]]) -> NetBuilder:
-    """Weights cut from one tiled piece of seeded noise and scaled as He et al. (2015) do; biases from it too.
+@dataclass(frozen=True)
+class SyntheticModel:
+    """A net and what its made-up weights need for activations and outputs of a sensible size."""
 
-    Nothing is drawn when the net runs and nothing is rounded but one product, so every engine gets the same.
-    """
-    noise = np.random.RandomState(20180301).standard_normal(NOISE_VALUES).astype(np.float32)
-    init = NetBuilder("synthetic_weights", "", 0)
-    largest = max(math.prod(shape) for shape in parameters.values())
-    init.operator("GivenTensorFill", [], ["noise"], {"shape": [NOISE_VALUES], "values": noise.tolist()})
-    tiles = -(-largest // NOISE_VALUES) + 1
-    init.operator("Tile", ["noise"], ["tiled_noise"], {"tiles": tiles, "axis": 0})
-    for number, (name, shape) in enumerate(parameters.items()):
-        start = 37 * number % NOISE_VALUES
-        count = math.prod(shape)
-        fan_in = math.prod(shape[1:])
-        scale = math.sqrt(2 / fan_in) if len(shape) > 1 else 0.05
-        if name.startswith("conv10"):
-            scale *= LAST_LAYER_FACTOR
-        init.operator("Slice", ["tiled_noise"], ["piece"], {"starts": [start], "ends": [start + count]})
-        init.operator("Reshape", ["piece"], ["piece", "old_shape"], {"shape": list(shape)})
-        init.operator("ConstantFill", [], ["scale"], {"shape": [1], "value": scale})
-        init.operator("Mul", ["piece", "scale"], [name], {"broadcast": 1})
-    init.net.external_output.extend(parameters)
-    return init
+    build: Callable[[], NetBuilder]
+    gain: float = 1.0
+    last_gain: float = 0.1
+    given: Mapping[str, list[float]] = field(default_factory=dict)
+
+
+MODELS = [
+    SyntheticModel(zoo_nets.squeezenet, last_gain=0.02),
+    SyntheticModel(zoo_nets.shufflenet, gain=0.6, last_gain=0.2),
+    SyntheticModel(zoo_nets.mobilenet_v2, gain=0.7, last_gain=0.3),
+    SyntheticModel(zoo_nets.resnet50, gain=0.5),
+    SyntheticModel(zoo_nets.densenet121, gain=0.7),
+    SyntheticModel(zoo_nets.bvlc_googlenet, gain=0.75, last_gain=0.06),
+    SyntheticModel(zoo_nets.inception_v1, gain=0.75, last_gain=0.06),
+    SyntheticModel(zoo_nets.inception_v2, gain=0.55, last_gain=0.5),
+    SyntheticModel(zoo_nets.bvlc_alexnet),
+    SyntheticModel(zoo_nets.bvlc_reference_caffenet),
+    SyntheticModel(zoo_nets.bvlc_reference_rcnn_ilsvrc13),
+    SyntheticModel(zoo_nets.vgg16, last_gain=0.25),
+    SyntheticModel(zoo_nets.vgg16_true, last_gain=0.04),
+    SyntheticModel(zoo_nets.vgg19, last_gain=0.08),
+    SyntheticModel(
+        zoo_nets.style_transfer, gain=0.85, last_gain=0.7, given={"mean": IMAGE_MEAN, **STYLIZER_NOISE}
+    ),
+]
 
 
 def write(path: Path, content: bytes) -> None:
@@ -73,35 +82,52 @@ def as_text(values: np.ndarray) -> bytes:
     return "".join(f"{value:.9g}\n" for value in values.reshape(-1).tolist()).encode()
 
 
-def write_squeezenet() -> None:
-    directory = HERE / "squeezenet"
-    predict = zoo_nets.squeezenet()
+def as_npy(values: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values)
+    return stream.getvalue()
+
+
+def write_synthetic_model(model: SyntheticModel) -> None:
+    directory = HERE / model.build.__name__
+    predict = model.build()
     write_net(directory / "predict_net.pb", predict)
-    write_net(directory / "synthetic_init_net.pb", synthetic_init_net(predict.parameters))
-    image = np.random.RandomState(7).uniform(-2, 2, SQUEEZENET_GOLDEN_SHAPE).round(2)
-    write(directory / "golden/synthetic_input.txt", as_text(image))
+    init = synthetic_init_net(predict, model.gain, model.last_gain, model.given)
+    write_net(directory / "synthetic_init_net.pb", init)
+
+
+def write_golden_inputs() -> None:
+    write(HERE / "golden/image_224.npy", as_npy(patchwork(3, 224, 224).round().astype(np.int8)))
+    small = np.random.RandomState(7).uniform(-2, 2, (1, 3, 64, 64)).round(2)
+    write(HERE / "squeezenet/golden/synthetic_input.txt", as_text(small))
+    pixels = (128 + 32 * patchwork(4, 64, 48)).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    write(HERE / "style_transfer/golden/synthetic_input.npy", as_npy(np.ascontiguousarray(pixels)))
+
+
+def patchwork(channels: int, height: int, width: int) -> np.ndarray:
+    """Squares of several sizes, of normal noise each, one over the other: shape (1, channels, height, width).
+
+    The values' standard deviation is about 2. Noise of one size alone would fade in the first poolings.
+    """
+    random = np.random.RandomState(7)
+    image = np.zeros((1, channels, height, width))
+    for side in (1, 4, 16, 32):
+        rows, columns = -(-height // side), -(-width // side)
+        squares = random.standard_normal((1, channels, rows, columns))
+        image += np.kron(squares, np.ones((1, 1, side, side)))[:, :, :height, :width]
+    return image
 
 
 def write_zoo_golden(caffe2_python: str, init_net: Path) -> None:
     image = np.random.RandomState(7).uniform(0, 255, (1, 3, 224, 224)).round()
     write(HERE / "squeezenet/golden/zoo_input.txt", as_text(image))
-    model = HERE / "squeezenet"
-    write_golden_outputs(caffe2_python, model, str(init_net.resolve()), "softmaxout", "1,3,224,224", ["zoo"])
+    write_golden_outputs(caffe2_python, HERE / "squeezenet/squeezenet.json", str(init_net.resolve()))
 
 
-def write_golden_outputs(
-    caffe2_python: str, model: Path, init: str, blob: str, shape: str, names: list[str]
-) -> None:
-    """``names``: of pairs golden/<name>_input.txt, golden/<name>_output.txt."""
-    for name in names:
-        subprocess.run(
-            [
-                *(caffe2_python, str(HERE / "real_caffe2_output.py"), str(model / init)),
-                *(str(model / "predict_net.pb"), str(model / f"golden/{name}_input.txt"), shape, blob),
-                str(model / f"golden/{name}_output.txt"),
-            ],
-            check=True,
-        )
+def write_golden_outputs(caffe2_python: str, specification: Path, *init_net: str) -> None:
+    subprocess.run(
+        [caffe2_python, str(HERE / "real_caffe2_output.py"), str(specification), *init_net], check=True
+    )
 
 
 def main() -> None:
@@ -118,7 +144,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.zoo_squeezenet_init and not arguments.caffe2_python:
         parser.error("--zoo_squeezenet_init needs --caffe2_python")
-    write_squeezenet()
+    for model in MODELS:
+        write_synthetic_model(model)
+    write_golden_inputs()
     write_net(HERE / "lenet/predict_net.pb", zoo_nets.lenet())
     if arguments.train_lenet:
         init, digits = train_lenet.train(zoo_nets.lenet())
@@ -126,15 +154,10 @@ def main() -> None:
         for number, digit in enumerate(digits):
             write(HERE / f"lenet/golden/digit_{number}_input.txt", as_text(digit))
     if arguments.caffe2_python:
-        shape = ",".join(map(str, SQUEEZENET_GOLDEN_SHAPE))
-        python = arguments.caffe2_python
-        write_golden_outputs(
-            python, HERE / "squeezenet", "synthetic_init_net.pb", "softmaxout", shape, ["synthetic"]
-        )
+        for specification in sorted([*HERE.glob("*/*_synthetic.json"), HERE / "lenet/lenet.json"]):
+            write_golden_outputs(arguments.caffe2_python, specification)
         if arguments.zoo_squeezenet_init:
-            write_zoo_golden(python, arguments.zoo_squeezenet_init)
-        digit_names = [f"digit_{number}" for number in range(train_lenet.GOLDEN_DIGITS)]
-        write_golden_outputs(python, HERE / "lenet", "init_net.pb", "softmax", "1,1,28,28", digit_names)
+            write_zoo_golden(arguments.caffe2_python, arguments.zoo_squeezenet_init)
 
 
 if __name__ == "__main__":

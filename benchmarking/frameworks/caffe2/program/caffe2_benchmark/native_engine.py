@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
@@ -19,6 +20,7 @@ from .net_check import label, listed, operator_name, require_fed, require_known_
 _OPERATOR_ENGINES = {"builtin": None, "default": None, "eigen": "EIGEN", "nnpack": "NNPACK"}
 """--backend to the engine that each operator of the net is given; None: as the net says."""
 _WARNINGS_AND_WORSE = 1
+_END_OF_REASON = re.compile(r"\(Error from operator|Operator def:|: input: |\n")
 _NET_NAME = "caffe2_benchmark_net"
 
 
@@ -104,8 +106,8 @@ def _told(definition: Any) -> Iterator[None]:
 
 def _failure(error: RuntimeError, definition: Any) -> NetError:
     """Caffe2's message without the place in its sources, the operator's definition and the stack."""
-    text = str(error).split("(Error from operator", 1)[0].split("Operator def:", 1)[0].splitlines()[0]
-    reason = text.split("] ", 1)[-1].strip().rstrip(".")
+    text = _END_OF_REASON.split(str(error), maxsplit=1)[0]
+    reason = text.split("] ", 1)[-1].strip(" .")
     position = workspace.C.Workspace.current._last_failed_op_net_position()
     if 0 <= position < len(definition.op):
         return NetError("%s failed: %s" % (label(position, definition.op[position]), reason))

@@ -10,9 +10,17 @@ import pytest
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.operators import OPERATORS
 
 CASES = Path(os.environ.get("CAFFE2_CONFORMANCE_DIR", Path(__file__).parents[4] / "data/caffe2/conformance"))
 INDEX = json.loads((CASES / "index.json").read_text())["cases"]
+
+
+def read(case):
+    with np.load(CASES / case["file"]) as data:
+        inputs = {name: data[f"in_{index}"] for index, name in enumerate(case["inputs"])}
+        expected = {name: data[f"out_{index}"] for index, name in enumerate(case["outputs"])}
+        return data["net"].tobytes(), inputs, expected
 
 
 def run(net_bytes, inputs, outputs):
@@ -24,10 +32,7 @@ def run(net_bytes, inputs, outputs):
 
 @pytest.mark.parametrize("case", INDEX, ids=[case["id"] for case in INDEX])
 def test_case(case):
-    with np.load(CASES / case["file"]) as data:
-        inputs = {name: data[f"in_{index}"] for index, name in enumerate(case["inputs"])}
-        expected = {name: data[f"out_{index}"] for index, name in enumerate(case["outputs"])}
-        net_bytes = data["net"].tobytes()
+    net_bytes, inputs, expected = read(case)
     if case["expect"] == "error":
         with pytest.raises(NetError):
             run(net_bytes, inputs, expected)
@@ -41,3 +46,22 @@ def test_case(case):
             np.testing.assert_array_equal(value, expected[name])
         else:
             np.testing.assert_allclose(value.astype("f8"), expected[name].astype("f8"), **case["tol"])
+
+
+@pytest.mark.parametrize(
+    "case",
+    [case for case in INDEX if case["expect"] == "ok" and len(case["ops"]) == 1],
+    ids=lambda case: case["id"],
+)
+def test_only_operators_that_say_so_give_an_output_in_the_memory_of_an_input(case):
+    """Where one does without saying so, writing in place would change another blob."""
+    net_bytes, inputs, _ = read(case)
+    definition = messages.NetDef.FromString(net_bytes).op[0]
+    loaded = TorchEngine(threads=1, seed=0, backend="builtin").load(
+        None, messages.NetDef.FromString(net_bytes), inputs
+    )
+    before = {name: loaded.blob(name) for name in definition.input}
+    loaded.run()
+    for name in set(definition.output) - set(definition.input):
+        if name in loaded.blob_names() and not OPERATORS[definition.type].shares_memory:
+            assert not any(np.shares_memory(loaded.blob(name), array) for array in before.values())

@@ -13,6 +13,7 @@ from typing import (
     List,
     Mapping,
     NamedTuple,
+    Optional,
     Sequence,
     Set,
     Tuple,
@@ -38,6 +39,8 @@ class Step(NamedTuple):
     compute: Compute
     inputs: Tuple[str, ...]
     outputs: Tuple[str, ...]
+    takes: Optional[Sequence[Any]]
+    """As in ``Registration``."""
 
 
 class TorchEngine(Engine):
@@ -85,7 +88,10 @@ class TorchNet(LoadedNet):
         workspace = self._workspace
         saved = {name: workspace[name] for name in self._written if name in workspace}
         workspace.update({name: blob.clone() for name, blob in saved.items()})
-        self.run()
+        with torch.inference_mode():
+            for step in self._steps:
+                _check_type(step, workspace)
+                _run([step], workspace)
         for name in self._written:
             workspace.pop(name, None)
         workspace.update(saved)
@@ -99,7 +105,7 @@ class TorchNet(LoadedNet):
         clock = time.perf_counter_ns
         times_ns = []
         with torch.inference_mode():
-            for _, _, compute, inputs, outputs in self._steps:
+            for _, _, compute, inputs, outputs, _ in self._steps:
                 start = clock()
                 result = compute(*[workspace[name] for name in inputs])
                 times_ns.append(clock() - start)
@@ -123,7 +129,7 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
     step = None
     try:
         for step in steps:
-            _, _, compute, inputs, outputs = step
+            _, _, compute, inputs, outputs, _ = step
             result = compute(*[workspace[name] for name in inputs])
             if len(outputs) == 1:
                 workspace[outputs[0]] = result
@@ -133,9 +139,24 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
         raise _failure(step, workspace, error) from error
 
 
+def _check_type(step: Step, workspace: Mapping[str, Any]) -> None:
+    if step.takes is None or not step.inputs:
+        return
+    name, found = step.inputs[0], workspace[step.inputs[0]].dtype
+    if found not in step.takes:
+        raise NetError(
+            "%s cannot have %r of type %s; it takes %s"
+            % (step.label, name, _type_name(found), ", ".join(map(_type_name, step.takes)))
+        )
+
+
+def _type_name(dtype: Any) -> str:
+    return str(dtype).replace("torch.", "")
+
+
 def _failure(step: Any, workspace: Mapping[str, Any], error: Exception) -> NetError:
     shapes = ", ".join(
-        "%s %s %s" % (name, str(blob.dtype).replace("torch.", ""), list(blob.shape))
+        "%s %s %s" % (name, _type_name(blob.dtype), list(blob.shape))
         for name, blob in ((name, workspace[name]) for name in step.inputs)
     )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -207,12 +228,13 @@ class _Preparation:
             overwrites=overwrites,
             prepare_net=lambda net: self._inner_net(net, known),
         )
+        registration = OPERATORS[definition.type]
         try:
-            compute = OPERATORS[definition.type].prepare(place)
+            compute = registration.prepare(place)
         except NetError as error:
             raise NetError("%s: %s" % (label(index, definition), error)) from error
         name = operator_name(index, definition)
-        return Step(label(index, definition), name, compute, place.inputs, place.outputs)
+        return Step(label(index, definition), name, compute, place.inputs, place.outputs, registration.takes)
 
     def _inner_net(self, net: Any, known: Set[str]) -> Callable[[], None]:
         """What it overwrites may be shared with the outer net: nothing is written in place."""

@@ -9,11 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import AbstractSet, Any, Callable, Dict, Optional, Sequence, Tuple
 
+import torch
+
 from ..errors import NetError
 from .arguments import Arguments
 
 Compute = Callable[..., Any]
 ANY = 2**31 - 1
+FLOAT = (torch.float32,)
+FLOAT_OR_DOUBLE = (torch.float32, torch.float64)
+NUMBER = (torch.float32, torch.float64, torch.int32, torch.int64)
+"""Element types that Caffe2 has an operator for."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Registration:
     outputs: Tuple[int, int]
     in_place: Optional[Sequence[Tuple[int, int]]]
     """Pairs of input and output that may be the same blob; None: all."""
+    takes: Optional[Sequence[Any]]
+    """What the first input may be of; None: anything."""
     shares_memory: bool
     """Whether an output may lie in the memory of an input."""
 
@@ -91,6 +99,7 @@ def operator(
     inputs: Tuple[int, int] = (1, 1),
     outputs: Tuple[int, int] = (1, 1),
     in_place: Optional[Sequence[Tuple[int, int]]] = (),
+    takes: Optional[Sequence[Any]] = None,
     shares_memory: bool = False,
 ) -> Callable[[Callable[[Operator], Compute]], Callable[[Operator], Compute]]:
     """Adds a function to the table under each of ``types``; ``inputs`` and ``outputs`` are (least, most)."""
@@ -99,7 +108,7 @@ def operator(
         for name in types:
             if name in OPERATORS:
                 raise ValueError("the operator %s is registered twice" % name)
-            OPERATORS[name] = Registration(prepare, inputs, outputs, in_place, shares_memory)
+            OPERATORS[name] = Registration(prepare, inputs, outputs, in_place, takes, shares_memory)
         return prepare
 
     return register

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Callable, Dict
 
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, operator
+from ..registry import FLOAT, FLOAT_OR_DOUBLE, NUMBER, Compute, Operator, operator
 from .geometry import is_channels_last
 
-_PLAIN: Dict[str, Callable[[Any], Any]] = {
+_SEPARATE: Dict[str, Callable[[Any], Any]] = {
     "Abs": torch.abs,
     "Acos": torch.acos,
     "Asin": torch.asin,
     "Atan": torch.atan,
-    "Ceil": torch.ceil,
-    "Copy": torch.clone,
     "Cos": torch.cos,
     "Cosh": torch.cosh,
+    "Cube": lambda x: x * x * x,
     "Erf": torch.erf,
+    "Mish": lambda x: x * torch.tanh(functional.softplus(x)),
+    "Sin": torch.sin,
+    "Sinh": torch.sinh,
+    "Swish": functional.silu,
+    "Tan": torch.tan,
+}
+"""Those that cannot be written in place of their input."""
+
+_PLAIN: Dict[str, Callable[[Any], Any]] = {
+    "Cbrt": lambda x: torch.sign(x) * x.abs().pow(1 / 3),
+    "Ceil": torch.ceil,
     "Exp": torch.exp,
     "Floor": torch.floor,
     "Log": torch.log,
-    "Mish": functional.mish,
-    "Negative": torch.neg,
     "Reciprocal": torch.reciprocal,
     "Rsqrt": torch.rsqrt,
     "Sigmoid": torch.sigmoid,
-    "Sign": torch.sign,
-    "Sin": torch.sin,
-    "Sinh": torch.sinh,
     "Softplus": functional.softplus,
     "Softsign": functional.softsign,
     "Sqr": torch.square,
-    "Sqrt": torch.sqrt,
-    "StopGradient": torch.clone,
-    "Swish": functional.silu,
-    "Tan": torch.tan,
     "Tanh": torch.tanh,
-    "Cbrt": lambda x: torch.sign(x) * x.abs().pow(1 / 3),
-    "Cube": lambda x: x * x * x,
 }
 
 
@@ -48,21 +48,28 @@ def _plain(function: Callable[[Any], Any]) -> Callable[[Operator], Compute]:
     return lambda op: function
 
 
+for _type, _function in _SEPARATE.items():
+    operator(_type, takes=NUMBER if _type == "Cube" else FLOAT)(_plain(_function))
 for _type, _function in _PLAIN.items():
-    operator(_type, in_place=((0, 0),))(_plain(_function))
+    operator(_type, in_place=((0, 0),), takes=FLOAT)(_plain(_function))
+operator("Copy")(_plain(torch.clone))
+operator("StopGradient", in_place=((0, 0),))(_plain(torch.clone))
+operator("Negative", in_place=((0, 0),), takes=NUMBER)(_plain(torch.neg))
+operator("Sign", takes=NUMBER)(_plain(torch.sign))
+operator("Sqrt", in_place=((0, 0),), takes=FLOAT_OR_DOUBLE)(_plain(torch.sqrt))
 
 
-@operator("Relu", in_place=((0, 0),))
+@operator("Relu", in_place=((0, 0),), takes=FLOAT)
 def relu(op: Operator) -> Compute:
     return torch.relu_ if op.overwrites else torch.relu
 
 
-@operator("ReluN", in_place=((0, 0),))
+@operator("ReluN", in_place=((0, 0),), takes=FLOAT)
 def relu_up_to(op: Operator) -> Compute:
     return _clip(op, 0.0, op.arguments.number("n", 6.0))
 
 
-@operator("Clip", in_place=((0, 0),))
+@operator("Clip", in_place=((0, 0),), takes=FLOAT)
 def clip(op: Operator) -> Compute:
     lowest, highest = torch.finfo(torch.float32).min, torch.finfo(torch.float32).max
     return _clip(op, op.arguments.number("min", lowest), op.arguments.number("max", highest))
@@ -73,7 +80,7 @@ def _clip(op: Operator, low: float, high: float) -> Compute:
     return lambda x: clamp(x, low, high)
 
 
-@operator("PRelu", inputs=(2, 2), in_place=((0, 0),))
+@operator("PRelu", inputs=(2, 2), in_place=((0, 0),), takes=FLOAT)
 def parametric_relu(op: Operator) -> Compute:
     channels_last = is_channels_last(op.arguments)
 
@@ -85,19 +92,19 @@ def parametric_relu(op: Operator) -> Compute:
     return compute
 
 
-@operator("LeakyRelu", in_place=((0, 0),))
+@operator("LeakyRelu", in_place=((0, 0),), takes=FLOAT)
 def leaky_relu(op: Operator) -> Compute:
     alpha = op.arguments.number("alpha", 0.01)
     return lambda x: functional.leaky_relu(x, alpha)
 
 
-@operator("Elu", in_place=((0, 0),))
+@operator("Elu", in_place=((0, 0),), takes=FLOAT)
 def exponential_linear_unit(op: Operator) -> Compute:
     alpha = op.arguments.number("alpha", 1.0)
     return lambda x: functional.elu(x, alpha)
 
 
-@operator("Selu", in_place=((0, 0),))
+@operator("Selu", in_place=((0, 0),), takes=FLOAT)
 def scaled_exponential_linear_unit(op: Operator) -> Compute:
     """Klambauer et al. (2017): scale * (x if x > 0 else alpha * (exp(x) - 1))."""
     alpha = op.arguments.number("alpha", 1.6732632423543772848170429916717)
@@ -105,20 +112,22 @@ def scaled_exponential_linear_unit(op: Operator) -> Compute:
     return lambda x: functional.elu(x, alpha).mul_(factor)
 
 
-@operator("Gelu")
+@operator("Gelu", takes=FLOAT)
 def gaussian_error_linear_unit(op: Operator) -> Compute:
+    """With ``fast_gelu`` by the hyperbolic tangent (Hendrycks and Gimpel 2016)."""
     if not op.arguments.boolean("fast_gelu", False):
         return functional.gelu
-    return lambda x: functional.gelu(x, approximate="tanh")
+    factor = math.sqrt(2 / math.pi)
+    return lambda x: 0.5 * x * (1 + torch.tanh(factor * (x + 0.044715 * x * x * x)))
 
 
-@operator("HardSigmoid", in_place=((0, 0),))
+@operator("HardSigmoid", in_place=((0, 0),), takes=FLOAT)
 def hard_sigmoid(op: Operator) -> Compute:
     alpha, beta = op.arguments.number("alpha", 0.2), op.arguments.number("beta", 0.5)
     return lambda x: x.mul(alpha).add_(beta).clamp_(0, 1)
 
 
-@operator("Logit", in_place=((0, 0),))
+@operator("Logit", in_place=((0, 0),), takes=FLOAT)
 def logit(op: Operator) -> Compute:
     epsilon = op.arguments.number("eps", 1e-6)
     return lambda x: torch.logit(x, epsilon)

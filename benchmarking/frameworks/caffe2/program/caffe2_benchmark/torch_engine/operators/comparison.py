@@ -7,8 +7,10 @@ from typing import Any, Callable, Dict
 
 import torch
 
-from ..registry import ANY, Compute, Operator, operator, require
+from ..registry import ANY, FLOAT_OR_DOUBLE, Compute, Operator, operator, require
 from .elementwise import binary
+
+_BOOL = (torch.bool,)
 
 _OF_TWO: Dict[str, Callable[[Any, Any], Any]] = {
     "GT": torch.gt,
@@ -23,15 +25,15 @@ _OF_TWO: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 for _type, _function in _OF_TWO.items():
-    operator(_type, inputs=(2, 2), in_place=((0, 0),))(binary(_function))
+    operator(_type, inputs=(2, 2), takes=_BOOL if _type in ("And", "Or", "Xor") else None)(binary(_function))
 
 
-@operator("Not")
+@operator("Not", takes=_BOOL)
 def negation(op: Operator) -> Compute:
     return torch.logical_not
 
 
-@operator("Where", inputs=(3, 3), in_place=((1, 0), (2, 0)))
+@operator("Where", inputs=(3, 3), takes=_BOOL)
 def where(op: Operator) -> Compute:
     """With ``broadcast_on_rows`` the condition has one value for each row."""
     by_row = op.arguments.boolean("broadcast_on_rows", False)
@@ -54,8 +56,8 @@ def _over_inputs(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Co
     return lambda op: compute
 
 
-operator("Max", inputs=(1, ANY), in_place=((0, 0),))(_over_inputs(torch.maximum))
-operator("Min", inputs=(1, ANY), in_place=((0, 0),))(_over_inputs(torch.minimum))
+operator("Max", inputs=(1, ANY), in_place=((0, 0),), takes=FLOAT_OR_DOUBLE)(_over_inputs(torch.maximum))
+operator("Min", inputs=(1, ANY), in_place=((0, 0),), takes=FLOAT_OR_DOUBLE)(_over_inputs(torch.minimum))
 
 
 @operator("IsEmpty")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, by_shape, operator, require
+from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
 
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
-@operator("Conv", "Conv1D", "Conv2D", "Conv3D", inputs=(2, 3))
+@operator("Conv", "Conv1D", "Conv2D", "Conv3D", inputs=(2, 3), takes=FLOAT)
 def convolution(op: Operator) -> Compute:
     """Weights: (M, C / group, kernel...), in NHWC (M, kernel..., C / group)."""
     window = Window.of(op.arguments)
@@ -46,16 +46,22 @@ def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[A
     """The weights in the layout that oneDNN wants; None where they may change or oneDNN is not there."""
     if op.constant(1) is None or len(fit.kernel) != 2 or weight.dtype != torch.float32:
         return None
-    if not (
-        torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
-    ):
-        return None
     if weight.is_mkldnn:
         return weight
+    reorder = _reorder_weight()
+    if reorder is None:
+        return None
     padding = fit.heads if fit.is_symmetric else [0, 0]
-    return torch.ops.mkldnn._reorder_convolution_weight(
-        weight.contiguous(), padding, fit.stride, fit.dilation, group, list(x.shape)
-    )
+    return reorder(weight.contiguous(), padding, fit.stride, fit.dilation, group, list(x.shape))
+
+
+def _reorder_weight() -> Optional[Callable[..., Any]]:
+    """None where torch is older than this function, or built without oneDNN."""
+    try:
+        function: Callable[..., Any] = torch.ops.mkldnn._reorder_convolution_weight
+    except (AttributeError, RuntimeError):
+        return None
+    return function if torch._C._has_mkldnn else None
 
 
 def _packed(fit: Fit, group: int) -> Compute:
@@ -84,7 +90,7 @@ def _direct(fit: Fit, group: int) -> Compute:
     return compute
 
 
-@operator("ConvTranspose", inputs=(2, 3))
+@operator("ConvTranspose", inputs=(2, 3), takes=FLOAT)
 def transposed_convolution(op: Operator) -> Compute:
     """Weights: (Cin, Cout / group, kernel...); the output is (in - 1) * stride + kernel + adj - pads."""
     window = Window.of(op.arguments)

@@ -91,6 +91,7 @@ def pool_regions(op: Operator) -> Compute:
     """Like RoIAlign, with the maximum over whole places (Girshick 2015); an empty bin is 0."""
     pooled = op.arguments.integer("pooled_h", 1), op.arguments.integer("pooled_w", 1)
     factor = op.arguments.number("spatial_scale", 1.0)
+    require(not is_channels_last(op.arguments), "only the order NCHW is supported")
     require(
         op.arguments.boolean("is_test", False) and op.output_count == 1,
         "only is_test = 1 is supported: this program does not train",
@@ -278,7 +279,7 @@ def limit_boxes(op: Operator) -> Compute:
     has_background = op.arguments.boolean("input_boxes_include_bg_cls", True)
     tells_background = op.arguments.boolean("output_classes_include_bg_cls", True)
     is_agnostic = op.arguments.boolean("cls_agnostic_bbox_reg", False)
-    require(method in ("hard", "linear", "gaussian"), "the soft_nms_method %r is unknown" % method)
+    require(method in ("linear", "gaussian"), "the soft_nms_method %r is unknown" % method)
 
     def softened(boxes: Any, scores: Any) -> List[Tuple[int, float]]:
         scores, left, kept = scores.clone(), torch.arange(len(scores)), []
@@ -291,15 +292,14 @@ def limit_boxes(op: Operator) -> Compute:
             if method == "gaussian":
                 factors = torch.exp(-overlap * overlap / sigma)
             else:
-                remaining = 1 - overlap if method == "linear" else torch.zeros_like(overlap)
-                factors = torch.where(overlap > threshold, remaining, torch.ones_like(overlap))
+                factors = torch.where(overlap > threshold, 1 - overlap, torch.ones_like(overlap))
             scores[left] *= factors
             left = left[scores[left] >= least_soft_score]
         return kept
 
     def of_class(scores: Any, boxes: Any, number: int) -> List[_Detection]:
         rows = torch.nonzero(scores > least_score).reshape(-1)
-        rows = rows[torch.argsort(scores[rows], descending=True, stable=True)]
+        rows = rows[torch.sort(scores[rows], descending=True, stable=True).indices]
         if is_soft:
             kept = softened(boxes[rows], scores[rows])
         else:
@@ -307,11 +307,14 @@ def limit_boxes(op: Operator) -> Compute:
             kept = [(place, float(scores[rows[place]])) for place in places]
         return [_Detection(score, number, int(rows[place])) for place, score in kept]
 
+    def boxes_of_class(boxes: Any, number: int) -> Any:
+        first = 0 if is_agnostic else 4 * (number - (0 if has_background else 1))
+        return boxes[:, first : first + 4]
+
     def of_image(scores: Any, boxes: Any) -> List[_Detection]:
-        found = []
-        for number in range(1 if has_background else 0, scores.shape[1]):
-            first = 4 * (int(has_background) if is_agnostic else number)
-            found += of_class(scores[:, number], boxes[:, first : first + 4], number)
+        found: List[_Detection] = []
+        for number in range(1, scores.shape[1]):
+            found += of_class(scores[:, number], boxes_of_class(boxes, number), number)
         if 0 < most < len(found):
             best = sorted(found, key=lambda one: -one.score)[:most]
             found = sorted(best, key=lambda one: one.class_number)
@@ -319,25 +322,25 @@ def limit_boxes(op: Operator) -> Compute:
 
     def compute(scores: Any, boxes: Any, batch: Optional[Any] = None) -> Any:
         counts = [scores.shape[0]] if batch is None else [int(one) for one in batch.tolist()]
+        classes = 1 if is_agnostic else scores.shape[1] - (0 if has_background else 1)
         require(
-            boxes.shape[0] == scores.shape[0] == sum(counts), "there is not a box for each score and image"
+            boxes.shape == (scores.shape[0], 4 * classes) and scores.shape[0] == sum(counts),
+            "there is not a box for each score and image",
         )
         columns: List[List[Any]] = [[], [], [], [], [], []]
         start = 0
         for count in counts:
             rows = slice(start, start + count)
             found = of_image(scores[rows], boxes[rows])
-            shown = 0 if tells_background or not has_background else 1
             for one in found:
-                first = 4 * (int(has_background) if is_agnostic else one.class_number)
                 columns[0].append(one.score)
-                columns[1].append(boxes[start + one.place, first : first + 4])
-                columns[2].append(float(one.class_number - shown))
-                columns[4].append(start + one.place)
+                columns[1].append(boxes_of_class(boxes[rows], one.class_number)[one.place])
+                columns[2].append(float(one.class_number - (0 if tells_background else 1)))
+                columns[4].append(one.place)
             columns[3].append(float(len(found)))
-            columns[5] += [
-                sum(one.class_number == number for one in found) for number in range(scores.shape[1])
-            ]
+            columns[5].append(
+                [sum(one.class_number == number for one in found) for number in range(scores.shape[1])]
+            )
             start += count
         outputs = (
             torch.tensor(columns[0], dtype=torch.float32),

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict
 
 import torch
 
-from ..registry import ANY, Compute, Operator, operator, require
+from ..registry import ANY, FLOAT, NUMBER, Compute, Operator, operator, require
 from .linear import canonical_axis
 
 
@@ -39,14 +39,25 @@ def mean_of_inputs(op: Operator) -> Compute:
     return lambda *inputs: add(*inputs).div_(len(inputs))
 
 
-@operator("Pow", inputs=(1, 2), in_place=((0, 0),))
+@operator("Pow", inputs=(1, 2), in_place=((0, 0),), takes=FLOAT)
 def power(op: Operator) -> Compute:
     """The exponent is the argument or the second input."""
     if op.input_count == 2:
-        return binary(torch.pow)(op)
+        return _power_by_input(op)
     exponent = op.arguments.number("exponent", 0.0)
     require(op.arguments.has("exponent"), "neither an argument nor an input gives the exponent")
     return lambda x: torch.pow(x, exponent)
+
+
+def _power_by_input(op: Operator) -> Compute:
+    broadcasts = op.arguments.boolean("broadcast", False)
+    compute = binary(torch.pow)(op)
+
+    def checked(base: Any, exponent: Any) -> Any:
+        require(broadcasts or base.shape == exponent.shape, "the inputs have different shapes")
+        return compute(base, exponent)
+
+    return checked
 
 
 def binary(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Compute]:
@@ -67,7 +78,8 @@ def _aligned(a: Any, b: Any, axis: int) -> Any:
         return b.reshape(())
     start = a.dim() - b.dim() if axis == -1 else canonical_axis(axis, a.dim())
     require(
-        start >= 0 and a.shape[start : start + b.dim()] == b.shape,
+        0 <= start <= a.dim() - b.dim()
+        and all(size in (1, wanted) for size, wanted in zip(b.shape, a.shape[start:])),
         "%s cannot be broadcast to %s at axis %d" % (list(b.shape), list(a.shape), start),
     )
     return b.reshape(*b.shape, *[1] * (a.dim() - start - b.dim()))
@@ -85,4 +97,4 @@ _ARITHMETIC: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 for _type, _function in _ARITHMETIC.items():
-    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)))(binary(_function))
+    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)), takes=NUMBER)(binary(_function))

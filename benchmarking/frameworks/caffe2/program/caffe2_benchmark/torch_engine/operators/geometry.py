@@ -34,12 +34,16 @@ class Window:
     @classmethod
     def of(cls, arguments: Arguments) -> Window:
         pads = arguments.integers("pads") or []
+        legacy_pad = arguments.integer("legacy_pad", NOTSET)
+        require(NOTSET <= legacy_pad <= CAFFE, "legacy_pad %d is unknown" % legacy_pad)
         if arguments.has("pad"):
             pads = [arguments.integer("pad", 0)] * 4
         elif arguments.has("pad_t", "pad_l", "pad_b", "pad_r"):
             pads = [arguments.integer("pad_" + side, 0) for side in "tlbr"]
-        legacy_pad = arguments.integer("legacy_pad", NOTSET)
-        require(NOTSET <= legacy_pad <= CAFFE, "legacy_pad %d is unknown" % legacy_pad)
+        require(
+            not (pads and legacy_pad in (VALID, SAME)),
+            "legacy_pad VALID and SAME go without any other padding",
+        )
         window = cls(
             kernel=_pair(arguments, "kernel"),
             stride=_pair(arguments, "stride"),

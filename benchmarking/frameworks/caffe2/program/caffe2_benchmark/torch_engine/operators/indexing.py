@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import torch
 
-from ..registry import Compute, Operator, operator, require
+from ..registry import FLOAT_OR_DOUBLE, Compute, Operator, operator, require
 from .linear import canonical_axis
 
 
@@ -70,7 +70,7 @@ operator("ArgMax")(_extreme(torch.argmax))
 operator("ArgMin")(_extreme(torch.argmin))
 
 
-@operator("TopK", outputs=(2, 3))
+@operator("TopK", outputs=(2, 3), takes=FLOAT_OR_DOUBLE)
 def largest(op: Operator) -> Compute:
     """Values, their places along ``axis`` and, as a third output, their places in the flattened input."""
     count = op.arguments.integer("k", -1)
@@ -87,6 +87,8 @@ def largest(op: Operator) -> Compute:
         if op.output_count == 2:
             return values.contiguous(), places.contiguous()
         flat = torch.arange(x.numel()).reshape(x.shape).gather(place, indices).narrow(place, 0, kept)
+        if kept < count:
+            flat = _padded(flat, place, count - kept, -1)
         return values.contiguous(), places.contiguous(), flat.reshape(-1)
 
     return compute

@@ -60,6 +60,6 @@ def resize_like(op: Operator) -> Compute:
     return lambda x, like: x.reshape(like.shape)
 
 
-@operator("Alias", in_place=((0, 0),), shares_memory=True)
+@operator("Alias", shares_memory=True)
 def alias(op: Operator) -> Compute:
     return lambda x: x

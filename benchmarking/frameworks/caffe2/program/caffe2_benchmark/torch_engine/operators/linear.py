@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, by_shape, operator, require
+from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 
 
 def canonical_axis(axis: int, dimensions: int) -> int:
@@ -15,7 +15,7 @@ def canonical_axis(axis: int, dimensions: int) -> int:
     return axis % dimensions
 
 
-@operator("FC", "FCTransposed", inputs=(3, 3))
+@operator("FC", "FCTransposed", inputs=(3, 3), takes=FLOAT)
 def fully_connected(op: Operator) -> Compute:
     """y = x w^T + b, with x flattened at ``axis`` and w at ``axis_w``; leading dimensions of x stay.
 
@@ -45,13 +45,12 @@ def fully_connected(op: Operator) -> Compute:
     return by_shape(prepare)
 
 
-@operator("Softmax")
+@operator("Softmax", takes=FLOAT)
 def softmax(op: Operator) -> Compute:
     """Normalises everything from ``axis`` on together."""
     axis = op.arguments.integer("axis", 1)
 
     def compute(x: Any) -> Any:
-        kept = x.shape[: canonical_axis(axis, x.dim())].numel()
-        return torch.softmax(x.reshape(kept, -1), dim=1).reshape(x.shape)
+        return torch.softmax(x.flatten(canonical_axis(axis, x.dim())), dim=-1).reshape(x.shape)
 
     return compute

@@ -21,7 +21,7 @@ def multiply_matrices(op: Operator) -> Compute:
 
     def matrix(x: Any, axis: int, is_transposed: bool) -> Any:
         rows = x.shape[: canonical_axis(axis, x.dim())].numel()
-        x = x.reshape(rows, -1)
+        x = x.reshape(rows, x.shape[canonical_axis(axis, x.dim()) :].numel())
         return x.t() if is_transposed else x
 
     return lambda a, b, *_: torch.mm(matrix(a, axes[0], transposed[0]), matrix(b, axes[1], transposed[1]))
@@ -50,7 +50,8 @@ def _of_rows(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Comput
     def compute(a: Any, b: Any) -> Any:
         require(a.shape == b.shape, "the inputs have different shapes")
         rows = a.shape[0] if a.dim() else 1
-        return function(a.reshape(rows, -1), b.reshape(rows, -1))
+        columns = a.shape[1:].numel()
+        return function(a.reshape(rows, columns), b.reshape(rows, columns))
 
     return lambda op: compute
 

@@ -7,14 +7,14 @@ from typing import Any, Sequence, Tuple
 import torch
 import torch.nn.functional as functional
 
-from ..registry import ANY, Compute, Operator, by_shape, operator, require
+from ..registry import ANY, FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import is_channels_last, to_channels_first, to_channels_last
 from .linear import canonical_axis
 
 LEAST_NORM = 1e-12
 
 
-@operator("LRN", outputs=(1, 2))
+@operator("LRN", outputs=(1, 2), takes=FLOAT)
 def local_response_normalization(op: Operator) -> Compute:
     """scale = bias + alpha / size * sum of x^2 over ``size`` channels; y = x * scale^-beta."""
     size = op.arguments.integer("size", 0)
@@ -63,7 +63,7 @@ def _negative_power(x: Any, exponent: float) -> Any:
     return x.pow(-exponent)
 
 
-@operator("SpatialBN", inputs=(5, ANY), outputs=(1, 5), in_place=((0, 0),))
+@operator("SpatialBN", inputs=(5, ANY), outputs=(1, 5), in_place=((0, 0),), takes=FLOAT)
 def spatial_batch_normalization(op: Operator) -> Compute:
     """Inputs: x, scale, bias, mean, variance. Only in test mode, with the given mean and variance."""
     epsilon = op.arguments.number("epsilon", 1e-5)
@@ -109,7 +109,7 @@ def affine_per_channel(factor: Any, offset: Any, dimensions: int, overwrites: bo
     return lambda x, *_: torch.addcmul(offset, x, factor)
 
 
-@operator("InstanceNorm", inputs=(3, 3), outputs=(1, 3), in_place=((0, 0),))
+@operator("InstanceNorm", inputs=(3, 3), outputs=(1, 3), in_place=((0, 0),), takes=FLOAT)
 def instance_normalization(op: Operator) -> Compute:
     """Further outputs: mean and inverse standard deviation of each image's channels, shape (N, C)."""
     epsilon = op.arguments.number("epsilon", 1e-5)
@@ -133,7 +133,7 @@ def instance_normalization(op: Operator) -> Compute:
     return compute
 
 
-@operator("GroupNorm", inputs=(3, 3), outputs=(1, 3))
+@operator("GroupNorm", inputs=(3, 3), outputs=(1, 3), takes=FLOAT)
 def group_normalization(op: Operator) -> Compute:
     """Further outputs: mean and inverse standard deviation of each image's groups, shape (N, group)."""
     group = op.arguments.integer("group", 32)
@@ -155,7 +155,7 @@ def group_normalization(op: Operator) -> Compute:
     return compute
 
 
-@operator("LayerNorm", inputs=(1, 3), outputs=(3, 3))
+@operator("LayerNorm", inputs=(1, 3), outputs=(3, 3), takes=FLOAT)
 def layer_normalization(op: Operator) -> Compute:
     """Over everything from ``axis`` on; further outputs: mean and standard deviation, shape (..., 1)."""
     axis = op.arguments.integer("axis", 1)
@@ -176,14 +176,14 @@ def layer_normalization(op: Operator) -> Compute:
     return compute
 
 
-@operator("Normalize", in_place=((0, 0),))
+@operator("Normalize", takes=FLOAT)
 def normalize(op: Operator) -> Compute:
     """To length 1 along ``axis`` (-1)."""
     axis = op.arguments.integer("axis", -1)
     return lambda x: functional.normalize(x, dim=canonical_axis(axis, x.dim()), eps=LEAST_NORM)
 
 
-@operator("NormalizeL1", in_place=((0, 0),))
+@operator("NormalizeL1", takes=FLOAT)
 def normalize_sum(op: Operator) -> Compute:
     """To a sum of absolute values of 1 along ``axis`` (-1); zeros stay."""
     axis = op.arguments.integer("axis", -1)

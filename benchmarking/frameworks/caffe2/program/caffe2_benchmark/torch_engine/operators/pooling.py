@@ -8,7 +8,7 @@ from typing import Any, Callable, Optional, Sequence
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, by_shape, operator, require
+from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
@@ -67,7 +67,7 @@ def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
     return by_shape(prepare)
 
 
-@operator("MaxPool", "MaxPool1D", "MaxPool2D", "MaxPool3D")
+@operator("MaxPool", "MaxPool1D", "MaxPool2D", "MaxPool3D", takes=FLOAT)
 def max_pool(op: Operator) -> Compute:
     def of_fit(x: Any, fit: Fit) -> Compute:
         pool = _MAX[len(fit.kernel)]
@@ -80,7 +80,7 @@ def max_pool(op: Operator) -> Compute:
     return _pool(op, of_fit)
 
 
-@operator("AveragePool", "AveragePool1D", "AveragePool2D", "AveragePool3D")
+@operator("AveragePool", "AveragePool1D", "AveragePool2D", "AveragePool3D", takes=FLOAT)
 def average_pool(op: Operator) -> Compute:
     """Divides by the part of the window that lies on the input, unless ``count_include_pad``."""
     count_padding = op.arguments.boolean("count_include_pad", False)
@@ -100,7 +100,7 @@ def average_pool(op: Operator) -> Compute:
     return _pool(op, of_fit)
 
 
-@operator("LpPool")
+@operator("LpPool", takes=FLOAT)
 def power_average_pool(op: Operator) -> Compute:
     """The p-th root of the sum of |x|^p; what lies outside of the input counts as 0."""
     exponent = op.arguments.number("p", 2.0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as functional
 
 from ..registry import Compute, Operator, operator, require
-from .geometry import Window, is_channels_last, to_channels_first, to_channels_last
+from .geometry import Window, is_channels_last
 
 
 def _scales(op: Operator, names: Sequence[str], given: Optional[Any]) -> List[float]:
@@ -60,18 +60,14 @@ def upsample(op: Operator) -> Compute:
 @operator("SpaceToBatch")
 def space_to_batch(op: Operator) -> Compute:
     """(N, C, H, W) to (block^2 * N, C, H / block, W / block), the place within a block outermost."""
-    block, pads, channels_last = _blocks(op)
+    block, (top, left, bottom, right) = _blocks(op)
 
     def compute(x: Any) -> Any:
-        if channels_last:
-            x = to_channels_first(x)
-        top, left, bottom, right = pads
         x = functional.pad(x, (left, right, top, bottom))
         count, channels, height, width = x.shape
         require(height % block == width % block == 0, "the padded image is no multiple of the block size")
         parts = x.reshape(count, channels, height // block, block, width // block, block)
-        y = parts.permute(3, 5, 0, 1, 2, 4).reshape(-1, channels, height // block, width // block)
-        return to_channels_last(y) if channels_last else y
+        return parts.permute(3, 5, 0, 1, 2, 4).reshape(-1, channels, height // block, width // block)
 
     return compute
 
@@ -79,23 +75,20 @@ def space_to_batch(op: Operator) -> Compute:
 @operator("BatchToSpace")
 def batch_to_space(op: Operator) -> Compute:
     """The inverse of SpaceToBatch."""
-    block, pads, channels_last = _blocks(op)
+    block, (top, left, bottom, right) = _blocks(op)
 
     def compute(x: Any) -> Any:
-        if channels_last:
-            x = to_channels_first(x)
         count, channels, height, width = x.shape
         require(count % (block * block) == 0, "the batch is no multiple of the block size squared")
         parts = x.reshape(block, block, count // block**2, channels, height, width)
         y = parts.permute(2, 3, 4, 0, 5, 1).reshape(-1, channels, height * block, width * block)
-        top, left, bottom, right = pads
-        y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
-        return to_channels_last(y) if channels_last else y.contiguous()
+        return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right].contiguous()
 
     return compute
 
 
-def _blocks(op: Operator) -> Any:
+def _blocks(op: Operator) -> Tuple[int, Sequence[int]]:
     block = op.arguments.integer("block_size", 2)
     require(block > 0, "block_size must be above 0")
-    return block, Window.of(op.arguments).pads or (0, 0, 0, 0), is_channels_last(op.arguments)
+    require(not is_channels_last(op.arguments), "only the order NCHW is supported")
+    return block, Window.of(op.arguments).pads or (0, 0, 0, 0)

@@ -102,6 +102,7 @@ def reshape(op: Operator) -> Compute:
 @operator("Flatten", in_place=((0, 0),), shares_memory=True)
 def flatten(op: Operator) -> Compute:
     axis = op.arguments.integer("axis", 1)
+    require(axis >= 0, "the axis must be 0 or above")
     return lambda x: x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
 
 
