@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Dict, List, Mapping, Sequence, Union
+from typing import AbstractSet, Any, Dict, List, Mapping, Sequence, Union
 
 Fact = Union[str, int, float, bool, None]
 
@@ -15,6 +15,11 @@ class LoadedNet(ABC):
     @abstractmethod
     def operator_names(self) -> Sequence[str]:
         """``ID_<index>_<type>_<name, else first output>``, in the order of the net."""
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What was done to the net."""
+        return {}
 
     @abstractmethod
     def run(self) -> None:
@@ -47,17 +52,21 @@ class Engine(ABC):
     name = ""
     backends: Sequence[str] = ()
     """What --backend may name for this engine."""
+    optimizations: Sequence[str] = ("none",)
+    """What --optimize may name for this engine."""
 
     @abstractmethod
-    def __init__(self, threads: int, seed: int, backend: str) -> None: ...
+    def __init__(self, threads: int, seed: int, backend: str, optimize: str) -> None: ...
 
     @abstractmethod
     def facts(self) -> Mapping[str, Fact]:
         """Its version, and whatever else tells what really ran."""
 
     @abstractmethod
-    def load(self, init_net: Any, net: Any, inputs: Dict[str, Any]) -> LoadedNet:
+    def load(self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedNet:
         """Runs the init net (None: there is none), feeds the inputs, and prepares the net.
+
+        ``wanted``: the blobs that are read afterwards, besides the net's outputs.
 
         Raises:
             NetError: an operator is unknown, a blob is fed by nobody, an argument is wrong ...

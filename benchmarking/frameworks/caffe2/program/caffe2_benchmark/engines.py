@@ -43,11 +43,11 @@ ENGINES: Dict[str, Callable[[], Type[Engine]]] = {"torch": _torch, "native": _na
 AUTOMATIC = "auto"
 
 
-def make(name: str, threads: int, seed: int, backend: str) -> Engine:
+def make(name: str, threads: int, seed: int, backend: str, optimize: str = "none") -> Engine:
     """``auto`` is real Caffe2 where it is there, else torch.
 
     Raises:
-        UsageError: there is no such engine, or it has no such backend.
+        UsageError: there is no such engine, or it has no such backend or optimization.
     """
     chosen = name
     if name == AUTOMATIC:
@@ -60,4 +60,6 @@ def make(name: str, threads: int, seed: int, backend: str) -> Engine:
             "--backend: the engine %s has no backend %r; it has %s"
             % (chosen, backend, ", ".join(engine.backends))
         )
-    return engine(threads, seed, backend)
+    if optimize not in engine.optimizations:
+        raise UsageError("--optimize: the engine %s runs nets as they are; it cannot %s" % (chosen, optimize))
+    return engine(threads, seed, backend, optimize)

@@ -39,12 +39,16 @@ FLAGS: Dict[str, Flag] = {
     "engine": Flag(
         "auto", "what runs the net: torch, native (real Caffe2), or auto: native where it can be imported"
     ),
+    "optimize": Flag(
+        "none", "none: operator by operator as the net says; fuse: as a deployed runtime would run it"
+    ),
     "threads": Flag(1, "threads that an operator may use"),
     "seed": Flag(0, "of the noise that inputs without a file are filled with, and of random fills"),
     "help": Flag(False, "show this text"),
     "version": Flag(False, "show the version"),
 }
 
+OPTIMIZATIONS = ("none", "fuse")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _NEED_NO_VALUE = ("help", "version")
 
@@ -67,6 +71,7 @@ class Settings:
     run_individual: bool
     backend: str
     engine: str
+    optimize: str
     threads: int
     seed: int
     help: bool
@@ -82,6 +87,8 @@ def parse(arguments: Sequence[str]) -> Settings:
     while words:
         name, value, words = _next_flag(words)
         values[name] = _convert(name, value)
+    if values["optimize"] not in OPTIMIZATIONS:
+        raise UsageError("--optimize: %r is neither %s" % (values["optimize"], " nor ".join(OPTIMIZATIONS)))
     for name, minimum in (("iter", 0), ("warmup", 0), ("threads", 1)):
         if int(values[name]) < minimum:
             raise UsageError("--%s: %s is less than %d" % (name, values[name], minimum))

@@ -39,8 +39,11 @@ def _benchmark(settings: Settings) -> None:
     init_net = net_file.read(settings.init_net, "init_net") if settings.init_net else None
     net = net_file.read(settings.net, "net")
     inputs = tensor_file.inputs(settings)
-    engine = engines.make(settings.engine, settings.threads, settings.seed, settings.backend)
-    loaded = engine.load(init_net, net, inputs)
+    engine = engines.make(
+        settings.engine, settings.threads, settings.seed, settings.backend, settings.optimize
+    )
+    wanted = frozenset(filter(None, settings.output.split(",")))
+    loaded = engine.load(init_net, net, inputs, wanted)
     observer = Observer(sys.stderr)
     observer.facts(
         {
@@ -52,7 +55,9 @@ def _benchmark(settings: Settings) -> None:
             "backend": settings.backend,
             "net": net.name,
             "operators": len(net.op),
+            "optimize": settings.optimize,
             **engine.facts(),
+            **loaded.facts,
         }
     )
     observer.net_name(net.name)

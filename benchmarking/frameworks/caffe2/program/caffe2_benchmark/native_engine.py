@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class NativeEngine(Engine):
     name = "native"
     backends = tuple(_OPERATOR_ENGINES)
 
-    def __init__(self, threads: int, seed: int, backend: str) -> None:
+    def __init__(self, threads: int, seed: int, backend: str, optimize: str = "none") -> None:
         """Caffe2 has no seed for what its fill operators draw without one in the net."""
         options = ["omp_num_threads=%d" % threads, "mkl_num_threads=%d" % threads]
         options.append("log_level=%d" % _WARNINGS_AND_WORSE)
@@ -40,7 +40,9 @@ class NativeEngine(Engine):
         version = "Caffe2 of torch %s" % torch.__version__
         return {"engine": self.name, "engine_version": version, "numpy": np.__version__}
 
-    def load(self, init_net: Any, net: Any, inputs: Dict[str, Any]) -> LoadedNet:
+    def load(
+        self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()
+    ) -> LoadedNet:
         types = frozenset(workspace.RegisteredOperators())
         if init_net is not None:
             require_known_types(init_net, types, self.name)

@@ -9,7 +9,6 @@ from typing import (
     Callable,
     Collection,
     Dict,
-    FrozenSet,
     List,
     Mapping,
     NamedTuple,
@@ -22,11 +21,14 @@ from typing import (
 import numpy as np
 import torch
 
+from .. import messages
 from ..engine import Engine, Fact, LoadedNet
 from ..errors import NetError
-from ..net_check import label, listed, operator_name, require_fed, require_known_types
+from ..net_check import label, listed, require_fed, require_known_types
+from . import fusion
 from .arguments import Arguments
 from .operators import OPERATORS
+from .plan import PlannedOperator, as_written, written_blobs
 from .registry import Compute, Operator
 
 
@@ -46,42 +48,81 @@ class Step(NamedTuple):
 class TorchEngine(Engine):
     name = "torch"
     backends = ("builtin", "default")
+    optimizations = ("none", "fuse")
 
-    def __init__(self, threads: int, seed: int, backend: str) -> None:
+    def __init__(self, threads: int, seed: int, backend: str, optimize: str = "none") -> None:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._seed = seed
+        self._fuses = optimize == "fuse"
 
     def facts(self) -> Mapping[str, Fact]:
         return {"engine": self.name, "engine_version": torch.__version__, "numpy": np.__version__}
 
-    def load(self, init_net: Any, net: Any, inputs: Dict[str, Any]) -> LoadedNet:
+    def load(
+        self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()
+    ) -> LoadedNet:
         workspace: Dict[str, Any] = {}
         if init_net is not None:
-            TorchNet(init_net, workspace, self._seed).run()
-        weights = frozenset(workspace) - frozenset(inputs)
+            check(init_net, workspace)
+            TorchNet(as_written(init_net), workspace, self._seed).run()
+        weights: AbstractSet[str] = frozenset(workspace) - frozenset(inputs)
         for name, array in inputs.items():
             workspace[name] = torch.from_numpy(np.array(array))
-        loaded = TorchNet(net, workspace, self._seed, weights)
+        check(net, workspace)
+        why_not = fusion.why_not(net, workspace.keys()) if self._fuses else None
+        if self._fuses and why_not is None:
+            plan, weights = self._fuse(net, workspace, weights, wanted)
+        else:
+            plan = as_written(net)
+        facts: Dict[str, Fact] = {"operators_run": len(plan)}
+        if why_not is not None:
+            facts["not_fused"] = why_not
+        loaded = TorchNet(plan, workspace, self._seed, weights - written_blobs(net), facts)
         loaded.rehearse()
         return loaded
+
+    def _fuse(
+        self, net: Any, workspace: Dict[str, Any], weights: AbstractSet[str], wanted: AbstractSet[str]
+    ) -> Tuple[List[PlannedOperator], AbstractSet[str]]:
+        """The plan and the names of its constants; the workspace is left with these and the inputs."""
+
+        def compute_once(inner: Any) -> Dict[str, Any]:
+            constants.update(workspace)
+            TorchNet(as_written(inner, overwrites=False), constants, self._seed).run()
+            return {name: constants[name] for one in inner.op for name in one.output}
+
+        constants: Dict[str, Any] = {}
+        known = {name: workspace[name] for name in weights}
+        plan, read = fusion.fused(net, known, wanted, compute_once)
+        for name in weights:
+            del workspace[name]
+        workspace.update(read)
+        return plan, read.keys()
 
 
 class TorchNet(LoadedNet):
     def __init__(
-        self, net: Any, workspace: Dict[str, Any], seed: int, weights: AbstractSet[str] = frozenset()
+        self,
+        plan: Sequence[PlannedOperator],
+        workspace: Dict[str, Any],
+        seed: int,
+        constants: AbstractSet[str] = frozenset(),
+        facts: Optional[Mapping[str, Fact]] = None,
     ) -> None:
-        """``weights``: the blobs that are there before and are not inputs."""
-        _check(net, workspace)
+        """``constants``: the blobs that are the same in every run."""
         self._workspace = workspace
-        self._written = _written(net)
-        self._steps = _Preparation(workspace, seed, weights - self._written).steps(
-            net, _exclusive_overwrites(net), set(workspace)
-        )
+        self._facts = facts or {}
+        self._written = written_blobs(messages.NetDef(op=[one.definition for one in plan]))
+        self._steps = _Preparation(workspace, seed, constants).steps(plan, set(workspace))
 
     @property
     def operator_names(self) -> Sequence[str]:
         return [step.name for step in self._steps]
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        return self._facts
 
     def rehearse(self) -> None:
         """One run on copies of what it writes: operators work out what hangs on shapes, and pack weights."""
@@ -120,7 +161,7 @@ class TorchNet(LoadedNet):
 
     def blob(self, name: str) -> Any:
         if name not in self._workspace:
-            raise NetError("there is no blob %r; the net's blobs: %s" % (name, listed(self.blob_names())))
+            raise NetError("there is no blob %r; there are %s" % (name, listed(self.blob_names())))
         blob = self._workspace[name]
         return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
 
@@ -163,41 +204,18 @@ def _failure(step: Any, workspace: Mapping[str, Any], error: Exception) -> NetEr
     return NetError("%s failed: %s (inputs: %s)" % (step.label, reason, shapes or "none"))
 
 
-def _check(net: Any, blobs: Collection[str]) -> None:
-    """Everything that can be known to be wrong before anything runs."""
+def check(net: Any, blobs: Collection[str]) -> None:
+    """Everything that can be known to be wrong before anything runs.
+
+    Raises:
+        NetError: an operator is unknown or has the wrong number of blobs, or a blob is fed by nobody.
+    """
     require_known_types(net, OPERATORS, TorchEngine.name)
     for index, one in enumerate(net.op):
         problem = OPERATORS[one.type].check(one)
         if problem:
             raise NetError("%s: %s" % (label(index, one), problem))
     require_fed(net, blobs)
-
-
-def _written(net: Any) -> FrozenSet[str]:
-    """The blobs that a net writes, those of the nets in its arguments included."""
-    names = {name for one in net.op for name in one.output}
-    inner = (argument.n for one in net.op for argument in one.arg if argument.HasField("n"))
-    return frozenset(names.union(*map(_written, inner)))
-
-
-def _exclusive_overwrites(net: Any) -> FrozenSet[int]:
-    """The operators that may write their first output over the input of the same name.
-
-    That is so where no other blob can lie in the same memory.
-    """
-    shared: Set[str] = set()
-    result = set()
-    for index, one in enumerate(net.op):
-        if not one.output:
-            continue
-        target = one.output[0]
-        if list(one.input).count(target) == 1 and target not in shared:
-            result.add(index)
-        if not OPERATORS[one.type].shares_memory:
-            shared.difference_update(set(one.output) - set(one.input))
-        elif target not in one.input:
-            shared.update(one.input, one.output)
-    return frozenset(result)
 
 
 class _Preparation:
@@ -208,36 +226,36 @@ class _Preparation:
         self._seed = seed
         self._constants = constants
 
-    def steps(self, net: Any, overwriting: AbstractSet[int], known: Set[str]) -> List[Step]:
+    def steps(self, plan: Sequence[PlannedOperator], known: Set[str]) -> List[Step]:
         """``known``: the blobs that there are when it runs; its own are added."""
         result = []
-        for index, definition in enumerate(net.op):
-            result.append(self._step(index, definition, index in overwriting, known))
-            known.update(definition.output)
+        for number, one in enumerate(plan):
+            result.append(self._step(number, one, known))
+            known.update(one.definition.output)
         return result
 
-    def _step(self, index: int, definition: Any, overwrites: bool, known: Set[str]) -> Step:
+    def _step(self, number: int, planned: PlannedOperator, known: Set[str]) -> Step:
+        definition = planned.definition
         place = Operator(
             type=definition.type,
             arguments=Arguments(definition.arg),
             inputs=tuple(definition.input),
             outputs=tuple(definition.output),
             workspace=self._workspace,
-            seed=self._seed + index,
+            seed=self._seed + number,
             constants=self._constants,
-            overwrites=overwrites,
+            overwrites=planned.overwrites,
             prepare_net=lambda net: self._inner_net(net, known),
         )
         registration = OPERATORS[definition.type]
         try:
             compute = registration.prepare(place)
         except NetError as error:
-            raise NetError("%s: %s" % (label(index, definition), error)) from error
-        name = operator_name(index, definition)
-        return Step(label(index, definition), name, compute, place.inputs, place.outputs, registration.takes)
+            raise NetError("%s: %s" % (planned.label, error)) from error
+        return Step(planned.label, planned.name, compute, place.inputs, place.outputs, registration.takes)
 
     def _inner_net(self, net: Any, known: Set[str]) -> Callable[[], None]:
         """What it overwrites may be shared with the outer net: nothing is written in place."""
-        _check(net, known)
-        steps = self.steps(net, frozenset(), set(known))
+        check(net, known)
+        steps = self.steps(as_written(net, overwrites=False), set(known))
         return lambda: _run(steps, self._workspace)

@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
 
+FUSED_CONVOLUTION = "Conv+"
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 _TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
@@ -64,17 +65,17 @@ def _reorder_weight() -> Optional[Callable[..., Any]]:
     return function if torch._C._has_mkldnn else None
 
 
-def _packed(fit: Fit, group: int) -> Compute:
+def _packed(fit: Fit, group: int, activation: str = "none") -> Compute:
     convolve = torch.ops.mkldnn._convolution_pointwise.default
     stride, dilation = fit.stride, fit.dilation
     if fit.is_symmetric:
         padding = fit.heads
         return lambda x, weight, bias=None: convolve(
-            x, weight, bias, padding, stride, dilation, group, "none", [], ""
+            x, weight, bias, padding, stride, dilation, group, activation, [], ""
         )
     sides, none = fit.torch_padding, [0, 0]
     return lambda x, weight, bias=None: convolve(
-        functional.pad(x, sides), weight, bias, none, stride, dilation, group, "none", [], ""
+        functional.pad(x, sides), weight, bias, none, stride, dilation, group, activation, [], ""
     )
 
 
@@ -86,6 +87,60 @@ def _direct(fit: Fit, group: int) -> Compute:
         if not fit.is_symmetric:
             x, padding = functional.pad(x, fit.torch_padding), [0] * len(fit.sides)
         return convolve(x, weight, bias, fit.stride, padding, fit.dilation, group)
+
+    return compute
+
+
+@operator(FUSED_CONVOLUTION, inputs=(3, 4))
+def fused_convolution(op: Operator) -> Compute:
+    """Inputs: x, weights, bias and, perhaps, a blob to add; with the argument ``relu`` Relu comes last.
+
+    No net names it: optimizing makes it, out of convolutions whose weights are constants, in NCHW.
+    """
+    window = Window.of(op.arguments)
+    group = op.arguments.integer("group", 1)
+    has_relu = op.arguments.boolean("relu", False)
+
+    def prepare(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Compute:
+        fit = window.fit(x.shape[2:])
+        require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
+        packed = _pack(op, weight, x, fit, group)
+        if packed is None:
+            return _then(_direct(fit, group), has_relu)
+        op.repack(1, packed)
+        if other is None:
+            return _packed(fit, group, "relu" if has_relu else "none")
+        return _packed_with_sum(fit, group, has_relu, op.overwrites)
+
+    return by_shape(prepare)
+
+
+def _then(convolve: Compute, has_relu: bool) -> Compute:
+    def compute(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Any:
+        y = convolve(x, weight, bias)
+        if other is not None:
+            y.add_(other)
+        return y.relu_() if has_relu else y
+
+    return compute
+
+
+def _packed_with_sum(fit: Fit, group: int, has_relu: bool, overwrites: bool) -> Compute:
+    package = torch.ops.mkldnn
+    stride, dilation, padding = fit.stride, fit.dilation, fit.heads if fit.is_symmetric else [0, 0]
+    last = ["add", 1.0, "relu" if has_relu else None, [], None]
+
+    def compute(x: Any, weight: Any, bias: Any, other: Any) -> Any:
+        if not fit.is_symmetric:
+            x = functional.pad(x, fit.torch_padding)
+        channels_innermost = other.contiguous(memory_format=torch.channels_last)
+        if overwrites:
+            return package._convolution_pointwise_.binary(
+                channels_innermost, x, weight, bias, padding, stride, dilation, group, *last
+            )
+        return package._convolution_pointwise.binary(
+            x, channels_innermost, weight, bias, padding, stride, dilation, group, *last
+        )
 
     return compute
 

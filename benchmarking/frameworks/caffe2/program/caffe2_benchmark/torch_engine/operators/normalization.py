@@ -72,7 +72,7 @@ def spatial_batch_normalization(op: Operator) -> Compute:
         op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
     )
     constants = [op.constant(index) for index in range(1, 5)]
-    known = None if any(one is None for one in constants) else _factor_and_offset(constants, epsilon)
+    known = None if any(one is None for one in constants) else factor_and_offset(constants, epsilon)
 
     def prepare(x: Any, *_: Any) -> Compute:
         if known is not None and x.is_contiguous(memory_format=torch.channels_last):
@@ -93,8 +93,11 @@ def spatial_batch_normalization(op: Operator) -> Compute:
     return compute
 
 
-def _factor_and_offset(parameters: Sequence[Any], epsilon: float) -> Tuple[Any, Any]:
-    """Of y = factor * x + offset, which a batch normalization with known statistics is."""
+def factor_and_offset(parameters: Sequence[Any], epsilon: float) -> Tuple[Any, Any]:
+    """Of y = factor * x + offset, which a batch normalization with known statistics is.
+
+    ``parameters``: scale, bias, mean, variance.
+    """
     scale, bias, mean, variance = parameters
     factor = scale / torch.sqrt(variance + epsilon)
     return factor, bias - mean * factor
@@ -199,6 +202,9 @@ def normalize_sum(op: Operator) -> Compute:
 def affine_channel(op: Operator) -> Compute:
     """y = x * scale + bias, channel by channel."""
     channels_last = is_channels_last(op.arguments)
+    scale, bias = op.constant(1), op.constant(2)
+    if scale is not None and bias is not None and not channels_last:
+        return by_shape(lambda x, *_: affine_per_channel(scale, bias, x.dim(), op.overwrites))
 
     def compute(x: Any, scale: Any, bias: Any) -> Any:
         shape = (-1,) + (1,) * (0 if channels_last else x.dim() - 2)

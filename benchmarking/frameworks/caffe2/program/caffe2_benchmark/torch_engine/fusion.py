@@ -1,0 +1,325 @@
+"""``--optimize fuse``: what a deployed runtime does to a net before it runs it.
+
+Operators of constants are computed once; batch normalization and other factors and offsets per channel are
+folded into the weights of the convolution before them, or into each other; a convolution adds another blob
+and applies Relu while its result is still at hand; Dropout is left out; results are written over inputs that
+nobody reads any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import AbstractSet, Any, Callable, Dict, List, Optional, Set, Tuple
+
+import torch
+
+from .. import messages
+from ..net_check import label, own_name
+from .arguments import Arguments
+from .operators import OPERATORS
+from .operators.convolution import FUSED_CONVOLUTION
+from .operators.geometry import is_channels_last
+from .operators.normalization import factor_and_offset
+from .plan import PlannedOperator, inner_nets, written_blobs
+
+_RANDOM = ("UniformFill", "GaussianFill", "XavierFill", "MSRAFill", "UniformIntFill")
+_CONVOLUTIONS = ("Conv", FUSED_CONVOLUTION)
+_OVERWRITABLE_INPUT = {"Relu": 0, "Clip": 0, "ReluN": 0, "Sum": 0, "AffineChannel": 0, FUSED_CONVOLUTION: 3}
+
+ComputeOnce = Callable[[Any], Dict[str, Any]]
+"""Takes a net that reads constants only; returns what it writes."""
+
+
+@dataclass
+class _Node:
+    index: int
+    """Of its first operator in the net."""
+    definition: Any
+    own_name: str
+    """Of its last operator."""
+    types: List[str] = field(default_factory=list)
+    """Of all its operators."""
+
+    @property
+    def output(self) -> str:
+        return str(self.definition.output[0])
+
+
+def why_not(net: Any, blobs: AbstractSet[str]) -> Optional[str]:
+    """Why a net cannot be fused; None: it can. ``blobs``: those that there are before it runs."""
+    if inner_nets(net):
+        return "the net has nets inside"
+    if blobs & written_blobs(net):
+        return "the net writes over its inputs or weights"
+    return None
+
+
+def fused(
+    net: Any, constants: Dict[str, Any], wanted: AbstractSet[str], compute_once: ComputeOnce
+) -> Tuple[List[PlannedOperator], Dict[str, Any]]:
+    """The plan, and the constants that it reads.
+
+    ``wanted``: the blobs that there must be afterwards, besides the net's outputs. The net is one that
+    ``why_not`` has nothing against.
+    """
+    graph = _Graph(net, dict(constants), wanted | set(net.external_output), compute_once)
+    for change in (
+        graph.fold_constants,
+        graph.leave_out_dropout,
+        graph.fold_factors_and_offsets,
+        graph.add_within_convolutions,
+        graph.apply_relu_within_convolutions,
+    ):
+        change()
+    return graph.plan(), graph.constants_read()
+
+
+class _Graph:
+    """The net with a name of its own for each value: a blob that is written again is another value."""
+
+    def __init__(
+        self, net: Any, constants: Dict[str, Any], kept: AbstractSet[str], compute_once: ComputeOnce
+    ) -> None:
+        self._constants = constants
+        self._kept = kept
+        self._compute_once = compute_once
+        self._nodes = _with_single_assignments(net)
+
+    # --- what there is --------------------------------------------------------------------------------------
+
+    def _readers(self) -> Dict[str, List[_Node]]:
+        readers: Dict[str, List[_Node]] = {}
+        for node in self._nodes:
+            for name in node.definition.input:
+                readers.setdefault(name, []).append(node)
+        return readers
+
+    def _producers(self) -> Dict[str, _Node]:
+        return {name: node for node in self._nodes for name in node.definition.output}
+
+    def _is_only_for(self, name: str, node: _Node, readers: Dict[str, List[_Node]]) -> bool:
+        return name not in self._kept and readers.get(name) == [node]
+
+    def _constant_inputs(self, node: _Node, first: int) -> Optional[List[Any]]:
+        """The inputs from ``first`` on, if all of them are constants."""
+        names = node.definition.input[first:]
+        return [self._constants[name] for name in names] if set(names) <= set(self._constants) else None
+
+    def _add_constant(self, name: str, value: Any) -> str:
+        self._constants[name] = value
+        return name
+
+    # --- changes --------------------------------------------------------------------------------------------
+
+    def fold_constants(self) -> None:
+        left = []
+        for node in self._nodes:
+            one = node.definition
+            if (
+                one.type in _RANDOM
+                or not set(one.input) <= set(self._constants)
+                or self._kept & set(one.output)
+            ):
+                left.append(node)
+            else:
+                self._constants.update(self._compute_once(messages.NetDef(op=[one])))
+        self._nodes = left
+
+    def leave_out_dropout(self) -> None:
+        producers, left = self._producers(), []
+        renamed: Dict[str, str] = {}
+        for node in self._nodes:
+            one = node.definition
+            one.input[:] = [renamed.get(name, name) for name in one.input]
+            source = one.input[0] if one.input else ""
+            if one.type != "Dropout" or self._kept & set(one.output):
+                left.append(node)
+                continue
+            renamed[one.output[0]] = source
+            if source in producers:
+                producers[source].types.append(one.type)
+        self._nodes = left
+
+    def fold_factors_and_offsets(self) -> None:
+        readers, producers, left = self._readers(), self._producers(), []
+        for node in self._nodes:
+            known = self._factor_and_offset(node)
+            source = node.definition.input[0] if node.definition.input else ""
+            before = producers.get(source)
+            if known is None or before is None or not self._is_only_for(source, node, readers):
+                left.append(node)
+            elif self._fold_into(before, *known):
+                self._absorb(before, node)
+                producers[before.output] = before
+            else:
+                left.append(node)
+        self._nodes = left
+
+    def add_within_convolutions(self) -> None:
+        readers, producers = self._readers(), self._producers()
+        place = {id(node): number for number, node in enumerate(self._nodes)}
+        absorbed: Set[int] = set()
+        for node in self._nodes:
+            names = list(node.definition.input)
+            if node.definition.type != "Sum" or len(names) != 2:
+                continue
+            # The one that is computed later finds the other one there.
+            names.sort(key=lambda name: place[id(producers[name])] if name in producers else -1)
+            other, late = names
+            convolution = producers.get(late)
+            if (
+                convolution is None
+                or convolution.definition.type != "Conv"
+                or not self._is_only_for(late, node, readers)
+                or not self._can_be_fused(convolution)
+            ):
+                continue
+            self._as_fused(convolution)
+            convolution.definition.input.append(other)
+            self._absorb(convolution, node)
+            producers[convolution.output] = convolution
+            absorbed.add(id(node))
+        self._nodes = [node for node in self._nodes if id(node) not in absorbed]
+
+    def apply_relu_within_convolutions(self) -> None:
+        readers, producers, left = self._readers(), self._producers(), []
+        for node in self._nodes:
+            source = node.definition.input[0] if node.definition.input else ""
+            before = producers.get(source)
+            if (
+                node.definition.type == "Relu"
+                and before is not None
+                and self._can_be_fused(before)
+                and self._is_only_for(source, node, readers)
+            ):
+                self._as_fused(before)
+                before.definition.arg.add(name="relu", i=1)
+                self._absorb(before, node)
+                producers[before.output] = before
+            else:
+                left.append(node)
+        self._nodes = left
+
+    # --- parts of changes -----------------------------------------------------------------------------------
+
+    def _absorb(self, before: _Node, node: _Node) -> None:
+        before.types += node.types
+        before.own_name = node.own_name
+        before.definition.output[:] = node.definition.output[:1]
+
+    def _factor_and_offset(self, node: _Node) -> Optional[Tuple[Any, Any]]:
+        """Of an operator that is y = factor * x + offset, channel by channel; vectors."""
+        one, arguments = node.definition, Arguments(node.definition.arg)
+        values = self._constant_inputs(node, 1)
+        if values is None or is_channels_last(arguments):
+            return None
+        if one.type == "SpatialBN" and len(one.output) == 1:
+            return factor_and_offset(values[:4], arguments.number("epsilon", 1e-5))
+        if one.type in ("Mul", "Add"):
+            (value,) = values
+            if not arguments.boolean("broadcast", False) or arguments.integer("axis", -1) != 1:
+                return None
+            if value.dim() != 1 or value.dtype != torch.float32:
+                return None
+            zeros = torch.zeros_like(value)
+            return (value, zeros) if one.type == "Mul" else (zeros + 1, value)
+        return None
+
+    def _fold_into(self, before: _Node, factor: Any, offset: Any) -> bool:
+        """Makes an operator compute factor * its result + offset; False: it cannot."""
+        if before.definition.type == "Conv":
+            return self._fold_into_convolution(before, factor, offset)
+        if before.definition.type == "AffineChannel":
+            known = self._constant_inputs(before, 1)
+        else:
+            known = self._factor_and_offset(before)  # type: ignore[assignment]
+        if known is None or before.definition.type not in ("AffineChannel", "SpatialBN"):
+            return False
+        first_factor, first_offset = known
+        name = before.definition.output[0]
+        inputs = [
+            before.definition.input[0],
+            self._add_constant(name + " factor", first_factor * factor),
+            self._add_constant(name + " offset", first_offset * factor + offset),
+        ]
+        before.definition = messages.OperatorDef(type="AffineChannel", input=inputs, output=[name])
+        return True
+
+    def _fold_into_convolution(self, before: _Node, factor: Any, offset: Any) -> bool:
+        one = before.definition
+        weights = self._constant_inputs(before, 1)
+        if weights is None or is_channels_last(Arguments(one.arg)) or weights[0].shape[0] != len(factor):
+            return False
+        bias = weights[1] if len(weights) == 2 else torch.zeros_like(factor)
+        name = one.output[0]
+        shape = (-1,) + (1,) * (weights[0].dim() - 1)
+        one.input[1:] = [
+            self._add_constant(name + " weights", weights[0] * factor.reshape(shape)),
+            self._add_constant(name + " bias", bias * factor + offset),
+        ]
+        return True
+
+    def _can_be_fused(self, node: _Node) -> bool:
+        one = node.definition
+        if one.type not in _CONVOLUTIONS or is_channels_last(Arguments(one.arg)):
+            return False
+        return set(one.input[1:3]) <= set(self._constants) and self._constants[one.input[1]].dim() == 4
+
+    def _as_fused(self, node: _Node) -> None:
+        """The operator with a place for what it adds and for Relu; its third input is always a bias."""
+        one = node.definition
+        one.type = FUSED_CONVOLUTION
+        if len(one.input) == 2:
+            weight = self._constants[one.input[1]]
+            one.input.append(self._add_constant(node.output + " bias", torch.zeros(weight.shape[0])))
+
+    # --- the result -----------------------------------------------------------------------------------------
+
+    def constants_read(self) -> Dict[str, Any]:
+        read = {name for node in self._nodes for name in node.definition.input}
+        return {name: value for name, value in self._constants.items() if name in read | self._kept}
+
+    def plan(self) -> List[PlannedOperator]:
+        readers, producers = self._readers(), self._producers()
+        return [
+            PlannedOperator(
+                node.definition,
+                "%s %s," % (label(node.index, node.definition).split(",")[0], "+".join(node.types)),
+                "ID_%d_%s_%s" % (node.index, "+".join(node.types), node.own_name),
+                self._may_overwrite(node, readers, producers),
+            )
+            for node in self._nodes
+        ]
+
+    def _may_overwrite(
+        self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
+    ) -> bool:
+        """Whether the input that it can overwrite is read by nobody after it, under whatever name."""
+        inputs = node.definition.input
+        number = _OVERWRITABLE_INPUT.get(node.definition.type)
+        if number is None or number >= len(inputs):
+            return False
+        name = inputs[number]
+        producer = producers.get(name)
+        if producer is None or name in self._kept or readers[name][-1] is not node:
+            return False
+        touching = [producer, *readers[name]]
+        return list(inputs).count(name) == 1 and not any(
+            OPERATORS[one.definition.type].shares_memory for one in touching
+        )
+
+
+def _with_single_assignments(net: Any) -> List[_Node]:
+    """The last value of a blob keeps its name."""
+    last_writer = {name: index for index, one in enumerate(net.op) for name in one.output}
+    current: Dict[str, str] = {}
+    nodes = []
+    for index, one in enumerate(net.op):
+        definition = messages.OperatorDef()
+        definition.CopyFrom(one)
+        definition.input[:] = [current.get(name, name) for name in one.input]
+        for name in one.output:
+            current[name] = name if last_writer[name] == index else "%s @%d" % (name, index)
+        definition.output[:] = [current[name] for name in one.output]
+        nodes.append(_Node(index, definition, own_name(one), [one.type]))
+    return nodes
