@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict
 import torch
 import torch.nn.functional as functional
 
-from ..registry import FLOAT, FLOAT_OR_DOUBLE, NUMBER, Compute, Operator, operator
+from ..registry import FLOAT, FLOAT_OR_DOUBLE, NUMBER, Compute, Operator, by_shape, operator, require
 from .geometry import is_channels_last
 
 _SEPARATE: Dict[str, Callable[[Any], Any]] = {
@@ -84,10 +84,24 @@ def _clip(op: Operator, low: float, high: float) -> Compute:
 def parametric_relu(op: Operator) -> Compute:
     channels_last = is_channels_last(op.arguments)
 
+    def prepare(x: Any, slope: Any) -> Compute:
+        if channels_last or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+            return _parametric_relu_by_row(channels_last)
+        return functional.prelu
+
+    return by_shape(prepare)
+
+
+def _parametric_relu_by_row(channels_last: bool) -> Compute:
+    """With the channels innermost: one slope for each value of a row of pixels, as a row is long."""
+
     def compute(x: Any, slope: Any) -> Any:
-        if channels_last and slope.numel() > 1:
-            return torch.where(x > 0, x, x * slope)
-        return functional.prelu(x, slope)
+        pixels = x if channels_last else x.movedim(1, -1)
+        require(slope.numel() in (1, pixels.shape[-1]), "there is not a slope for each channel")
+        width = pixels.shape[-2:].numel()
+        y = functional.prelu(pixels.reshape(-1, width), slope.expand(pixels.shape[-2:]).reshape(-1))
+        y = y.reshape(pixels.shape)
+        return y if channels_last else y.movedim(-1, 1)
 
     return compute
 

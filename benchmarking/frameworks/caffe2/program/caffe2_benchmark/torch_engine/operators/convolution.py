@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -12,7 +12,6 @@ from .geometry import Fit, Window, is_channels_last, to_channels_first, to_chann
 
 FUSED_CONVOLUTION = "Conv+"
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
-_TRANSPOSED = {1: torch.conv_transpose1d, 2: torch.conv_transpose2d, 3: torch.conv_transpose3d}
 
 
 @operator("Conv", "Conv1D", "Conv2D", "Conv3D", inputs=(2, 3), takes=FLOAT)
@@ -159,16 +158,65 @@ def transposed_convolution(op: Operator) -> Compute:
     pads = list(window.pads) or [0, 0, 0, 0]
     require(all(one < step for one, step in zip(adjustment, stride)), "adj must be less than the stride")
 
-    def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
+    def prepare(x: Any, weight: Any, bias: Optional[Any] = None) -> Compute:
         if channels_last:
             x, weight = to_channels_first(x), to_channels_first(weight)
-        require(
-            list(weight.shape[2:]) == list(window.kernel), "the weights' kernel is not %s" % window.kernel
-        )
-        y = _TRANSPOSED[2](x, weight, bias, stride, [0, 0], adjustment, group)
-        if any(pads):
-            top, left, bottom, right = pads
-            y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right].contiguous()
-        return to_channels_last(y) if channels_last else y
+        kernel = list(weight.shape[2:])
+        require(kernel == list(window.kernel), "the weights' kernel is not %s" % window.kernel)
+        require(weight.shape[0] == x.shape[1], "the weights are not for %d channels" % x.shape[1])
+        if op.constant(1) is not None and group == 1 and max(stride) > 1 and not any(adjustment):
+            run = _by_phases(x, weight, stride)
+        else:
+            run = lambda x, weight, bias: torch.conv_transpose2d(  # noqa: E731
+                x, weight, bias, stride, [0, 0], adjustment, group
+            )
+        top, left, bottom, right = pads
+
+        def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
+            if channels_last:
+                x, weight = to_channels_first(x), to_channels_first(weight)
+            y = run(x, weight, bias)
+            y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
+            return to_channels_last(y) if channels_last else y.contiguous()
+
+        return compute
+
+    return by_shape(prepare)
+
+
+def _by_phases(x: Any, weight: Any, stride: Sequence[int]) -> Compute:
+    """A transposed convolution as an ordinary one with a channel for each place within a stride.
+
+    Output place q * stride + p is a sum over the input places q, q - 1 ... of the weights p, p + stride ...
+    """
+    (inputs, outputs, *kernel), (step_y, step_x) = weight.shape, stride
+    taps = [-(-size // step) for size, step in zip(kernel, stride)]
+    phases = weight.new_zeros((outputs, step_y, step_x, inputs, *taps))
+    for row in range(kernel[0]):
+        for column in range(kernel[1]):
+            place = taps[0] - 1 - row // step_y, taps[1] - 1 - column // step_x
+            phases[(slice(None), row % step_y, column % step_x, slice(None), *place)] = weight[
+                :, :, row, column
+            ].t()
+    phases = phases.reshape(outputs * step_y * step_x, inputs, *taps)
+    height, width = ((size - 1) * step + k for size, step, k in zip(x.shape[2:], stride, kernel))
+    padding = [tap - 1 for tap in taps]
+
+    def compute(x: Any, _: Any, bias: Optional[Any] = None) -> Any:
+        repeated = None if bias is None else bias.repeat_interleave(step_y * step_x)
+        y = torch.conv2d(x.contiguous(memory_format=torch.channels_last), phases, repeated, 1, padding)
+        return _interleaved(y, outputs, step_y, step_x)[:, :, :height, :width]
 
     return compute
+
+
+def _interleaved(x: Any, channels: int, step_y: int, step_x: int) -> Any:
+    """(N, channels * step_y * step_x, H, W) to (N, channels, H * step_y, W * step_x)."""
+    pixels = x.permute(0, 2, 3, 1).contiguous()
+    count, height, width, _ = pixels.shape
+    inner = step_x
+    if step_x == 2:  # two neighbours move as one number of twice the size
+        pixels, inner = pixels.view(torch.float64), 1
+    parts = pixels.reshape(count, height, width, channels, step_y, inner).permute(0, 3, 1, 4, 2, 5)
+    y = parts.reshape(count, channels, height * step_y, width * inner)
+    return y.view(torch.float32) if step_x == 2 else y

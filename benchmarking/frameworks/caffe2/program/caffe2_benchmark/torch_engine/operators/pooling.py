@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any, Callable, Optional, Sequence
 
 import torch
@@ -10,6 +11,9 @@ import torch.nn.functional as functional
 
 from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
+
+FEW_CHANNELS = 8
+"""Fewer than these next to each other do not fill a vector register."""
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -59,7 +63,7 @@ def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
             run = of_fit(to_channels_first(x), fit_to(x.shape[1:-1]))
             return lambda x: to_channels_last(run(to_channels_first(x)))
         run = of_fit(x, fit_to(x.shape[2:]))
-        if x.dim() != 4:
+        if x.dim() != 4 or x.shape[1] < FEW_CHANNELS:
             return run
         # Several times as fast with the channels next to each other, the reordering included.
         return lambda x: run(x.contiguous(memory_format=torch.channels_last))
@@ -87,6 +91,8 @@ def average_pool(op: Operator) -> Compute:
 
     def of_fit(x: Any, fit: Fit) -> Compute:
         pool = _AVERAGE[len(fit.kernel)]
+        if x.dim() == 4 and x.shape[1] < FEW_CHANNELS and not any(fit.torch_padding):
+            return lambda x: _average_of_slices(x, fit)
         up = _rounds_up(fit, x.shape[2:])
         if up is not None and not (count_padding and (up or not fit.is_symmetric)):
             return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, up, count_padding)
@@ -98,6 +104,18 @@ def average_pool(op: Operator) -> Compute:
         return lambda x: pool(functional.pad(x, sides), fit.kernel, fit.stride).div_(fractions)
 
     return _pool(op, of_fit)
+
+
+def _average_of_slices(x: Any, fit: Fit) -> Any:
+    """Rows are added up first, then columns. torch's own pooling is slow where there are few channels."""
+    for axis, (kernel, stride, output) in enumerate(zip(fit.kernel, fit.stride, fit.output), start=2):
+        length = (output - 1) * stride + 1
+        slices = [x.narrow(axis, first, length) for first in range(kernel)]
+        if stride > 1:
+            steps = (slice(None),) * axis + (slice(None, None, stride),)
+            slices = [one[steps] for one in slices]
+        x = reduce(torch.Tensor.add_, slices[1:], slices[0].clone())
+    return x.div_(math.prod(fit.kernel))
 
 
 @operator("LpPool", takes=FLOAT)

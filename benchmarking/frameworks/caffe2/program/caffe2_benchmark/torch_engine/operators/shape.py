@@ -178,7 +178,7 @@ def pad_image(op: Operator) -> Compute:
     def compute(x: Any) -> Any:
         if channels_last:
             x = to_channels_first(x)
-        y = functional.pad(x, (left, right, top, bottom), modes[mode], **fill)
+        y = functional.pad(x.contiguous(), (left, right, top, bottom), modes[mode], **fill)
         return to_channels_last(y) if channels_last else y
 
     return compute

@@ -50,8 +50,9 @@ def deprocess(op: Operator) -> Compute:
 
     def compute(x: Any, mean: Any) -> Any:
         require(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input has not 3 channels")
-        y = torch.full((x.shape[0], x.shape[2], x.shape[3], 4), 255, dtype=torch.uint8)
-        y[..., :3] = (x + mean.reshape(3, 1, 1)).clamp_(0, 255).permute(0, 2, 3, 1).to(torch.uint8)
-        return y
+        blue, green, red = (x + mean.reshape(3, 1, 1)).clamp_(0, 255).to(torch.int32).unbind(1)
+        # Four bytes in one number: a good deal faster than every fourth byte four times.
+        pixels = blue | (green << 8) | (red << 16) | (-1 << 24)
+        return pixels.contiguous().unsqueeze(-1).view(torch.uint8)
 
     return compute
