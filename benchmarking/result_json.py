@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarking.results import (
     Comparison,
+    Cost,
     ErrorStatistics,
     Interval,
     Meta,
@@ -40,7 +41,7 @@ def type_json(one: TypeResult) -> dict[str, Any]:
     for name in ("values", "pairs", "control_values", "control_pairs"):
         if getattr(one, name):
             value[name] = list(getattr(one, name))
-    for name in ("control_summary", "diff_summary", "comparison", "error", "control_error"):
+    for name in ("control_summary", "diff_summary", "comparison", "error", "control_error", "cost"):
         if getattr(one, name) is not None:
             value[name] = asdict(getattr(one, name))
     if one.control_values:
@@ -85,6 +86,9 @@ def read_type(value: Mapping[str, Any]) -> TypeResult:
         error=_numbers_into(ErrorStatistics, value["error"]) if "error" in value else None,
         control_error=_numbers_into(ErrorStatistics, value["control_error"])
         if "control_error" in value
+        else None,
+        cost=Cost(**{one.name: int(value["cost"][one.name]) for one in fields(Cost)})
+        if "cost" in value
         else None,
         regressed=bool(value.get("regressed", 0)),
     )

@@ -85,6 +85,17 @@ class ErrorStatistics:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an operator, or the net, has to do at least in one iteration, whatever runs it."""
+
+    parameters: int
+    flops: int
+    """Floating-point operations."""
+    bytes: int
+    """Read and written, each value once."""
+
+
+@dataclass(frozen=True)
 class TypeResult:
     """Everything about one measured type: ``NET_DELAY``, an operator, or an output blob.
 
@@ -106,6 +117,7 @@ class TypeResult:
     error: ErrorStatistics | None = None
     control_error: ErrorStatistics | None = None
     """In A/B: of the control's output against the same golden output."""
+    cost: Cost | None = None
     regressed: bool = False
     """The regression of this type has been confirmed."""
 
@@ -168,7 +180,10 @@ class Meta:
     """Facts that move: load, frequency, temperature ..."""
     conditions_after: Mapping[str, Fact] = field(default_factory=dict)
     program: Mapping[str, Fact] = field(default_factory=dict)
-    """What the treatment's program said of itself: engine, versions, threads ..."""
+    """What the treatment's program said of itself: engine, versions, threads ...
+
+    ``peak_flops_per_s`` and ``peak_bytes_per_s``: what it found that the device can do at best.
+    """
     control_program: Mapping[str, Fact] = field(default_factory=dict)
     user: Mapping[str, Fact] = field(default_factory=dict)
     """The ``meta`` of --info."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import ToleranceError
-from benchmarking.results import TypeResult
+from benchmarking.results import Cost, TypeResult
 from benchmarking.specs.model import ToleranceSpec
 
 if TYPE_CHECKING:
@@ -22,22 +23,28 @@ if TYPE_CHECKING:
 def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
     """One result per type that the treatment has; compared where the control has it too."""
     control_types = {one.type: one for one in samples.control.types} if samples.control else {}
-    return tuple(_delay_result(one, control_types.get(one.type)) for one in samples.treatment.types)
+    costs = samples.treatment.costs
+    return tuple(
+        _delay_result(one, control_types.get(one.type), costs.get(one.type))
+        for one in samples.treatment.types
+    )
 
 
-def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:
+def _delay_result(treatment: TypeSamples, control: TypeSamples | None, cost: Cost | None) -> TypeResult:
     summary = stats.summarize(treatment.values, treatment.pairs)
-    if control is None:
-        return TypeResult(
-            treatment.type, treatment.unit, summary, values=treatment.values, pairs=treatment.pairs
-        )
-    control_summary = stats.summarize(control.values, control.pairs)
-    return TypeResult(
+    alone = TypeResult(
         type=treatment.type,
         unit=treatment.unit,
         summary=summary,
         values=treatment.values,
         pairs=treatment.pairs,
+        cost=cost,
+    )
+    if control is None:
+        return alone
+    control_summary = stats.summarize(control.values, control.pairs)
+    return replace(
+        alone,
         control_summary=control_summary,
         control_values=control.values,
         control_pairs=control.pairs,

@@ -9,7 +9,7 @@ from random import Random
 
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.results import Fact
+from benchmarking.results import Cost, Fact
 
 RunProgram = Callable[[], ProgramReport]
 """Runs one whole process of one arm.
@@ -34,6 +34,8 @@ class ArmSamples:
     types: tuple[TypeSamples, ...] = ()
     facts: Mapping[str, Fact] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """By type."""
 
 
 @dataclass(frozen=True)
@@ -104,5 +106,6 @@ def _joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
             TypeSamples(name, units[name], tuple(values[name]), tuple(pairs[name])) for name in units
         ),
         facts=reports[-1][1].facts if reports else {},
+        costs=reports[-1][1].costs if reports else {},
         warnings=tuple(dict.fromkeys(text for _, report in reports for text in report.warnings)),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import Fault
-from benchmarking.results import Fact, Measurement
+from benchmarking.results import Cost, Fact, Measurement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,8 @@ class ProgramReport:
     """Engine, versions, threads: whatever the program says of itself."""
     warnings: tuple[str, ...] = ()
     """What a reader of the result has to know."""
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """By the type of measurement, where the program tells them."""
 
 
 class FrameworkBase(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarking.results import Comparison, Interval, Meta, Summary
+from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Summary
 
 _UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
 
@@ -45,6 +45,30 @@ def confidence(interval: Interval) -> str:
 
 def error(value: float) -> str:
     return f"{value:.3g}"
+
+
+def throughput(cost: Cost, time_us: float) -> str:
+    """``71.3 GFLOP/s``; empty for what only moves data."""
+    return f"{_three_digits(cost.flops / time_us / 1e3)} GFLOP/s" if cost.flops and time_us else ""
+
+
+def share_of_peak(cost: Cost, time_us: float, program: Mapping[str, Fact]) -> str:
+    """How near it is to the limit that binds it, the roofline's: ``62 % compute`` or ``80 % memory``.
+
+    Empty where the program did not tell what the device can do. Data that stay in a cache can be faster than
+    memory.
+    """
+    shares = {}
+    for what, amount, peak in (
+        ("compute", cost.flops, program.get("peak_flops_per_s")),
+        ("memory", cost.bytes, program.get("peak_bytes_per_s")),
+    ):
+        if isinstance(peak, int | float) and peak > 0 and time_us:
+            shares[what] = amount / (time_us / 1e6) / peak
+    if not shares:
+        return ""
+    what = max(shares, key=lambda one: shares[one])
+    return f"{shares[what]:.0%} {what}".replace("%", " %")
 
 
 def shapes(meta: Meta) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import ClassVar, TextIO
 
 from rich.console import Console
@@ -14,12 +15,12 @@ from rich.text import Text
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
 from benchmarking.reporters import numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import NET_DELAY, Failure, Result, TypeResult
+from benchmarking.results import NET_DELAY, Cost, Fact, Failure, Result, TypeResult
 
 PIPED_WIDTH = 160
 """Wide enough for every line: what reads a pipe does not wrap."""
 
-_OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9]+)_(.*)", re.DOTALL)
+_OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
 
 
 class ScreenReporter(ReporterBase):
@@ -63,9 +64,11 @@ class ScreenReporter(ReporterBase):
         net = next((one for one in result.types if one.type == NET_DELAY), None)
         if net is not None:
             self._write(_net_table(net), indent=2)
+            if net.cost is not None:
+                self._write(_cost_line(net, net.cost, result.meta.program), indent=2)
         operators = [one for one in result.types if one.type != NET_DELAY]
         if operators:
-            self._write(_operator_table(operators, self._top_operators), indent=2)
+            self._write(_operator_table(operators, self._top_operators, result.meta.program), indent=2)
 
     def _print_failure(self, failure: Failure) -> None:
         self._write(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"), indent=2)
@@ -132,6 +135,12 @@ def _net_table(net: TypeResult) -> Table:
     return table
 
 
+def _cost_line(net: TypeResult, cost: Cost, program: Mapping[str, Fact]) -> Text:
+    amounts = f"{cost.flops / 1e9:.3g} GFLOP, {cost.parameters / 1e6:.3g} M parameters"
+    speed, share = _speed(net, program)
+    return Text(", ".join(filter(None, [amounts, speed, f"of peak {share}" if share else ""])), "dim")
+
+
 def _change_interval(one: TypeResult) -> str:
     interval = one.comparison.ratio_interval if one.comparison else None
     return (
@@ -141,22 +150,34 @@ def _change_interval(one: TypeResult) -> str:
     )
 
 
-def _operator_table(operators: list[TypeResult], count: int) -> Table:
+def _operator_table(operators: list[TypeResult], count: int, program: Mapping[str, Fact]) -> Table:
     total = sum(one.summary.p50 for one in operators)
     compared = any(one.comparison for one in operators)
     regressed = [one for one in operators if one.regressed]
     slowest = sorted(operators, key=lambda one: one.summary.p50, reverse=True)[:count]
     shown = [*slowest, *(one for one in regressed if one not in slowest)]
     title = f"slowest {len(slowest)} of {len(operators)} operators"
-    table = _table(title, "type", "p50", "share", *(["change"] if compared else []))
+    costed = any(one.cost for one in operators)
+    columns = ["type", "p50", "share", *(["speed", "of peak"] if costed else [])]
+    table = _table(title, *columns, *(["change"] if compared else []))
     for one in shown:
         match = _OPERATOR_NAME.fullmatch(one.type)
         kind, name = match.groups() if match else ("", one.type)
         share = f"{one.summary.p50 / total:.1%}" if total else ""
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
         text = Text(numbers.plain(name), "bold red" if one.regressed else "")
-        table.add_row(text, numbers.plain(kind), numbers.duration(one.summary.p50), share, *change)
+        speed = _speed(one, program) if costed else []
+        table.add_row(text, numbers.plain(kind), numbers.duration(one.summary.p50), share, *speed, *change)
     return table
+
+
+def _speed(one: TypeResult, program: Mapping[str, Fact]) -> list[str]:
+    if one.cost is None:
+        return ["", ""]
+    return [
+        numbers.throughput(one.cost, one.summary.p50),
+        numbers.share_of_peak(one.cost, one.summary.p50, program),
+    ]
 
 
 def _error_table(result: Result) -> Table:

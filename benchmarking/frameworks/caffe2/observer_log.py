@@ -10,10 +10,10 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from benchmarking.errors import ProgramOutputError
-from benchmarking.results import NET_DELAY, Fact, Measurement
+from benchmarking.results import NET_DELAY, Cost, Fact, Measurement
 
 _OBSERVER = re.compile(r"Caffe2Observer\s+(.*)$")
 _VALUE = re.compile(r"(?P<name>\S.*?) - (?P<value>\S+)\s+\((?P<unit>[^)]*)\)$")
@@ -37,6 +37,8 @@ class ObserverLog:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     damaged_lines: tuple[int, ...] = ()
     """Numbers, from 1, of lines that look like an observer's but cannot be read."""
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    """By operator, and of the whole net as ``NET_DELAY``."""
 
     def measurements(self) -> tuple[Measurement, ...]:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
@@ -67,6 +69,7 @@ class _Reader:
         self._net_us: list[float] = []
         self._operators_us: dict[str, list[float]] = {}
         self._facts: dict[str, Fact] = {}
+        self._costs: dict[str, Cost] = {}
         self._damaged: list[int] = []
         self._block: list[tuple[str, float]] | None = None
 
@@ -86,6 +89,7 @@ class _Reader:
             {name: tuple(self._operators_us[name]) for name in sorted(self._operators_us, key=_net_order)},
             self._facts,
             tuple(self._damaged),
+            self._costs,
         )
 
     def _read_classic(self, body: str, number: int) -> None:
@@ -123,9 +127,16 @@ class _Reader:
         if value is None:
             self._damaged.append(number)
             return
+        name = value.get("type")
+        if value.get("metric") == "cost":
+            cost = _cost(value)
+            if cost is None or not isinstance(name, str):
+                self._damaged.append(number)
+            else:
+                self._costs[name] = cost
+            return
         if value.get("metric") not in ("latency", "delay"):
             return  # cpu_percent, tensor_shapes ...: not delays
-        name = value.get("type")
         value_us = _microseconds(str(value.get("value")), str(value.get("unit")))
         if value_us is None or not isinstance(name, str) or not name:
             self._damaged.append(number)
@@ -151,6 +162,14 @@ def _json_object(text: str) -> dict[str, object] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _cost(value: Mapping[str, object]) -> Cost | None:
+    """None where a number is missing or none."""
+    counts = {one.name: value.get(one.name) for one in fields(Cost)}
+    if all(isinstance(count, int) and count >= 0 for count in counts.values()):
+        return Cost(**counts)  # type: ignore[arg-type]
+    return None
 
 
 def _microseconds(text: str, unit: str) -> float | None:
@@ -179,4 +198,5 @@ def richest(streams: Sequence[str]) -> ObserverLog:
     logs = [parse(text) for text in streams]
     best = max(logs, key=lambda log: (len(log.net_us), len(log.operators_us)))
     facts = {name: fact for log in logs for name, fact in log.facts.items()}
-    return ObserverLog(best.net_us, best.operators_us, facts, best.damaged_lines)
+    costs = {name: cost for log in logs for name, cost in log.costs.items()}
+    return ObserverLog(best.net_us, best.operators_us, facts, best.damaged_lines, costs)

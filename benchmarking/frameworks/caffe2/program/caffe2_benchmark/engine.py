@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import AbstractSet, Any, Dict, List, Mapping, Sequence, Union
 
+from .costs import OperatorFacts
+
 Fact = Union[str, int, float, bool, None]
 
 
@@ -32,6 +34,10 @@ class LoadedNet(ABC):
     @abstractmethod
     def run_operators(self) -> List[int]:
         """One iteration, operator by operator: the nanoseconds that each took."""
+
+    @abstractmethod
+    def operators(self) -> Sequence[OperatorFacts]:
+        """What was run, with the shapes of all blobs. May run the net once more."""
 
     @abstractmethod
     def blob_names(self) -> Sequence[str]:

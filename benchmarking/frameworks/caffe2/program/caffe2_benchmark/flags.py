@@ -44,13 +44,16 @@ FLAGS: Dict[str, Flag] = {
     ),
     "threads": Flag(1, "threads that an operator may use"),
     "seed": Flag(0, "of the noise that inputs without a file are filled with, and of random fills"),
+    "summary": Flag(
+        False, "print the net as a table (shapes, parameters, FLOPs, bytes) instead of timing it"
+    ),
     "help": Flag(False, "show this text"),
     "version": Flag(False, "show the version"),
 }
 
 OPTIMIZATIONS = ("none", "fuse")
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_NEED_NO_VALUE = ("help", "version")
+_NEED_NO_VALUE = ("summary", "help", "version")
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Settings:
     optimize: str
     threads: int
     seed: int
+    summary: bool
     help: bool
     version: bool
 

@@ -6,11 +6,15 @@ import gc
 import platform
 import sys
 import time
-from typing import Sequence
+from typing import TYPE_CHECKING, Sequence
 
 from . import __version__, flags
 from .errors import BenchmarkProgramError, UsageError
 from .flags import Settings
+
+if TYPE_CHECKING:
+    from .engine import LoadedNet
+    from .observer import Observer
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,7 +37,7 @@ def _benchmark(settings: Settings) -> None:
     if not settings.net:
         raise UsageError("--net is missing: the NetDef file to run")
     # Heavy imports wait until the flags are known to be right.
-    from . import engines, net_file, tensor_file
+    from . import costs, engines, net_file, peak, summary, tensor_file
     from .observer import Observer
 
     init_net = net_file.read(settings.init_net, "init_net") if settings.init_net else None
@@ -44,6 +48,9 @@ def _benchmark(settings: Settings) -> None:
     )
     wanted = frozenset(filter(None, settings.output.split(",")))
     loaded = engine.load(init_net, net, inputs, wanted)
+    if settings.summary:
+        print(summary.table(loaded.operators()))
+        return
     observer = Observer(sys.stderr)
     observer.facts(
         {
@@ -53,14 +60,29 @@ def _benchmark(settings: Settings) -> None:
             "threads": settings.threads,
             "seed": settings.seed,
             "backend": settings.backend,
+            "optimize": settings.optimize,
             "net": net.name,
             "operators": len(net.op),
-            "optimize": settings.optimize,
             **engine.facts(),
             **loaded.facts,
         }
     )
     observer.net_name(net.name)
+    _run(loaded, settings, observer)
+    if settings.output:
+        if settings.iter + settings.warmup == 0:
+            loaded.run()
+        names = loaded.blob_names() if settings.output == "*" else settings.output.split(",")
+        tensor_file.write(settings, {name: loaded.blob(name) for name in names})
+    if settings.run_individual:
+        observer.facts(peak.measure())
+        operators = loaded.operators()
+        observer.costs("NET_DELAY", costs.total(operators))
+        for one in operators:
+            observer.costs(one.name, costs.cost(one))
+
+
+def _run(loaded: LoadedNet, settings: Settings, observer: Observer) -> None:
     for _ in range(settings.warmup):
         loaded.run()
     # A collection in the middle of an iteration would be timed with it.
@@ -76,8 +98,3 @@ def _benchmark(settings: Settings) -> None:
             operators_ns = loaded.run_operators()
             observer.operator_iteration(list(zip(loaded.operator_names, operators_ns)))
     gc.enable()
-    if settings.output:
-        if settings.iter + settings.warmup == 0:
-            loaded.run()
-        names = loaded.blob_names() if settings.output == "*" else settings.output.split(",")
-        tensor_file.write(settings, {name: loaded.blob(name) for name in names})

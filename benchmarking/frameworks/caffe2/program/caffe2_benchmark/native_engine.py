@@ -6,13 +6,14 @@ import contextlib
 import os
 import re
 import sys
-from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Sequence
+from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
 
+from .costs import BlobFacts, OperatorFacts
 from .engine import Engine, Fact, LoadedNet
 from .errors import NetError
 from .net_check import label, listed, operator_name, require_fed, require_known_types
@@ -50,6 +51,7 @@ class NativeEngine(Engine):
             definition = _as_caffe2(init_net)
             with _told(definition):
                 workspace.RunNetOnce(definition)
+        weights = frozenset(workspace.Blobs()) - frozenset(inputs)
         for name, array in inputs.items():
             workspace.FeedBlob(name, array)
         require_known_types(net, types, self.name)
@@ -59,12 +61,14 @@ class NativeEngine(Engine):
         if self._operator_engine is not None:
             for operator in definition.op:
                 operator.engine = self._operator_engine
-        return NativeNet(definition)
+        return NativeNet(definition, weights)
 
 
 class NativeNet(LoadedNet):
-    def __init__(self, definition: Any) -> None:
+    def __init__(self, definition: Any, weights: AbstractSet[str]) -> None:
+        """``weights``: the blobs that are there before and are not inputs."""
         self._definition = definition
+        self._weights = weights - {name for one in definition.op for name in one.output}
         with _told(definition):
             workspace.CreateNet(definition)
 
@@ -84,6 +88,26 @@ class NativeNet(LoadedNet):
             _, *milliseconds = workspace.BenchmarkNet(_NET_NAME, 0, 1, True)
         return [round(one * 1e6) for one in milliseconds]
 
+    def operators(self) -> Sequence[OperatorFacts]:
+        """Runs each operator once more: the blob that it writes may be written again, in another shape."""
+        result = []
+        known = {name: _blob_facts(name, True) for name in self._weights}
+        for index, one in enumerate(self._definition.op):
+            inputs = [known.get(name) or _blob_facts(name, False) for name in one.input]
+            with _told(self._definition):
+                workspace.RunOperatorOnce(one)
+            outputs = [_blob_facts(name, False) for name in one.output]
+            result.append(
+                OperatorFacts(
+                    operator_name(index, one),
+                    (one.type,),
+                    one.arg,
+                    [blob for blob in inputs if blob is not None],
+                    [blob for blob in outputs if blob is not None],
+                )
+            )
+        return result
+
     def blob_names(self) -> Sequence[str]:
         return sorted(name for name in workspace.Blobs() if isinstance(workspace.FetchBlob(name), np.ndarray))
 
@@ -96,6 +120,14 @@ class NativeNet(LoadedNet):
 
 def _as_caffe2(net: Any) -> Any:
     return caffe2_pb2.NetDef.FromString(net.SerializeToString())
+
+
+def _blob_facts(name: str, is_weight: bool) -> Optional[BlobFacts]:
+    """None: it is no tensor, or holds none."""
+    value = workspace.FetchBlob(name)
+    if not isinstance(value, np.ndarray):
+        return None
+    return BlobFacts(name, value.shape, value.itemsize, is_weight)
 
 
 @contextlib.contextmanager

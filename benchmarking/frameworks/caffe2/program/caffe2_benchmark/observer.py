@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Mapping, Sequence, TextIO, Tuple
 
+from .costs import Cost
 from .engine import Fact
 
 _PREFIX = "[I net_observer_reporter_print.cc:%d] Caffe2Observer "
@@ -27,6 +28,11 @@ class Observer:
         """With their sum as the net's delay; sorted as strings, as the original does."""
         total = ("NET_DELAY", sum(ns for _, ns in operators_ns))
         self._block([*sorted(operators_ns), total])
+
+    def costs(self, name: str, cost: Cost) -> None:
+        """In the form of later programs, an object in a line; readers of delays pass over it."""
+        value = {"type": name, "metric": "cost", **cost._asdict()}
+        self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
 
     def _block(self, values_ns: Sequence[Tuple[str, int]]) -> None:
         lines = [_PREFIX % 30 + "%s - %.3f (us)" % (name, ns / 1000) for name, ns in values_ns]

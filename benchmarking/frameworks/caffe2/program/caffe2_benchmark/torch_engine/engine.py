@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from .. import messages
+from ..costs import BlobFacts, OperatorFacts
 from ..engine import Engine, Fact, LoadedNet
 from ..errors import NetError
 from ..net_check import label, listed, require_fed, require_known_types
@@ -111,8 +112,11 @@ class TorchNet(LoadedNet):
         facts: Optional[Mapping[str, Fact]] = None,
     ) -> None:
         """``constants``: the blobs that are the same in every run."""
+        self._plan = plan
         self._workspace = workspace
+        self._constants = constants
         self._facts = facts or {}
+        self._operators: List[OperatorFacts] = []
         self._written = written_blobs(messages.NetDef(op=[one.definition for one in plan]))
         self._steps = _Preparation(workspace, seed, constants).steps(plan, set(workspace))
 
@@ -130,9 +134,12 @@ class TorchNet(LoadedNet):
         saved = {name: workspace[name] for name in self._written if name in workspace}
         workspace.update({name: blob.clone() for name, blob in saved.items()})
         with torch.inference_mode():
-            for step in self._steps:
+            for step, planned in zip(self._steps, self._plan):
                 _check_type(step, workspace)
+                inputs = self._blob_facts(step.inputs)
                 _run([step], workspace)
+                arguments, outputs = planned.definition.arg, self._blob_facts(step.outputs)
+                self._operators.append(OperatorFacts(step.name, planned.types, arguments, inputs, outputs))
         for name in self._written:
             workspace.pop(name, None)
         workspace.update(saved)
@@ -155,6 +162,17 @@ class TorchNet(LoadedNet):
                 else:
                     workspace.update(zip(outputs, result))
         return times_ns
+
+    def operators(self) -> Sequence[OperatorFacts]:
+        return self._operators
+
+    def _blob_facts(self, names: Sequence[str]) -> List[BlobFacts]:
+        """Of those that there are: an operator may leave an output unwritten."""
+        there = [(name, self._workspace[name]) for name in names if name in self._workspace]
+        return [
+            BlobFacts(name, tuple(blob.shape), blob.element_size(), name in self._constants)
+            for name, blob in there
+        ]
 
     def blob_names(self) -> Sequence[str]:
         return sorted(self._workspace)

@@ -286,6 +286,7 @@ class _Graph:
                 node.definition,
                 "%s %s," % (label(node.index, node.definition).split(",")[0], "+".join(node.types)),
                 "ID_%d_%s_%s" % (node.index, "+".join(node.types), node.own_name),
+                tuple(node.types),
                 self._may_overwrite(node, readers, producers),
             )
             for node in self._nodes

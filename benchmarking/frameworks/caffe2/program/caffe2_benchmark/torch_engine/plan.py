@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, FrozenSet, List, NamedTuple, Set
+from typing import Any, FrozenSet, List, NamedTuple, Set, Tuple
 
 from ..net_check import label, operator_name
 from .operators import OPERATORS
@@ -15,6 +15,8 @@ class PlannedOperator(NamedTuple):
     """As in ``operator 3, Conv 'conv1',``, for messages."""
     name: str
     """``ID_<index>_<type>_<name, else first output>``."""
+    types: Tuple[str, ...]
+    """Of the operators of the net that it is."""
     overwrites: bool
     """Whether it may write its first output over one of its inputs."""
 
@@ -23,7 +25,7 @@ def as_written(net: Any, overwrites: bool = True) -> List[PlannedOperator]:
     """Operator by operator as the net says; ``overwrites``: in place where the net does so."""
     overwriting = _exclusive_overwrites(net) if overwrites else frozenset()
     return [
-        PlannedOperator(one, label(index, one), operator_name(index, one), index in overwriting)
+        PlannedOperator(one, label(index, one), operator_name(index, one), (one.type,), index in overwriting)
         for index, one in enumerate(net.op)
     ]
 

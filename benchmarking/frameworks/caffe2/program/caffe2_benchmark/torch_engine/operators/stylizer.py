@@ -1,4 +1,7 @@
-"""Before and after a style transfer net: packed pixels to planes and back."""
+"""Before and after a style transfer net: packed pixels to planes and back.
+
+A pixel's four bytes are read and written as one number, which is a good deal faster than every fourth byte.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ def preprocess(op: Operator) -> Compute:
             x.dtype == torch.uint8 and x.dim() == 4 and x.shape[3] == 4, "the input is not uint8 BGRA pixels"
         )
         require(mean.numel() == 3, "the mean has not 3 values")
-        planes = x[..., :3].permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+        pixels = x.contiguous().view(torch.int32).squeeze(-1)
+        planes = torch.empty((x.shape[0], 3, x.shape[1], x.shape[2]))
+        for channel in range(3):
+            planes[:, channel] = (pixels >> 8 * channel).bitwise_and_(255)
         return planes.sub_(mean.reshape(3, 1, 1)).add_(noise_image(x.shape[1], x.shape[2]))
 
     return compute
@@ -51,8 +57,7 @@ def deprocess(op: Operator) -> Compute:
     def compute(x: Any, mean: Any) -> Any:
         require(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input has not 3 channels")
         blue, green, red = (x + mean.reshape(3, 1, 1)).clamp_(0, 255).to(torch.int32).unbind(1)
-        # Four bytes in one number: a good deal faster than every fourth byte four times.
-        pixels = blue | (green << 8) | (red << 16) | (-1 << 24)
+        pixels = torch.add(torch.add(blue, green, alpha=1 << 8), red, alpha=1 << 16).sub_(1 << 24)
         return pixels.contiguous().unsqueeze(-1).view(torch.uint8)
 
     return compute

@@ -1,0 +1,152 @@
+"""What an operator has to do at least: arithmetic, and memory read and written once.
+
+A multiplication with an addition counts as two floating-point operations, as in Caffe2; a comparison, a
+division, a power or an exponential as one. Moving and looking up count as none.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple
+
+
+class BlobFacts(NamedTuple):
+    name: str
+    shape: Tuple[int, ...]
+    item_bytes: int
+    is_weight: bool
+    """Whether it was there before the net ran and is no input."""
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+class OperatorFacts(NamedTuple):
+    """One operator of a net as it was run."""
+
+    name: str
+    types: Tuple[str, ...]
+    """More than one where several operators are run as one; the first says what it mainly does."""
+    arguments: Any
+    """Of its OperatorDef."""
+    inputs: Sequence[BlobFacts]
+    outputs: Sequence[BlobFacts]
+
+
+class Cost(NamedTuple):
+    parameters: int
+    flops: int
+    """Floating-point operations."""
+    bytes: int
+
+
+def cost(operator: OperatorFacts) -> Cost:
+    parameters = sum(blob.size for blob in operator.inputs if blob.is_weight)
+    moved = sum(blob.size * blob.item_bytes for blob in (*operator.inputs, *operator.outputs))
+    flops = 0
+    if operator.inputs and operator.outputs:
+        flops = _FLOPS.get(operator.types[0], _none)(operator)
+        flops += sum(_FUSED_PER_OUTPUT.get(one, 0) for one in operator.types[1:]) * operator.outputs[0].size
+    return Cost(parameters, flops, moved)
+
+
+def total(operators: Sequence[OperatorFacts]) -> Cost:
+    """Of a net; weights that several operators share are parameters once."""
+    costs = [cost(operator) for operator in operators]
+    weights = {blob.name: blob.size for one in operators for blob in one.inputs if blob.is_weight}
+    return Cost(sum(weights.values()), sum(one.flops for one in costs), sum(one.bytes for one in costs))
+
+
+_Count = Callable[[OperatorFacts], int]
+
+
+def _none(operator: OperatorFacts) -> int:
+    return 0
+
+
+def _per_output(count: int) -> _Count:
+    return lambda operator: count * operator.outputs[0].size
+
+
+def _per_input(count: int) -> _Count:
+    return lambda operator: count * operator.inputs[0].size
+
+
+def _convolution(operator: OperatorFacts) -> int:
+    """Weights: output channels first."""
+    weight = operator.inputs[1]
+    return 2 * operator.outputs[0].size * weight.size // max(weight.shape[0], 1)
+
+
+def _transposed_convolution(operator: OperatorFacts) -> int:
+    """Weights: input channels first."""
+    weight = operator.inputs[1]
+    return 2 * operator.inputs[0].size * weight.size // max(weight.shape[0], 1)
+
+
+def _fully_connected(operator: OperatorFacts) -> int:
+    """Each weight is used once for each row of the output, whose size is that of the bias."""
+    rows = operator.outputs[0].size // max(operator.inputs[2].size, 1)
+    return 2 * rows * operator.inputs[1].size
+
+
+def _matrix_product(operator: OperatorFacts) -> int:
+    """(M, K) and (K, N) to (M, N), in batches: the product of the three sizes is MNK squared."""
+    a, b, y = operator.inputs[0].size, operator.inputs[1].size, operator.outputs[0].size
+    batch = math.prod(operator.outputs[0].shape[:-2])
+    return 2 * math.isqrt(a * b * y // max(batch, 1) ** 3) * batch if y else 0
+
+
+def _pool(operator: OperatorFacts) -> int:
+    """One for each place of each window; windows are counted whole at the edges, too."""
+    values = {one.name: one for one in operator.arguments}
+    if "global_pooling" in values and values["global_pooling"].i:
+        return operator.inputs[0].size
+    if "kernel" in values:
+        window = values["kernel"].i ** 2
+    elif "kernel_h" in values and "kernel_w" in values:
+        window = values["kernel_h"].i * values["kernel_w"].i
+    else:
+        window = math.prod(values["kernels"].ints) if "kernels" in values else 1
+    return int(window * operator.outputs[0].size)
+
+
+def _local_response(operator: OperatorFacts) -> int:
+    """A square, ``size`` additions, a factor, an offset, a power and a product."""
+    size = next((one.i for one in operator.arguments if one.name == "size"), 1)
+    return int((size + 5) * operator.outputs[0].size)
+
+
+def _sum(operator: OperatorFacts) -> int:
+    return (len(operator.inputs) - 1) * operator.outputs[0].size
+
+
+_FLOPS: Dict[str, _Count] = {
+    **dict.fromkeys(("Conv", "Conv1D", "Conv2D", "Conv3D"), _convolution),
+    "ConvTranspose": _transposed_convolution,
+    **dict.fromkeys(("FC", "FCTransposed"), _fully_connected),
+    **dict.fromkeys(("MatMul", "BatchMatMul"), _matrix_product),
+    **dict.fromkeys(
+        (p + d for p in ("MaxPool", "AveragePool", "LpPool") for d in ("", "1D", "2D", "3D")), _pool
+    ),
+    "LRN": _local_response,
+    **dict.fromkeys(("Sum", "Max", "Min", "Mean"), _sum),
+    **dict.fromkeys(("SpatialBN", "AffineChannel"), _per_output(2)),
+    # Mean, deviations, their squares' mean, a division, factor and offset.
+    **dict.fromkeys(("InstanceNorm", "GroupNorm", "LayerNorm"), _per_output(7)),
+    # Maximum, difference, exponential, sum, division.
+    "Softmax": _per_output(5),
+    "PRelu": _per_output(2),
+    **dict.fromkeys(("Relu", "ReluN", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "Exp", "Log"), _per_output(1)),
+    **dict.fromkeys(("Abs", "Sqrt", "Rsqrt", "Sqr", "Negative", "Scale", "Reciprocal"), _per_output(1)),
+    **dict.fromkeys(("Elu", "Selu", "Swish", "Softplus", "HardSigmoid", "Gelu", "Mish"), _per_output(4)),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Pow"), _per_output(1)),
+    **dict.fromkeys(("GT", "LT", "GE", "LE", "EQ", "NE", "And", "Or", "Xor", "Not"), _per_output(1)),
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "SumElements"), _per_input(1)),
+    "PackedInt8BGRANHWCToNCHWCStylizerPreprocess": _per_output(2),
+    "BRGNCHWCToPackedInt8BGRAStylizerDeprocess": _per_input(3),
+}
+
+_FUSED_PER_OUTPUT = {"Relu": 1, "Sum": 1}
+"""What is done to each value of the result; factors and offsets have become part of the weights."""

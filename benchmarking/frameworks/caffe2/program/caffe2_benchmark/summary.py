@@ -1,0 +1,52 @@
+"""The net as a table."""
+
+from __future__ import annotations
+
+from typing import List, Sequence
+
+from .costs import BlobFacts, Cost, OperatorFacts, cost, total
+
+_HEADING = ("operator", "inputs", "outputs", "parameters", "FLOPs", "bytes")
+_NAMES = 3
+"""Columns with names come first; the others hold numbers."""
+
+
+def table(operators: Sequence[OperatorFacts]) -> str:
+    rows = [
+        [
+            operator.name,
+            _shapes([blob for blob in operator.inputs if not blob.is_weight]),
+            _shapes(operator.outputs),
+            *_numbers(cost(operator)),
+        ]
+        for operator in operators
+    ]
+    return _aligned([list(_HEADING), *rows, ["all %d" % len(rows), "", "", *_numbers(total(operators))]])
+
+
+def _shapes(blobs: Sequence[BlobFacts]) -> str:
+    return " ".join("x".join(map(str, blob.shape)) or "scalar" for blob in blobs)
+
+
+def _numbers(one: Cost) -> List[str]:
+    return [_readable(value) for value in one]
+
+
+def _readable(value: int) -> str:
+    """Three digits and a power of a thousand: ``42.6 M``."""
+    for power, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= power:
+            return "%.3g %s" % (value / power, letter)
+    return str(value)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADING))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column < _NAMES else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
