@@ -138,7 +138,12 @@ def _net_table(net: TypeResult) -> Table:
 def _cost_line(net: TypeResult, cost: Cost, program: Mapping[str, Fact]) -> Text:
     amounts = f"{cost.flops / 1e9:.3g} GFLOP, {cost.parameters / 1e6:.3g} M parameters"
     speed, share = _speed(net, program)
-    return Text(", ".join(filter(None, [amounts, speed, f"of peak {share}" if share else ""])), "dim")
+    return Text(", ".join(filter(None, [amounts, speed, _of_the_peak(share)])), "dim")
+
+
+def _of_the_peak(share: str) -> str:
+    percentage, _, what = share.rpartition(" ")
+    return f"{percentage} of the {what} peak" if share else ""
 
 
 def _change_interval(one: TypeResult) -> str:

@@ -10,6 +10,7 @@ from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import (
     NET_DELAY,
     Comparison,
+    Cost,
     ErrorStatistics,
     Failure,
     FailureKind,
@@ -96,6 +97,21 @@ OPERATORS = (
 )
 
 DELAY = Result(META, (delays(NET_DELAY, 12345.6), *OPERATORS), duration_s=2.5)
+COSTED = Result(
+    replace(
+        META,
+        identifier="delay-costed",
+        program={"peak_flops_per_s": 104_000_000_000, "peak_bytes_per_s": 21_400_000_000},
+    ),
+    (
+        replace(delays(NET_DELAY, 12345.6), cost=Cost(1_240_000, 698_304_000, 41_200_000)),
+        replace(OPERATORS[0], cost=Cost(1792, 42_581_376, 3_760_000)),
+        replace(OPERATORS[2], cost=Cost(0, 1_740_000, 13_930_000)),
+        replace(delays("ID_5_Conv+Relu_fire2/expand3x3", 533.0), cost=Cost(9280, 56_000_000, 1_010_000)),
+        OPERATORS[6],
+    ),
+    duration_s=2.5,
+)
 FEW_SAMPLES = Result(
     replace(META, identifier="delay-few"), (delays(NET_DELAY, 1_234_567.0, count=3),), duration_s=4.0
 )
@@ -169,7 +185,7 @@ NASTY = Result(
 
 RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
     "passed": (
-        (DELAY, ERROR, FEW_SAMPLES),
+        (DELAY, COSTED, ERROR, FEW_SAMPLES),
         RunSummary(ExitStatus.OK, 7.25, destinations=("results in /data/results",)),
     ),
     "compared": (
