@@ -35,6 +35,8 @@ STYLIZER_NOISE = {
 }
 """Real Caffe2 draws it with a generator of its own where it is not given."""
 
+ANCHORS = [side for anchor in zoo_nets.detection.ANCHORS for side in anchor]
+
 
 @dataclass(frozen=True)
 class SyntheticModel:
@@ -54,7 +56,7 @@ MODELS = [
     SyntheticModel(zoo_nets.densenet121, gain=0.7),
     SyntheticModel(zoo_nets.bvlc_googlenet, gain=0.75, last_gain=0.06),
     SyntheticModel(zoo_nets.inception_v1, gain=0.75, last_gain=0.06),
-    SyntheticModel(zoo_nets.inception_v2, gain=0.55, last_gain=0.5),
+    SyntheticModel(zoo_nets.inception_v2, gain=0.62, last_gain=0.2),
     SyntheticModel(zoo_nets.bvlc_alexnet),
     SyntheticModel(zoo_nets.bvlc_reference_caffenet),
     SyntheticModel(zoo_nets.bvlc_reference_rcnn_ilsvrc13),
@@ -64,6 +66,7 @@ MODELS = [
     SyntheticModel(
         zoo_nets.style_transfer, gain=0.85, last_gain=0.7, given={"mean": IMAGE_MEAN, **STYLIZER_NOISE}
     ),
+    SyntheticModel(zoo_nets.faster_rcnn_head, gain=0.3, last_gain=1.0, given={"anchor": ANCHORS}),
 ]
 
 
@@ -100,6 +103,9 @@ def write_golden_inputs() -> None:
     write(HERE / "golden/image_224.npy", as_npy(patchwork(3, 224, 224).round().astype(np.int8)))
     small = np.random.RandomState(7).uniform(-2, 2, (1, 3, 64, 64)).round(2)
     write(HERE / "squeezenet/golden/synthetic_input.txt", as_text(small))
+    features = HERE / "faster_rcnn_head/golden"
+    write(features / "features.npy", as_npy(patchwork(32, 14, 14).round().astype(np.int8)))
+    write(features / "im_info.txt", as_text(np.array([224, 224, 1])))
     pixels = (128 + 32 * patchwork(4, 64, 48)).clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     write(HERE / "style_transfer/golden/synthetic_input.npy", as_npy(np.ascontiguousarray(pixels)))
 

@@ -36,8 +36,8 @@ def add_argument(operator: Any, name: str, value: Value) -> None:
 class NetBuilder:
     """A net under construction; remembers the channels of each blob and the shape of each parameter.
 
-    Every blob's name is given without ``prefix``. ``fields_set``: write the engine, the device and, where there
-    is a prefix, the name of each operator although they are empty, as nets exported by Python code do.
+    Every blob's name is given without ``prefix``. ``fields_set``: write each operator's engine, device and,
+    where there is a prefix, name although they are empty, as nets exported by Python code do.
     """
 
     def __init__(
@@ -153,7 +153,9 @@ class NetBuilder:
         """``sizes``: the blob of the sources' channels."""
         channels = sum(self._channels[source] for source in sources)
         order: Arguments = {"order": "NCHW"} if with_order else {}
-        return self.operator("Concat", sources, [output, sizes or f"_{output}_dims"], order, channels=channels)
+        return self.operator(
+            "Concat", sources, [output, sizes or f"_{output}_dims"], order, channels=channels
+        )
 
     def add_up(self, sources: list[str], output: str) -> str:
         return self.operator("Sum", sources, [output], channels=self._channels[sources[0]])
@@ -172,8 +174,6 @@ class NetBuilder:
 
     def finish(self, output: str, *, data_first: bool = True) -> Any:
         data = [self.data]
-        self.net.external_input.extend(
-            [*data, *self.parameters] if data_first else [*self.parameters, *data]
-        )
+        self.net.external_input.extend([*data, *self.parameters] if data_first else [*self.parameters, *data])
         self.net.external_output.append(self._prefix + output)
         return self.net

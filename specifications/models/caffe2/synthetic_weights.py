@@ -34,7 +34,7 @@ def synthetic_init_net(
     Args:
         gain: multiplies the weights of all layers but the last; keeps the activations of deep nets in bounds.
         last_gain: multiplies the last layer's weight and bias; keeps softmax from saturating.
-        given: further blobs, and parameters that get these values instead.
+        given: the values of parameters that are no weights, and of further blobs.
     """
     given = given or {}
     cut = {
@@ -43,36 +43,40 @@ def synthetic_init_net(
         if name not in predict.normalization and name not in given
     }
     normalization = _by_role(predict)
-    noise = _noise(max(_matrix(shape)[0] for shape in cut.values()))
     init = NetBuilder("synthetic_weights", "", 0)
-    init.operator("GivenTensorFill", [], ["noise"], {"shape": [len(noise)], "values": noise})
-    longest = max(_longest_pieces(cut, normalization))
-    init.operator("Tile", ["noise"], ["tiled_noise"], {"tiles": -(-longest // len(noise)) + 1, "axis": 0})
+    period = _add_noise(init, cut, max(_longest_pieces(cut, normalization)))
     for number, (name, shape) in enumerate(cut.items()):
-        start = 37 * number % len(noise)
-        is_weight = len(shape) > 1
-        scale = math.sqrt(2 / _matrix(shape)[1]) if is_weight else BIAS_SCALE
-        if number >= len(cut) - 2:
-            scale *= last_gain
-        elif is_weight:
-            scale *= gain
+        start = 37 * number % period
+        scale = _scale(shape, gain, last_gain, is_last=number >= len(cut) - 2)
         add = _add_cut if math.prod(shape) <= LARGEST_PIECE else _add_patterned
         add(init, name, shape, start, scale)
     for role, shapes in normalization.items():
         _add_normalization(init, role, shapes)
     for name, values in given.items():
-        init.operator("GivenTensorFill", [], [name], {"shape": [len(values)], "values": values})
+        shape = predict.parameters.get(name, (len(values),))
+        init.operator("GivenTensorFill", [], [name], {"shape": list(shape), "values": values})
     init.net.external_output.extend([*cut, *predict.normalization, *given])
     return init
 
 
-def _noise(rows: int) -> list[float]:
-    """As many values as a prime above every layer's number of outputs, so that no two rows are the same."""
-    size = max(rows, LEAST_NOISE_VALUES) + 1
-    while any(size % divisor == 0 for divisor in range(2, math.isqrt(size) + 1)):
-        size += 1
-    values: list[float] = np.random.RandomState(20180301).standard_normal(size).astype(np.float32).tolist()
-    return values
+def _add_noise(init: NetBuilder, cut: Mapping[str, Shape], longest: int) -> int:
+    """Adds the blob ``tiled_noise``, long enough for a piece of ``longest`` from anywhere in a period.
+
+    Returns the period: a prime above every layer's number of outputs, so that no two rows are the same.
+    """
+    period = max(LEAST_NOISE_VALUES, *(_matrix(shape)[0] for shape in cut.values())) + 1
+    while any(period % divisor == 0 for divisor in range(2, math.isqrt(period) + 1)):
+        period += 1
+    noise = np.random.RandomState(20180301).standard_normal(period).astype(np.float32).tolist()
+    init.operator("GivenTensorFill", [], ["noise"], {"shape": [period], "values": noise})
+    init.operator("Tile", ["noise"], ["tiled_noise"], {"tiles": -(-longest // period) + 1, "axis": 0})
+    return period
+
+
+def _scale(shape: Shape, gain: float, last_gain: float, *, is_last: bool) -> float:
+    if len(shape) == 1:
+        return BIAS_SCALE * (last_gain if is_last else 1)
+    return math.sqrt(2 / _matrix(shape)[1]) * (last_gain if is_last else gain)
 
 
 def _matrix(shape: Shape) -> tuple[int, int]:
@@ -105,7 +109,7 @@ def _add_cut(init: NetBuilder, name: str, shape: Shape, start: int, scale: float
 
 
 def _add_patterned(init: NetBuilder, name: str, shape: Shape, start: int, scale: float) -> None:
-    """A pattern again and again, each time multiplied by another number."""
+    """A pattern, which has to fit a whole number of times, each time multiplied by another number."""
     repeats = math.prod(shape) // PATTERN_VALUES
     ends = {"pattern": start + PATTERN_VALUES, "factors": start + repeats}
     for piece, end in ends.items():

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from net_builder import Arguments, NetBuilder
 
+FIRST_CONVOLUTIONS = {1: (96, 11, 4, 0, 1), 2: (256, 5, 1, 2, 2)}
+"""Of each: channels, kernel, stride, padding, groups."""
 CAFFE_POOL: Arguments = {"stride": 2, "pad": 0, "kernel": 3, "order": "NCHW", "legacy_pad": 3}
 ROUNDED_DOWN_POOL: Arguments = {"stride": 2, "pad": 0, "kernel": 3, "order": "NCHW"}
-PADDED_POOL: Arguments = {
-    **{"stride": 2, "kernel": 3, "order": "NCHW"},
-    **{"pad_l": 0, "pad_r": 1, "pad_t": 0, "pad_b": 1},
-}
+END_PADDING: Arguments = {"pad_l": 0, "pad_r": 1, "pad_t": 0, "pad_b": 1}
+PADDED_POOL: Arguments = {"stride": 2, "kernel": 3, "order": "NCHW", **END_PADDING}
 
 
 def bvlc_alexnet() -> NetBuilder:
     """Input ``data`` (N, 3, 224, 224), output ``prob`` (N, 1000)."""
     net = NetBuilder("bvlc_alexnet", "data", 3)
     blob = "data"
-    for number, (channels, kernel, stride, pad, groups) in {1: (96, 11, 4, 0, 1), 2: (256, 5, 1, 2, 2)}.items():
+    for number, (channels, kernel, stride, pad, groups) in FIRST_CONVOLUTIONS.items():
         net.relu(net.convolution(blob, f"conv{number}", channels, kernel, stride, pad, groups))
         normalized = net.local_response_normalization(f"conv{number}", f"norm{number}")
         blob = net.pool("MaxPool", normalized, f"pool{number}", ROUNDED_DOWN_POOL)
@@ -46,7 +46,7 @@ def _caffenet(name: str) -> NetBuilder:
     """AlexNet with pooling before normalization, up to ``fc7`` (N, 4096)."""
     net = NetBuilder(name, "data", 3)
     blob = "data"
-    for number, (channels, kernel, stride, pad, groups) in {1: (96, 11, 4, 0, 1), 2: (256, 5, 1, 2, 2)}.items():
+    for number, (channels, kernel, stride, pad, groups) in FIRST_CONVOLUTIONS.items():
         net.relu(net.convolution(blob, f"conv{number}", channels, kernel, stride, pad, groups))
         pooled = net.pool("MaxPool", f"conv{number}", f"pool{number}", CAFFE_POOL)
         blob = net.local_response_normalization(pooled, f"norm{number}")

@@ -60,7 +60,9 @@ def inception_v1() -> NetBuilder:
 def _googlenet_body(net: NetBuilder, padding: Arguments) -> str:
     """The last module's output (N, 1024, 7, 7). ``padding``: further arguments of the pools."""
 
-    def convolution(source: str, output: str, channels: int, kernel: int, stride: int = 1, pad: int = 0) -> str:
+    def convolution(
+        source: str, output: str, channels: int, kernel: int, stride: int = 1, pad: int = 0
+    ) -> str:
         return net.relu(net.convolution(source, output, channels, kernel, stride, pad))
 
     def pool(source: str, output: str, stride: int, pad: int) -> str:
@@ -142,7 +144,9 @@ def _normalized_module(net: NetBuilder, source: str, name: str, channels: Normal
     double = f"{name}double3x3"
     blob = _normalized_convolution(net, source, f"{double}_reduce", channels.reduced_double, 1)
     blob = _normalized_convolution(net, blob, f"{double}a", channels.output_double, 3, pad=1)
-    branches.append(_normalized_convolution(net, blob, f"{double}b", channels.output_double, 3, stride, pad=1))
+    branches.append(
+        _normalized_convolution(net, blob, f"{double}b", channels.output_double, 3, stride, pad=1)
+    )
     if halves:
         branches.append(_halving_pool(net, source, f"{name}pool"))
     else:
@@ -159,7 +163,9 @@ def _normalized_convolution(
     normalized, scaled = f"{output}/bn", f"{output}/bn/sc"
     names = (f"{normalized}_scale", f"{normalized}_bias", f"{normalized}_mean", f"{normalized}_var")
     net.batch_normalization(output, normalized, names, {"is_test": 1, "epsilon": 1e-5, "order": "NCHW"})
-    return net.relu(net.scale_and_shift(normalized, f"{scaled}_internal", scaled, (f"{scaled}_w", f"{scaled}_b")))
+    return net.relu(
+        net.scale_and_shift(normalized, f"{scaled}_internal", scaled, (f"{scaled}_w", f"{scaled}_b"))
+    )
 
 
 def _halving_pool(net: NetBuilder, source: str, output: str) -> str:

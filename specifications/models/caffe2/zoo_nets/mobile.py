@@ -1,4 +1,4 @@
-"""Small nets: SqueezeNet (Iandola et al., 2016), ShuffleNet (Zhang et al., 2017), MobileNetV2 (Sandler, 2018)."""
+"""SqueezeNet (Iandola et al., 2016), ShuffleNet (Zhang et al., 2017), MobileNetV2 (Sandler et al., 2018)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,10 @@ def _shufflenet_normalization(net: NetBuilder, source: str) -> str:
 
 
 def mobilenet_v2() -> NetBuilder:
-    """Input ``data`` (N, 3, 224, 224), output ``softmax`` (N, 1000). By the paper: width 1.0, ReLU for ReLU6."""
+    """Input ``data`` (N, 3, 224, 224), output ``softmax`` (N, 1000).
+
+    By the paper, at width 1.0, with ReLU for ReLU6; the zoo's own was not to be had.
+    """
     net = NetBuilder("mobilenet_v2", "data", 3)
     blob = net.relu(_normalized_convolution(net, "data", "conv1", 32, 3, stride=2, pad=1))
     blocks = count()

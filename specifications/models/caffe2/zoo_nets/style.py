@@ -12,16 +12,24 @@ DECONVOLUTIONS = [(23, 6), (26, 3)]
 
 
 def style_transfer() -> NetBuilder:
-    """Input ``data_int8_bgra`` (N, H, W, 4) uint8, output ``styled_int8_bgra``, the same where 4 divides H and W.
+    """Input ``data_int8_bgra`` (N, H, W, 4) uint8, output ``styled_int8_bgra``: the same shape and type.
 
-    The blob ``__CAFFE2_STYLIZER_NOISE__`` (491 values) is read if it is there, and drawn if it is not.
+    4 has to divide H and W, and both to be above 40. The blob ``__CAFFE2_STYLIZER_NOISE__`` (491 values) is
+    read if it is there, and drawn if it is not.
     """
     net = NetBuilder("style", "data_int8_bgra", 4)
     preprocess = "PackedInt8BGRANHWCToNCHWCStylizerPreprocess"
     _layer(net, "", preprocess, ["data_int8_bgra", "mean"], "b0", {"noise_std": 5.0}, channels=3)
     device = net.net.op[0].device_option
     device.device_type = device.random_seed = 0
-    shrink: Arguments = {"kernel_h": 4, "kernel_w": 4, "stride_h": 4, "stride_w": 4, "order": "NCHW", "pad": 0}
+    shrink: Arguments = {
+        "kernel_h": 4,
+        "kernel_w": 4,
+        "stride_h": 4,
+        "stride_w": 4,
+        "order": "NCHW",
+        "pad": 0,
+    }
     _layer(net, "caffe.Pooling_0", "AveragePool", ["b0"], "b1", shrink, channels=3)
     blob = _mirrored_border(net, 1, "b1", "b0", before=10, after=9)
     for number, kernel in CONVOLUTIONS:
@@ -41,7 +49,9 @@ def _convolution(net: NetBuilder, number: int, source: str, kernel: int) -> str:
     bias = net.parameter(f"{name}/param_1", (WIDTH,))
     geometry = {**_geometry(kernel, stride=1), "shared_buffer": 1}
     output = _other(source)
-    _layer(net, name, "Conv", [source, weight, bias], output, geometry, channels=WIDTH, engine="NNPACK,MOBILE")
+    _layer(
+        net, name, "Conv", [source, weight, bias], output, geometry, channels=WIDTH, engine="NNPACK,MOBILE"
+    )
     return _activation(net, number, output)
 
 
