@@ -8,13 +8,17 @@ from __future__ import annotations
 import math
 from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
+import torch.nn.functional as functional
 
 from ..registry import Compute, Operator, operator, require
-from .geometry import is_channels_last, to_channels_first, to_channels_last
+from .geometry import is_channels_last
 
-LARGEST_LOG_GROWTH = math.log(1000 / 16)
+LARGEST_LOG_GROWTH = np.float32(math.log(1000 / 16))
 """Of a box's width or height by its deltas: 16 pixels, an anchor's least size, to 1000."""
+ROWS_AT_ONCE = 128
+"""Of a table of overlaps."""
 
 
 # --- regions of interest ------------------------------------------------------------------------------------
@@ -24,66 +28,78 @@ LARGEST_LOG_GROWTH = math.log(1000 / 16)
 def align_regions(op: Operator) -> Compute:
     """x (N, C, H, W) and regions (R, 4), or (R, 5) with the image first, to (R, C, pooled_h, pooled_w).
 
-    Each output is the average over a grid of bilinear samples (He et al. 2017). Sampling is linear in each
-    direction: one matrix makes rows of rows, one columns of columns.
+    Each output is the average over a grid of bilinear samples (He et al. 2017): a weighted sum of pixels, all
+    channels at once.
     """
     pooled = op.arguments.integer("pooled_h", 1), op.arguments.integer("pooled_w", 1)
     factor = op.arguments.number("spatial_scale", 1.0)
     ratio = op.arguments.integer("sampling_ratio", -1)
     is_aligned = op.arguments.boolean("aligned", False)
     channels_last = is_channels_last(op.arguments)
-    shift = 0.5 if is_aligned else 0.0
 
     def compute(x: Any, regions: Any) -> Any:
-        if channels_last:
-            x = to_channels_first(x)
-        result = x.new_zeros((regions.shape[0], x.shape[1], *pooled))
-        images, boxes = _images_and_boxes(regions, x.shape[0])
-        for number, (image, box) in enumerate(zip(images, (boxes * factor - shift).tolist())):
-            x1, y1, x2, y2 = box
-            width, height = x2 - x1, y2 - y1
-            if not is_aligned:
-                width, height = max(width, 1.0), max(height, 1.0)
-            top, rows = _sampling(y1, height, pooled[0], x.shape[2], ratio)
-            left, columns = _sampling(x1, width, pooled[1], x.shape[3], ratio)
-            part = x[image, :, top : top + rows.shape[1], left : left + columns.shape[1]]
-            result[number] = torch.matmul(torch.matmul(rows, part), columns.t())
-        return to_channels_last(result) if channels_last else result
+        pixels = x if channels_last else x.permute(0, 2, 3, 1)
+        count, height, width, channels = pixels.shape
+        images, boxes = _images_and_boxes(regions, count)
+        corners = boxes * np.float32(factor) - np.float32(0.5 if is_aligned else 0)
+        lengths = corners[:, 2:] - corners[:, :2]
+        if not is_aligned:
+            lengths = np.maximum(lengths, 1)
+        # Regions with as many samples in each direction are worked out together.
+        samples = np.maximum(np.ceil(lengths / np.array(pooled[::-1], dtype=np.float32)), 0).astype(np.int64)
+        if ratio > 0:
+            samples[:] = ratio
+        result = x.new_zeros((len(boxes), *pooled, channels))
+        for columns, rows in np.unique(samples[(samples > 0).all(1)], axis=0):
+            chosen = np.flatnonzero((samples == (columns, rows)).all(1))
+            y, y_weights = _sampling(corners[chosen, 1], lengths[chosen, 1], pooled[0], height, rows)
+            x_, x_weights = _sampling(corners[chosen, 0], lengths[chosen, 0], pooled[1], width, columns)
+            first = images[chosen].reshape(-1, 1, 1, 1, 1) * (height * width)
+            places = first + y[:, :, None, :, None] * width + x_[:, None, :, None, :]
+            weights = y_weights[:, :, None, :, None] * x_weights[:, None, :, None, :]
+            sums = functional.embedding_bag(
+                torch.from_numpy(places.reshape(-1, places[0, 0, 0].size)),
+                pixels.reshape(-1, channels),
+                mode="sum",
+                per_sample_weights=torch.from_numpy(weights.reshape(-1, weights[0, 0, 0].size)),
+            )
+            result[torch.from_numpy(chosen)] = sums.reshape(len(chosen), *pooled, channels)
+        return result if channels_last else result.permute(0, 3, 1, 2).contiguous()
 
     return compute
 
 
-def _images_and_boxes(regions: Any, count: int) -> Tuple[List[int], Any]:
+def _images_and_boxes(regions: Any, count: int) -> Tuple[Any, Any]:
+    """The image of each region, and its box, as arrays (R,) and (R, 4)."""
     require(
         regions.dim() == 2 and regions.shape[1] in (4, 5), "the regions have neither 4 nor 5 values in a row"
     )
-    if regions.shape[1] == 4:
-        return [0] * regions.shape[0], regions
-    images = [int(one) for one in regions[:, 0].tolist()]
-    require(all(0 <= one < count for one in images), "a region is of an image that is not there")
-    return images, regions[:, 1:]
+    array = regions.numpy()
+    if array.shape[1] == 4:
+        return np.zeros(len(array), dtype=np.int64), array
+    images = array[:, 0].astype(np.int64)
+    require(bool(((images >= 0) & (images < count)).all()), "a region is of an image that is not there")
+    return images, array[:, 1:]
 
 
-def _sampling(start: float, length: float, bins: int, size: int, ratio: int) -> Tuple[int, Any]:
-    """The first place that is read, and the weights (bins, places): averages of linear interpolations.
+def _sampling(start: Any, length: Any, bins: int, size: int, samples: int) -> Tuple[Any, Any]:
+    """Places that are read in one direction and their weights, each (R, bins, 2 * samples).
 
-    A sample more than one place outside counts as 0, one within that place as the edge.
+    They are averages of linear interpolations. A sample more than one place outside counts as 0, one within
+    that place as the edge.
     """
-    samples = ratio if ratio > 0 else max(math.ceil(length / bins), 0)
-    if samples == 0:
-        return 0, torch.zeros((bins, 1))
-    steps = (torch.arange(samples) + 0.5) / samples
-    places = start + (torch.arange(bins)[:, None] + steps) * (length / bins)
-    is_inside = ((places >= -1) & (places <= size)).to(torch.float32) / samples
-    places = places.clamp(0, size - 1)
-    low = places.floor().to(torch.int64)
-    high = (low + 1).clamp_(max=size - 1)
-    rest = places - low
-    first, last = int(low.min()), int(high.max())
-    weights = torch.zeros((bins, last - first + 1))
-    weights.scatter_add_(1, low - first, (1 - rest) * is_inside)
-    weights.scatter_add_(1, high - first, rest * is_inside)
-    return first, weights
+    steps = (np.arange(samples, dtype=np.float32) + np.float32(0.5)) / np.float32(samples)
+    offsets = np.arange(bins, dtype=np.float32)[:, None] + steps
+    places = start[:, None, None] + offsets * (length / np.float32(bins))[:, None, None]
+    is_inside = ((places >= -1) & (places <= size)).astype(np.float32) / np.float32(samples)
+    places = np.clip(places, 0, size - 1)
+    low = places.astype(np.int64)
+    rest = (places - low).astype(np.float32)
+    high = np.minimum(low + 1, size - 1)
+    return (
+        np.concatenate([low, high], 2),
+        np.concatenate([(1 - rest) * is_inside, rest * is_inside], 2),
+    )
 
 
 @operator("RoIPool", inputs=(2, 2), outputs=(1, 2))
@@ -100,12 +116,12 @@ def pool_regions(op: Operator) -> Compute:
     def compute(x: Any, regions: Any) -> Any:
         result = x.new_zeros((regions.shape[0], x.shape[1], *pooled))
         images, boxes = _images_and_boxes(regions, x.shape[0])
-        for number, (image, box) in enumerate(zip(images, (boxes * factor).tolist())):
+        for number, (image, box) in enumerate(zip(images, (boxes * np.float32(factor)).tolist())):
             x1, y1, x2, y2 = (math.floor(one + 0.5) for one in box)
             for row, (top, bottom) in enumerate(_bins(y1, y2, pooled[0], x.shape[2])):
                 for column, (left, right) in enumerate(_bins(x1, x2, pooled[1], x.shape[3])):
                     if top < bottom and left < right:
-                        part = x[image, :, top:bottom, left:right]
+                        part = x[int(image), :, top:bottom, left:right]
                         result[number, :, row, column] = part.amax((1, 2))
         return result
 
@@ -130,7 +146,7 @@ class _BoxRules(NamedTuple):
     """How an operator moves and measures boxes."""
 
     weights: Tuple[float, ...]
-    plus_one: float
+    plus_one: Any
     """What a box is wider than x2 - x1."""
 
     @classmethod
@@ -138,29 +154,45 @@ class _BoxRules(NamedTuple):
         require(not op.arguments.boolean("rotated", False), "rotated boxes are not supported")
         weights = tuple(op.arguments.numbers("weights") or (1.0, 1.0, 1.0, 1.0))
         require(len(weights) == 4, "there are not 4 weights")
-        return cls(weights, float(op.arguments.boolean("legacy_plus_one", True)))
+        return cls(weights, np.float32(op.arguments.boolean("legacy_plus_one", True)))
 
     def moved(self, boxes: Any, deltas: Any) -> Any:
-        """Boxes (R, 4) moved by deltas (R, 4): centre by shares of the size, size by logarithms."""
-        sizes = boxes[:, 2:] - boxes[:, :2] + self.plus_one
-        centres = boxes[:, :2] + 0.5 * sizes
-        weights = torch.tensor(self.weights)
-        centres = deltas[:, :2] / weights[:2] * sizes + centres
-        growth = (deltas[:, 2:] / weights[2:]).clamp(max=LARGEST_LOG_GROWTH)
-        halves = 0.5 * growth.exp() * sizes
-        return torch.cat([centres - halves, centres + halves - self.plus_one], 1)
+        """Boxes (..., 4) moved by deltas (..., 4): centre by shares of the size, size by logarithms."""
+        sizes = boxes[..., 2:] - boxes[..., :2] + self.plus_one
+        centres = boxes[..., :2] + np.float32(0.5) * sizes
+        deltas = deltas / np.array(self.weights, dtype=np.float32)
+        centres = deltas[..., :2] * sizes + centres
+        halves = np.float32(0.5) * np.exp(np.minimum(deltas[..., 2:], LARGEST_LOG_GROWTH)) * sizes
+        return np.concatenate([centres - halves, centres + halves - self.plus_one], -1)
 
     def clipped(self, boxes: Any, height: float, width: float) -> Any:
-        limits = torch.tensor([width, height] * 2) - self.plus_one
-        return torch.minimum(boxes, limits).clamp_(min=0)
+        limits = np.array([width, height, width, height], dtype=np.float32) - self.plus_one
+        return np.maximum(np.minimum(boxes, limits), 0)
 
-    def overlaps(self, box: Any, boxes: Any) -> Any:
-        """Intersection over union of one box (4,) with each of (R, 4)."""
-        areas = (boxes[:, 2:] - boxes[:, :2] + self.plus_one).prod(1)
-        area = (box[2:] - box[:2] + self.plus_one).prod()
-        low, high = torch.maximum(box[:2], boxes[:, :2]), torch.minimum(box[2:], boxes[:, 2:])
-        common = (high - low + self.plus_one).clamp_(min=0).prod(1)
-        return common / (area + areas - common)
+    def areas(self, boxes: Any) -> Any:
+        return (boxes[..., 2:] - boxes[..., :2] + self.plus_one).prod(-1)
+
+    def overlaps(self, some: Any, others: Any) -> Any:
+        """Intersection over union of each of (A, 4) with each of (B, 4): (A, B)."""
+        low = np.maximum(some[:, None, :2], others[None, :, :2])
+        high = np.minimum(some[:, None, 2:], others[None, :, 2:])
+        common = np.maximum(high - low + self.plus_one, 0).prod(-1)
+        return common / (self.areas(some)[:, None] + self.areas(others) - common)
+
+    def suppressed(self, boxes: Any, threshold: float, most: int) -> List[int]:
+        """Places of the boxes, best first, that no kept one before them overlaps too much; at most ``most``."""
+        kept: List[int] = []
+        is_out = np.zeros(len(boxes), dtype=bool)
+        for first in range(0, len(boxes), ROWS_AT_ONCE):
+            takes_out = self.overlaps(boxes[first : first + ROWS_AT_ONCE], boxes[first:]) > threshold
+            for number, row in enumerate(takes_out, start=first):
+                if is_out[number]:
+                    continue
+                kept.append(number)
+                if len(kept) == most:
+                    return kept
+                is_out[first:] |= row
+        return kept
 
 
 @operator("BBoxTransform", inputs=(3, 3), outputs=(1, 2))
@@ -175,36 +207,24 @@ def transform_boxes(op: Operator) -> Compute:
     def compute(regions: Any, deltas: Any, images: Any) -> Any:
         owners, boxes = _images_and_boxes(regions, images.shape[0])
         require(
-            deltas.dim() == 2 and deltas.shape[0] == boxes.shape[0] and deltas.shape[1] % 4 == 0,
+            deltas.dim() == 2 and deltas.shape[0] == len(boxes) and deltas.shape[1] % 4 == 0,
             "there are not 4 deltas for each region and class",
         )
-        result = torch.empty_like(deltas)
-        of_image = torch.tensor(owners, dtype=torch.int64)
+        by_class = deltas.numpy().reshape(len(boxes), -1, 4)
+        result = np.empty_like(by_class)
         for image, (height, width, factor) in enumerate(images.tolist()):
-            rows = of_image == image
-            # As Caffe2 does: regions are of the scaled image, its size is rounded back to the original's.
+            rows = owners == image
+            # Regions are of the scaled image; the original's size is found by rounding.
             height, width = math.floor(height / factor + 0.5), math.floor(width / factor + 0.5)
-            inside = boxes[rows] / factor
-            back = factor if scales_back else 1.0
-            for first in range(0, deltas.shape[1], 4):
-                moved = rules.moved(inside, deltas[rows, first : first + 4])
-                result[rows, first : first + 4] = rules.clipped(moved, height, width) * back
+            moved = rules.moved(boxes[rows][:, None] / np.float32(factor), by_class[rows])
+            result[rows] = rules.clipped(moved, height, width) * np.float32(factor if scales_back else 1)
+        transformed = torch.from_numpy(result.reshape(deltas.shape))
         if op.output_count == 1:
-            return result
-        return result, torch.bincount(of_image, minlength=images.shape[0]).to(torch.float32)
+            return transformed
+        counts = np.bincount(owners, minlength=images.shape[0]).astype(np.float32)
+        return transformed, torch.from_numpy(counts)
 
     return compute
-
-
-def _suppressed(rules: _BoxRules, boxes: Any, threshold: float, most: int) -> List[int]:
-    """Places of the boxes that stay; they come best first. Each takes out those that overlap it too much."""
-    kept: List[int] = []
-    left = torch.arange(boxes.shape[0])
-    while left.numel() and (most <= 0 or len(kept) < most):
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        left = left[rules.overlaps(boxes[best], boxes[left]) <= threshold]
-    return kept
 
 
 @operator("GenerateProposals", inputs=(4, 4), outputs=(2, 2))
@@ -214,7 +234,7 @@ def generate_proposals(op: Operator) -> Compute:
     The second output is their scores (R,). Ren et al. (2015).
     """
     rules = _BoxRules.of(op)
-    stride = 1 / op.arguments.number("spatial_scale", 1 / 16)
+    stride = np.float32(1 / op.arguments.number("spatial_scale", 1 / 16))
     most_before = op.arguments.integer("pre_nms_topN", 6000)
     most_after = op.arguments.integer("post_nms_topN", 300)
     threshold = op.arguments.number("nms_thresh", 0.7)
@@ -222,22 +242,23 @@ def generate_proposals(op: Operator) -> Compute:
 
     def of_image(scores: Any, deltas: Any, image: Sequence[float], anchors: Any) -> Tuple[Any, Any]:
         count, rows, columns = scores.shape
-        y = (torch.arange(rows) * stride)[:, None].expand(rows, columns)
-        x = (torch.arange(columns) * stride).expand(rows, columns)
-        shifts = torch.stack([x, y, x, y], 2).reshape(-1, 1, 4)
+        y, x = np.meshgrid(np.arange(rows) * stride, np.arange(columns) * stride, indexing="ij")
+        shifts = np.stack([x, y, x, y], 2).astype(np.float32).reshape(-1, 1, 4)
         places = (shifts + anchors).reshape(-1, 4)
-        scores = scores.permute(1, 2, 0).reshape(-1)
-        deltas = deltas.reshape(count, 4, rows, columns).permute(2, 3, 0, 1).reshape(-1, 4)
-        order = torch.argsort(scores, descending=True)
+        scores = scores.transpose(1, 2, 0).reshape(-1)
+        deltas = deltas.reshape(count, 4, rows, columns).transpose(2, 3, 0, 1).reshape(-1, 4)
+        order = np.argsort(-scores, kind="stable")
         if most_before > 0:
             order = order[:most_before]
         height, width, factor = image
         boxes = rules.clipped(rules.moved(places[order], deltas[order]), height, width)
         sizes = boxes[:, 2:] - boxes[:, :2] + rules.plus_one
         centres = boxes[:, :2] + sizes / 2
-        is_fit = (sizes >= least_size * factor).all(1) & (centres < torch.tensor([width, height])).all(1)
+        is_fit = (sizes >= least_size * factor).all(1) & (
+            centres < np.array([width, height], dtype=np.float32)
+        ).all(1)
         boxes, order = boxes[is_fit], order[is_fit]
-        kept = _suppressed(rules, boxes, threshold, most_after)
+        kept = rules.suppressed(boxes, threshold, most_after)
         return boxes[kept], scores[order[kept]]
 
     def compute(scores: Any, deltas: Any, images: Any, anchors: Any) -> Any:
@@ -247,10 +268,14 @@ def generate_proposals(op: Operator) -> Compute:
         )
         regions, probabilities = [], []
         for number, image in enumerate(images.tolist()):
-            boxes, kept_scores = of_image(scores[number], deltas[number], image, anchors)
-            regions.append(torch.cat([torch.full((len(boxes), 1), float(number)), boxes], 1))
+            arrays = scores[number].numpy(), deltas[number].numpy()
+            boxes, kept_scores = of_image(*arrays, image, anchors.numpy())
+            regions.append(np.insert(boxes, 0, number, axis=1))
             probabilities.append(kept_scores)
-        return torch.cat(regions), torch.cat(probabilities)
+        return (
+            torch.from_numpy(np.concatenate(regions).astype(np.float32)),
+            torch.from_numpy(np.concatenate(probabilities)),
+        )
 
     return compute
 
@@ -259,6 +284,7 @@ class _Detection(NamedTuple):
     score: float
     class_number: int
     place: int
+    """Its row among the image's."""
 
 
 @operator("BoxWithNMSLimit", inputs=(2, 3), outputs=(3, 6))
@@ -266,7 +292,7 @@ def limit_boxes(op: Operator) -> Compute:
     """Scores (R, classes) and boxes (R, 4 * classes), and how many of them each image has.
 
     Outputs: scores (K,), boxes (K, 4), classes (K,); then the number of each image (N,), the rows that were
-    kept (K,), and the number of each image and class. Soft suppression: Bodla et al. (2017).
+    kept (K,), and the numbers of each image and class (N, classes). Soft suppression: Bodla et al. (2017).
     """
     rules = _BoxRules.of(op)
     least_score = op.arguments.number("score_thresh", 0.05)
@@ -282,28 +308,29 @@ def limit_boxes(op: Operator) -> Compute:
     require(method in ("linear", "gaussian"), "the soft_nms_method %r is unknown" % method)
 
     def softened(boxes: Any, scores: Any) -> List[Tuple[int, float]]:
-        scores, left, kept = scores.clone(), torch.arange(len(scores)), []
-        while left.numel():
+        scores, left = scores.copy(), np.arange(len(scores))
+        kept: List[Tuple[int, float]] = []
+        overlaps = rules.overlaps(boxes, boxes)
+        while left.size:
             best = int(scores[left].argmax())
-            chosen = left[best]
-            kept.append((int(chosen), float(scores[chosen])))
-            left = torch.cat([left[:best], left[best + 1 :]])
-            overlap = rules.overlaps(boxes[chosen], boxes[left])
+            chosen = int(left[best])
+            kept.append((chosen, float(scores[chosen])))
+            left = np.delete(left, best)
+            overlap = overlaps[chosen, left]
             if method == "gaussian":
-                factors = torch.exp(-overlap * overlap / sigma)
+                scores[left] *= np.exp(-overlap * overlap / np.float32(sigma))
             else:
-                factors = torch.where(overlap > threshold, 1 - overlap, torch.ones_like(overlap))
-            scores[left] *= factors
+                scores[left] *= np.where(overlap > threshold, 1 - overlap, 1)
             left = left[scores[left] >= least_soft_score]
         return kept
 
     def of_class(scores: Any, boxes: Any, number: int) -> List[_Detection]:
-        rows = torch.nonzero(scores > least_score).reshape(-1)
-        rows = rows[torch.sort(scores[rows], descending=True, stable=True).indices]
+        rows = np.flatnonzero(scores > least_score)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
         if is_soft:
             kept = softened(boxes[rows], scores[rows])
         else:
-            places = _suppressed(rules, boxes[rows], threshold, 0)
+            places = rules.suppressed(boxes[rows], threshold, 0)
             kept = [(place, float(scores[rows[place]])) for place in places]
         return [_Detection(score, number, int(rows[place])) for place, score in kept]
 
@@ -321,35 +348,33 @@ def limit_boxes(op: Operator) -> Compute:
         return found
 
     def compute(scores: Any, boxes: Any, batch: Optional[Any] = None) -> Any:
-        counts = [scores.shape[0]] if batch is None else [int(one) for one in batch.tolist()]
-        classes = 1 if is_agnostic else scores.shape[1] - (0 if has_background else 1)
+        scores, boxes = scores.numpy(), boxes.numpy()
+        counts = [len(scores)] if batch is None else [int(one) for one in batch.tolist()]
+        classes = scores.shape[1]
+        columns = 4 * (1 if is_agnostic else classes - (0 if has_background else 1))
         require(
-            boxes.shape == (scores.shape[0], 4 * classes) and scores.shape[0] == sum(counts),
+            boxes.shape == (len(scores), columns) and len(scores) == sum(counts),
             "there is not a box for each score and image",
         )
-        columns: List[List[Any]] = [[], [], [], [], [], []]
-        start = 0
-        for count in counts:
-            rows = slice(start, start + count)
-            found = of_image(scores[rows], boxes[rows])
-            for one in found:
-                columns[0].append(one.score)
-                columns[1].append(boxes_of_class(boxes[rows], one.class_number)[one.place])
-                columns[2].append(float(one.class_number - (0 if tells_background else 1)))
-                columns[4].append(one.place)
-            columns[3].append(float(len(found)))
-            columns[5].append(
-                [sum(one.class_number == number for one in found) for number in range(scores.shape[1])]
-            )
-            start += count
+        ends = np.cumsum(counts)
+        images = [slice(end - count, end) for end, count in zip(ends, counts)]
+        found = [of_image(scores[rows], boxes[rows]) for rows in images]
+        kept_boxes = [
+            boxes_of_class(boxes[rows], one.class_number)[one.place]
+            for rows, detections in zip(images, found)
+            for one in detections
+        ]
+        together = [one for detections in found for one in detections]
+        first_class = 0 if tells_background else 1
+        per_class = [np.bincount([one.class_number for one in some], minlength=classes) for some in found]
         outputs = (
-            torch.tensor(columns[0], dtype=torch.float32),
-            torch.stack(columns[1]) if columns[1] else torch.zeros((0, 4)),
-            torch.tensor(columns[2], dtype=torch.float32),
-            torch.tensor(columns[3], dtype=torch.float32),
-            torch.tensor(columns[4], dtype=torch.int32),
-            torch.tensor(columns[5], dtype=torch.int32),
+            np.array([one.score for one in together], dtype=np.float32),
+            np.array(kept_boxes, dtype=np.float32).reshape(-1, 4),
+            np.array([one.class_number - first_class for one in together], dtype=np.float32),
+            np.array([len(detections) for detections in found], dtype=np.float32),
+            np.array([one.place for one in together], dtype=np.int32),
+            np.array(per_class, dtype=np.int32),
         )
-        return outputs[: op.output_count]
+        return tuple(map(torch.from_numpy, outputs[: op.output_count]))
 
     return compute
