@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 import torch
 import torch.nn.functional as functional
@@ -86,22 +86,28 @@ def parametric_relu(op: Operator) -> Compute:
 
     def prepare(x: Any, slope: Any) -> Compute:
         if channels_last or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
-            return _parametric_relu_by_row(channels_last)
+            return _parametric_relu_by_row(x.shape, channels_last, op.constant(1))
         return functional.prelu
 
     return by_shape(prepare)
 
 
-def _parametric_relu_by_row(channels_last: bool) -> Compute:
+def _parametric_relu_by_row(shape: Any, channels_last: bool, constant: Optional[Any]) -> Compute:
     """With the channels innermost: one slope for each value of a row of pixels, as a row is long."""
+    row = shape[-2:] if channels_last else (shape[3], shape[1])
+    width = row[0] * row[1]
+
+    def of_row(slope: Any) -> Any:
+        require(slope.numel() in (1, row[1]), "there is not a slope for each channel")
+        return slope.expand(row).reshape(-1)
+
+    known = None if constant is None else of_row(constant)
 
     def compute(x: Any, slope: Any) -> Any:
-        pixels = x if channels_last else x.movedim(1, -1)
-        require(slope.numel() in (1, pixels.shape[-1]), "there is not a slope for each channel")
-        width = pixels.shape[-2:].numel()
-        y = functional.prelu(pixels.reshape(-1, width), slope.expand(pixels.shape[-2:]).reshape(-1))
-        y = y.reshape(pixels.shape)
-        return y if channels_last else y.movedim(-1, 1)
+        pixels = x if channels_last else x.permute(0, 2, 3, 1)
+        y = functional.prelu(pixels.reshape(-1, width), of_row(slope) if known is None else known)
+        y = y.view(pixels.shape)
+        return y if channels_last else y.permute(0, 3, 1, 2)
 
     return compute
 

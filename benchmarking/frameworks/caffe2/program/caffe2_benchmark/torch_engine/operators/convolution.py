@@ -46,8 +46,11 @@ def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[A
     """The weights in the layout that oneDNN wants; None where they may change or oneDNN is not there."""
     if op.constant(1) is None or len(fit.kernel) != 2 or weight.dtype != torch.float32:
         return None
-    if weight.is_mkldnn:
-        return weight
+    return weight if weight.is_mkldnn else _packed_weight(weight, x, fit, group)
+
+
+def _packed_weight(weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
+    """None where oneDNN is not there."""
     reorder = _reorder_weight()
     if reorder is None:
         return None
@@ -177,7 +180,7 @@ def transposed_convolution(op: Operator) -> Compute:
                 x, weight = to_channels_first(x), to_channels_first(weight)
             y = run(x, weight, bias)
             y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
-            return to_channels_last(y) if channels_last else y.contiguous()
+            return to_channels_last(y) if channels_last else y
 
         return compute
 
@@ -200,11 +203,14 @@ def _by_phases(x: Any, weight: Any, stride: Sequence[int]) -> Compute:
             ].t()
     phases = phases.reshape(outputs * step_y * step_x, inputs, *taps)
     height, width = ((size - 1) * step + k for size, step, k in zip(x.shape[2:], stride, kernel))
-    padding = [tap - 1 for tap in taps]
+    fit = Fit(taps, [1, 1], [1, 1], [(tap - 1, tap - 1) for tap in taps], [])
+    packed = _packed_weight(phases, x, fit, 1)
+    convolve = _direct(fit, 1) if packed is None else _packed(fit, 1)
+    weights = phases if packed is None else packed
 
     def compute(x: Any, _: Any, bias: Optional[Any] = None) -> Any:
         repeated = None if bias is None else bias.repeat_interleave(step_y * step_x)
-        y = torch.conv2d(x.contiguous(memory_format=torch.channels_last), phases, repeated, 1, padding)
+        y = convolve(x.contiguous(memory_format=torch.channels_last), weights, repeated)
         return _interleaved(y, outputs, step_y, step_x)[:, :, :height, :width]
 
     return compute

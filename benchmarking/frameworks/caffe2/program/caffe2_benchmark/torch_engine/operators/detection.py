@@ -180,7 +180,7 @@ class _BoxRules(NamedTuple):
         return common / (self.areas(some)[:, None] + self.areas(others) - common)
 
     def suppressed(self, boxes: Any, threshold: float, most: int) -> List[int]:
-        """Places of the boxes, best first, that no kept one before them overlaps too much; at most ``most``."""
+        """Places of the boxes, best first, that no kept one before overlaps too much; at most ``most``."""
         kept: List[int] = []
         is_out = np.zeros(len(boxes), dtype=bool)
         for first in range(0, len(boxes), ROWS_AT_ONCE):

@@ -1,6 +1,7 @@
 """Before and after a style transfer net: packed pixels to planes and back.
 
-A pixel's four bytes are read and written as one number, which is a good deal faster than every fourth byte.
+A pixel's four bytes are read and written as one number, which is a good deal faster than every fourth byte;
+what lies between is done plane by plane, as one plane fits into a cache.
 """
 
 from __future__ import annotations
@@ -43,9 +44,12 @@ def preprocess(op: Operator) -> Compute:
         require(mean.numel() == 3, "the mean has not 3 values")
         pixels = x.contiguous().view(torch.int32).squeeze(-1)
         planes = torch.empty((x.shape[0], 3, x.shape[1], x.shape[2]))
-        for channel in range(3):
-            planes[:, channel] = (pixels >> 8 * channel).bitwise_and_(255)
-        return planes.sub_(mean.reshape(3, 1, 1)).add_(noise_image(x.shape[1], x.shape[2]))
+        noise = noise_image(x.shape[1], x.shape[2])
+        for channel, average in enumerate(mean.reshape(3)):
+            plane = planes[:, channel]
+            torch.sub((pixels >> 8 * channel).bitwise_and_(255), average, out=plane)
+            plane.add_(noise[channel])
+        return planes
 
     return compute
 
@@ -56,8 +60,10 @@ def deprocess(op: Operator) -> Compute:
 
     def compute(x: Any, mean: Any) -> Any:
         require(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input has not 3 channels")
-        blue, green, red = (x + mean.reshape(3, 1, 1)).clamp_(0, 255).to(torch.int32).unbind(1)
-        pixels = torch.add(torch.add(blue, green, alpha=1 << 8), red, alpha=1 << 16).sub_(1 << 24)
+        pixels = torch.full((x.shape[0], *x.shape[2:]), -1 << 24, dtype=torch.int32)
+        for channel, average in enumerate(mean.reshape(3)):
+            plane = (x[:, channel] + average).clamp_(0, 255).to(torch.int32)
+            pixels.add_(plane, alpha=1 << 8 * channel)
         return pixels.contiguous().unsqueeze(-1).view(torch.uint8)
 
     return compute
