@@ -1,0 +1,144 @@
+"""The engine native in an interpreter with real Caffe2, which CAFFE2_PYTHON names; and without one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarking.frameworks.caffe2 import observer_log
+
+ROOT = Path(__file__).parents[5]
+PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
+CASES = Path(os.environ.get("CAFFE2_CONFORMANCE_DIR", ROOT / "tests/data/caffe2/conformance"))
+LENET = ROOT / "specifications/models/caffe2/lenet"
+NET = ["--init_net", LENET / "init_net.pb", "--net", LENET / "predict_net.pb", "--input", "data"]
+SHAPE = ["--input_dims", "1,1,28,28"]
+
+needs_caffe2 = pytest.mark.skipif(
+    "CAFFE2_PYTHON" not in os.environ, reason="CAFFE2_PYTHON names no interpreter with real Caffe2"
+)
+
+RUN_CASES = """
+import json, sys
+import numpy as np
+program, cases = sys.argv[1:]
+sys.path.insert(0, program)
+from caffe2.python import workspace
+from caffe2_benchmark import engines, messages
+from caffe2_benchmark.errors import NetError
+engine = engines.make("native", 1, 0, "builtin")
+failures = {}
+for case in json.load(open(cases + "/index.json"))["cases"]:
+    workspace.ResetWorkspace()
+    data = np.load(cases + "/" + case["file"])
+    inputs = {name: data["in_%d" % index] for index, name in enumerate(case["inputs"])}
+    failed = None
+    try:
+        loaded = engine.load(None, messages.NetDef.FromString(data["net"].tobytes()), inputs)
+        loaded.run()
+        outputs = {name: loaded.blob(name) for name in case["outputs"]}
+    except NetError as error:
+        failed = str(error)
+    if failed is not None or case["expect"] == "error":
+        if (failed is not None) != (case["expect"] == "error"):
+            failures[case["id"]] = failed or "no error"
+        continue
+    for index, name in enumerate(case["outputs"]):
+        expected = data["out_%d" % index]
+        same = outputs[name].shape == expected.shape
+        if same and case["check"] != "shape":
+            same = np.allclose(outputs[name].astype("f8"), expected.astype("f8"), equal_nan=True, **case["tol"])
+        if not same:
+            failures[case["id"]] = name + " differs"
+print(json.dumps(failures))
+"""
+
+
+def program(*arguments, python=None):
+    command = [python or os.environ["CAFFE2_PYTHON"], PROGRAM, *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+@needs_caffe2
+def test_all_cases():
+    command = [os.environ["CAFFE2_PYTHON"], "-c", RUN_CASES, PROGRAM, CASES]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == {}
+
+
+@needs_caffe2
+@pytest.mark.parametrize("engine", ["auto", "native"])
+def test_same_flags_same_output(engine, tmp_path):
+    done = program(
+        *(*NET, *SHAPE, "--iter", 3, "--warmup", 1, "--run_individual", "true", "--engine", engine),
+        *("--threads", 2, "--output", "softmax", "--output_folder", tmp_path / "native"),
+        *("--text_output", "true"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    log = observer_log.parse(done.stderr)
+    assert (log.facts["engine"], log.facts["threads"]) == ("native", 2)
+    assert "1.10.2" in log.facts["engine_version"]
+    assert len(log.net_us) == 3
+    assert log.damaged_lines == ()
+    ours = program(
+        *(*NET, *SHAPE, "--iter", 1, "--run_individual", "true", "--engine", "torch"),
+        *("--output", "softmax", "--output_folder", tmp_path / "torch", "--text_output", "true"),
+        python=sys.executable,
+    )
+    other = observer_log.parse(ours.stderr)
+    assert {name: len(values) for name, values in log.operators_us.items()} == dict.fromkeys(
+        other.operators_us, 3
+    )
+    assert log.costs == other.costs
+    outputs = [np.loadtxt(tmp_path / name / "softmax.txt") for name in ("native", "torch")]
+    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-7)
+
+
+@needs_caffe2
+def test_the_table_is_the_same_with_both_engines():
+    tables = [
+        program(*NET, *SHAPE, "--summary", "--engine", engine, python=python).stdout
+        for engine, python in (("native", None), ("torch", sys.executable))
+    ]
+    assert tables[0] == tables[1]
+    assert "ID_0_Conv_conv1" in tables[0]
+
+
+@needs_caffe2
+@pytest.mark.parametrize("backend", ["eigen", "nnpack"])
+def test_operator_engines(backend):
+    done = program(*NET, *SHAPE, "--iter", 1, "--backend", backend, "--engine", "native")
+    assert done.returncode == 0, done.stderr
+
+
+@needs_caffe2
+def test_errors_are_one_line_that_names_the_operator(tmp_path):
+    (tmp_path / "odd.txt").write_text(
+        'op { type: "Foo" input: "x" output: "y" } op { type: "Bar" input: "y" output: "z" }'
+    )
+    (tmp_path / "unfed.txt").write_text('op { type: "Relu" input: "nobody" output: "y" }')
+    for arguments, status, part in (
+        (["--net", tmp_path / "odd.txt"], 1, "the engine native does not know: Bar, Foo"),
+        (["--net", tmp_path / "unfed.txt"], 1, "operator 0, Relu 'y', reads 'nobody', which nobody feeds"),
+        ([*NET, "--input_dims", "1,2,28,28"], 1, "operator 0, Conv 'conv1', failed: C == filter"),
+        ([*NET, *SHAPE, "--output", "nonesuch", "--iter", 1], 1, "there is no blob 'nonesuch'"),
+        ([*NET, *SHAPE, "--optimize", "fuse"], 2, "--optimize: the engine native runs nets as they are"),
+        ([*NET, *SHAPE, "--backend", "mkl"], 2, "--backend: the engine native has no backend 'mkl'"),
+    ):
+        done = program(*arguments, "--engine", "native")
+        assert done.returncode == status, done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert part in last
+        assert "Traceback" not in done.stderr
+
+
+def test_without_caffe2_it_says_what_has_it():
+    done = program(*NET, *SHAPE, "--engine", "native", python=sys.executable)
+    assert done.returncode == 2
+    assert "has no Caffe2; torch 1.10.2 was the last with it" in done.stderr
+    assert done.stderr.count("\n") == 1
