@@ -263,3 +263,30 @@ def test_style_transfer_as_real_caffe2_runs_it():
     difference = np.abs(output.astype(int) - expected.astype(int))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("optimize", ["none", "fuse"])
+def test_weights_that_others_read_too_stay_readable(optimize):
+    """Convolutions pack their weights; another operator gets them as they were."""
+    init = text_format.Parse(
+        """op { type: "GaussianFill" output: "w" arg { name: "shape" ints: [4, 4, 1, 1] } }""",
+        messages.NetDef(),
+    )
+    net = text_format.Parse(
+        """op { type: "Conv" input: ["x", "w"] output: "a" arg { name: "kernel" i: 1 } }
+           op { type: "Conv" input: ["a", "w"] output: "b" arg { name: "kernel" i: 1 } }
+           op { type: "Mul" input: ["b", "x"] output: "c" }
+           op { type: "Reshape" input: "w" output: ["m", "old"] arg { name: "shape" ints: [4, 4] } }
+           op { type: "FC" input: ["x", "m", "bias"] output: "d" }""",
+        messages.NetDef(),
+    )
+    x = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
+    inputs = {"x": x, "bias": np.zeros(4, dtype=np.float32)}
+    engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
+    loaded = engine.load(init, net, inputs, frozenset({"w"}))
+    loaded.run()
+    weight = loaded.blob("w").reshape(4, 4)
+    np.testing.assert_allclose(loaded.blob("d")[0], weight @ x.reshape(4), rtol=1e-5)
+    np.testing.assert_allclose(
+        loaded.blob("c").reshape(4), weight @ weight @ x.reshape(4) * x.reshape(4), rtol=1e-5
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import (
     AbstractSet,
     Any,
@@ -29,7 +30,7 @@ from ..net_check import label, listed, require_fed, require_known_types
 from . import fusion
 from .arguments import Arguments
 from .operators import OPERATORS
-from .plan import PlannedOperator, as_written, written_blobs
+from .plan import PlannedOperator, as_written, blobs_read, written_blobs
 from .registry import Compute, Operator
 
 
@@ -117,8 +118,8 @@ class TorchNet(LoadedNet):
         self._constants = constants
         self._facts = facts or {}
         self._operators: List[OperatorFacts] = []
-        self._written = written_blobs(messages.NetDef(op=[one.definition for one in plan]))
-        self._steps = _Preparation(workspace, seed, constants).steps(plan, set(workspace))
+        self._written = written_blobs(_net_of(plan))
+        self._steps = _Preparation(plan, workspace, seed, constants).steps(plan, set(workspace))
 
     @property
     def operator_names(self) -> Sequence[str]:
@@ -236,10 +237,22 @@ def check(net: Any, blobs: Collection[str]) -> None:
     require_fed(net, blobs)
 
 
+def _net_of(plan: Sequence[PlannedOperator]) -> Any:
+    return messages.NetDef(op=[one.definition for one in plan])
+
+
 class _Preparation:
     """Makes the steps of a net, and of the nets in its arguments."""
 
-    def __init__(self, workspace: Dict[str, Any], seed: int, constants: AbstractSet[str]) -> None:
+    def __init__(
+        self,
+        plan: Sequence[PlannedOperator],
+        workspace: Dict[str, Any],
+        seed: int,
+        constants: AbstractSet[str],
+    ) -> None:
+        reads = Counter(blobs_read(_net_of(plan)))
+        self._read_by_others = {name for name, count in reads.items() if count > 1}
         self._workspace = workspace
         self._seed = seed
         self._constants = constants
@@ -262,6 +275,7 @@ class _Preparation:
             workspace=self._workspace,
             seed=self._seed + number,
             constants=self._constants,
+            read_by_others=self._read_by_others,
             overwrites=planned.overwrites,
             prepare_net=lambda net: self._inner_net(net, known),
         )

@@ -36,6 +36,12 @@ def written_blobs(net: Any) -> FrozenSet[str]:
     return frozenset(names.union(*map(written_blobs, inner_nets(net))))
 
 
+def blobs_read(net: Any) -> List[str]:
+    """As often as they are read, by the nets in its arguments, too."""
+    names = [name for one in net.op for name in one.input]
+    return names + [name for inner in inner_nets(net) for name in blobs_read(inner)]
+
+
 def inner_nets(net: Any) -> List[Any]:
     return [argument.n for one in net.op for argument in one.arg if argument.HasField("n")]
 

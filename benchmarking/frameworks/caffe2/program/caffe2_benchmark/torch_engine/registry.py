@@ -35,6 +35,8 @@ class Operator:
     seed: int
     constants: AbstractSet[str]
     """The blobs that are the same in every run."""
+    read_by_others: AbstractSet[str]
+    """The blobs that some operator reads besides one; a blob that is read twice by one is among them."""
     overwrites: bool
     """Whether the first output may be written over the input of the same name: nobody else reads that."""
     prepare_net: Callable[[Any], Callable[[], None]]
@@ -54,12 +56,16 @@ class Operator:
             return self.workspace[self.inputs[index]]
         return None
 
-    def repack(self, index: int, packed: Any) -> None:
+    def repack(self, index: int, packed: Any) -> bool:
         """Puts the form that the operator works with in the place of a constant, so that it lies there once.
 
-        ``packed.to_dense()`` must give the constant back.
+        ``packed.to_dense()`` must give the constant back. False: another operator reads it, too; it stays.
         """
-        self.workspace[self.inputs[index]] = packed
+        name = self.inputs[index]
+        if name in self.read_by_others:
+            return False
+        self.workspace[name] = packed
+        return True
 
 
 @dataclass(frozen=True)

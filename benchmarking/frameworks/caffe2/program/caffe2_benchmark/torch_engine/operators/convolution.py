@@ -29,9 +29,7 @@ def convolution(op: Operator) -> Compute:
         packed = _pack(op, weight, x, fit, group)
         run = _direct(fit, group) if packed is None else _packed(fit, group)
         if not channels_last:
-            if packed is not None:
-                op.repack(1, packed)
-            return run
+            return run if packed is None or op.repack(1, packed) else _with_weight(run, packed)
 
         def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
             chosen = to_channels_first(weight) if packed is None else packed
@@ -46,6 +44,7 @@ def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[A
     """The weights in the layout that oneDNN wants; None where they may change or oneDNN is not there."""
     if op.constant(1) is None or len(fit.kernel) != 2 or weight.dtype != torch.float32:
         return None
+    # Of another shape of the input they have been packed already.
     return weight if weight.is_mkldnn else _packed_weight(weight, x, fit, group)
 
 
@@ -109,12 +108,17 @@ def fused_convolution(op: Operator) -> Compute:
         packed = _pack(op, weight, x, fit, group)
         if packed is None:
             return _then(_direct(fit, group), has_relu)
-        op.repack(1, packed)
         if other is None:
-            return _packed(fit, group, "relu" if has_relu else "none")
-        return _packed_with_sum(fit, group, has_relu, op.overwrites)
+            run = _packed(fit, group, "relu" if has_relu else "none")
+        else:
+            run = _packed_with_sum(fit, group, has_relu, op.overwrites)
+        return run if op.repack(1, packed) else _with_weight(run, packed)
 
     return by_shape(prepare)
+
+
+def _with_weight(run: Compute, weight: Any) -> Compute:
+    return lambda x, _, *more: run(x, weight, *more)
 
 
 def _then(convolve: Compute, has_relu: bool) -> Compute:
