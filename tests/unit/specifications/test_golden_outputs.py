@@ -17,9 +17,10 @@ from benchmarking.specs.reader import read_benchmarks
 SUITE = Path(__file__).parents[3] / "specifications/benchmarks/caffe2/synthetic.json"
 CASES = [case for case in expand(read_benchmarks(SUITE), None) if case.metric == "error"]
 ENGINES = [
-    ("torch", sys.executable),
+    ("torch", "none", sys.executable),
+    ("torch", "fuse", sys.executable),
     pytest.param(
-        *("native", os.environ.get("CAFFE2_PYTHON")),
+        *("native", "none", os.environ.get("CAFFE2_PYTHON")),
         marks=pytest.mark.skipif(
             "CAFFE2_PYTHON" not in os.environ, reason="CAFFE2_PYTHON names no interpreter with real Caffe2"
         ),
@@ -27,14 +28,14 @@ ENGINES = [
 ]
 
 
-@pytest.mark.parametrize(("engine", "python"), ENGINES, ids=["torch", "native"])
+@pytest.mark.parametrize(("engine", "optimize", "python"), ENGINES, ids=["torch", "fused", "native"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.model.name)
-def test_outputs_are_the_golden_ones(case, engine, python, tmp_path):
+def test_outputs_are_the_golden_ones(case, engine, optimize, python, tmp_path):
     framework = Caffe2()
     command = framework.compose(
         Invocation(
             case=case,
-            launcher=(python, str(PROGRAM_DIRECTORY), "--engine", engine),
+            launcher=(python, str(PROGRAM_DIRECTORY), "--engine", engine, "--optimize", optimize),
             model_files={key: str(location.path) for key, location in case.model_files.items()},
             input_files={blob.name: str(blob.file.path) for blob in case.inputs},
             output_directory=str(tmp_path),

@@ -57,7 +57,7 @@ def why_not(net: Any, blobs: AbstractSet[str]) -> Optional[str]:
 def fused(
     net: Any, constants: Dict[str, Any], wanted: AbstractSet[str], compute_once: ComputeOnce
 ) -> Tuple[List[PlannedOperator], Dict[str, Any]]:
-    """The plan, and the constants that it reads.
+    """The plan, and the constants that are left.
 
     ``wanted``: the blobs that there must be afterwards, besides the net's outputs. The net is one that
     ``why_not`` has nothing against.
@@ -71,7 +71,7 @@ def fused(
         graph.apply_relu_within_convolutions,
     ):
         change()
-    return graph.plan(), graph.constants_read()
+    return graph.plan(), graph.constants_left()
 
 
 class _Graph:
@@ -84,6 +84,7 @@ class _Graph:
         self._kept = kept
         self._compute_once = compute_once
         self._nodes = _with_single_assignments(net)
+        self._unnamed = constants.keys() - {name for one in net.op for name in one.input}
 
     # --- what there is --------------------------------------------------------------------------------------
 
@@ -275,9 +276,10 @@ class _Graph:
 
     # --- the result -----------------------------------------------------------------------------------------
 
-    def constants_read(self) -> Dict[str, Any]:
-        read = {name for node in self._nodes for name in node.definition.input}
-        return {name: value for name, value in self._constants.items() if name in read | self._kept}
+    def constants_left(self) -> Dict[str, Any]:
+        """With those that the net has never named: some operators know a blob by its name."""
+        left = {name for node in self._nodes for name in node.definition.input} | self._kept | self._unnamed
+        return {name: value for name, value in self._constants.items() if name in left}
 
     def plan(self) -> List[PlannedOperator]:
         readers, producers = self._readers(), self._producers()
