@@ -30,7 +30,7 @@ from ..net_check import label, listed, require_fed, require_known_types
 from . import fusion
 from .arguments import Arguments
 from .operators import OPERATORS
-from .plan import PlannedOperator, as_written, blobs_read, written_blobs
+from .plan import PlannedOperator, as_written, blobs_read, inner_nets, written_blobs
 from .registry import Compute, Operator
 
 
@@ -43,6 +43,8 @@ class Step(NamedTuple):
     compute: Compute
     inputs: Tuple[str, ...]
     outputs: Tuple[str, ...]
+    released: Optional[str]
+    """The blob of the iteration before that it writes anew: its memory, still in the cache, is free again."""
     takes: Optional[Sequence[Any]]
     """As in ``Registration``."""
 
@@ -154,8 +156,10 @@ class TorchNet(LoadedNet):
         clock = time.perf_counter_ns
         times_ns = []
         with torch.inference_mode():
-            for _, _, compute, inputs, outputs, _ in self._steps:
+            for _, _, compute, inputs, outputs, released, _ in self._steps:
                 start = clock()
+                if released is not None:
+                    workspace[released] = None
                 result = compute(*[workspace[name] for name in inputs])
                 times_ns.append(clock() - start)
                 if len(outputs) == 1:
@@ -189,7 +193,9 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
     step = None
     try:
         for step in steps:
-            _, _, compute, inputs, outputs, _ = step
+            _, _, compute, inputs, outputs, released, _ = step
+            if released is not None:
+                workspace[released] = None
             result = compute(*[workspace[name] for name in inputs])
             if len(outputs) == 1:
                 workspace[outputs[0]] = result
@@ -235,6 +241,13 @@ def check(net: Any, blobs: Collection[str]) -> None:
         if problem:
             raise NetError("%s: %s" % (label(index, one), problem))
     require_fed(net, blobs)
+
+
+def _released(definition: Any) -> Optional[str]:
+    """Not where the blob is read, nor where a net inside may leave it as it is."""
+    if not definition.output or definition.output[0] in definition.input:
+        return None
+    return None if inner_nets(messages.NetDef(op=[definition])) else str(definition.output[0])
 
 
 def _net_of(plan: Sequence[PlannedOperator]) -> Any:
@@ -284,7 +297,15 @@ class _Preparation:
             compute = registration.prepare(place)
         except NetError as error:
             raise NetError("%s: %s" % (planned.label, error)) from error
-        return Step(planned.label, planned.name, compute, place.inputs, place.outputs, registration.takes)
+        return Step(
+            label=planned.label,
+            name=planned.name,
+            compute=compute,
+            inputs=place.inputs,
+            outputs=place.outputs,
+            released=_released(definition),
+            takes=registration.takes,
+        )
 
     def _inner_net(self, net: Any, known: Set[str]) -> Callable[[], None]:
         """What it overwrites may be shared with the outer net: nothing is written in place."""

@@ -67,7 +67,8 @@ def _reorder_weight() -> Optional[Callable[..., Any]]:
 
 
 def _packed(fit: Fit, group: int, activation: str = "none") -> Compute:
-    convolve = torch.ops.mkldnn._convolution_pointwise.default
+    # The function with all its overloads is called faster than its overload ``default``.
+    convolve = torch.ops.mkldnn._convolution_pointwise
     stride, dilation = fit.stride, fit.dilation
     if fit.is_symmetric:
         padding = fit.heads

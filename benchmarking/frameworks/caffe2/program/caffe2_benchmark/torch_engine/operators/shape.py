@@ -178,7 +178,24 @@ def pad_image(op: Operator) -> Compute:
     def compute(x: Any) -> Any:
         if channels_last:
             x = to_channels_first(x)
-        y = functional.pad(x.contiguous(), (left, right, top, bottom), modes[mode], **fill)
+        if mode == "reflect" and not x.is_contiguous():
+            y = _reflected(x, top, left, bottom, right)
+        else:
+            y = functional.pad(x, (left, right, top, bottom), modes[mode], **fill)
         return to_channels_last(y) if channels_last else y
 
     return compute
+
+
+def _reflected(x: Any, top: int, left: int, bottom: int, right: int) -> Any:
+    """torch's own would first make a copy of an image that does not lie in one piece."""
+    height, width = x.shape[2:]
+    require(max(top, bottom) < height and max(left, right) < width, "the padding must be less than the image")
+    y = x.new_empty((*x.shape[:2], top + height + bottom, left + width + right))
+    inner = y[:, :, :, left : left + width]
+    inner[:, :, top : top + height] = x
+    inner[:, :, :top] = x[:, :, 1 : top + 1].flip(2)
+    inner[:, :, top + height :] = x[:, :, height - 1 - bottom : height - 1].flip(2)
+    y[..., :left] = inner[..., 1 : left + 1].flip(3)
+    y[..., left + width :] = inner[..., width - 1 - right : width - 1].flip(3)
+    return y
