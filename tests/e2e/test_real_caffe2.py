@@ -5,6 +5,8 @@ CAFFE2_PYTHON spares the build: it names an interpreter that has real Caffe2 alr
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -29,31 +31,36 @@ def base_python():
     return None
 
 
+def build(destination, **environment):
+    return subprocess.run(
+        [BUILD, ROOT, destination],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def caffe2_program(tmp_path_factory):
     directory = tmp_path_factory.mktemp("real caffe2's")
     destination = directory / "out" / "caffe2_benchmark"
-    base = base_python()
-    if base is None:
-        pytest.skip("there is no Python 3.9 or 3.8 on this machine, for which torch 1.10.2 is")
-    environment = os.environ | {"XDG_CACHE_HOME": str(directory / "cache"), "CAFFE2_BASE_PYTHON": base}
-    if "CAFFE2_PYTHON" in os.environ:
-        version = subprocess.run(
-            [base, "-c", "import platform; print(platform.python_version())"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        built = directory / f"cache/ml-benchmark-platform/real-caffe2/torch-1.10.2-python-{version}/bin"
-        built.mkdir(parents=True)
-        (built / "python").write_text(f"#!/bin/sh\nexec '{os.environ['CAFFE2_PYTHON']}' \"$@\"\n")
-        (built / "python").chmod(0o755)
-    done = subprocess.run(
-        [BUILD, ROOT, destination], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in destination.parent.iterdir()] == ["caffe2_benchmark"]
-    return destination
+    environment = {"XDG_CACHE_HOME": str(directory / "cache")}
+    if "CAFFE2_PYTHON" not in os.environ:
+        base = base_python()
+        if base is None:
+            pytest.skip("there is no Python 3.9 or 3.8 on this machine, for which torch 1.10.2 is")
+        environment["CAFFE2_BASE_PYTHON"] = base
+    try:
+        done = build(destination, **environment)
+        assert done.returncode == 0, done.stderr
+        again = build(destination, **environment, PIP_NO_INDEX="1", PIP_FIND_LINKS="")
+        assert again.returncode == 0, again.stderr
+        assert [path.name for path in destination.parent.iterdir()] == ["caffe2_benchmark"]
+        yield destination
+    finally:
+        # Of 2 GB; pytest would keep that of the last three runs.
+        shutil.rmtree(directory / "cache", ignore_errors=True)
 
 
 @pytest.mark.timeout(900)
@@ -79,6 +86,33 @@ def test_the_zoo_gives_real_caffe2s_outputs_with_both_engines(caffe2_program, tm
         assert {result["meta"]["program"]["engine"] for result in results} == {engine}
 
 
+@pytest.mark.timeout(900)
+def test_the_documented_commands_run(caffe2_program, tmp_path):
+    """In a directory that shows the repository, so that nothing is written into it."""
+    for path in ROOT.iterdir():
+        if path.name not in (".git", "build"):
+            (tmp_path / path.name).symlink_to(path)
+    text = (ROOT / "docs/caffe2.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^(?:python|specifications/).* .*build/caffe2_benchmark.*$", text, re.MULTILINE)
+    assert len(commands) == 3
+    environment = os.environ | {
+        name: str(tmp_path / "user") for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
+    }
+    environment["CAFFE2_PYTHON"] = python_of(caffe2_program)
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        argv = [sys.executable if program == "python" else program, *arguments]
+        done = subprocess.run(
+            argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def python_of(program):
+    launcher = program.read_bytes().split(b"\n")[1].decode()
+    return shlex.split(launcher)[1]
+
+
 @pytest.mark.parametrize("argument", [[], ["only one"]])
 def test_the_build_script_says_how_it_is_called(argument):
     done = subprocess.run([BUILD, *argument], capture_output=True, text=True, check=False)
@@ -86,17 +120,49 @@ def test_the_build_script_says_how_it_is_called(argument):
     assert done.stderr == "build.sh: usage: build.sh <repo_dir> <destination>\n"
 
 
-def test_the_build_script_without_a_python_that_has_it(tmp_path):
-    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "CAFFE2_BASE_PYTHON": sys.executable}
-    for directory in ("/usr/bin", "/bin"):
-        if any((Path(directory) / f"python3.{minor}").exists() for minor in (8, 9)):
-            pytest.skip("the system has such a Python")
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "there is no Python 3.9 or 3.8 here; name one in CAFFE2_BASE_PYTHON"),
+        (
+            {"CAFFE2_BASE_PYTHON": sys.executable},
+            f"CAFFE2_BASE_PYTHON: {sys.executable} is no Python 3.9 or 3.8 with venv",
+        ),
+        ({"CAFFE2_PYTHON": sys.executable}, f"CAFFE2_PYTHON: {sys.executable} cannot import Caffe2"),
+    ],
+    ids=["none", "too new", "without Caffe2"],
+)
+def test_the_build_script_without_a_python_that_has_it(environment, message, tmp_path):
+    if not environment and any(shutil.which(f"python3.{minor}", path="/usr/bin:/bin") for minor in (8, 9)):
+        pytest.skip("the system has such a Python")
     done = subprocess.run(
-        [BUILD, tmp_path, tmp_path / "program"], env=environment, capture_output=True, text=True, check=False
+        [BUILD, ROOT, tmp_path / "program"],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
-    assert "there is no Python 3.9 or 3.8 here; name one in CAFFE2_BASE_PYTHON" in done.stderr
+    assert done.stderr == f"build.sh: {message}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path):
+    base = base_python()
+    if base is None:
+        pytest.skip("there is no Python 3.9 or 3.8 on this machine")
+    done = build(
+        tmp_path / "program",
+        CAFFE2_PYTHON="",
+        CAFFE2_BASE_PYTHON=base,
+        XDG_CACHE_HOME=str(tmp_path / "cache"),
+        PIP_NO_INDEX="1",
+        PIP_FIND_LINKS="",
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("build.sh: pip could not install torch==1.10.2 ")
+    assert not (tmp_path / "program").exists()
+    assert list((tmp_path / "cache/ml-benchmark-platform/real-caffe2").iterdir()) == []
 
 
 def test_scripts_are_free_of_the_usual_mistakes():

@@ -23,21 +23,50 @@ def read(case):
         return data["net"].tobytes(), inputs, expected
 
 
-def run(net_bytes, inputs, outputs):
+FILLS = {
+    "float32": ("GivenTensorFill", "floats"),
+    "float64": ("GivenTensorDoubleFill", "floats"),
+    "int32": ("GivenTensorIntFill", "ints"),
+    "int64": ("GivenTensorInt64Fill", "ints"),
+    "bool": ("GivenTensorBoolFill", "ints"),
+}
+
+
+def as_weights(net, inputs):
+    """An init net that fills every blob but the first that is read, as far as there is a fill of its type."""
+    init = messages.NetDef(name="weights")
+    for name, array in inputs.items():
+        if name not in net.op[0].input[:1] and array.dtype.name in FILLS:
+            type_, field = FILLS[array.dtype.name]
+            definition = init.op.add(type=type_, output=[name])
+            definition.arg.add(name="shape", ints=array.shape)
+            definition.arg.add(name="values", **{field: (array.reshape(-1) + 0).tolist()})
+    filled = {name for one in init.op for name in one.output}
+    return init, {name: array for name, array in inputs.items() if name not in filled}
+
+
+def run(net_bytes, inputs, outputs, mode):
     net = messages.NetDef.FromString(net_bytes)
-    loaded = TorchEngine(threads=1, seed=0, backend="builtin").load(None, net, inputs)
+    init = None
+    if mode != "all blobs fed":
+        init, inputs = as_weights(net, inputs)
+    optimize = "fuse" if mode == "fused" else "none"
+    engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
+    loaded = engine.load(init, net, inputs, frozenset(outputs))
     loaded.run()
     return {name: loaded.blob(name) for name in outputs}
 
 
+@pytest.mark.parametrize("mode", ["all blobs fed", "weights", "fused"])
 @pytest.mark.parametrize("case", INDEX, ids=[case["id"] for case in INDEX])
-def test_case(case):
+def test_case(case, mode):
+    """With weights from an init net, operators pack them; fed, they may be others in every run."""
     net_bytes, inputs, expected = read(case)
     if case["expect"] == "error":
         with pytest.raises(NetError):
-            run(net_bytes, inputs, expected)
+            run(net_bytes, inputs, expected, mode)
         return
-    for name, value in run(net_bytes, inputs, expected).items():
+    for name, value in run(net_bytes, inputs, expected, mode).items():
         assert value.shape == expected[name].shape
         if case["check"] == "shape":
             continue

@@ -21,6 +21,7 @@ from . import (
     resizing,
     shape,
     stylizer,
+    transposed_convolution,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "resizing",
     "shape",
     "stylizer",
+    "transposed_convolution",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Optional
 
 import torch
 import torch.nn.functional as functional
@@ -27,7 +27,7 @@ def convolution(op: Operator) -> Compute:
         fit = window.fit(x.shape[2:])
         require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
         packed = _pack(op, weight, x, fit, group)
-        run = _direct(fit, group) if packed is None else _packed(fit, group)
+        run = direct(fit, group) if packed is None else packed_run(fit, group)
         if not channels_last:
             return run if packed is None or op.repack(1, packed) else _with_weight(run, packed)
 
@@ -45,10 +45,10 @@ def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[A
     if op.constant(1) is None or len(fit.kernel) != 2 or weight.dtype != torch.float32:
         return None
     # Of another shape of the input they have been packed already.
-    return weight if weight.is_mkldnn else _packed_weight(weight, x, fit, group)
+    return weight if weight.is_mkldnn else packed_weight(weight, x, fit, group)
 
 
-def _packed_weight(weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
+def packed_weight(weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
     """None where oneDNN is not there."""
     reorder = _reorder_weight()
     if reorder is None:
@@ -66,7 +66,7 @@ def _reorder_weight() -> Optional[Callable[..., Any]]:
     return function if torch._C._has_mkldnn else None
 
 
-def _packed(fit: Fit, group: int, activation: str = "none") -> Compute:
+def packed_run(fit: Fit, group: int, activation: str = "none") -> Compute:
     # The function with all its overloads is called faster than its overload ``default``.
     convolve = torch.ops.mkldnn._convolution_pointwise
     stride, dilation = fit.stride, fit.dilation
@@ -81,7 +81,7 @@ def _packed(fit: Fit, group: int, activation: str = "none") -> Compute:
     )
 
 
-def _direct(fit: Fit, group: int) -> Compute:
+def direct(fit: Fit, group: int) -> Compute:
     convolve = _CONVOLUTIONS[len(fit.kernel)]
 
     def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
@@ -108,9 +108,9 @@ def fused_convolution(op: Operator) -> Compute:
         require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
         packed = _pack(op, weight, x, fit, group)
         if packed is None:
-            return _then(_direct(fit, group), has_relu)
+            return _then(direct(fit, group), has_relu)
         if other is None:
-            run = _packed(fit, group, "relu" if has_relu else "none")
+            run = packed_run(fit, group, "relu" if has_relu else "none")
         else:
             run = _packed_with_sum(fit, group, has_relu, op.overwrites)
         return run if op.repack(1, packed) else _with_weight(run, packed)
@@ -150,84 +150,3 @@ def _packed_with_sum(fit: Fit, group: int, has_relu: bool, overwrites: bool) -> 
         )
 
     return compute
-
-
-@operator("ConvTranspose", inputs=(2, 3), takes=FLOAT)
-def transposed_convolution(op: Operator) -> Compute:
-    """Weights: (Cin, Cout / group, kernel...); the output is (in - 1) * stride + kernel + adj - pads."""
-    window = Window.of(op.arguments)
-    group = op.arguments.integer("group", 1)
-    channels_last = is_channels_last(op.arguments)
-    if op.arguments.has("adj"):
-        adjustment = [op.arguments.integer("adj", 0)] * 2
-    else:
-        adjustment = [op.arguments.integer("adj_h", 0), op.arguments.integer("adj_w", 0)]
-    stride = list(window.stride) or [1, 1]
-    pads = list(window.pads) or [0, 0, 0, 0]
-    require(all(one < step for one, step in zip(adjustment, stride)), "adj must be less than the stride")
-
-    def prepare(x: Any, weight: Any, bias: Optional[Any] = None) -> Compute:
-        if channels_last:
-            x, weight = to_channels_first(x), to_channels_first(weight)
-        kernel = list(weight.shape[2:])
-        require(kernel == list(window.kernel), "the weights' kernel is not %s" % window.kernel)
-        require(weight.shape[0] == x.shape[1], "the weights are not for %d channels" % x.shape[1])
-        if op.constant(1) is not None and group == 1 and max(stride) > 1 and not any(adjustment):
-            run = _by_phases(x, weight, stride)
-        else:
-            run = lambda x, weight, bias: torch.conv_transpose2d(  # noqa: E731
-                x, weight, bias, stride, [0, 0], adjustment, group
-            )
-        top, left, bottom, right = pads
-
-        def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
-            if channels_last:
-                x, weight = to_channels_first(x), to_channels_first(weight)
-            y = run(x, weight, bias)
-            y = y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right]
-            return to_channels_last(y) if channels_last else y
-
-        return compute
-
-    return by_shape(prepare)
-
-
-def _by_phases(x: Any, weight: Any, stride: Sequence[int]) -> Compute:
-    """A transposed convolution as an ordinary one with a channel for each place within a stride.
-
-    Output place q * stride + p is a sum over the input places q, q - 1 ... of the weights p, p + stride ...
-    """
-    (inputs, outputs, *kernel), (step_y, step_x) = weight.shape, stride
-    taps = [-(-size // step) for size, step in zip(kernel, stride)]
-    phases = weight.new_zeros((outputs, step_y, step_x, inputs, *taps))
-    for row in range(kernel[0]):
-        for column in range(kernel[1]):
-            place = taps[0] - 1 - row // step_y, taps[1] - 1 - column // step_x
-            phases[(slice(None), row % step_y, column % step_x, slice(None), *place)] = weight[
-                :, :, row, column
-            ].t()
-    phases = phases.reshape(outputs * step_y * step_x, inputs, *taps)
-    height, width = ((size - 1) * step + k for size, step, k in zip(x.shape[2:], stride, kernel))
-    fit = Fit(taps, [1, 1], [1, 1], [(tap - 1, tap - 1) for tap in taps], [])
-    packed = _packed_weight(phases, x, fit, 1)
-    convolve = _direct(fit, 1) if packed is None else _packed(fit, 1)
-    weights = phases if packed is None else packed
-
-    def compute(x: Any, _: Any, bias: Optional[Any] = None) -> Any:
-        repeated = None if bias is None else bias.repeat_interleave(step_y * step_x)
-        y = convolve(x.contiguous(memory_format=torch.channels_last), weights, repeated)
-        return _interleaved(y, outputs, step_y, step_x)[:, :, :height, :width]
-
-    return compute
-
-
-def _interleaved(x: Any, channels: int, step_y: int, step_x: int) -> Any:
-    """(N, channels * step_y * step_x, H, W) to (N, channels, H * step_y, W * step_x)."""
-    pixels = x.permute(0, 2, 3, 1).contiguous()
-    count, height, width, _ = pixels.shape
-    inner = step_x
-    if step_x == 2:  # two neighbours move as one number of twice the size
-        pixels, inner = pixels.view(torch.float64), 1
-    parts = pixels.reshape(count, height, width, channels, step_y, inner).permute(0, 3, 1, 4, 2, 5)
-    y = parts.reshape(count, channels, height * step_y, width * inner)
-    return y.view(torch.float32) if step_x == 2 else y
