@@ -144,7 +144,7 @@ def _failure(error: RuntimeError, definition: Any) -> NetError:
     reason = text.split("] ", 1)[-1].strip(" .")
     position = workspace.C.Workspace.current._last_failed_op_net_position()
     if 0 <= position < len(definition.op):
-        return NetError("%s failed: %s" % (label(position, definition.op[position]), reason))
+        return NetError("%s, failed: %s" % (label(position, definition.op[position]), reason))
     return NetError("the net %r cannot be made: %s" % (definition.name, reason))
 
 

@@ -9,18 +9,27 @@ from .errors import NetError
 SHOWN_NAMES = 10
 
 
-def operator_name(index: int, definition: Any) -> str:
-    """``ID_<index>_<type>_<name, else first output>``, as Caffe2's observer has it."""
-    return "ID_%d_%s_%s" % (index, definition.type, own_name(definition))
-
-
 def own_name(definition: Any) -> str:
+    """An operator's name, else its first output."""
     return str(definition.name or (definition.output[0] if definition.output else ""))
 
 
+def observed_name(index: int, type_: str, name: str) -> str:
+    """As Caffe2's observer has it."""
+    return "ID_%d_%s_%s" % (index, type_, name)
+
+
+def operator_name(index: int, definition: Any) -> str:
+    return observed_name(index, definition.type, own_name(definition))
+
+
+def label_of(index: int, type_: str, name: str) -> str:
+    """For messages: ``operator 3, Conv 'conv1'``."""
+    return "operator %d, %s %r" % (index, type_, name)
+
+
 def label(index: int, definition: Any) -> str:
-    """For messages."""
-    return "operator %d, %s %r," % (index, definition.type, own_name(definition))
+    return label_of(index, definition.type, own_name(definition))
 
 
 def listed(names: Sequence[str]) -> str:
@@ -51,7 +60,7 @@ def require_fed(net: Any, blobs: Collection[str]) -> None:
         unfed = [name for name in one.input if name not in known]
         if unfed:
             raise NetError(
-                "%s reads %s, which nobody feeds: name it in --input, or fill it in the init net"
+                "%s, reads %s, which nobody feeds: name it in --input, or fill it in the init net"
                 % (label(index, one), listed(unfed))
             )
         known.update(one.output)

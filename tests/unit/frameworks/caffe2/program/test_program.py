@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from benchmarking.frameworks.caffe2.program.caffe2_benchmark import (
     net_file,
     tensor_file,
 )
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import UsageError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError, UsageError
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
 
 ROOT = Path(__file__).parents[5]
@@ -290,3 +291,28 @@ def test_weights_that_others_read_too_stay_readable(optimize):
     np.testing.assert_allclose(
         loaded.blob("c").reshape(4), weight @ weight @ x.reshape(4) * x.reshape(4), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("optimize", "label"), [("none", "operator 0, Conv 'y'"), ("fuse", "operator 0, Conv+Relu 'z'")]
+)
+@pytest.mark.parametrize(
+    ("weight", "bias", "part"),
+    [
+        ((4, 2, 3, 3), (4,), r"weights of shape \[4, 2, 3, 3\] in 1 groups are not for 1 channels"),
+        ((4, 1, 5, 5), (4,), r"the weights' kernel is not \[3, 3\]"),
+        ((4, 1, 3, 3), (5,), "the bias has not 4 values"),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_of_the_operator(optimize, label, weight, bias, part):
+    init = messages.NetDef()
+    for name, shape in (("w", weight), ("b", bias)):
+        init.op.add(type="GaussianFill", output=[name]).arg.add(name="shape", ints=shape)
+    net = text_format.Parse(
+        """op { type: "Conv" input: ["x", "w", "b"] output: "y" arg { name: "kernel" i: 3 } }
+           op { type: "Relu" input: "y" output: "z" }""",
+        messages.NetDef(),
+    )
+    engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
+    with pytest.raises(NetError, match=f"^{re.escape(label)}, failed: {part}"):
+        engine.load(init, net, {"x": np.zeros((1, 1, 8, 8), dtype=np.float32)})

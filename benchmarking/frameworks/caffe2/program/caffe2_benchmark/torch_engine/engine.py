@@ -226,7 +226,7 @@ def _failure(step: Any, workspace: Mapping[str, Any], error: Exception) -> NetEr
         for name, blob in ((name, workspace[name]) for name in step.inputs)
     )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return NetError("%s failed: %s (inputs: %s)" % (step.label, reason, shapes or "none"))
+    return NetError("%s, failed: %s (inputs: %s)" % (step.label, reason, shapes or "none"))
 
 
 def check(net: Any, blobs: Collection[str]) -> None:

@@ -14,7 +14,7 @@ from typing import AbstractSet, Any, Callable, Dict, List, Optional, Set, Tuple
 import torch
 
 from .. import messages
-from ..net_check import label, own_name
+from ..net_check import label_of, observed_name, own_name
 from .arguments import Arguments
 from .operators import OPERATORS
 from .operators.convolution import FUSED_CONVOLUTION
@@ -286,8 +286,8 @@ class _Graph:
         return [
             PlannedOperator(
                 node.definition,
-                "%s %s," % (label(node.index, node.definition).split(",")[0], "+".join(node.types)),
-                "ID_%d_%s_%s" % (node.index, "+".join(node.types), node.own_name),
+                label_of(node.index, "+".join(node.types), node.own_name),
+                observed_name(node.index, "+".join(node.types), node.own_name),
                 tuple(node.types),
                 self._may_overwrite(node, readers, producers),
             )

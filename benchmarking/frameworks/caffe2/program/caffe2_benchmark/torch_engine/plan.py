@@ -12,7 +12,7 @@ class PlannedOperator(NamedTuple):
     definition: Any
     """An OperatorDef."""
     label: str
-    """As in ``operator 3, Conv 'conv1',``, for messages."""
+    """As in ``operator 3, Conv 'conv1'``, for messages."""
     name: str
     """``ID_<index>_<type>_<name, else first output>``."""
     types: Tuple[str, ...]

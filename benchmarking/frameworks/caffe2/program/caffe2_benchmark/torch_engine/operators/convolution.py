@@ -25,7 +25,7 @@ def convolution(op: Operator) -> Compute:
         if channels_last:
             x, weight = to_channels_first(x), to_channels_first(weight)
         fit = window.fit(x.shape[2:])
-        require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
+        _require_fitting(x, weight, bias, fit, group)
         packed = _pack(op, weight, x, fit, group)
         run = direct(fit, group) if packed is None else packed_run(fit, group)
         if not channels_last:
@@ -38,6 +38,18 @@ def convolution(op: Operator) -> Compute:
         return compute
 
     return by_shape(prepare)
+
+
+def _require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int) -> None:
+    require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
+    outputs, inputs = weight.shape[:2]
+    require(
+        inputs * group == x.shape[1] and outputs % group == 0,
+        "weights of shape %s in %d groups are not for %d channels" % (list(weight.shape), group, x.shape[1]),
+    )
+    require(
+        bias is None or bias.shape == (outputs,), "the bias has not %d values, one for each output" % outputs
+    )
 
 
 def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
@@ -105,7 +117,7 @@ def fused_convolution(op: Operator) -> Compute:
 
     def prepare(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Compute:
         fit = window.fit(x.shape[2:])
-        require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
+        _require_fitting(x, weight, bias, fit, group)
         packed = _pack(op, weight, x, fit, group)
         if packed is None:
             return _then(direct(fit, group), has_relu)
