@@ -102,6 +102,13 @@ def test_factors_and_offsets_without_a_convolution_become_one():
     assert net.require_same("c") == ["ID_0_SpatialBN+Mul+Add_a", "ID_3_Relu_a", "ID_4_Conv_c"]
 
 
+def test_affine_channels_are_factors_and_offsets():
+    net = Builder()
+    net.conv("x", "c")
+    net.add("AffineChannel", ["c", net.weight(CHANNELS), net.weight(CHANNELS)], "a")
+    assert net.require_same("a") == ["ID_0_Conv+AffineChannel_a"]
+
+
 def test_what_is_wanted_is_not_fused_away():
     net = Builder()
     net.conv("x", "c")

@@ -101,6 +101,13 @@ class _Graph:
     def _is_only_for(self, name: str, node: _Node, readers: Dict[str, List[_Node]]) -> bool:
         return name not in self._kept and readers.get(name) == [node]
 
+    def _only_source(
+        self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
+    ) -> Optional[_Node]:
+        """The operator that computes the first input, where it is computed for this node alone."""
+        source = node.definition.input[0] if node.definition.input else ""
+        return producers.get(source) if self._is_only_for(source, node, readers) else None
+
     def _constant_inputs(self, node: _Node, first: int) -> Optional[List[Any]]:
         """The inputs from ``first`` on, if all of them are constants."""
         names = node.definition.input[first:]
@@ -116,14 +123,11 @@ class _Graph:
         left = []
         for node in self._nodes:
             one = node.definition
-            if (
-                one.type in _RANDOM
-                or not set(one.input) <= set(self._constants)
-                or self._kept & set(one.output)
-            ):
-                left.append(node)
-            else:
+            is_known = one.type not in _RANDOM and set(one.input) <= set(self._constants)
+            if is_known and not self._kept & set(one.output):
                 self._constants.update(self._compute_once(messages.NetDef(op=[one])))
+            else:
+                left.append(node)
         self._nodes = left
 
     def leave_out_dropout(self) -> None:
@@ -145,11 +149,8 @@ class _Graph:
         readers, producers, left = self._readers(), self._producers(), []
         for node in self._nodes:
             known = self._factor_and_offset(node)
-            source = node.definition.input[0] if node.definition.input else ""
-            before = producers.get(source)
-            if known is None or before is None or not self._is_only_for(source, node, readers):
-                left.append(node)
-            elif self._fold_into(before, *known):
+            before = self._only_source(node, readers, producers)
+            if known is not None and before is not None and self._fold_into(before, *known):
                 self._absorb(before, node)
                 producers[before.output] = before
             else:
@@ -185,14 +186,8 @@ class _Graph:
     def apply_relu_within_convolutions(self) -> None:
         readers, producers, left = self._readers(), self._producers(), []
         for node in self._nodes:
-            source = node.definition.input[0] if node.definition.input else ""
-            before = producers.get(source)
-            if (
-                node.definition.type == "Relu"
-                and before is not None
-                and self._can_be_fused(before)
-                and self._is_only_for(source, node, readers)
-            ):
+            before = self._only_source(node, readers, producers)
+            if node.definition.type == "Relu" and before is not None and self._can_be_fused(before):
                 self._as_fused(before)
                 before.definition.arg.add(name="relu", i=1)
                 self._absorb(before, node)
@@ -216,6 +211,8 @@ class _Graph:
             return None
         if one.type == "SpatialBN" and len(one.output) == 1:
             return factor_and_offset(values[:4], arguments.number("epsilon", 1e-5))
+        if one.type == "AffineChannel":
+            return values[0], values[1]
         if one.type in ("Mul", "Add"):
             (value,) = values
             if not arguments.boolean("broadcast", False) or arguments.integer("axis", -1) != 1:
@@ -230,10 +227,7 @@ class _Graph:
         """Makes an operator compute factor * its result + offset; False: it cannot."""
         if before.definition.type == "Conv":
             return self._fold_into_convolution(before, factor, offset)
-        if before.definition.type == "AffineChannel":
-            known = self._constant_inputs(before, 1)
-        else:
-            known = self._factor_and_offset(before)  # type: ignore[assignment]
+        known = self._factor_and_offset(before)
         if known is None or before.definition.type not in ("AffineChannel", "SpatialBN"):
             return False
         first_factor, first_offset = known
