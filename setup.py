@@ -28,5 +28,10 @@ setup(
     include_package_data=True,
     install_requires=requirements("requirements.txt"),
     extras_require={"dev": requirements("requirements-dev.txt")},
-    entry_points={"console_scripts": ["harness.py = benchmarking.cli.harness:main"]},
+    entry_points={
+        "console_scripts": [
+            "harness.py = benchmarking.cli.harness:main",
+            "repo_driver.py = benchmarking.cli.repo_driver:main",
+        ]
+    },
 )

@@ -4,7 +4,8 @@
 
     BenchmarkError
     |-- UsageError                   wrong options or --info
-    |   `-- SpecificationError       faults of specification files, all of them at once
+    |   |-- SpecificationError       faults of specification files, all of them at once
+    |   `-- UnknownCommitError       no commit, branch or tag has this name
     |-- CaseError                    one test case failed; the others go on
     |   |-- ModelError               a model file could not be had
     |   |   |-- DownloadError        it could not be fetched or stored
@@ -17,6 +18,13 @@
     |   `-- ToleranceError           its output is too far from the golden output
     |-- DeviceError                  a device or the way to it failed: the case is missing, not bad
     |   `-- NoDeviceError            no device of the platform can be used
+    |-- RepositoryError              a repository could not be read; nothing is known of the commit
+    |   |-- RemoteError              its remote cannot be reached
+    |   `-- CheckoutError            a commit could not be checked out
+    |-- BuildError                   a commit cannot be built
+    |-- HarnessError                 harness.py ended without having measured
+    |   `-- HarnessRefusedError      it did not accept its arguments or the benchmark file
+    |-- StorageError                 the disk is full, or may not be written
     |-- ReporterError                a result could not be delivered
     `-- RunCancelledError            Ctrl-C or SIGTERM
 
@@ -41,6 +49,7 @@ class ExitStatus(IntEnum):
     DEVICE_FAILED = 4
     REGRESSION_CONFIRMED = 5
     REPORTER_FAILED = 6
+    BUILD_FAILED = 7
     INTERRUPTED = 130
 
 
@@ -56,6 +65,19 @@ EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
 }
 
 
+REPO_DRIVER_EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
+    ExitStatus.OK: "every commit was measured, and none of them is slower; or --status_file ended the loop",
+    ExitStatus.INTERNAL_ERROR: "a bug of this program or of harness.py; its traceback is shown",
+    ExitStatus.BAD_USAGE: "wrong options, an unknown commit or a faulty specification",
+    ExitStatus.BENCHMARK_FAILED: "at least one test of a commit failed",
+    ExitStatus.DEVICE_FAILED: "a device, a disk or a remote failed; commits are left to do",
+    ExitStatus.REGRESSION_CONFIRMED: "a regression was confirmed",
+    ExitStatus.REPORTER_FAILED: "every commit was measured, but a reporter could not deliver",
+    ExitStatus.BUILD_FAILED: "at least one commit could not be built",
+    ExitStatus.INTERRUPTED: "interrupted; what was finished is kept",
+}
+
+
 class BenchmarkError(Exception):
     """Base of all errors that are the user's to mend. The message is one clear line."""
 
@@ -64,6 +86,10 @@ class BenchmarkError(Exception):
 
 class UsageError(BenchmarkError):
     exit_status = ExitStatus.BAD_USAGE
+
+
+class UnknownCommitError(UsageError):
+    pass
 
 
 @dataclass(frozen=True)
@@ -145,6 +171,34 @@ class DeviceError(BenchmarkError):
 
 class NoDeviceError(DeviceError):
     pass
+
+
+class RepositoryError(BenchmarkError):
+    exit_status = ExitStatus.DEVICE_FAILED
+
+
+class RemoteError(RepositoryError):
+    pass
+
+
+class CheckoutError(RepositoryError):
+    pass
+
+
+class BuildError(BenchmarkError):
+    exit_status = ExitStatus.BUILD_FAILED
+
+
+class HarnessError(BenchmarkError):
+    exit_status = ExitStatus.INTERNAL_ERROR
+
+
+class HarnessRefusedError(HarnessError):
+    exit_status = ExitStatus.BAD_USAGE
+
+
+class StorageError(BenchmarkError):
+    exit_status = ExitStatus.DEVICE_FAILED
 
 
 class ReporterError(BenchmarkError):

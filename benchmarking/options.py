@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -53,19 +54,7 @@ class HarnessOptions:
 
     def to_argv(self) -> tuple[str, ...]:
         """Without the access token: that goes through ``child_environment``."""
-        argv: list[str] = []
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if one.name == "remote_access_token" or value == one.default:
-                continue
-            if value is True:
-                argv.append(f"--{one.name}")
-            elif one.name == "regressed_types":
-                argv.append(f"--{one.name}={json.dumps(value)}")
-            else:
-                text = ",".join(value) if isinstance(value, tuple) else str(value)
-                argv.append(f"--{one.name}={text}")
-        return tuple(argv)
+        return _to_argv(self)
 
     def child_environment(self) -> Mapping[str, str]:
         """What a child that gets ``to_argv`` needs in its environment besides."""
@@ -81,6 +70,67 @@ class HarnessOptions:
             or self.markdown
             or self.json
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepoDriverOptions:
+    """Every option of ``repo_driver.py``, by its name."""
+
+    exec_dir: Path
+    repo_dir: Path | None = None
+    repo: str | None = None
+    remote_repository: str | None = None
+    branch: str | None = None
+    commit: str | None = None
+    commit_file: Path | None = None
+    base_commit: str | None = None
+    regression: bool = False
+    step: int = 1
+    max_pending: int | None = None
+    merged_commits: bool = False
+    retry_failed: bool = False
+    framework: str = "caffe2"
+    frameworks_dir: Path | None = None
+    platforms: tuple[str, ...] = ("host",)
+    build_timeout: float = 6 * 3600.0
+    """Seconds."""
+    same_host: bool = False
+    once: bool = False
+    interval: float | None = None
+    """Seconds."""
+    status_file: Path | None = None
+    run_timeout: float = 24 * 3600.0
+    """Seconds."""
+    status: bool = False
+    notify: tuple[str, ...] = ()
+    log_file: Path | None = None
+    log_level: str = "info"
+    harness_arguments: tuple[str, ...] = ()
+    """Passed on as they are."""
+
+    def to_argv(self) -> tuple[str, ...]:
+        return _to_argv(self)
+
+
+def _to_argv(options: HarnessOptions | RepoDriverOptions) -> tuple[str, ...]:
+    argv: list[str] = []
+    for one in fields(options):
+        value = getattr(options, one.name)
+        if one.name in ("remote_access_token", "harness_arguments") or value == one.default:
+            continue
+        if value is True:
+            argv.append(f"--{one.name}")
+        else:
+            argv.append(f"--{one.name}={_option_text(one.name, value)}")
+    return (*argv, *getattr(options, "harness_arguments", ()))
+
+
+def _option_text(name: str, value: object) -> str:
+    if name == "regressed_types":
+        return json.dumps(value)
+    if name == "notify" and isinstance(value, tuple):
+        return shlex.join(value)
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def access_token(options: HarnessOptions) -> str | None:

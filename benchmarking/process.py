@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +23,6 @@ from benchmarking.errors import ProgramStartError, RunCancelledError
 HEAD_LIMIT_BYTES = 64 * 2**20
 TAIL_LIMIT_BYTES = 2**20
 TERMINATION_GRACE_S = 2.0
-"""Between SIGTERM and SIGKILL."""
 DRAIN_LIMIT_S = 1.0
 """For output after the program's end, when a process that left the group still holds the pipe."""
 
@@ -68,17 +68,29 @@ class Cancellation:
         self.close()
 
 
+@dataclass(frozen=True)
+class Streams:
+    """Open files in place of pipes; the output that goes there is not kept."""
+
+    stdin: IO[bytes] | None = None
+    stdout: IO[bytes] | None = None
+    stderr: IO[bytes] | None = None
+
+
 def run(
     command: Command,
     cancellation: Cancellation,
     *,
     directory: Path | None = None,
     hidden_environment: Collection[str] = (),
+    streams: Streams = Streams(),
+    termination_grace_s: float = TERMINATION_GRACE_S,
 ) -> Outcome:
     """Runs ``command`` in a process group of its own until it ends.
 
-    After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group is left.
-    Of each stream the first ``HEAD_LIMIT_BYTES`` and the last ``TAIL_LIMIT_BYTES`` are kept.
+    After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group is left;
+    between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that goes to no file, the first
+    ``HEAD_LIMIT_BYTES`` and the last ``TAIL_LIMIT_BYTES`` are kept.
 
     Raises:
         ProgramStartError: it could not be started.
@@ -88,12 +100,12 @@ def run(
         raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
     environment = {name: value for name, value in os.environ.items() if name not in hidden_environment}
     started = time.monotonic()
-    process = _start(command, {**environment, **command.environment}, directory)
+    process = _start(command, {**environment, **command.environment}, directory, streams)
     with process, _Supervisor(process) as supervisor:
         end = supervisor.wait(command.timeout_s, cancellation)
         duration_s = time.monotonic() - started
         if end is not _End.EXITED:
-            supervisor.terminate()
+            supervisor.terminate(termination_grace_s)
         exit_code = supervisor.finish()
         if end is _End.CANCELLED:
             raise RunCancelledError(f"cancelled while {command.argv[0]} was running")
@@ -107,15 +119,17 @@ def run(
         )
 
 
-def _start(command: Command, environment: dict[str, str], directory: Path | None) -> subprocess.Popen[bytes]:
+def _start(
+    command: Command, environment: dict[str, str], directory: Path | None, streams: Streams
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command.argv,
             env=environment,
             cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdin=streams.stdin or subprocess.DEVNULL,
+            stdout=streams.stdout or subprocess.PIPE,
+            stderr=streams.stderr or subprocess.PIPE,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
@@ -218,10 +232,10 @@ class _Supervisor:
             if cancellation is not None:
                 self._selector.unregister(cancellation)
 
-    def terminate(self) -> None:
+    def terminate(self, grace_s: float) -> None:
         """SIGTERM to the group, and time to react."""
         self._signal_group(signal.SIGTERM)
-        self.wait(TERMINATION_GRACE_S, None)
+        self.wait(grace_s, None)
 
     def finish(self) -> int:
         """Kills what is left of the group, reads what is left of the output, returns the exit code."""

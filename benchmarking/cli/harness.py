@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
 from benchmarking.cli import harness_arguments
-from benchmarking.errors import BenchmarkError, ExitStatus, SpecificationError, UsageError
+from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.errors import ExitStatus, SpecificationError, UsageError
 from benchmarking.options import TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
 
 if TYPE_CHECKING:
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from benchmarking.driver.plan import Arm, RunPlan
     from benchmarking.driver.regression_check import RegressionCheck
     from benchmarking.frameworks.framework_base import FrameworkBase
-    from benchmarking.process import Cancellation
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.run_info import RunInfo, Version
     from benchmarking.specs.expand import TestCase
@@ -42,24 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = harness_arguments.parse(arguments)
     _configure_logging(options.log_level)
-    try:
-        if options.validate:
-            return _validate(options)
-        command = mask_secrets(["harness.py", *arguments], access_token(options))
-        return _run(options, command)
-    except BenchmarkError as error:
-        return _tell(str(error), error.exit_status)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("benchmarking"):
-            raise
-        advice = f"install the requirements with: {sys.executable} -m pip install -r requirements.txt"
-        return _tell(f"the package {error.name} is missing; {advice}", ExitStatus.BAD_USAGE)
+    return guarded("harness.py", lambda: _main(options, arguments))
 
 
-def _tell(message: str, status: ExitStatus) -> ExitStatus:
-    for line in message.splitlines():
-        print(f"harness.py: {line}", file=sys.stderr)  # noqa: T201 - the message to the user
-    return status
+def _main(options: HarnessOptions, arguments: Sequence[str]) -> ExitStatus:
+    if options.validate:
+        return _validate(options)
+    command = mask_secrets(["harness.py", *arguments], access_token(options))
+    return _run(options, command)
 
 
 def _configure_logging(level: str) -> None:
@@ -97,7 +83,7 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
     )
     check = _regression_check(options, info)
     reporters = ReporterGroup(_reporters(options))
-    with Cancellation() as cancellation, _cancelled_by_signals(cancellation):
+    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
         cache = ModelCache(
             options.model_cache or _user_directory("cache") / "models",
             cancellation=cancellation,
@@ -259,20 +245,3 @@ def _user_directory(kind: str) -> Path:
     import platformdirs
 
     return Path(getattr(platformdirs, f"user_{kind}_dir")(APPLICATION, appauthor=False))
-
-
-@contextmanager
-def _cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the run end in order; the second one ends the process at once."""
-
-    def cancel(signal_number: int, frame: FrameType | None) -> None:
-        if cancellation.is_set:
-            os._exit(ExitStatus.INTERRUPTED)
-        cancellation.set()
-
-    previous = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

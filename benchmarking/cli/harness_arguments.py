@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarking import __version__
+from benchmarking.cli.argument_types import comma_separated, positive_float, positive_int
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
@@ -66,7 +67,7 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--shared_libs",
-        type=_comma_separated,
+        type=comma_separated,
         default=(),
         metavar="FILE,...",
         help="shared libraries that the program depends on",
@@ -108,14 +109,14 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--devices",
-        type=_comma_separated,
+        type=comma_separated,
         default=(),
         metavar="DEVICE,...",
         help="run on these devices only, each by the name or hash that the results show",
     )
     group.add_argument(
         "--excluded_devices",
-        type=_comma_separated,
+        type=comma_separated,
         default=(),
         metavar="DEVICE,...",
         help="run on all devices but these",
@@ -125,7 +126,7 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--timeout",
-        type=_positive_float,
+        type=positive_float,
         default=HarnessOptions.timeout,
         metavar="SECONDS",
         help="how long one run of the program may take before it is killed; enough for the slowest device "
@@ -141,7 +142,7 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--ab_pairs",
-        type=_positive_int,
+        type=positive_int,
         default=HarnessOptions.ab_pairs,
         metavar="N",
         help="how many pairs of treatment and control, each in random order (default: %(default)s)",
@@ -190,10 +191,6 @@ def _add_reporters(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--json", action="store_true", help="print all results as one JSON document on stdout")
 
 
-def _comma_separated(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
 def _json_strings(text: str) -> tuple[str, ...]:
     try:
         value = json.loads(text)
@@ -204,21 +201,3 @@ def _json_strings(text: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise argparse.ArgumentTypeError("not a JSON list of strings, as in '[\"NET_DELAY\"]'")
     return tuple(value)
-
-
-def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
-    return value
-
-
-def _positive_float(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
-
-
-_positive_int.__name__ = "whole number"  # argparse shows the name where the text is no number
-_positive_float.__name__ = "number"

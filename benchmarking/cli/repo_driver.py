@@ -1,0 +1,309 @@
+"""``repo_driver.py``: wires the continuous loop together and turns what came of it into an exit status."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from logging.handlers import RotatingFileHandler
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from benchmarking.cli import repo_driver_arguments
+from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, StorageError, UsageError
+from benchmarking.options import MASK, TOKEN_VARIABLE, HarnessOptions, RepoDriverOptions
+
+if TYPE_CHECKING:
+    from benchmarking.continuous.builder import Builder
+    from benchmarking.continuous.loop import LoopOptions
+    from benchmarking.continuous.measurement import Harness
+    from benchmarking.process import Cancellation
+    from benchmarking.repos.repo_base import RepoBase
+
+OWN_DIRECTORY = ".repo_driver"
+"""Below ``<exec_dir>/<framework>``: what the loop remembers, its checkouts and its logs."""
+LOG_FILE_BYTES = 10_000_000
+OLD_LOG_FILES = 4
+SHOWN_IN_STATUS = 15
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments, token = repo_driver_arguments.split_token(sys.argv[1:] if argv is None else argv)
+    if argv is None and token is not None:
+        _start_again(arguments, token)
+    # Taken out of the environment: of all that is started here, only harness.py is given it.
+    environment_token = os.environ.pop(TOKEN_VARIABLE, None)
+    options, harness_options = repo_driver_arguments.parse(arguments)
+    return guarded("repo_driver.py", lambda: _main(options, harness_options, token or environment_token))
+
+
+def _start_again(arguments: Sequence[str], token: str) -> None:
+    """With the token in the environment: every user can read the arguments of a process."""
+    own_part = len(sys.orig_argv) - (len(sys.argv) - 1)
+    os.environ[TOKEN_VARIABLE] = token
+    os.execv(sys.executable, [*sys.orig_argv[:own_part], *arguments])  # noqa: S606 - no shell is wanted
+
+
+def _main(
+    options: RepoDriverOptions, harness_options: HarnessOptions | None, token: str | None
+) -> ExitStatus:
+    if options.status or harness_options is None:
+        return _show_status(options, harness_options)
+    with _logging(options, token):
+        try:
+            return _run(options, harness_options, token)
+        except RunCancelledError:
+            return ExitStatus.INTERRUPTED
+        except BenchmarkError as error:
+            logger.error(error)
+            return error.exit_status
+        except ModuleNotFoundError:
+            raise
+        except Exception:
+            logger.critical("a bug of this program:", exc_info=True)
+            return ExitStatus.INTERNAL_ERROR
+
+
+# --- the loop -----------------------------------------------------------------------------------------------
+
+
+def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str | None) -> ExitStatus:
+    from benchmarking.continuous import leftovers
+    from benchmarking.continuous.builder import Builder, BuildOptions
+    from benchmarking.continuous.measurement import Harness
+    from benchmarking.process import Cancellation
+    from benchmarking.repos.repo_base import RepoOptions
+    from benchmarking.repos.repos import make_repo
+
+    directory = _own_directory(options)
+    with ExitStack() as stack:
+        cancellation = stack.enter_context(Cancellation())
+        stack.enter_context(cancelled_by_signals(cancellation))
+        stack.enter_context(_lock(directory))
+        leftovers.end_leftovers(directory)
+        # Inherited by all that is started from here on, so that the next run finds what this one left.
+        os.environ[leftovers.VARIABLE] = str(directory)
+        repo = stack.enter_context(
+            make_repo(
+                options.repo,
+                RepoOptions(
+                    directory=_repo_directory(options),
+                    work_directory=directory / "repository",
+                    cancellation=cancellation,
+                    remote=options.remote_repository,
+                ),
+            )
+        )
+        builder = Builder(
+            repo,
+            BuildOptions(
+                framework=options.framework,
+                frameworks_directory=_frameworks_directory(options),
+                executable_directory=options.exec_dir.resolve(),
+                timeout_s=options.build_timeout,
+            ),
+            directory / "source",
+            cancellation,
+        )
+        harness = Harness(
+            arguments=_harness_arguments(options, harness_options),
+            framework=options.framework,
+            log_directory=directory / "logs",
+            cancellation=cancellation,
+            timeout_s=options.run_timeout,
+            environment={TOKEN_VARIABLE: token} if token else {},
+        )
+        _check(options, builder, harness)
+        return _run_loop(options, harness_options, repo, builder, harness, cancellation)
+
+
+def _run_loop(
+    options: RepoDriverOptions,
+    harness_options: HarnessOptions,
+    repo: RepoBase,
+    builder: Builder,
+    harness: Harness,
+    cancellation: Cancellation,
+) -> ExitStatus:
+    from benchmarking.continuous.loop import Loop
+    from benchmarking.continuous.notification import Notifier
+    from benchmarking.continuous.pipeline import BuildQueue, Pipeline
+    from benchmarking.continuous.state import FILE_NAME, State
+
+    benchmark = str(harness_options.benchmark_file.resolve())
+    with State(_own_directory(options) / FILE_NAME, benchmark) as state, BuildQueue(builder) as builds:
+        try:
+            pipeline = Pipeline(
+                repo=repo,
+                builder=builder,
+                builds=builds,
+                harness=harness,
+                state=state,
+                base=repo.resolve(options.base_commit) if options.base_commit else None,
+                detects_regressions=options.regression,
+                show_screen=harness_options.screen_reporter,
+                show_document=harness_options.json,
+            )
+            loop = Loop(
+                options=_loop_options(options, options.branch or repo.usual_branch()),
+                repo=repo,
+                pipeline=pipeline,
+                state=state,
+                notifier=Notifier(options.notify, cancellation),
+                cancellation=cancellation,
+            )
+            return loop.run()
+        finally:
+            cancellation.set()  # a build that nobody waits for any more must not hold up the end
+
+
+def _loop_options(options: RepoDriverOptions, branch: str) -> LoopOptions:
+    from benchmarking.continuous.loop import LoopOptions, Mode
+
+    mode = Mode.ONCE if options.once else Mode.SINGLE if options.interval is None else Mode.CONTINUOUS
+    return LoopOptions(
+        mode=mode,
+        platforms=tuple(dict.fromkeys(options.platforms)),
+        branch=branch,
+        start=options.commit,
+        interval_s=options.interval or 0.0,
+        commit_file=options.commit_file,
+        status_file=options.status_file,
+        step=options.step,
+        max_pending=options.max_pending,
+        merged_commits=options.merged_commits,
+        retries_failed=options.retry_failed,
+        builds_ahead=not options.same_host,
+    )
+
+
+def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> None:
+    """Everything that can be known to be wrong before the first build.
+
+    Raises:
+        UsageError
+    """
+    from benchmarking.platforms.platforms import find_platform
+
+    if not options.platforms:
+        raise UsageError("--platforms: name at least one")
+    for platform in options.platforms:
+        if not set(PurePosixPath(platform).parts).isdisjoint({"..", "/"}):
+            raise UsageError(f"--platforms: {platform!r} is no platform")
+        find_platform(platform)
+        builder.find_script(platform)
+    report = harness.validate()
+    if report.exit_status != ExitStatus.OK:
+        raise UsageError(report.screen.strip() or f"harness.py --validate ended with {report.exit_status}")
+
+
+def _own_directory(options: RepoDriverOptions) -> Path:
+    return options.exec_dir.resolve() / options.framework / OWN_DIRECTORY
+
+
+def _repo_directory(options: RepoDriverOptions) -> Path:
+    if options.repo_dir is None:
+        raise UsageError("--repo_dir: name the repository")
+    return options.repo_dir.resolve()
+
+
+def _frameworks_directory(options: RepoDriverOptions) -> Path:
+    if options.frameworks_dir is not None:
+        return options.frameworks_dir.resolve()
+    default = Path(__file__).parents[2] / "specifications" / "frameworks"
+    if not default.is_dir():
+        raise UsageError("--frameworks_dir: name the directory of the build scripts; it is not installed")
+    return default
+
+
+def _harness_arguments(options: RepoDriverOptions, harness_options: HarnessOptions) -> tuple[str, ...]:
+    """The history needs saved results; without any reporter there would be none at all."""
+    if harness_options.local_reporter or (harness_options.names_a_reporter and not options.regression):
+        return options.harness_arguments
+    results = options.exec_dir.resolve() / "results"
+    logger.info("results are saved in %s", results)
+    return (*options.harness_arguments, f"--local_reporter={results}")
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    import filelock
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(directory / "lock", timeout=0):
+            yield
+    except filelock.Timeout as error:
+        raise UsageError(f"--exec_dir: another repo_driver.py is running with {directory.parent}") from error
+    except OSError as error:
+        raise StorageError(f"--exec_dir: {directory}: {error.strerror or error}") from error
+
+
+# --- telling ------------------------------------------------------------------------------------------------
+
+
+def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | None) -> ExitStatus:
+    from benchmarking.continuous.overview import overview_lines
+    from benchmarking.continuous.state import FILE_NAME, State, benchmarks_in
+
+    path = _own_directory(options) / FILE_NAME
+    if not path.is_file():
+        raise UsageError(f"--exec_dir: nothing has been run with {options.exec_dir} yet")
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--status | head` ends quietly
+    benchmarks = benchmarks_in(path)
+    if harness_options is not None:
+        benchmarks = [one for one in benchmarks if one == str(harness_options.benchmark_file.resolve())]
+    for benchmark in benchmarks:
+        with State(path, benchmark) as state:
+            for line in overview_lines(state.overview(SHOWN_IN_STATUS)):
+                print(line)  # noqa: T201 - what the user asked for
+    return ExitStatus.OK
+
+
+@contextmanager
+def _logging(options: RepoDriverOptions, token: str | None) -> Iterator[None]:
+    root, own = logging.getLogger(), logging.getLogger("benchmarking")
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if options.log_file is not None:
+        handlers.append(_log_file(options.log_file))
+    for handler in handlers:
+        handler.setFormatter(_Formatter(token))
+        root.addHandler(handler)
+    own.setLevel(options.log_level.upper())
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _log_file(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return _LogFile(path, maxBytes=LOG_FILE_BYTES, backupCount=OLD_LOG_FILES, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--log_file {path}: {error.strerror or error}") from error
+
+
+class _LogFile(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """A full disk stops no measurement; what could not be written is on stderr too."""
+
+
+class _Formatter(logging.Formatter):
+    """Without the token, wherever it came from."""
+
+    def __init__(self, token: str | None) -> None:
+        super().__init__("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+        self._token = token
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text.replace(self._token, MASK) if self._token else text

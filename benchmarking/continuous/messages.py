@@ -1,0 +1,153 @@
+"""What the loop tells: lines for people, events for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
+from benchmarking.errors import BenchmarkError
+from benchmarking.reporters import numbers
+from benchmarking.repos.repo_base import Revision
+
+SUBJECT_WIDTH = 60
+SHOWN_SUSPECTS = 3
+_VERDICTS = {
+    RunStatus.MEASURED: "ok",
+    RunStatus.REGRESSED: "REGRESSED",
+    RunStatus.FAILED: "FAILED",
+    RunStatus.BUILD_FAILED: "BUILD FAILED",
+    RunStatus.SKIPPED: "skipped",
+}
+
+
+def run_line(run: Run, pending: int) -> str:
+    """``3b8bfaf01234  host  built 1.2 s  measured 3.4 s  ok  4 left  Subject``, and what went wrong below."""
+    columns = (
+        *(run.revision.short, run.platform),
+        f"built {took(run.build_s) or 'before':>7}",
+        f"measured {took(run.run_s):>7}" if run.run_s else f"{'not measured':>16}",
+        *(f"{_VERDICTS[run.status]:<12}", f"{pending:>3} left", subject(run.revision)),
+    )
+    details = run.detail.splitlines()[1:] if run.status is RunStatus.FAILED else run.detail.splitlines()
+    if run.status is RunStatus.REGRESSED:
+        details = [suspects_text(run.suspects)]
+    if run.status is RunStatus.MEASURED:
+        details = []
+    return "\n".join(["  ".join(columns), *(f"    {line}" for line in details)])
+
+
+def took(seconds: float) -> str:
+    """``1.23 s``; empty where it was not done."""
+    return numbers.duration(seconds * 1e6) if seconds else ""
+
+
+def subject(revision: Revision) -> str:
+    text = revision.subject or "(no subject)"
+    return text if len(text) <= SUBJECT_WIDTH else text[: SUBJECT_WIDTH - 1] + "…"
+
+
+def suspects_text(suspects: Sequence[Suspect]) -> str:
+    """``MatMul +210.0 %, NET_DELAY +95.1 %``: the largest first."""
+    largest = sorted(suspects, key=lambda one: -_size(one))
+    shown = [_suspect(one) for one in largest[:SHOWN_SUSPECTS]]
+    more = len(largest) - len(shown)
+    return ", ".join([*shown, *([f"{more} more"] if more else [])])
+
+
+def _size(suspect: Suspect) -> float:
+    return suspect.ratio if suspect.ratio is not None else 0.0
+
+
+def _suspect(one: Suspect) -> str:
+    if one.ratio is None:
+        return one.type
+    return f"{one.type} {'+infinite' if math.isinf(one.ratio) else numbers.percent(one.ratio)}"
+
+
+def skipped(revisions: Sequence[Revision]) -> str:
+    if len(revisions) == 1:
+        return f"{revisions[0].short} is skipped"
+    return f"{len(revisions)} commits are skipped: {revisions[0].short} to {revisions[-1].short}"
+
+
+def culprit_lines(culprits: Sequence[Culprit]) -> Iterator[str]:
+    """One paragraph per commit."""
+    for found in _by_commit(culprits).values():
+        first = found[0]
+        yield (
+            f"{first.revision.short} made {first.platform} slower: {first.revision.subject} "
+            f"({first.revision.author}, {date(first.revision.commit_time)})"
+        )
+        good = f" against {first.good[:12]}" if first.good else ""
+        yield f"    {suspects_text([one.suspect for one in found])}{good}"
+        yield from (f"    {note}" for note in dict.fromkeys(one.note for one in found) if note)
+        if first.regressed != first.revision.commit:
+            yield f"    found by bisection from {first.regressed[:12]}"
+
+
+def put_off(platform: str, error: BenchmarkError, revision: Revision | None, delay_s: float) -> str:
+    where = f"{platform}: {revision.short}" if revision else platform
+    when = "" if math.isinf(delay_s) else f"; trying again in {delay_s:g} s"
+    first, *rest = str(error).splitlines() or [""]
+    evidence = getattr(error, "evidence", "").splitlines()
+    return "\n".join([f"{where}: {first}{when}", *(f"    {line}" for line in (*rest, *evidence))])
+
+
+def date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+def regression_event(run: Run, culprits: Sequence[Culprit]) -> dict[str, Any]:
+    return {
+        "event": "regression",
+        "platform": run.platform,
+        "confirmed_at": _commit(run.revision),
+        "control_commit": run.control,
+        "culprits": [
+            {
+                **_commit(found[0].revision),
+                "good_commit": found[0].good,
+                "notes": [note for note in dict.fromkeys(one.note for one in found) if note],
+                "types": [_suspect_json(one.suspect) for one in found],
+            }
+            for found in _by_commit(culprits).values()
+        ],
+    }
+
+
+def failure_event(what: str, message: str, revision: Revision | None) -> dict[str, Any]:
+    """``what``: a platform, ``remote`` or ``everything``."""
+    return {
+        "event": "infrastructure_failure",
+        "what": what,
+        "message": message,
+        "commit": _commit(revision) if revision else None,
+    }
+
+
+def _commit(revision: Revision) -> Mapping[str, Any]:
+    return {
+        "commit": revision.commit,
+        "commit_time": revision.commit_time,
+        "author": revision.author,
+        "subject": revision.subject,
+    }
+
+
+def _suspect_json(suspect: Suspect) -> Mapping[str, Any]:
+    ratio = suspect.ratio if suspect.ratio is None or math.isfinite(suspect.ratio) else None
+    return {"test": suspect.test, "type": suspect.type, "ratio": ratio}
+
+
+def _by_commit(culprits: Iterable[Culprit]) -> dict[tuple[str, str], list[Culprit]]:
+    """And by platform."""
+    found: dict[tuple[str, str], list[Culprit]] = {}
+    for one in culprits:
+        found.setdefault((one.revision.commit, one.platform), []).append(one)
+    return found

@@ -1,0 +1,46 @@
+"""Tells the user's own command what happened."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarking import process
+from benchmarking.command import Command
+from benchmarking.errors import BenchmarkError
+from benchmarking.process import Cancellation, Streams
+
+logger = logging.getLogger(__name__)
+
+LIMIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Notifier:
+    argv: tuple[str, ...]
+    """Gets each event as JSON on its standard input; empty: nobody is told."""
+    cancellation: Cancellation
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """A command that fails is logged; it stops nothing."""
+        if not self.argv:
+            return
+        try:
+            with tempfile.TemporaryFile() as stream:
+                stream.write(json.dumps(event).encode() + b"\n")
+                stream.seek(0)
+                outcome = process.run(
+                    Command(self.argv, timeout_s=LIMIT_S),
+                    self.cancellation,
+                    streams=Streams(stdin=stream),
+                )
+        except (BenchmarkError, OSError) as error:
+            logger.error("--notify: %s could not be run: %s", self.argv[0], error)
+            return
+        if outcome.exit_code != 0:
+            how = "was killed" if outcome.timed_out else f"ended with exit status {outcome.exit_code}"
+            logger.error("--notify: %s %s\n%s", self.argv[0], how, outcome.tail())

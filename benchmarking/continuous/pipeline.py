@@ -1,0 +1,298 @@
+"""One commit on one platform: control, build, measurement, verdict; and where a regression comes from."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Self
+
+from benchmarking.continuous.bisection import bisect, threshold
+from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
+from benchmarking.continuous.control import control_candidates
+from benchmarking.continuous.history_choice import REACH, comparable_commits
+from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
+from benchmarking.continuous.state import COMPARABLE, Culprit, Run, RunStatus, State, Suspect
+from benchmarking.errors import (
+    BuildError,
+    DeviceError,
+    ExitStatus,
+    HarnessError,
+    HarnessRefusedError,
+    StorageError,
+)
+from benchmarking.repos.repo_base import RepoBase, Revision
+
+logger = logging.getLogger(__name__)
+
+HARNESS_ATTEMPTS = 3
+"""How often a commit may end the harness itself (a bug, want of memory) before it counts as failed."""
+_MEASURED = (
+    ExitStatus.OK,
+    ExitStatus.BENCHMARK_FAILED,
+    ExitStatus.REGRESSION_CONFIRMED,
+    ExitStatus.REPORTER_FAILED,
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    revision: Revision
+    platform: str
+
+
+class BuildQueue:
+    """One thread that builds, in the order of the requests. A bug in it is raised by ``get``."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="builder")
+        self._futures: dict[Task, Future[Built]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(cancel_futures=True)
+
+    def set_ahead(self, tasks: Collection[Task]) -> None:
+        """What is to be built next; what was planned before and has not begun is dropped."""
+        for task in [one for one in self._futures if one not in tasks]:
+            if self._futures[task].cancel():
+                del self._futures[task]
+        for task in tasks:
+            self._submit(task)
+
+    def get(self, task: Task) -> Built:
+        self._submit(task)
+        return self._futures.pop(task).result()
+
+    def _submit(self, task: Task) -> None:
+        if task not in self._futures:
+            self._futures[task] = self._executor.submit(self._builder.build, task.revision, task.platform)
+
+
+@dataclass(frozen=True)
+class Finished:
+    run: Run
+    exit_status: ExitStatus
+    """Of the harness, or of the build."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    repo: RepoBase
+    builder: Builder
+    builds: BuildQueue
+    harness: Harness
+    state: State
+    base: Revision | None = None
+    detects_regressions: bool = False
+    show_screen: bool = False
+    show_document: bool = False
+
+    def run(self, task: Task, ahead: Collection[Task] = ()) -> Finished:
+        """What is to be recorded of the task; ``ahead`` is built while it is measured.
+
+        Raises:
+            RepositoryError, StorageError, DeviceError, HarnessError: nothing can be said of the commit; it
+                is to be tried again.
+            UsageError, RunCancelledError
+        """
+        started = time.monotonic()
+        try:
+            built = self.build(task)
+        except BuildError as error:
+            build_s, now = time.monotonic() - started, time.time()
+            status = RunStatus.BUILD_FAILED
+            run = Run(task.platform, task.revision, status, str(error), build_s=build_s, finished_at=now)
+            return Finished(run, error.exit_status)
+        control = self._control(task) if self.detects_regressions or self.base else None
+        history = self._history(task, control) if self.detects_regressions and control else ()
+        self.builds.set_ahead(ahead)
+        report = self._measure(HarnessRequest(task.platform, built, control, history))
+        return Finished(_run(task, built, control, report), ExitStatus(report.exit_status or 0))
+
+    def build(self, task: Task) -> Built:
+        """
+        Raises:
+            BuildError: it cannot be built, now or in an earlier run with the same script.
+        """
+        script_sha256 = self.builder.script_sha256(task.platform)
+        known = self.state.build_failure(task.platform, task.revision.commit, script_sha256)
+        if known is not None:
+            raise BuildError(known)
+        try:
+            return self.builds.get(task)
+        except BuildError as error:
+            self.state.fail_build(task.platform, task.revision.commit, script_sha256, str(error))
+            raise
+
+    def _control(self, task: Task) -> Built | None:
+        """The first candidate that can be built; None for a root, or where none can."""
+        for revision in control_candidates(self.repo, task.revision, self.base):
+            try:
+                return self.build(Task(revision, task.platform))
+            except BuildError:
+                logger.info("%s cannot be built and is no control", revision.short)
+        return None
+
+    def _history(self, task: Task, control: Built) -> list[Revision]:
+        chain = list(islice(self.repo.chain(task.revision.commit), REACH))
+        culprits = [one.revision.commit for one in self.state.culprits() if one.platform == task.platform]
+        return comparable_commits(chain, self._runs(chain, task.platform), control.revision.commit, culprits)
+
+    def _runs(self, chain: Sequence[Revision], platform: str) -> dict[str, Run]:
+        runs = self.state.runs([one.commit for one in chain])
+        return {commit: run for (commit, where), run in runs.items() if where == platform}
+
+    def _measure(self, request: HarnessRequest) -> HarnessReport:
+        report = self.harness.measure(request)
+        if self.show_screen:
+            print(report.screen, end="", flush=True)  # noqa: T201 - the user asked for it
+        if self.show_document:
+            print(report.document, end="", flush=True)  # noqa: T201
+        if report.exit_status in _MEASURED:
+            if report.exit_status == ExitStatus.REPORTER_FAILED:
+                self._require_room(report)
+            return report
+        if report.exit_status == ExitStatus.DEVICE_FAILED:
+            raise DeviceError(f"a device of {request.platform} failed", report.tail())
+        error = HarnessRefusedError if report.exit_status == ExitStatus.BAD_USAGE else HarnessError
+        raise error(f"{_end(report)}\n{report.tail()}")
+
+    def _require_room(self, report: HarnessReport) -> None:
+        if shutil.disk_usage(report.log.parent).free < SCARCE_BYTES:
+            raise StorageError(f"the disk of {report.log.parent} is full: the results could not be saved")
+        logger.error("a reporter could not deliver\n%s", report.tail())
+
+    # --- where a regression comes from ----------------------------------------------------------------------
+
+    def explain(self, run: Run) -> list[Culprit]:
+        """The culprit of every suspect, found by bisection where commits were skipped.
+
+        Raises:
+            RepositoryError, StorageError, DeviceError, HarnessError: to be tried again; what was measured
+                is remembered.
+        """
+        good = self._last_good(run)
+        commits = self.repo.commits_after(good.commit, run.revision.commit) if good else [run.revision]
+        if good is None or len(commits) == 1:
+            note = "" if good else "no earlier commit was measured"
+            found = [(run.revision, suspect, note) for suspect in run.suspects]
+        else:
+            logger.info(
+                "%s regressed on %s: looking through the %d commits since %s",
+                *(run.revision.short, run.platform, len(commits), good.short),
+            )
+            found = [self._narrow(suspect, good, commits, run.platform) for suspect in run.suspects]
+        culprits = [
+            Culprit(
+                platform=run.platform,
+                regressed=run.revision.commit,
+                suspect=suspect,
+                good=good.commit if good else None,
+                revision=revision,
+                note=note,
+                found_at=time.time(),
+            )
+            for revision, suspect, note in found
+        ]
+        if good is not None:
+            self._report_culprits(run, good, culprits)
+        return culprits
+
+    def _last_good(self, run: Run) -> Revision | None:
+        chain = list(islice(self.repo.chain(run.revision.commit), REACH))[1:]
+        runs = self._runs(chain, run.platform)
+        measured = (one for one in chain if one.commit in runs and runs[one.commit].status in COMPARABLE)
+        return next(measured, None)
+
+    def _narrow(
+        self, suspect: Suspect, good: Revision, commits: Sequence[Revision], platform: str
+    ) -> tuple[Revision, Suspect, str]:
+        bad_ratio = self._ratio(suspect, good, commits[-1], platform)
+        if bad_ratio is None or bad_ratio <= 1.0:
+            return commits[-1], suspect, f"measured again against {good.short} it was not slower"
+        limit = threshold(bad_ratio)
+
+        def is_bad(revision: Revision) -> bool | None:
+            ratio = self._ratio(suspect, good, revision, platform)
+            return None if ratio is None else ratio > limit
+
+        narrowed = bisect(commits, is_bad)
+        return narrowed.culprit, Suspect(suspect.test, suspect.type, bad_ratio), narrowed.note
+
+    def _ratio(self, suspect: Suspect, good: Revision, revision: Revision, platform: str) -> float | None:
+        """How much slower than ``good``; None where it cannot be built or the test fails."""
+        ratios = self.state.probe(platform, good.commit, revision.commit)
+        if ratios is None:
+            ratios = self._probe(good, revision, platform)
+            self.state.add_probe(platform, good.commit, revision.commit, ratios)
+        return ratios.get(suspect.test, {}).get(suspect.type)
+
+    def _probe(self, good: Revision, revision: Revision, platform: str) -> dict[str, dict[str, float]]:
+        try:
+            treatment = self.build(Task(revision, platform))
+            control = self.build(Task(good, platform))
+        except BuildError:
+            return {}
+        report = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
+        logger.info("%s measured against %s in %.1f s", revision.short, good.short, report.run_s)
+        return {
+            test.label: {one.name: one.ratio for one in test.types if one.ratio is not None}
+            for test in report.tests
+        }
+
+    def _report_culprits(self, run: Run, good: Revision, culprits: Sequence[Culprit]) -> None:
+        """What was found between is told to every reporter as a confirmed regression of that commit."""
+        by_commit: dict[str, list[Culprit]] = {}
+        for one in culprits:
+            by_commit.setdefault(one.revision.commit, []).append(one)
+        by_commit.pop(run.revision.commit, None)  # reported when it was confirmed
+        for found in by_commit.values():
+            types = tuple(dict.fromkeys(one.suspect.type for one in found))
+            treatment = self.build(Task(found[0].revision, run.platform))
+            control = self.build(Task(good, run.platform))
+            self._measure(
+                HarnessRequest(run.platform, treatment, control, run_type="regress", regressed_types=types)
+            )
+
+
+def _run(task: Task, built: Built, control: Built | None, report: HarnessReport) -> Run:
+    failures = [f"{test.label}: {test.failure}" for test in report.tests if test.failure]
+    suspects = tuple(
+        Suspect(test.label, one.name, one.ratio)
+        for test in report.tests
+        if test.run_type == "regress"
+        for one in test.types
+        if one.regressed
+    )
+    if report.exit_status == ExitStatus.REGRESSION_CONFIRMED:
+        status = RunStatus.REGRESSED
+    else:
+        status = RunStatus.FAILED if report.exit_status == ExitStatus.BENCHMARK_FAILED else RunStatus.MEASURED
+    number = len([test for test in report.tests if test.run_type == "benchmark"])
+    return Run(
+        platform=task.platform,
+        revision=task.revision,
+        status=status,
+        detail="\n".join([f"{number} tests" if number != 1 else "1 test", *failures]),
+        control=control.revision.commit if control else None,
+        build_s=built.build_s,
+        run_s=report.run_s,
+        finished_at=time.time(),
+        suspects=suspects,
+    )
+
+
+def _end(report: HarnessReport) -> str:
+    if report.exit_status is None:
+        return "the harness ran longer than --run_timeout and was killed"
+    if report.exit_status < 0:
+        return f"the harness was ended by signal {-report.exit_status}"
+    return f"the harness ended with exit status {report.exit_status}"

@@ -1,0 +1,54 @@
+"""Which commits are measured next, and which never."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarking.repos.repo_base import Revision
+
+
+@dataclass(frozen=True)
+class Schedule:
+    pending: tuple[Revision, ...]
+    """In the order in which they are to be measured."""
+    skipped: tuple[Revision, ...]
+    """Not to be measured."""
+    cursor: str | None
+    """Everything up to this commit is done; None: nothing is."""
+
+
+def make_schedule(
+    commits: Sequence[Revision],
+    is_done: Callable[[Revision], bool],
+    *,
+    cursor: str | None,
+    step: int = 1,
+    max_pending: int | None = None,
+) -> Schedule:
+    """``commits``: what the branch has beyond ``cursor``, oldest first.
+
+    Every ``step``-th commit is chosen, counted from ``cursor``; without one the first is chosen too. Of more
+    than ``max_pending`` commits that wait, the oldest are dropped, and of the others the newest come first.
+    """
+    first = 0 if cursor is None else step - 1
+    chosen = commits[first::step]
+    waiting = [one for one in chosen if not is_done(one)]
+    dropped: list[Revision] = []
+    if max_pending is not None:
+        dropped = waiting[: max(0, len(waiting) - max_pending)]
+        waiting = waiting[len(dropped) :][::-1]
+    open_commits = {one.commit for one in waiting}
+    finished = 0
+    while finished < len(chosen) and chosen[finished].commit not in open_commits:
+        finished += 1
+    passed = {one.commit for one in dropped}
+    if len(chosen) > 0:
+        last = commits.index(chosen[-1]) + 1
+        left_out = {one.commit for one in commits[:last]} - {one.commit for one in chosen}
+        passed |= left_out
+    return Schedule(
+        pending=tuple(waiting),
+        skipped=tuple(one for one in commits if one.commit in passed and not is_done(one)),
+        cursor=chosen[finished - 1].commit if finished else cursor,
+    )

@@ -1,0 +1,205 @@
+"""Mercurial: reads with python-hglib, builds in shares of our own."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import hglib
+from hglib.error import CapabilityError, CommandError, ResponseError, ServerError
+
+from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
+from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
+
+USUAL_REMOTE = "default"
+GIT_REMOTE = "origin"
+"""The usual name of the other kind; meant as "the usual one" here."""
+
+_EXTENSIONS = ("extensions.share=", "extensions.purge=")
+_TEMPLATE = b"{node}\\0{date|hgdate}\\0{author}\\0{desc|firstline}\\0{p1node}\\0"
+_FIELDS = 5
+_NO_COMMIT = "0" * 40
+_HIDDEN = ("HG_NODE", "HG_PENDING", "HG_REPO")
+_ENVIRONMENT = {"HGPLAIN": "1", "HGENCODING": "UTF-8"}
+
+
+class Hg(RepoBase):
+    """The date of a commit is the only one that Mercurial keeps; a rebase sets it where it is told to."""
+
+    kind: ClassVar[str] = "hg"
+    default_branch: ClassVar[str] = "default"
+
+    def __init__(self, options: RepoOptions) -> None:
+        super().__init__(
+            replace(
+                options,
+                environment={**_ENVIRONMENT, **options.environment},
+                hidden_environment=(*_HIDDEN, *options.hidden_environment),
+            )
+        )
+        self._hg = _executable()
+        if not (options.directory / ".hg").is_dir():
+            raise UsageError(f"--repo_dir: {options.directory} is no Mercurial repository")
+        self._remote = self._find_remote(options.remote)
+        self._share = options.work_directory / "history"
+        self._open_share()
+
+    def _open_share(self) -> None:
+        """Its store is the user's; its bookmarks and its checkout are ours."""
+        try:
+            self._require_share(self._share)
+            hglib.HGPATH = self._hg
+            self._client = hglib.open(str(self._share), encoding="UTF-8", configs=list(_EXTENSIONS))
+        except (CheckoutError, ServerError, CommandError, OSError) as error:
+            raise UsageError(
+                f"--repo_dir: {self._options.directory} cannot be read: {_told(error)}"
+            ) from error
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _find_remote(self, asked: str | None) -> str | None:
+        """Its URL: a share knows no remotes."""
+        known = dict(line.split(" = ", 1) for line in self._output(("paths",)).splitlines() if " = " in line)
+        if asked is None or (asked == GIT_REMOTE and asked not in known):
+            return known.get(USUAL_REMOTE)
+        if asked in known:
+            return known[asked]
+        if "/" in asked or ":" in asked:
+            return asked
+        raise UsageError(
+            f"--remote_repository: {self._options.directory} has no remote {asked!r}; "
+            f"it has {', '.join(known) or 'none'}"
+        )
+
+    def _output(self, arguments: Sequence[str]) -> str:
+        outcome = self._run((self._hg, *arguments), self._options.directory)
+        if outcome.exit_code != 0:
+            raise UsageError(
+                f"--repo_dir: {self._options.directory} cannot be read: {outcome.stderr.strip()}"
+            )
+        return outcome.stdout
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def fetch(self, branch: str) -> None:
+        """Keeps the remote's branch in a bookmark of ours: heads of the past may lie beside it."""
+        if self._remote is None:
+            return
+        what = f"cannot fetch {branch} of {without_password(self._remote)}"
+        asked = self._run(
+            (self._hg, "identify", "--debug", "--id", f"--rev={branch}", "--", self._remote), self._share
+        )
+        require_success(asked, what, RemoteError)
+        commit = asked.stdout.strip()
+        pulled = self._run((self._hg, "pull", "--quiet", f"--rev={commit}", "--", self._remote), self._share)
+        require_success(pulled, what, RemoteError)
+        self._command(b"bookmark", b"--force", b"--rev", commit.encode(), self._bookmark(branch).encode())
+
+    @staticmethod
+    def _bookmark(branch: str) -> str:
+        return f"ml-benchmark/{branch}"
+
+    def resolve(self, name: str) -> Revision:
+        for candidate in (self._bookmark(name), name):
+            # A name is looked up as it is, not as an expression of revisions.
+            quoted = "".join(f"\\x{byte:02x}" for byte in candidate.encode())
+            try:
+                found = self._log(f"present('{quoted}') - null")
+            except RepositoryError:
+                continue  # an ambiguous hash
+            if found:
+                return found[0][0]
+        raise UnknownCommitError(f"{self._options.directory} has no commit, branch or tag {name!r}")
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        return bool(self._log(f"{older} and ::{newer}"))
+
+    def commits_after(self, after: str | None, until: str, *, merged_commits: bool = False) -> list[Revision]:
+        rows = self._log(f"::{until}" if after is None else f"only({until}, {after})")
+        if merged_commits:
+            return [revision for revision, _ in rows]
+        return _first_parents(rows, until)[0][::-1]
+
+    def chain_page(self, start: str, count: int) -> tuple[list[Revision], str | None]:
+        page, following = _first_parents(self._log(f"limit(reverse(::{start}), {count})"), start)
+        return page, None if following == _NO_COMMIT else following
+
+    def _log(self, revisions: str) -> list[tuple[Revision, str]]:
+        """Commits with their first parents."""
+        output = self._command(b"log", b"--rev", revisions.encode(), b"--template", _TEMPLATE)
+        fields = output.decode("utf-8", errors="replace").split("\0")
+        rows = (fields[first : first + _FIELDS] for first in range(0, len(fields) - 1, _FIELDS))
+        return [
+            # "1500000000 -7200": the offset is how the date was written, the number is UTC.
+            (Revision(commit, int(float(date.split()[0])), author, subject), parent)
+            for commit, date, author, subject, parent in rows
+        ]
+
+    def _command(self, *arguments: bytes) -> bytes:
+        try:
+            return bytes(self._client.rawcommand(list(arguments)))
+        except CommandError as error:
+            raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
+        except (ServerError, ResponseError, CapabilityError, OSError) as error:
+            # The command server was killed: the next command gets a new one.
+            self._open_share()
+            raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
+
+    # --- checking out ---------------------------------------------------------------------------------------
+
+    def _update(self, commit: str, directory: Path, clean: bool) -> None:
+        self._require_share(directory)
+        update = self._run((self._hg, "update", "--quiet", "--clean", f"--rev={commit}"), directory)
+        require_success(update, f"hg update in {directory}", CheckoutError)
+        purge = (self._hg, "--config", "extensions.purge=", "purge", *(["--all"] if clean else []))
+        require_success(self._run(purge, directory), f"hg purge in {directory}", CheckoutError)
+
+    def _require_share(self, directory: Path) -> None:
+        source = directory / ".hg" / "sharedpath"
+        store = (self._options.directory / ".hg").resolve()
+        if directory.exists() and not (source.is_file() and _shared_store(source) == _shared_store_of(store)):
+            shutil.rmtree(directory)
+        if directory.exists():
+            return
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        share = (self._hg, "--config", "extensions.share=", "share", "--quiet", "--noupdate")
+        outcome = self._run((*share, str(self._options.directory), str(directory)), directory.parent)
+        require_success(outcome, f"hg share in {directory}", CheckoutError)
+
+
+def _shared_store(path: Path) -> Path:
+    return (path.parent / path.read_text(encoding="utf-8").rstrip("\n")).resolve()
+
+
+def _shared_store_of(store: Path) -> Path:
+    """A share of a share is one of the first."""
+    return _shared_store(store / "sharedpath") if (store / "sharedpath").is_file() else store
+
+
+def _first_parents(rows: Sequence[tuple[Revision, str]], start: str) -> tuple[list[Revision], str]:
+    """The chain from ``start`` within ``rows``, and the parent at which it leaves them."""
+    known = {revision.commit: (revision, parent) for revision, parent in rows}
+    chain = []
+    following = start
+    while following in known:
+        revision, following = known[following]
+        chain.append(revision)
+    return chain, following
+
+
+def _executable() -> str:
+    """On the PATH, or where pip has put it beside this Python."""
+    found = shutil.which("hg") or shutil.which("hg", path=str(Path(sys.executable).parent))
+    if found is None:
+        raise UsageError("--repo hg: there is no hg on the PATH; install Mercurial")
+    return found
+
+
+def _told(error: Exception) -> str:
+    text = error.err.decode("utf-8", errors="replace") if isinstance(error, CommandError) else str(error)
+    return without_password(" ".join(line.strip() for line in text.splitlines() if line.strip()))
