@@ -93,8 +93,9 @@ class Git(RepoBase):
         if self._remote is None:
             return
         argv = ("git", *_NO_HOOKS, "fetch", "--quiet", "--no-write-fetch-head", "--recurse-submodules=no")
+        # An empty map: the user's remote-tracking branches are not moved along.
         refspec = f"+refs/heads/{branch}:{self._own_reference(branch)}"
-        outcome = self._run((*argv, "--", self._remote, refspec), self._options.directory)
+        outcome = self._run((*argv, "--refmap=", "--", self._remote, refspec), self._options.directory)
         require_success(outcome, f"cannot fetch {branch} of {without_password(self._remote)}", RemoteError)
 
     def _own_reference(self, branch: str) -> str:

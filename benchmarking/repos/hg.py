@@ -22,6 +22,7 @@ GIT_REMOTE = "origin"
 _EXTENSIONS = ("extensions.share=", "extensions.purge=")
 _TEMPLATE = b"{node}\\0{date|hgdate}\\0{author}\\0{desc|firstline}\\0{p1node}\\0"
 _FIELDS = 5
+LOCK_LIMIT_S = 30
 _NO_COMMIT = "0" * 40
 _HIDDEN = ("HG_NODE", "HG_PENDING", "HG_REPO")
 _ENVIRONMENT = {"HGPLAIN": "1", "HGENCODING": "UTF-8"}
@@ -45,6 +46,7 @@ class Hg(RepoBase):
         if not (options.directory / ".hg").is_dir():
             raise UsageError(f"--repo_dir: {options.directory} is no Mercurial repository")
         self._remote = self._find_remote(options.remote)
+        self._configuration = self._find_configuration()
         self._share = options.work_directory / "history"
         self._open_share()
 
@@ -76,6 +78,12 @@ class Hg(RepoBase):
             f"it has {', '.join(known) or 'none'}"
         )
 
+    def _find_configuration(self) -> list[str]:
+        """For checkouts: without the user's hooks, and not waiting for ever for who holds a lock."""
+        outcome = self._run((self._hg, "config", "hooks"), self._options.directory)  # 1: there are none
+        names = (line.split("=", 1)[0] for line in outcome.stdout.splitlines() if line.startswith("hooks."))
+        return ["--config", f"ui.timeout={LOCK_LIMIT_S}", *(f"--config={name}=" for name in names)]
+
     def _output(self, arguments: Sequence[str]) -> str:
         outcome = self._run((self._hg, *arguments), self._options.directory)
         if outcome.exit_code != 0:
@@ -105,7 +113,8 @@ class Hg(RepoBase):
         return f"ml-benchmark/{branch}"
 
     def resolve(self, name: str) -> Revision:
-        for candidate in (self._bookmark(name), name):
+        # A negative number would be a commit counted from the newest.
+        for candidate in () if name.startswith("-") else (self._bookmark(name), name):
             # A name is looked up as it is, not as an expression of revisions.
             quoted = "".join(f"\\x{byte:02x}" for byte in candidate.encode())
             try:
@@ -154,9 +163,10 @@ class Hg(RepoBase):
 
     def _update(self, commit: str, directory: Path, clean: bool) -> None:
         self._require_share(directory)
-        update = self._run((self._hg, "update", "--quiet", "--clean", f"--rev={commit}"), directory)
+        hg = (self._hg, *self._configuration)
+        update = self._run((*hg, "update", "--quiet", "--clean", f"--rev={commit}"), directory)
         require_success(update, f"hg update in {directory}", CheckoutError)
-        purge = (self._hg, "--config", "extensions.purge=", "purge", *(["--all"] if clean else []))
+        purge = (*hg, "--config", "extensions.purge=", "purge", *(["--all"] if clean else []))
         require_success(self._run(purge, directory), f"hg purge in {directory}", CheckoutError)
 
     def _require_share(self, directory: Path) -> None:
