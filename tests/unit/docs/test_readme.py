@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchmarking.cli.harness_arguments import parse
-from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.cli.repo_driver_arguments import parse as parse_repo_driver
+from benchmarking.errors import EXIT_STATUS_MEANING, REPO_DRIVER_EXIT_STATUS_MEANING
 from benchmarking.run_info import read_run_info
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
+from examples.regression_demo.make_repository import SLOW_EXPONENTIAL, SLOW_PRODUCT
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -61,17 +63,45 @@ def test_ci_calls_the_readmes_test_command():
     assert test in lines
 
 
-def test_every_option_has_its_line():
+CONTINUOUS = (ROOT / "docs/continuous.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("program", "document"), [("harness.py", README), ("repo_driver.py", CONTINUOUS)])
+def test_every_option_has_its_line(program, document):
     help_text = subprocess.run(
-        [sys.executable, ROOT / "harness.py", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, ROOT / program, "--help"], capture_output=True, text=True, check=True
     ).stdout
     options = set(re.findall(r"--[a-z_]+", help_text)) - {"--help", "--version"}
-    assert options == {option for option in options if f"`{option}`" in README}
+    assert options == {option for option in options if f"| `{option}` |" in document}
 
 
-def test_the_table_of_exit_statuses():
-    table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", README, flags=re.MULTILINE))
-    assert table == {str(int(status)): meaning for status, meaning in EXIT_STATUS_MEANING.items()}
+@pytest.mark.parametrize(
+    ("meanings", "document"),
+    [(EXIT_STATUS_MEANING, README), (REPO_DRIVER_EXIT_STATUS_MEANING, CONTINUOUS)],
+)
+def test_the_table_of_exit_statuses(meanings, document):
+    table = dict(re.findall(r"^\| (\d+) \| (.*) \|$", document, flags=re.MULTILINE))
+    assert table == {str(int(status)): meaning for status, meaning in meanings.items()}
+
+
+def test_the_loops_example_is_accepted(tmp_path):
+    (command,) = re.findall(r"```sh\n(.*?)\n```", CONTINUOUS, flags=re.DOTALL)
+    options, harness_options = parse_repo_driver(shlex.split(command)[2:])
+    assert options.platforms == ("host", "gpu")
+    assert harness_options.local_reporter == Path("/var/benchmark/results")
+
+
+def test_the_demo_finds_both_slow_commits(tmp_path):
+    (block,) = blocks("bash")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    make, loop = (
+        [sys.executable, ROOT / one.split()[1], *shlex.split(one)[2:]] for one in block.splitlines()
+    )
+    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(loop, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 5, done.stderr
+    for subject in (SLOW_PRODUCT, SLOW_EXPONENTIAL):
+        assert f"made host slower: {subject} (" in done.stderr, done.stderr
 
 
 def test_the_json_examples_are_valid(tmp_path):
