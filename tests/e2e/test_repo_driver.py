@@ -1,0 +1,341 @@
+"""The whole loop, as a user starts it: real repositories, real builds, the real harness."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.loop_workshop import ROOT, LoopWorkshop, kill
+from tests.support.repositories import find_hg
+
+SECRET = "t0ken-that-nobody-may-see"
+
+
+@pytest.fixture
+def workshop(tmp_path):
+    return LoopWorkshop(tmp_path)
+
+
+@pytest.fixture(params=["git", "hg"])
+def either(request, tmp_path):
+    if request.param == "hg" and find_hg() is None:
+        pytest.skip("there is no hg here")
+    return LoopWorkshop(tmp_path, request.param)
+
+
+def wait_for(condition, limit_s=60.0):
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def slow_in_the_middle(workshop):
+    for number in range(9):
+        workshop.commit(100.0 if number < 6 else 200.0)
+
+
+# --- what it finds ------------------------------------------------------------------------------------------
+
+
+def test_every_commit_is_measured_once(either):
+    slow_in_the_middle(either)
+    done = either.run("--commit", either.commits[0], "--once", "--regression")
+    assert done.returncode == 5, done.stderr
+    expected = {f"commit {number}": "measured" for number in range(9)} | {"commit 6": "regressed"}
+    assert either.statuses() == expected
+    assert "made host slower: commit 6 (Ann <ann@example.org>, 2026-03-02 15:00)" in done.stderr
+    assert "NET_DELAY +100.0 %" in done.stderr
+    assert sorted(either.builds) == sorted(f"commit {number}" for number in range(9))
+
+    again = either.run("--once", "--regression")
+    assert again.returncode == 0, again.stderr
+    assert len(either.builds) == 9
+    status = either.run("--status").stdout
+    assert f"done up to {either.commits[-1][:12]}" in status
+    assert "made host slower: commit 6" in status
+
+
+def test_skipped_commits_are_bisected(workshop, tmp_path):
+    for number in range(16):
+        workshop.commit(100.0 if number < 13 else 200.0)
+    told = tmp_path / "told"
+    arguments = ("--commit", workshop.commits[0], "--once", "--regression", "--step", "3")
+
+    done = workshop.run(*arguments, "--notify", f"tee -a '{told}'")
+
+    assert done.returncode == 5, done.stderr
+    assert "looking through the 3 commits since" in done.stderr
+    assert "made host slower: commit 13 (" in done.stderr
+    (event,) = [json.loads(line) for line in told.read_text().splitlines()]
+    (culprit,) = event["culprits"]
+    assert culprit["commit"] == workshop.commits[13]
+    assert culprit["subject"] == "commit 13"
+    assert culprit["author"] == "Ann <ann@example.org>"
+    assert culprit["good_commit"] == workshop.commits[12]
+    marked = [
+        path
+        for path in workshop.exec_dir.glob("results/**/NET_DELAY.txt")
+        if workshop.commits[13] in str(path)
+    ]
+    assert any(json.loads(path.read_text()).get("regressed") == 1 for path in marked)
+
+
+def test_the_newest_first_when_too_many_wait(workshop):
+    for _ in range(6):
+        workshop.commit()
+    done = workshop.run("--commit", workshop.commits[0], "--once", "--max_pending", "2")
+    assert done.returncode == 0, done.stderr
+    assert workshop.builds == ["commit 5", "commit 4"]
+    assert workshop.statuses()["commit 3"] == "skipped"
+
+
+def test_one_commit_without_once_and_interval(workshop, tmp_path):
+    for _ in range(3):
+        workshop.commit()
+    file = tmp_path / "last"
+    assert workshop.run("--commit", workshop.commits[0][:10], "--commit_file", str(file)).returncode == 0
+    assert file.read_text().strip() == workshop.commits[0]
+    assert workshop.run("--commit_file", str(file)).returncode == 0
+    assert file.read_text().strip() == workshop.commits[1]
+    assert workshop.run().returncode == 0
+    assert workshop.builds == ["commit 0", "commit 1", "commit 2"]
+
+
+def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
+    workshop.commit()
+    for extra, message in [
+        (("--commit", "nothing"), "has no commit, branch or tag 'nothing'"),
+        (("--platforms", "toaster"), "there is no platform 'toaster'"),
+        (("--platforms", "host/../x"), "is no platform"),
+        (("--shared_libz", "x"), "unrecognized arguments: --shared_libz x"),
+        (("--info", "{}"), "--info is set by the loop itself"),
+        (("--once", "--interval", "5"), "choose one"),
+        (("--frameworks_dir", "/nowhere"), "there is no build.sh"),
+        (("--repo_dir", "/nowhere"), "is no git repository"),
+    ]:
+        done = workshop.run(*extra)
+        assert done.returncode == 2, (extra, done.stderr)
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+# --- builds -------------------------------------------------------------------------------------------------
+
+
+def test_builds_that_fail_hang_or_leave_half_a_binary(workshop):
+    workshop.commit()
+    workshop.commit(build_first="echo this went wrong >&2; exit 3")
+    workshop.commit(build_first="sleep 600")
+    workshop.commit(build_first='echo half > "$2"; exit 0')
+    workshop.commit(build_first=None)
+    arguments = ("--commit", workshop.commits[0], "--once", "--build_timeout", "2")
+
+    done = workshop.run(*arguments)
+
+    assert done.returncode == 7, done.stderr
+    failed = {f"commit {number}": "build failed" for number in (1, 2, 3)}
+    assert workshop.statuses() == {"commit 0": "measured", **failed, "commit 4": "measured"}
+    assert "this went wrong" in done.stderr
+    assert "--build_timeout of 2 s was over" in done.stderr
+    assert "left no executable" in done.stderr
+    programs = list(workshop.exec_dir.glob("caffe2/host/**/caffe2_benchmark"))
+    assert len(programs) == 2
+    assert not list(workshop.exec_dir.glob("caffe2/host/**/.tmp-*"))
+
+    built = len(workshop.builds)
+    assert workshop.run("--once").returncode == 0
+    assert len(workshop.builds) == built
+    assert workshop.run("--once", "--retry_failed", "--build_timeout", "2").returncode == 7
+    assert len(workshop.builds) > built
+
+
+def test_an_executable_that_is_not_what_its_manifest_says_is_built_again(workshop):
+    workshop.commit()
+    assert workshop.run().returncode == 0
+    (program,) = workshop.exec_dir.glob("caffe2/host/**/caffe2_benchmark")
+    assert workshop.run().returncode == 0
+    assert workshop.builds == ["commit 0"]
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert workshop.run().returncode == 0
+    assert workshop.builds == ["commit 0", "commit 0"]
+
+
+def test_a_failing_test_is_recorded_and_the_others_go_on(workshop):
+    workshop.commit()
+    workshop.commit(program_also="exit 9")
+    workshop.commit(program_also=None)
+    done = workshop.run("--commit", workshop.commits[0], "--once")
+    assert done.returncode == 3, done.stderr
+    assert workshop.statuses() == {"commit 0": "measured", "commit 1": "failed", "commit 2": "measured"}
+
+
+# --- what goes wrong around it ------------------------------------------------------------------------------
+
+
+def test_a_remote_that_fails_for_a_while(either, tmp_path):
+    either.commit()
+    user = either.remote.clone(tmp_path / "user")
+    arguments = ("--commit", either.commits[0], "--once")
+    assert either.run(*arguments, repo_dir=user).returncode == 0
+    away = either.remote.directory.rename(tmp_path / "away")
+
+    done = either.run("--once", repo_dir=user)
+    assert done.returncode == 4, done.stderr
+    assert "going on with what was fetched before" in done.stderr
+
+    away.rename(either.remote.directory)
+    either.commit()
+    assert either.run("--once", repo_dir=user).returncode == 0
+    assert either.statuses() == {"commit 0": "measured", "commit 1": "measured"}
+
+
+def test_killed_at_twenty_moments_it_comes_to_the_same_end(workshop):
+    slow_in_the_middle(workshop)
+    arguments = ("--commit", workshop.commits[0], "--once", "--regression")
+    query = 'SELECT "commit", platform, status, control, suspects FROM runs ORDER BY 1'
+    culprits = 'SELECT regressed, test, type, ratio, good, "commit" FROM culprits ORDER BY 1, 2, 3'
+    assert workshop.run(*arguments).returncode == 5
+    undisturbed = workshop.rows(query), workshop.rows(culprits)
+    workshop.forget()
+
+    moments = random.Random(20)
+    finished: dict[str, float] = {}
+    for _ in range(20):
+        process = workshop.start(*arguments)
+        time.sleep(moments.uniform(0.2, 2.5))
+        kill(process)
+        now = dict(workshop.rows('SELECT "commit", finished_at FROM runs'))
+        assert {commit: now.get(commit) for commit in finished} == finished, (
+            "finished work was lost or repeated"
+        )
+        finished = now
+    assert workshop.run(*arguments).returncode in (0, 5)
+
+    assert (workshop.rows(query), workshop.rows(culprits)) == undisturbed
+
+
+def test_what_a_killed_run_has_left_running_is_ended(workshop):
+    workshop.commit(build_first="sleep 600")
+    process = workshop.start()
+    wait_for(lambda: workshop.builds)
+    kill(process)
+    done = workshop.run("--build_timeout", "1")
+    assert "which an earlier, killed run has left" in done.stderr
+    assert done.returncode == 7
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "status_file"])
+def test_a_continuous_loop_ends_in_order(workshop, tmp_path, how):
+    workshop.commit()
+    status_file = tmp_path / "status"
+    status_file.write_text("1")
+    arguments = ("--commit", workshop.commits[0], "--interval", "0", "--status_file", str(status_file))
+    process = workshop.start(*arguments)
+    try:
+        wait_for(lambda: workshop.statuses() == {"commit 0": "measured"})
+        second = workshop.run("--once")
+        assert second.returncode == 2
+        assert "another repo_driver.py is running" in second.stderr
+        assert workshop.run("--status").returncode == 0
+        workshop.commit()
+        wait_for(lambda: workshop.statuses().get("commit 1") == "measured")
+        if how == "status_file":
+            status_file.write_text("0\n")
+        else:
+            process.send_signal(getattr(signal, how))
+        assert process.wait(30) == (0 if how == "status_file" else 130)
+    finally:
+        process.kill()
+
+
+def test_a_full_disk(workshop, tmp_path):
+    """On a file system of our own, which needs root."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(small)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        workshop.exec_dir = small / "exec"
+        for _ in range(4):
+            workshop.commit()
+        filler = small / "filler"
+        done = workshop.run("--commit", workshop.commits[0], "--once")
+        filler.write_bytes(b"")
+        assert done.returncode == 4, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "full" in done.stderr or "No space" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=500m", str(small)], check=True)
+        done = workshop.run("--commit", workshop.commits[0], "--once")
+        assert done.returncode == 0, done.stderr
+        assert set(workshop.statuses().values()) == {"measured"}
+        assert len(workshop.statuses()) == 4
+    finally:
+        subprocess.run(["umount", "-l", str(small)], check=True)
+
+
+def test_arguments_reach_the_harness_unharmed(workshop, tmp_path):
+    workshop.commit()
+    odd = tmp_path / 'it\'s "odd" $(touch pwned) `x`\n;&* ü'
+    done = workshop.run("--local_reporter", str(odd), "--markdown", f"{odd}.md")
+    assert done.returncode == 0, done.stderr
+    assert list(odd.rglob("NET_DELAY.txt"))
+    assert Path(f"{odd}.md").is_file()
+    assert not list(Path.cwd().glob("pwned"))
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_the_token_is_nowhere(workshop, tmp_path, way):
+    leak = tmp_path / "leak"
+    workshop.commit(
+        build_first=f"(env; cat /proc/*/cmdline | tr '\\0' ' ') >> {leak} 2>/dev/null || true",
+        program_also=f"(env; cat /proc/*/cmdline | tr '\\0' ' ') >> {leak} 2>/dev/null || true",
+    )
+    log = tmp_path / "log"
+    arguments = ["--log_file", str(log), "--log_level", "debug", "--remote_reporter", "127.0.0.1:9/x|y"]
+    environment = {}
+    if way == "option":
+        arguments += ["--remote_access_token", SECRET]
+    else:
+        environment = {"BENCHMARK_REMOTE_ACCESS_TOKEN": SECRET}
+    arguments += ["--local_reporter", str(tmp_path / "results"), "--notify", f"sh -c 'env >> {leak}'"]
+    done = workshop.run(*arguments, **environment)
+    assert done.returncode in (4, 6), done.stderr
+    text = leak.read_text()
+    assert "repo_driver.py" in text
+    assert "harness.py" in text
+    assert SECRET not in text
+    for path in (log, *(tmp_path / "results").rglob("*"), *workshop.exec_dir.rglob("*")):
+        if path.is_file():
+            assert SECRET.encode() not in path.read_bytes(), path
+    assert SECRET not in done.stderr
+
+
+def test_the_demo_with_mercurial(tmp_path):
+    if find_hg() is None:
+        pytest.skip("there is no hg here")
+    sys_argv = [sys.executable, ROOT / "examples/regression_demo/make_repository.py", "--repo", "hg"]
+    made = subprocess.run(
+        [*sys_argv, tmp_path / "repo"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    command = made.stdout.split("\n\n")[1].split()
+    done = subprocess.run(
+        [sys.executable, *command[1:], "--local_reporter", str(tmp_path / "results")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.count(" made host slower: ") == 2
+    assert " made host slower: Write the matrix product as textbooks do (" in done.stderr
+    assert " made host slower: Compute the exponential without the math library (" in done.stderr
