@@ -196,6 +196,59 @@ def test_a_remote_that_fails_for_a_while(either, tmp_path):
     assert either.statuses() == {"commit 0": "measured", "commit 1": "measured"}
 
 
+def test_a_platform_that_fails_does_not_hold_up_the_others(workshop, tmp_path):
+    """This machine has no GPU, or none of this name: a device that is not there."""
+    workshop.commit()
+    workshop.commit()
+    file, told = tmp_path / "last", tmp_path / "told"
+    arguments = ("--commit", workshop.commits[0], "--once", "--platforms", "gpu,host")
+    notify = ("--notify", f"tee -a '{told}'")
+
+    done = workshop.run(
+        *arguments, *notify, "--commit_file", str(file), CUDA_VISIBLE_DEVICES="", PATH_TO_NVML=""
+    )
+
+    if "gpu: " not in done.stderr:
+        pytest.skip("there is a GPU here")
+    assert done.returncode == 4, done.stderr
+    assert workshop.rows("SELECT DISTINCT platform, status FROM runs") == [("host", "measured")]
+    assert len(workshop.rows("SELECT 1 FROM runs")) == 2
+    assert not file.exists()
+    (event,) = [json.loads(line) for line in told.read_text().splitlines()]
+    assert (event["event"], event["what"]) == ("infrastructure_failure", "gpu")
+    waiting = workshop.run("--status").stdout
+    assert "pending" in waiting
+    assert "a device of gpu failed" in waiting
+    assert workshop.run("--once", "--commit_file", str(file)).returncode == 0
+    assert file.read_text().strip() == workshop.commits[1]
+
+
+def test_a_commit_that_ends_the_harness_again_and_again_counts_as_failed(workshop):
+    workshop.commit(program_also="kill -9 $PPID")
+    workshop.commit(program_also=None)
+    arguments = ("--commit", workshop.commits[0], "--once")
+    for _ in range(2):
+        done = workshop.run(*arguments)
+        assert done.returncode == 1, done.stderr
+        assert "the harness was ended by signal 9" in done.stderr
+        assert workshop.statuses() == {}
+    assert workshop.run(*arguments).returncode == 3
+    assert workshop.statuses() == {"commit 0": "failed", "commit 1": "measured"}
+
+
+def test_the_log_file_has_what_was_told(workshop, tmp_path):
+    workshop.commit()
+    log = tmp_path / "logs/loop.log"
+    done = workshop.run("--log_file", str(log))
+    assert log.read_text() == done.stderr
+    assert "commit 0" in log.read_text()
+    taken = tmp_path / "a directory"
+    taken.mkdir()
+    done = workshop.run("--log_file", str(taken))
+    assert done.returncode == 2
+    assert "--log_file" in done.stderr
+
+
 def test_killed_at_twenty_moments_it_comes_to_the_same_end(workshop):
     slow_in_the_middle(workshop)
     arguments = ("--commit", workshop.commits[0], "--once", "--regression")
