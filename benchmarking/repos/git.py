@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -38,15 +37,11 @@ _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 class Git(RepoBase):
     kind: ClassVar[str] = "git"
     default_branch: ClassVar[str] = "master"
+    environment: ClassVar[Mapping[str, str]] = _ENVIRONMENT
+    hidden_environment: ClassVar[Sequence[str]] = _HIDDEN
 
     def __init__(self, options: RepoOptions) -> None:
-        super().__init__(
-            replace(
-                options,
-                environment={**_ENVIRONMENT, **options.environment},
-                hidden_environment=(*_HIDDEN, *options.hidden_environment),
-            )
-        )
+        super().__init__(options)
         directory = options.directory
         try:
             self._repo = git.Repo(directory)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -33,15 +32,11 @@ class Hg(RepoBase):
 
     kind: ClassVar[str] = "hg"
     default_branch: ClassVar[str] = "default"
+    environment: ClassVar[Mapping[str, str]] = _ENVIRONMENT
+    hidden_environment: ClassVar[Sequence[str]] = _HIDDEN
 
     def __init__(self, options: RepoOptions) -> None:
-        super().__init__(
-            replace(
-                options,
-                environment={**_ENVIRONMENT, **options.environment},
-                hidden_environment=(*_HIDDEN, *options.hidden_environment),
-            )
-        )
+        super().__init__(options)
         self._hg = _executable()
         if not (options.directory / ".hg").is_dir():
             raise UsageError(f"--repo_dir: {options.directory} is no Mercurial repository")

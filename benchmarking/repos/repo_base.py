@@ -51,8 +51,6 @@ class RepoOptions:
     cancellation: Cancellation
     remote: str | None = None
     """A remote's name or URL; None: the usual one of this kind of repository, where there is one."""
-    hidden_environment: Sequence[str] = ()
-    """Variables that no program started here may see."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,6 +59,10 @@ class RepoBase(ABC):
 
     kind: ClassVar[str]
     default_branch: ClassVar[str]
+    environment: ClassVar[Mapping[str, str]] = {}
+    """For the programs that are started here."""
+    hidden_environment: ClassVar[Sequence[str]] = ()
+    """Variables that they may not see."""
 
     def __init__(self, options: RepoOptions) -> None:
         """
@@ -154,12 +156,13 @@ class RepoBase(ABC):
 
     def _run(self, argv: Sequence[str], directory: Path) -> Outcome:
         """What may take long: bounded in time, and ended by the cancellation."""
-        command = Command(tuple(argv), self._options.environment, NETWORK_LIMIT_S)
+        environment = {**self.environment, **self._options.environment}
+        command = Command(tuple(argv), environment, NETWORK_LIMIT_S)
         return process.run(
             command,
             self._options.cancellation,
             directory=directory,
-            hidden_environment=self._options.hidden_environment,
+            hidden_environment=self.hidden_environment,
         )
 
 

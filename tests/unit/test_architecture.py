@@ -110,11 +110,12 @@ def test_every_module_imports_alone():
     assert failures == {}
 
 
-def test_help_loads_nothing_heavy():
+@pytest.mark.parametrize("program", ["harness", "repo_driver"])
+def test_help_loads_nothing_heavy(program):
     code = (
-        "import sys\nfrom benchmarking.cli.harness import main\n"
+        f"import sys\nfrom benchmarking.cli.{program} import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'numpy', 'requests', 'rich', 'pydantic', 'psutil', 'pynvml'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'requests', 'rich', 'pydantic', 'psutil', 'pynvml', 'git', 'hglib'} & set(sys.modules)))"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
