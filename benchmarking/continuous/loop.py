@@ -153,13 +153,16 @@ class Loop:
             if self._explain_regression():
                 return True
             tasks = self._look()
+            self._works_again(EVERYTHING)
+            return self._go_on(tasks)
         except _INFRASTRUCTURE_ERRORS as error:
             if self.options.mode is not Mode.CONTINUOUS:
                 raise
             self._put_off(EVERYTHING, error)
             self._wait_until(self._retries[EVERYTHING].not_before)
             return True
-        self._works_again(EVERYTHING)
+
+    def _go_on(self, tasks: Sequence[Task]) -> bool:
         ready = [one for one in tasks if self._is_ready(one.platform)]
         if not ready:
             if self.options.mode is not Mode.CONTINUOUS:
@@ -246,6 +249,8 @@ class Loop:
         if self.options.mode is Mode.SINGLE and pending:
             self._only = pending[0]
             pending = pending[:1]
+            done = [one for one in self.options.platforms if (self._only.commit, one) in runs]
+            self._done_now |= {Task(self._only, platform) for platform in done}
         return [
             Task(revision, platform)
             for revision in pending
