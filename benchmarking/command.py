@@ -15,6 +15,8 @@ class Program:
     path: Path
     needs_python: bool = False
     """The file is run by the device's Python (a zipapp) rather than by itself."""
+    python_modules: tuple[str, ...] = ()
+    """What it imports beyond the standard library, so that a device that lacks some of it can be told."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@
     |   |   `-- ProgramOutputError   what it printed or wrote is not what was asked for
     |   `-- ToleranceError           its output is too far from the golden output
     |-- DeviceError                  a device or the way to it failed: the case is missing, not bad
+    |   |-- DeviceLostError          the connection to it broke; it may come back
+    |   |-- DeviceBusyError          somebody else uses it
     |   `-- NoDeviceError            no device of the platform can be used
     |-- RepositoryError              a repository could not be read; nothing is known of the commit
     |   |-- RemoteError              its remote cannot be reached
@@ -167,6 +169,14 @@ class DeviceError(BenchmarkError):
     def __init__(self, message: str, evidence: str = "") -> None:
         super().__init__(message)
         self.evidence = evidence
+
+
+class DeviceLostError(DeviceError):
+    pass
+
+
+class DeviceBusyError(DeviceError):
+    pass
 
 
 class NoDeviceError(DeviceError):

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Literal
 
 from benchmarking.results import RunType
 
@@ -16,6 +17,13 @@ TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's 
 
 TOKEN_OPTION = "--remote_access_token"  # noqa: S105 - the option's name
 MASK = "***"
+
+Reboot = Literal["commit", "run"]
+"""Before the first case of a run, or before each."""
+WhenBusy = Literal["wait", "fail"]
+"""What to do when somebody else uses a device."""
+Strictness = Literal["warn", "require"]
+"""What becomes of a device that is in no good health: it is warned of, or not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +43,20 @@ class HarnessOptions:
     devices: tuple[str, ...] = ()
     excluded_devices: tuple[str, ...] = ()
     android_dir: str | None = None
+    remote_dir: str | None = None
+    remote_python: str = "python3"
+    remove_staged: bool = False
+    affinity: str | None = None
+    """Cores (``0-3,6``) or a mask (``0xf``)."""
+    set_frequency: str | None = None
+    """Kilohertz, ``min`` or ``max``."""
+    cooldown: float | None = None
+    """Seconds to wait at most."""
+    reboot: Reboot | None = None
+    when_busy: WhenBusy = "wait"
+    recovery_limit: float = 120.0
+    """Seconds that a lost device has to come back."""
+    health_check: Strictness | None = None
     timeout: float = 300.0
     """Seconds that one run of the program may take."""
     run_type: RunType | None = None

@@ -17,11 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from benchmarking.capture import Capture
 from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramStartError, RunCancelledError
 
-HEAD_LIMIT_BYTES = 64 * 2**20
-TAIL_LIMIT_BYTES = 2**20
 TERMINATION_GRACE_S = 2.0
 DRAIN_LIMIT_S = 1.0
 """For output after the program's end, when a process that left the group still holds the pipe."""
@@ -90,7 +89,7 @@ def run(
 
     After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group is left;
     between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that goes to no file, the first
-    ``HEAD_LIMIT_BYTES`` and the last ``TAIL_LIMIT_BYTES`` are kept.
+    ``capture.HEAD_LIMIT_BYTES`` and the last ``capture.TAIL_LIMIT_BYTES`` are kept.
 
     Raises:
         ProgramStartError: it could not be started.
@@ -155,51 +154,21 @@ class _End(Enum):
     CANCELLED = "cancelled"
 
 
-class _Capture:
-    """Keeps the beginning and the end of a stream, whatever its length."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped_bytes = 0
-
-    def add(self, data: bytes) -> None:
-        room = HEAD_LIMIT_BYTES - len(self._head)
-        self._head += data[:room]
-        self._tail += data[room:] if room < len(data) else b""
-        if len(self._tail) > 2 * TAIL_LIMIT_BYTES:
-            surplus = len(self._tail) - TAIL_LIMIT_BYTES
-            del self._tail[:surplus]
-            self._dropped_bytes += surplus
-
-    @property
-    def omitted_bytes(self) -> int:
-        return self._dropped_bytes
-
-    def text(self) -> str:
-        """Where something was dropped, the two cut lines are dropped too."""
-        if not self._dropped_bytes:
-            return (self._head + self._tail).decode("utf-8", errors="replace")
-        head = self._head[: self._head.rfind(b"\n") + 1]
-        tail = self._tail[self._tail.find(b"\n") + 1 :]
-        return (head + tail).decode("utf-8", errors="replace")
-
-
 class _Supervisor:
     """Reads a process's output and waits for its end, both at once."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._selector = selectors.DefaultSelector()
-        self.stdout = _Capture()
-        self.stderr = _Capture()
+        self.stdout = Capture()
+        self.stderr = Capture()
         self._open_streams = 0
         for stream, capture in ((process.stdout, self.stdout), (process.stderr, self.stderr)):
             self._register(stream, capture)
         self._end_watch = _EndWatch(process.pid)
         self._selector.register(self._end_watch, selectors.EVENT_READ, _End.EXITED)
 
-    def _register(self, stream: IO[bytes] | None, capture: _Capture) -> None:
+    def _register(self, stream: IO[bytes] | None, capture: Capture) -> None:
         if stream is not None:
             self._selector.register(stream, selectors.EVENT_READ, capture)
             self._open_streams += 1
@@ -251,7 +220,7 @@ class _Supervisor:
     def _handle_events(self, timeout_s: float | None) -> list[_End]:
         ends = []
         for key, _ in self._selector.select(timeout_s):
-            if not isinstance(key.data, _Capture):
+            if not isinstance(key.data, Capture):
                 ends.append(key.data)
                 continue
             data = os.read(key.fd, _READ_BYTES)

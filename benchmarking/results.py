@@ -127,6 +127,8 @@ class FailureKind(StrEnum):
     """The test itself failed."""
     DEVICE = "device"
     """The device or the way to it failed: the case is missing."""
+    LOST = "device lost"
+    """The same, and the device may come back."""
     BUG = "bug"
     """A bug of ours; the evidence is the traceback."""
 
@@ -139,6 +141,10 @@ class Failure:
     message: str
     evidence: str = ""
     """The end of the program's log, or a traceback."""
+
+    @property
+    def is_of_the_device(self) -> bool:
+        return self.kind in (FailureKind.DEVICE, FailureKind.LOST)
 
 
 @dataclass(frozen=True)
@@ -179,6 +185,8 @@ class Meta:
     conditions_before: Mapping[str, Fact] = field(default_factory=dict)
     """Facts that move: load, frequency, temperature ..."""
     conditions_after: Mapping[str, Fact] = field(default_factory=dict)
+    tainted: tuple[str, ...] = ()
+    """Why the conditions were none to measure under; empty where nothing speaks against them."""
     program: Mapping[str, Fact] = field(default_factory=dict)
     """What the treatment's program said of itself: engine, versions, threads ...
 
@@ -202,9 +210,9 @@ class Result:
 
     @property
     def status(self) -> str:
-        """passed, failed or regressed: what every report calls it."""
+        """passed, failed, missing or regressed: what every report calls it."""
         if self.failure:
-            return "failed"
+            return "missing" if self.failure.is_of_the_device else "failed"
         return "regressed" if self.regressed_types else "passed"
 
     @property

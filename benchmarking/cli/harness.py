@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from benchmarking.cli import harness_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.wiring import platform_options, user_directory
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
-from benchmarking.options import TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
+from benchmarking.options import HarnessOptions, access_token, mask_secrets
 
 if TYPE_CHECKING:
     from benchmarking.command import Program
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.run_info import RunInfo, Version
     from benchmarking.specs.expand import TestCase
-
-APPLICATION = "ml-benchmark-platform"
-"""The name of our directories among the user's."""
 
 PYTHON_SUFFIXES = (".py", ".pyz")
 INTERACTIVE_COMMIT = "interactive"
@@ -61,9 +59,10 @@ def _validate(options: HarnessOptions) -> ExitStatus:
 
 
 def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
+    from benchmarking.driver.device_lock import DeviceLocks
+    from benchmarking.driver.health import HealthCheck
     from benchmarking.driver.session import Session, exit_status, run_sessions
     from benchmarking.model_cache import ModelCache
-    from benchmarking.platforms.platform_base import PlatformOptions
     from benchmarking.platforms.platforms import select
     from benchmarking.process import Cancellation
     from benchmarking.reporters.reporters import ReporterGroup
@@ -73,28 +72,54 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
     cases = _read_cases(options, framework)
     info = _read_info(options)
     plan = _plan(options, info, framework, command)
-    if options.android_dir is not None:
-        logger.warning("--android_dir: the platform %s has no use for it", options.platform)
-    platforms = select(
-        options.platform,
-        options.devices,
-        options.excluded_devices,
-        PlatformOptions(secrets=(TOKEN_VARIABLE,)),
-    )
     check = _regression_check(options, info)
     reporters = ReporterGroup(_reporters(options))
+    _warn_of_unused_options(options)
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
+        found = select(
+            options.platform,
+            options.devices,
+            options.excluded_devices,
+            platform_options(options, cancellation),
+        )
         cache = ModelCache(
-            options.model_cache or _user_directory("cache") / "models",
+            options.model_cache or user_directory("cache") / "models",
             cancellation=cancellation,
             show_progress=sys.stderr.isatty(),
         )
+        health_check = (
+            HealthCheck(user_directory("state") / "health", options.health_check)
+            if options.health_check
+            else None
+        )
         sessions = [
-            Session(platform, plan, cache, cancellation, reporters.report, check) for platform in platforms
+            Session(
+                platform,
+                plan,
+                cache,
+                cancellation,
+                reporters.report,
+                DeviceLocks(user_directory("state") / "locks", options.when_busy),
+                check,
+                health_check,
+                options.reboot,
+            )
+            for platform in found.devices
         ]
         results = run_sessions(sessions, cases)
-        status = exit_status(results, cancelled=cancellation.is_set)
-        return reporters.finish(status, time.monotonic() - started, problems=())
+        status = exit_status(results, cancelled=cancellation.is_set, devices_missing=bool(found.unusable))
+        problems = [f"all tests are missing on {reason}" for reason in found.unusable.values()]
+        return reporters.finish(status, time.monotonic() - started, problems)
+
+
+def _warn_of_unused_options(options: HarnessOptions) -> None:
+    from benchmarking.platforms.platforms import PLATFORMS, find_platform
+
+    unused = frozenset().union(*(one.own_options for one in PLATFORMS.values()))
+    defaults = HarnessOptions(benchmark_file=options.benchmark_file)
+    for name in sorted(unused - find_platform(options.platform).own_options):
+        if getattr(options, name) != getattr(defaults, name):
+            logger.warning("--%s: the platform %s has no use for it", name, options.platform)
 
 
 def _framework(options: HarnessOptions) -> FrameworkBase:
@@ -147,6 +172,7 @@ def _plan(
         timeout_s=options.timeout,
         run_type=run_type,
         regressed_types=regressed_types,
+        cooldown_s=options.cooldown,
         user_meta=info.meta,
     )
 
@@ -197,7 +223,7 @@ def _reporters(options: HarnessOptions) -> list[ReporterBase]:
     reporters: list[ReporterBase] = []
     local_directory = options.local_reporter
     if not options.names_a_reporter:
-        local_directory = _user_directory("data") / "results"
+        local_directory = user_directory("data") / "results"
     if local_directory is not None:
         from benchmarking.reporters.local_reporter import LocalReporter
 
@@ -210,7 +236,7 @@ def _reporters(options: HarnessOptions) -> list[ReporterBase]:
                 options.remote_reporter,
                 access_token=access_token(options),
                 allow_http=options.allow_http,
-                spool_directory=_user_directory("state") / "spool",
+                spool_directory=user_directory("state") / "spool",
             )
         )
     if options.junit is not None:
@@ -238,10 +264,3 @@ def _open_stream(name: str) -> TextIO:
     if stream is None:
         raise UsageError(f"{name} is closed: there is nowhere to show the results")
     return stream
-
-
-def _user_directory(kind: str) -> Path:
-    """``kind``: cache, data or state."""
-    import platformdirs
-
-    return Path(getattr(platformdirs, f"user_{kind}_dir")(APPLICATION, appauthor=False))

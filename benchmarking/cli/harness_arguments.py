@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarking import __version__
-from benchmarking.cli.argument_types import comma_separated, positive_float, positive_int
+from benchmarking.cli.argument_types import affinity, comma_separated, frequency, positive_float, positive_int
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
-from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
+from benchmarking.options import TOKEN_VARIABLE, HarnessOptions, Reboot, Strictness, WhenBusy
 from benchmarking.platforms.platforms import platform_names
 from benchmarking.results import RunType
 
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_what_to_run(parser.add_argument_group("what to run"))
     _add_where_to_run(parser.add_argument_group("where to run it"))
+    _add_conditions(parser.add_argument_group("the conditions on the device"))
     _add_comparison(parser.add_argument_group("comparison of two programs (A/B)"))
     _add_reporters(
         parser.add_argument_group(
@@ -112,7 +113,8 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
         type=comma_separated,
         default=(),
         metavar="DEVICE,...",
-        help="run on these devices only, each by the name or hash that the results show",
+        help="run on these devices only, each by the name or hash that the results show; Android devices "
+        "also by model or address (host:port), Linux machines as ssh knows them (user@board1,board2:2222)",
     )
     group.add_argument(
         "--excluded_devices",
@@ -122,7 +124,38 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
         help="run on all devices but these",
     )
     group.add_argument(
-        "--android_dir", metavar="DIRECTORY", help="the directory on Android devices that files are pushed to"
+        "--android_dir",
+        metavar="DIRECTORY",
+        help="the directory on Android devices that files are pushed to (default: /data/local/tmp)",
+    )
+    group.add_argument(
+        "--remote_dir",
+        metavar="DIRECTORY",
+        help="the same on Linux machines (default: the user's cache directory there)",
+    )
+    group.add_argument(
+        "--remote_python",
+        default=HarnessOptions.remote_python,
+        metavar="COMMAND",
+        help="the Python on devices that runs programs that need one (default: %(default)s)",
+    )
+    group.add_argument(
+        "--remove_staged",
+        action="store_true",
+        help="leave nothing on devices; by default the files that the run used stay for the next one",
+    )
+    group.add_argument(
+        "--when_busy",
+        choices=get_args(WhenBusy),
+        default=HarnessOptions.when_busy,
+        help="what to do when somebody else uses a device (default: %(default)s)",
+    )
+    group.add_argument(
+        "--recovery_limit",
+        type=positive_float,
+        default=HarnessOptions.recovery_limit,
+        metavar="SECONDS",
+        help="how long a device that was lost, or reboots, has to come back (default: %(default)g)",
     )
     group.add_argument(
         "--timeout",
@@ -131,6 +164,42 @@ def _add_where_to_run(group: argparse._ArgumentGroup) -> None:
         metavar="SECONDS",
         help="how long one run of the program may take before it is killed; enough for the slowest device "
         "(default: %(default)g)",
+    )
+
+
+def _add_conditions(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--affinity",
+        type=affinity,
+        metavar="CORES",
+        help="run programs on these cores only: a list as 0-3,6 or a mask as 0xf",
+    )
+    group.add_argument(
+        "--set_frequency",
+        type=frequency,
+        metavar="KHZ",
+        help="while the tests run, hold all cores at this frequency: kilohertz, min or max; needs root there",
+    )
+    group.add_argument(
+        "--cooldown",
+        type=positive_float,
+        metavar="SECONDS",
+        help="before each test, wait until temperature, frequency and load are steady, at most so long",
+    )
+    group.add_argument(
+        "--reboot",
+        nargs="?",
+        choices=get_args(Reboot),
+        const="commit",
+        help="reboot devices before the first test (commit, also with no value), or before each (run)",
+    )
+    group.add_argument(
+        "--health_check",
+        nargs="?",
+        choices=get_args(Strictness),
+        const="warn",
+        help="first hold a tiny reference computation against the device's own history; a device that is out "
+        "of its band is warned of (warn, also with no value) or not used (require)",
     )
 
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 from benchmarking import __version__
 from benchmarking.command import Command
-from benchmarking.driver import metrics
+from benchmarking.driver import conditions, metrics
 from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Sampler, say_which_arm
-from benchmarking.errors import BenchmarkError, CaseError, DeviceError, RunCancelledError
+from benchmarking.errors import BenchmarkError, CaseError, DeviceError, DeviceLostError, RunCancelledError
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
 from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
 from benchmarking.process import Cancellation
-from benchmarking.results import Fact, Failure, FailureKind, Meta, Result, TypeResult
+from benchmarking.results import Failure, FailureKind, Meta, Result, TypeResult
 from benchmarking.specs.expand import TestCase
 
 if TYPE_CHECKING:
@@ -91,10 +91,19 @@ class BenchmarkDriver:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
-        conditions_before = self._conditions()
+        unsteady = self._cool_down()
+        before = conditions.read(self._platform)
         measured = self._attempt(case)
+        lost = isinstance(measured.failure, DeviceLostError)
+        after = {} if lost else conditions.read(self._platform)
+        tainted = conditions.taints(before, after, conditions.core_count(self._platform))
         return Result(
-            meta=self._meta(case, measured, conditions_before),
+            meta=replace(
+                self._meta(case, measured),
+                conditions_before=before,
+                conditions_after=after,
+                tainted=(unsteady, *tainted) if unsteady else tainted,
+            ),
             types=self._marked(measured.types),
             failure=_describe(measured.failure) if measured.failure else None,
             warnings=(
@@ -107,6 +116,18 @@ class BenchmarkDriver:
             duration_s=time.monotonic() - started,
         )
 
+    def missing(self, case: TestCase, error: DeviceError) -> Result:
+        """The result of a case that was not even tried."""
+        return Result(self._meta(case, _Measured()), failure=_describe(error))
+
+    def _cool_down(self) -> str | None:
+        if self._plan.cooldown_s is None:
+            return None
+        try:
+            return conditions.cool_down(self._platform, self._plan.cooldown_s, self._cancellation)
+        except DeviceError as error:
+            return f"whether the device was steady is unknown: {error}"
+
     def _attempt(self, case: TestCase) -> _Measured:
         try:
             return self._measure(case)
@@ -116,17 +137,28 @@ class BenchmarkDriver:
             return _Measured(failure=error)
 
     def _measure(self, case: TestCase) -> _Measured:
+        """What had been measured until a failure is kept; the stages see the failure all the same."""
         files = self._local_files(case)
-        with ExitStack() as stack:
-            treatment = self._make_ready(stack, case, files, self._plan.treatment)
-            control = self._make_ready(stack, case, files, self._plan.control) if self._plan.control else None
-            samples = self._sampler(case).sample(treatment.run, control.run if control else None)
-            failure: CaseError | DeviceError | None = samples.failure
-            types: tuple[TypeResult, ...] = ()
-            if case.metric == "delay":
-                types = metrics.delay_results(samples)
-            elif failure is None:
-                types, failure = self._errors(case, files, treatment, control)
+        measured = _Measured()
+        try:
+            with ExitStack() as stack:
+                measured = self._measure_staged(stack, case, files)
+                if measured.failure is not None:
+                    raise measured.failure
+        except (CaseError, DeviceError) as error:
+            return replace(measured, failure=error)
+        return measured
+
+    def _measure_staged(self, stack: ExitStack, case: TestCase, files: _LocalFiles) -> _Measured:
+        treatment = self._make_ready(stack, case, files, self._plan.treatment)
+        control = self._make_ready(stack, case, files, self._plan.control) if self._plan.control else None
+        samples = self._sampler(case).sample(treatment.run, control.run if control else None)
+        failure: CaseError | DeviceError | None = samples.failure
+        types: tuple[TypeResult, ...] = ()
+        if case.metric == "delay":
+            types = metrics.delay_results(samples)
+        elif failure is None:
+            types, failure = self._errors(case, files, treatment, control)
         return _Measured(
             types=types,
             failure=failure,
@@ -203,13 +235,7 @@ class BenchmarkDriver:
             return types
         return tuple(replace(one, regressed=one.type in self._plan.regressed_types) for one in types)
 
-    def _conditions(self) -> Mapping[str, Fact]:
-        try:
-            return self._platform.conditions()
-        except DeviceError as error:
-            return {"error": str(error)}
-
-    def _meta(self, case: TestCase, measured: _Measured, conditions_before: Mapping[str, Fact]) -> Meta:
+    def _meta(self, case: TestCase, measured: _Measured) -> Meta:
         plan, device = self._plan, self._platform.device
         return Meta(
             time=int(time.time()),
@@ -236,8 +262,6 @@ class BenchmarkDriver:
             random_seed=plan.seed if plan.control else None,
             program_command=measured.program_command,
             device=device.facts,
-            conditions_before=conditions_before,
-            conditions_after=self._conditions(),
             program=measured.treatment.facts,
             control_program=measured.control.facts,
             user=plan.user_meta,
@@ -246,10 +270,13 @@ class BenchmarkDriver:
 
 def _describe(error: BaseException) -> Failure:
     name = type(error).__name__
-    if isinstance(error, DeviceError):
-        return Failure(FailureKind.DEVICE, name, str(error), error.evidence)
-    if isinstance(error, CaseError):
-        return Failure(FailureKind.CASE, name, str(error), error.evidence)
+    if isinstance(error, DeviceError | CaseError):
+        notes = [error.evidence, *getattr(error, "__notes__", ())]
+        evidence = "\n".join(text for text in notes if text)
+        kind = FailureKind.DEVICE if isinstance(error, DeviceError) else FailureKind.CASE
+        return Failure(
+            FailureKind.LOST if isinstance(error, DeviceLostError) else kind, name, str(error), evidence
+        )
     if isinstance(error, BenchmarkError):
         return Failure(FailureKind.CASE, name, str(error))
     return Failure(

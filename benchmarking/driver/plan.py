@@ -36,4 +36,6 @@ class RunPlan:
     timeout_s: float | None = None
     run_type: RunType = "benchmark"
     regressed_types: tuple[str, ...] = ()
+    cooldown_s: float | None = None
+    """How long to wait at most, before each case, for the device to be steady."""
     user_meta: Mapping[str, Fact] = field(default_factory=dict)

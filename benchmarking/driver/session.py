@@ -1,17 +1,21 @@
-"""All cases of a run: devices in parallel, the cases of one device in sequence."""
+"""A device's cases one after the other; devices side by side."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
+from benchmarking.driver.device_lock import DeviceLocks
+from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.regression_check import RegressionCheck
-from benchmarking.errors import ExitStatus, RunCancelledError
+from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus, RunCancelledError
 from benchmarking.model_cache import ModelCache
+from benchmarking.options import Reboot
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.process import Cancellation
 from benchmarking.results import FailureKind, Result
@@ -21,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 Publish = Callable[[Result], None]
 """Takes every result as soon as it is there, from any thread."""
+
+RECOVERIES = 3
+"""A device that is lost more often in one run is given up."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +39,58 @@ class Session:
     cache: ModelCache
     cancellation: Cancellation
     publish: Publish
+    locks: DeviceLocks
     regression_check: RegressionCheck | None = None
+    health_check: HealthCheck | None = None
+    reboot: Reboot | None = None
 
     def run(self, cases: Sequence[TestCase]) -> tuple[Result, ...]:
         """Every result that there is; fewer than asked for only after a cancellation."""
+        name = self.platform.device.name
+        state = _DeviceState()
         results: list[Result] = []
         try:
-            for number, case in enumerate(cases, start=1):
-                name = self.platform.device.name
-                logger.info("[%d/%d] %s on %s", number, len(cases), case.label, name)
-                results.extend(self._run_case(case))
+            with self._held(state):
+                for number, case in enumerate(cases, start=1):
+                    if state.given_up is None:
+                        logger.info("[%d/%d] %s on %s", number, len(cases), case.label, name)
+                    results.extend(self._run_case(case, state))
         except RunCancelledError:
             logger.warning("cancelled on %s: %d tests had results", name, len(results))
+        finally:
+            self.platform.close()
         return tuple(results)
 
-    def _run_case(self, case: TestCase) -> list[Result]:
+    @contextmanager
+    def _held(self, state: _DeviceState) -> Iterator[None]:
+        """A device that cannot be had is given up: its cases are told as missing."""
+        entered = False
+        try:
+            with self.locks.held(self.platform, self.cancellation), self.platform.hold():
+                entered = True
+                self._prepare(state)
+                yield
+        except DeviceError as error:
+            state.give_up(error)
+            if not entered:
+                yield
+
+    def _prepare(self, state: _DeviceState) -> None:
+        try:
+            if self.reboot == "commit":
+                self.platform.reboot()
+            if self.health_check is not None:
+                self.health_check.run(self.platform)
+        except DeviceError as error:
+            state.give_up(error)
+
+    def _run_case(self, case: TestCase, state: _DeviceState) -> list[Result]:
         def run_with(plan: RunPlan) -> Result:
             if self.cancellation.is_set:
                 raise RunCancelledError("the run was cancelled")
-            result = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation).run(case)
+            result = self._run_once(
+                BenchmarkDriver(self.platform, plan, self.cache, self.cancellation), case, state
+            )
             self.publish(result)
             return result
 
@@ -58,6 +98,53 @@ class Session:
         if self.regression_check is None or self.plan.run_type != "benchmark":
             return [first]
         return [first, *self.regression_check.follow_up(first, self.plan, run_with)]
+
+    def _run_once(self, driver: BenchmarkDriver, case: TestCase, state: _DeviceState) -> Result:
+        """Once more after the device was lost and came back; never again for what it measured."""
+        if state.given_up is not None:
+            return driver.missing(case, state.given_up)
+        if self.reboot == "run":
+            try:
+                self.platform.reboot()
+            except DeviceError as error:
+                state.give_up(error)
+                return driver.missing(case, error)
+        result = driver.run(case)
+        if result.failure is None or result.failure.kind is not FailureKind.LOST:
+            return result
+        if not self._recover(result.failure.message, state):
+            return result
+        again = driver.run(case)
+        text = f"run again, as the device was lost the first time: {result.failure.message}"
+        return replace(again, warnings=(*again.warnings, text))
+
+    def _recover(self, reason: str, state: _DeviceState) -> bool:
+        name = self.platform.device.name
+        if self.cancellation.is_set:
+            raise RunCancelledError("the run was cancelled")
+        if state.recoveries >= RECOVERIES:
+            state.give_up(DeviceLostError(f"{name} was lost more than {RECOVERIES} times: {reason}"))
+            return False
+        state.recoveries += 1
+        logger.warning("%s is lost: %s; trying to get it back", name, reason)
+        try:
+            self.platform.recover()
+        except DeviceError as error:
+            state.give_up(error)
+            return False
+        logger.warning("%s is back", name)
+        return True
+
+
+@dataclass
+class _DeviceState:
+    recoveries: int = 0
+    given_up: DeviceError | None = None
+    """Why no more cases are run."""
+
+    def give_up(self, error: DeviceError) -> None:
+        self.given_up = error
+        logger.error("%s", error)
 
 
 def run_sessions(sessions: Sequence[Session], cases: Sequence[TestCase]) -> tuple[Result, ...]:
@@ -70,17 +157,17 @@ def run_sessions(sessions: Sequence[Session], cases: Sequence[TestCase]) -> tupl
     return tuple(result for future in futures for result in future.result())
 
 
-def exit_status(results: Sequence[Result], *, cancelled: bool) -> ExitStatus:
+def exit_status(results: Sequence[Result], *, cancelled: bool, devices_missing: bool = False) -> ExitStatus:
     """The gravest that applies."""
-    kinds = {result.failure.kind for result in results if result.failure}
+    failures = [result.failure for result in results if result.failure]
     if cancelled:
         return ExitStatus.INTERRUPTED
-    if FailureKind.BUG in kinds:
+    if any(one.kind is FailureKind.BUG for one in failures):
         return ExitStatus.INTERNAL_ERROR
     if any(result.regressed_types for result in results):
         return ExitStatus.REGRESSION_CONFIRMED
-    if FailureKind.DEVICE in kinds:
+    if devices_missing or any(one.is_of_the_device for one in failures):
         return ExitStatus.DEVICE_FAILED
-    if FailureKind.CASE in kinds:
+    if failures:
         return ExitStatus.BENCHMARK_FAILED
     return ExitStatus.OK

@@ -6,13 +6,14 @@ A platform never knows the framework.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from benchmarking.command import Command, Outcome, Program
+from benchmarking.errors import UsageError
 from benchmarking.process import Cancellation
 from benchmarking.results import Fact
 
@@ -23,6 +24,28 @@ class PlatformOptions:
 
     secrets: Collection[str] = ()
     """Names of environment variables that no program may see."""
+    devices: tuple[str, ...] = ()
+    """What the user asked for: where a platform cannot find its devices by itself, their addresses."""
+    search_network: bool = False
+    """Also name the devices that announce themselves in the network; a run uses those that it was told."""
+    android_dir: str = "/data/local/tmp"
+    remote_dir: str | None = None
+    """On Linux hosts; the cache directory of the user there by default."""
+    remote_python: str = "python3"
+    affinity_mask: int | None = None
+    """The cores that programs may use: bit 0 is core 0."""
+    frequency: str | None = None
+    """Of all cores: kilohertz, ``min`` or ``max``."""
+    recovery_limit_s: float = 120.0
+    """A phone needs a minute or more to start."""
+    remove_staged: bool = False
+    """Nothing stays on a device, whatever the next run would have to bring there again."""
+    state_directory: Path | None = None
+    """On this machine, for what has to outlive the process."""
+    owner: str = "somebody"
+    """A word for this machine, for the others that use the same devices."""
+    cancellation: Cancellation | None = None
+    """Of the whole run: ends transfers too."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +69,27 @@ class StagedFiles:
     """An empty directory on the device that the program may write to."""
 
 
+@dataclass(frozen=True)
+class Discovery:
+    devices: Sequence[PlatformBase] = ()
+    """Every device that can be used now; the order is stable."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Devices that were asked for or seen and cannot be used: by their addresses, why."""
+
+
 class PlatformBase(ABC):
     """One device. Derive from it, implement every method, add one line to ``platforms.py``."""
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    own_options: ClassVar[frozenset[str]] = frozenset()
+    """The options of the command line that mean something on some platforms only, this one among them."""
 
     @classmethod
     @abstractmethod
-    def discover(cls, options: PlatformOptions) -> Sequence[Self]:
-        """Every device of this platform that can be used now; the order is stable.
-
-        Raises:
-            NoDeviceError: there is none; says why.
+    def discover(cls, options: PlatformOptions) -> Discovery:
+        """Raises:
+        NoDeviceError: there is no device of this platform, and none is in sight; says why.
         """
 
     @property
@@ -68,6 +99,42 @@ class PlatformBase(ABC):
     def answers_to(self, text: str) -> bool:
         """Whether --devices means this device by ``text``: its name or its hash."""
         return text.lower() in (self.device.name.lower(), self.device.hash.lower())
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """For as long as cases run on it: the device is ours, tidy, and set up as the options say.
+
+        Raises:
+            DeviceError: it cannot be had, or cannot be set up.
+        """
+        yield
+
+    def close(self) -> None:  # noqa: B027 - most have nothing to let go of
+        """Lets go of the connection; the next use makes a new one."""
+
+    def recover(self) -> None:  # noqa: B027 - most cannot be lost
+        """After the connection broke: brings the device back, with all that its kind of device offers.
+
+        Raises:
+            DeviceError: it does not come back.
+        """
+
+    def reboot(self) -> None:
+        """Starts the device anew, and comes back when it can be used.
+
+        Raises:
+            UsageError: this platform does not do that.
+            DeviceError: it did not come back.
+        """
+        raise UsageError(f"--reboot: devices of the platform {self.name} are not rebooted")
+
+    @abstractmethod
+    def reference_s(self) -> float:
+        """How long the reference computation takes now (``platforms/reference.py``).
+
+        Raises:
+            DeviceError: the device does not answer.
+        """
 
     @abstractmethod
     def conditions(self) -> Mapping[str, Fact]:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchmarking.errors import NoDeviceError, UsageError
+from benchmarking.platforms.android.android import AndroidPlatform
 from benchmarking.platforms.gpu.gpu import GpuPlatform
 from benchmarking.platforms.host.host import HostPlatform
-from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
+from benchmarking.platforms.linux.linux import LinuxPlatform
+from benchmarking.platforms.platform_base import Discovery, PlatformBase, PlatformOptions
 
 PLATFORMS: dict[str, type[PlatformBase]] = {
     HostPlatform.name: HostPlatform,
     GpuPlatform.name: GpuPlatform,
+    AndroidPlatform.name: AndroidPlatform,
+    LinuxPlatform.name: LinuxPlatform,
 }
 
 
@@ -37,24 +42,32 @@ def find_platform(text: str) -> type[PlatformBase]:
 
 def select(
     platform: str, devices: Sequence[str], excluded: Sequence[str], options: PlatformOptions
-) -> tuple[PlatformBase, ...]:
+) -> Discovery:
     """The devices to run on: all of the platform, or those that ``devices`` names, but never an excluded one.
+
+    ``unusable`` are those of them that have to be told as missing.
 
     Raises:
         UsageError: there is no such platform.
-        NoDeviceError: a named device is not there, or none is left.
+        NoDeviceError: none is left.
     """
-    found = find_platform(platform).discover(options)
-    known = ", ".join(f"{one.device.name} ({one.device.hash})" for one in found)
-    absent = [text for text in devices if not any(one.answers_to(text) for one in found)]
-    if absent:
-        raise NoDeviceError(f"--devices: {', '.join(absent)} cannot be found; there are: {known}")
-    chosen = tuple(
+    found = find_platform(platform).discover(replace(options, devices=tuple(devices)))
+    wanted = tuple(
         one
-        for one in found
+        for one in found.devices
         if (not devices or any(one.answers_to(text) for text in devices))
         and not any(one.answers_to(text) for text in excluded)
     )
-    if not chosen:
-        raise NoDeviceError(f"--excluded_devices leaves no device of platform {platform}; there are: {known}")
-    return chosen
+    unusable = {
+        address: reason
+        for address, reason in found.unusable.items()
+        if (not devices or address in devices) and address not in excluded
+    }
+    known = ", ".join(f"{one.device.name} ({one.device.hash})" for one in found.devices) or "none"
+    for text in devices:
+        if text not in unusable and not any(one.answers_to(text) for one in found.devices):
+            unusable[text] = f"{text!r} cannot be found; there are: {known}"
+    if not wanted:
+        reasons = "; ".join(unusable.values()) or f"--excluded_devices leaves none; there are: {known}"
+        raise NoDeviceError(f"no device of platform {platform} can be used: {reasons}")
+    return Discovery(wanted, unusable)

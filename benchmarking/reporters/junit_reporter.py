@@ -88,4 +88,6 @@ def _case(result: Result) -> Any:
         case.result = [
             Failure(numbers.plain("regressed: " + ", ".join(result.regressed_types)), "Regression")
         ]
+    if meta.tainted:
+        case.system_out = numbers.plain("tainted: " + "; ".join(meta.tainted))
     return case

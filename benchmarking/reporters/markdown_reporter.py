@@ -47,6 +47,7 @@ def _document(results: list[Result], summary: RunSummary) -> str:
     if results:
         parts.append(_table(results))
     parts += [f"- {_escape(problem)}" for problem in summary.problems]
+    parts += [_tainted(result) for result in results if result.meta.tainted]
     parts += [_failure(result) for result in results if result.failure]
     return "\n\n".join(parts) + "\n"
 
@@ -73,10 +74,18 @@ def _row(result: Result, compared: bool) -> list[str]:
     errors = [one.error.max_absolute for one in result.types if one.error]
     status = "passed"
     if result.failure:
-        status = "**failed**"
+        status = f"**{result.status}**"
     elif result.regressed_types:
         status = "**regressed**: " + _escape(", ".join(result.regressed_types))
+    if meta.tainted:
+        status += " (tainted)"
     return [*row, numbers.error(max(errors)) if errors else "", status]
+
+
+def _tainted(result: Result) -> str:
+    meta = result.meta
+    text = f"{meta.net_name} {meta.metric} {meta.identifier} on {meta.platform} is tainted: "
+    return f"- {_escape(text + '; '.join(meta.tainted))}"
 
 
 def _failure(result: Result) -> str:

@@ -42,6 +42,8 @@ class ScreenReporter(ReporterBase):
             self._write(_error_table(result), indent=2)
         if result.failure:
             self._print_failure(result.failure)
+        for reason in result.meta.tainted:
+            self._write(Text(f"tainted: {numbers.plain(reason)}", "yellow"), indent=2)
         for warning in result.warnings:
             self._write(Text(f"warning: {numbers.plain(warning)}", "yellow"), indent=2)
         self._write(Text())
@@ -49,6 +51,9 @@ class ScreenReporter(ReporterBase):
     def finish(self, summary: RunSummary) -> None:
         if len(self._results) > 1:
             self._write(_overview(self._results))
+            self._write(Text())
+        if len(_devices(self._results)) > 1 or any(one.status == "missing" for one in self._results):
+            self._write(_where(self._results))
             self._write(Text())
         for problem in summary.problems:
             self._write(Text(f"problem: {numbers.plain(problem)}", "red"))
@@ -202,7 +207,7 @@ def _error_table(result: Result) -> Table:
 
 def _overview(results: list[Result]) -> Table:
     compared = any(one.comparison for result in results for one in result.types)
-    devices = len({result.meta.platform for result in results}) > 1
+    devices = len(_devices(results)) > 1
     columns = [
         "model",
         "test",
@@ -219,13 +224,37 @@ def _overview(results: list[Result]) -> Table:
     if compared:
         table.add_column("change", justify="right", no_wrap=True)
     table.add_column("")
-    styles = {"failed": "bold red", "regressed": "bold red", "passed": "green"}
+    styles = {"passed": "green"}
     for result in results:
         meta = result.meta
         names = [meta.net_name, f"{meta.metric} {meta.identifier}", _short_shapes(result)]
         names += [meta.platform] if devices else []
         row = [numbers.plain(name) for name in names] + _overview_numbers(result, compared)
-        table.add_row(*row, Text(result.status, styles[result.status]))
+        table.add_row(*row, Text(result.status, styles.get(result.status, "bold red")))
+    return table
+
+
+def _devices(results: list[Result]) -> list[str]:
+    return list(dict.fromkeys(result.meta.platform for result in results))
+
+
+def _where(results: list[Result]) -> Table:
+    """What ran where, and what is missing."""
+    table = _table("device", "ran", "failed", "missing", "missing tests")
+    table.columns[-1].justify = "left"
+    table.columns[-1].no_wrap = False
+    for device in _devices(results):
+        own = [result for result in results if result.meta.platform == device]
+        missing = [result for result in own if result.status == "missing"]
+        failed = sum(result.status == "failed" for result in own)
+        names = ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in missing))
+        table.add_row(
+            numbers.plain(device),
+            str(len(own) - len(missing)),
+            str(failed),
+            Text(str(len(missing)), "bold red" if missing else ""),
+            numbers.plain(names),
+        )
     return table
 
 

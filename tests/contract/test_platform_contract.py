@@ -2,16 +2,21 @@
 
 import json
 import os
+import threading
 import time
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import replace
 
+import psutil
 import pytest
 
+from benchmarking import capture
 from benchmarking.command import Command, Program
 from benchmarking.errors import NoDeviceError, ProgramStartError, RunCancelledError
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.platforms import PLATFORMS
 from benchmarking.process import Cancellation
+from tests.device_lab.lab import why_not
 from tests.support import doc_examples
 
 EVERY_PLATFORM = {**PLATFORMS, "copy": doc_examples.module_of("writing_a_platform.md").CopyPlatform}
@@ -19,35 +24,68 @@ EVERY_PLATFORM = {**PLATFORMS, "copy": doc_examples.module_of("writing_a_platfor
 
 SECRET = "CONTRACT_TEST_SECRET"
 
-PROGRAM = """
-import json, os, pathlib, signal, subprocess, sys, time
-request = json.loads(sys.argv[1])
-print(json.dumps(sys.argv[2:]))
-print("warning", file=sys.stderr)
-if request.get("environment"):
-    print(json.dumps(dict(os.environ)))
-if request.get("copy"):
-    source, destination = map(pathlib.Path, request["copy"])
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    destination.write_bytes(source.read_bytes())
-for _ in range(request.get("megabytes", 0)):
-    sys.stdout.write("x" * 1048575 + "\\n")
-sys.stdout.flush()
-if request.get("hang"):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    time.sleep(600)
-sys.exit(request.get("exit_code", 0))
+PROGRAM = r"""#!/bin/sh
+request=$1; shift
+echo warning >&2
+printf '%s\0' "$@"
+for word in $request; do
+    case $word in
+        environment) env ;;
+        copy) mkdir -p "$(dirname "$2")" && cp "$1" "$2" ;;
+        megabytes=*) yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | head -c "${word#*=}000000" ;;
+        hang) trap '' TERM; sleep 600.125 & sleep 600.125; sleep 600.125 ;;
+        exit=*) exit "${word#*=}" ;;
+    esac
+done
 """
 
+LAB_DEVICES = {
+    "android-amd64": "android",
+    "android-arm64": "android",
+    "android-server": "android",
+    "linux": "linux",
+}
 
-@pytest.fixture(params=sorted(EVERY_PLATFORM))
-def platform(request, monkeypatch):
+
+def test_every_platform_is_here():
+    assert set(PLATFORMS) <= {*EVERY_PLATFORM, *LAB_DEVICES.values()}
+
+
+@pytest.fixture(scope="module", params=[*sorted(set(EVERY_PLATFORM) - {"android", "linux"}), *LAB_DEVICES])
+def place(request):
+    """The class, the options it is discovered with, and the lab's host where it is one of those."""
+    name, _, way = request.param.partition("-")
+    kind, options, host = EVERY_PLATFORM[name], PlatformOptions(secrets=(SECRET,)), None
+    with ExitStack() as stack:
+        if request.param in LAB_DEVICES:
+            architecture = "arm64" if way == "arm64" else "amd64"
+            if reason := why_not(architecture):
+                pytest.skip(reason)
+            lab = request.getfixturevalue("lab")
+            if name == "linux":
+                host = lab.linux("board", banner=True)
+                options = replace(options, devices=(host.address,))
+            else:
+                host = lab.android(request.param, architecture)
+                options = replace(options, devices=(f"{host.address}:5555",))
+            if way == "server":
+                stack.enter_context(lab.adb_server(host))
+                options = replace(options, devices=())
+        yield kind, options, host
+
+
+@pytest.fixture
+def platform(place, monkeypatch):
     monkeypatch.setenv(SECRET, "s3cret")
+    kind, options, _ = place
     try:
-        return EVERY_PLATFORM[request.param].discover(PlatformOptions(secrets=(SECRET,)))[0]
+        found = kind.discover(options)
     except NoDeviceError as error:
         pytest.skip(str(error))
+    assert not found.unusable
+    with found.devices[0].hold():
+        yield found.devices[0]
+    found.devices[0].close()
 
 
 @pytest.fixture
@@ -58,30 +96,45 @@ def cancellation():
 
 @pytest.fixture
 def program(tmp_path):
-    path = tmp_path / "the program's $file.py"
+    path = tmp_path / "the program's $file"
     path.write_text(PROGRAM)
-    return Program(path, needs_python=True)
+    path.chmod(0o755)
+    return Program(path)
 
 
 @pytest.fixture
 def run(platform, program, cancellation):
-    def run_with(request=None, *arguments, timeout_s=60.0, environment=None):
+    def run_with(request="", *arguments, timeout_s=60.0, environment=None):
         with platform.stage([program.path]) as staged:
-            argv = (*platform.launcher(program, staged), json.dumps(request or {}), *arguments)
+            argv = (*platform.launcher(program, staged), request, *arguments)
             return platform.run(Command(argv, environment or {}, timeout_s), cancellation)
 
     return run_with
 
 
+@pytest.fixture
+def left_running(place):
+    """The command lines of what the program started and should have ended with it."""
+    host = place[2]
+
+    def find():
+        if host is not None:
+            return host.processes("sleep 600.125")
+        found = (" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"]))
+        return [line for line in found if line.startswith("sleep 600.125")]
+
+    return find
+
+
 def test_streams_and_exit_codes(run):
-    outcome = run({"exit_code": 9})
-    assert outcome.stdout == "[]\n"
-    assert "warning" in outcome.stderr
+    outcome = run("exit=9")
+    assert outcome.stdout == "\0"
+    assert outcome.stderr == "warning\n"
     assert outcome.exit_code == 9
 
 
 def test_arguments_arrive_as_they_are(run):
-    arguments = (
+    arguments = [
         "",
         " ",
         "a b",
@@ -97,15 +150,17 @@ def test_arguments_arrive_as_they_are(run):
         "-x",
         "a'\"b",
         "&|<>",
-    )
-    assert json.loads(run({}, *arguments).stdout) == list(arguments)
+        "a!b",
+        "~",
+    ]
+    assert run("", *arguments).stdout.split("\0")[:-1] == arguments
 
 
 def test_the_environment_is_set_and_holds_no_secret(run):
-    lines = run({"environment": True}, environment={"ODD": "a 'b' $c"}).stdout.splitlines()
-    seen = json.loads(lines[1])
-    assert seen["ODD"] == "a 'b' $c"
+    seen = run("environment", environment={"ODD": "a 'b' $c"}).stdout
+    assert "ODD=a 'b' $c\n" in seen
     assert SECRET not in seen
+    assert "s3cret" not in seen
 
 
 def test_files_of_any_name_and_size_come_back_as_they_are(platform, program, cancellation, tmp_path):
@@ -114,8 +169,8 @@ def test_files_of_any_name_and_size_come_back_as_they_are(platform, program, can
     given.write_bytes(content)
     with platform.stage([program.path, given]) as staged:
         target = f"{staged.output_directory}/nested/o 'p' $q.bin"
-        request = json.dumps({"copy": [staged.paths[given], target]})
-        command = Command((*platform.launcher(program, staged), request), timeout_s=60)
+        arguments = ("copy", staged.paths[given], target)
+        command = Command((*platform.launcher(program, staged), *arguments), timeout_s=60)
         assert platform.run(command, cancellation).exit_code == 0
         platform.fetch_outputs(staged, tmp_path / "fetched")
         output_directory = staged.output_directory
@@ -125,33 +180,36 @@ def test_files_of_any_name_and_size_come_back_as_they_are(platform, program, can
         assert staged.output_directory != output_directory
 
 
-def test_what_was_staged_is_cleaned_up_after_an_error_too(platform, program):
+def test_what_was_staged_is_cleaned_up_after_an_error_too(platform, program, cancellation):
     with pytest.raises(KeyError), platform.stage([program.path]) as staged:
         raise KeyError
-    if platform.name in ("host", "gpu", "copy"):  # whose devices' files can be seen from here
-        assert not Path(staged.output_directory).exists()
+    with platform.stage([program.path]) as later:
+        argv = (*platform.launcher(program, later), "copy", staged.output_directory, later.output_directory)
+        outcome = platform.run(Command(argv), cancellation)
+    assert "No such file" in outcome.stderr or "not found" in outcome.stderr, outcome
 
 
-def test_much_output_does_not_block(run):
-    outcome = run({"megabytes": 100})
+def test_much_output_does_not_block(run, monkeypatch):
+    monkeypatch.setattr(capture, "HEAD_LIMIT_BYTES", 2**20)
+    outcome = run("megabytes=6")
     assert outcome.exit_code == 0
-    assert outcome.omitted_bytes > 20 * 2**20
+    assert outcome.omitted_bytes > 3 * 10**6
 
 
-def test_a_timeout_is_told_and_keeps_the_output(run):
-    outcome = run({"hang": True}, timeout_s=1.5)
+def test_a_timeout_is_told_and_keeps_the_output(run, left_running):
+    outcome = run("hang", timeout_s=1.5)
     assert outcome.timed_out
-    assert outcome.stdout == "[]\n"
+    assert outcome.stdout == "\0"
+    assert left_running() == []
 
 
-def test_a_cancellation_stops_the_program(run, cancellation):
-    import threading
-
+def test_a_cancellation_stops_the_program(run, cancellation, left_running):
     timer = threading.Timer(0.7, cancellation.set)
     timer.start()
     started = time.monotonic()
     with pytest.raises(RunCancelledError):
-        run({"hang": True})
+        run("hang")
+    assert left_running() == []
     assert time.monotonic() - started < 30
 
 
@@ -162,9 +220,22 @@ def test_a_program_that_cannot_run_is_told(platform, tmp_path, cancellation):
         platform.run(Command(platform.launcher(Program(path), staged)), cancellation)
 
 
-def test_facts_are_plain_and_the_name_is_stable(platform):
+def test_a_program_for_python(platform, tmp_path, cancellation):
+    path = tmp_path / "program.py"
+    path.write_text("import sys; print(sys.argv[1:])")
+    program = Program(path, needs_python=True)
+    with platform.stage([path]) as staged:
+        if platform.name == "android":
+            with pytest.raises(ProgramStartError, match="no 'python3'"):
+                platform.launcher(program, staged)
+            return
+        argv = (*platform.launcher(program, staged), "a b")
+        assert platform.run(Command(argv), cancellation).stdout == "['a b']\n"
+
+
+def test_facts_are_plain_and_the_name_is_stable(platform, place):
     device = platform.device
-    assert device == type(platform).discover(PlatformOptions())[0].device
+    assert device == place[0].discover(place[1]).devices[0].device
     assert device.name
     assert device.hash
     assert str(device.facts["kernel"]) not in device.name

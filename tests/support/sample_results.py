@@ -112,6 +112,11 @@ COSTED = Result(
     ),
     duration_s=2.5,
 )
+TAINTED = Result(
+    replace(META, identifier="delay-tainted", tainted=("the temperature went from 31.0 to 44.0 °C",)),
+    (delays(NET_DELAY, 12345.6),),
+    duration_s=2.0,
+)
 FEW_SAMPLES = Result(
     replace(META, identifier="delay-few"), (delays(NET_DELAY, 1_234_567.0, count=3),), duration_s=4.0
 )
@@ -199,6 +204,17 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
     "failed": (
         (DELAY, FAILED, TOO_LARGE_ERROR, DEVICE_LOST, BUG),
         RunSummary(ExitStatus.DEVICE_FAILED, 20.0, problems=("the remote reporter failed: timed out",)),
+    ),
+    "devices": (
+        (
+            TAINTED,
+            DELAY,
+            replace(DEVICE_LOST, meta=replace(META, platform="Pixel-6-0001", identifier="delay-tainted")),
+            replace(DEVICE_LOST, meta=replace(META, platform="Pixel-6-0001")),
+        ),
+        RunSummary(
+            ExitStatus.DEVICE_FAILED, 9.0, problems=("all tests are missing on board1: Connection refused",)
+        ),
     ),
     "nasty": ((NASTY,), RunSummary(ExitStatus.BENCHMARK_FAILED, 0.1, (NASTY_NAME,), (NASTY_NAME,))),
     "interrupted": ((DELAY,), RunSummary(ExitStatus.INTERRUPTED, 2.6)),

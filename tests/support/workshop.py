@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/support/observer_program.py"
+SHELL_PROGRAM = ROOT / "tests/support/observer_program.sh"
 
 COMMIT = {"commit": "abc", "commit_time": 1521500000}
 OLDER = {"commit": "old", "commit_time": 1521400000}
@@ -43,6 +44,13 @@ class Workshop:
         path.write_text(PROGRAM.read_text())
         path.chmod(0o755)
         path.with_suffix(".json").write_text(json.dumps(behaviour))
+        return path
+
+    def shell_program(self, behaviour="", name="program"):
+        """A benchmark program for devices without Python; ``behaviour`` as in its own words."""
+        path = self.directory / f"{name}.sh"
+        path.write_text(SHELL_PROGRAM.read_text().replace("\n", f"\nBEHAVIOUR='{behaviour}'\n", 1))
+        path.chmod(0o755)
         return path
 
     def benchmark(self, *tests, name="tiny", **model):

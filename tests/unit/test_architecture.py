@@ -30,7 +30,7 @@ LEVELS = (
             "options",
             "results",
         ),
-        *("result_json", "command", "atomic_file"),
+        *("result_json", "command", "atomic_file", "capture"),
     },
     {"errors"},
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarking import process
+from benchmarking import capture, process
 from benchmarking.command import Command
 from benchmarking.errors import ProgramStartError, RunCancelledError
 
@@ -69,8 +69,8 @@ def test_stdin_is_empty(run):
 
 
 def test_much_output_keeps_the_beginning_and_the_end(run, monkeypatch):
-    monkeypatch.setattr(process, "HEAD_LIMIT_BYTES", 1000)
-    monkeypatch.setattr(process, "TAIL_LIMIT_BYTES", 500)
+    monkeypatch.setattr(capture, "HEAD_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(capture, "TAIL_LIMIT_BYTES", 500)
     outcome = run(python("for number in range(100000): print(f'line {number}')"))
     lines = outcome.stdout.splitlines()
     assert lines[0] == "line 0"
@@ -81,7 +81,7 @@ def test_much_output_keeps_the_beginning_and_the_end(run, monkeypatch):
 
 
 def test_a_gigabyte_of_output_does_not_fill_the_memory(run, monkeypatch):
-    monkeypatch.setattr(process, "HEAD_LIMIT_BYTES", 2**20)
+    monkeypatch.setattr(capture, "HEAD_LIMIT_BYTES", 2**20)
     before = psutil.Process().memory_info().rss
     outcome = run(python("import sys\nfor _ in range(1024): sys.stdout.write('x' * 1048575 + '\\n')"))
     assert outcome.omitted_bytes > 2**30 - 4 * 2**20

@@ -104,7 +104,7 @@ class Caffe2(FrameworkBase):
                 _write_zipapp(path, content)
             except OSError as error:
                 raise UsageError(f"cannot build the Caffe2 program at {path}: {error}") from error
-        return Program(path, needs_python=True)
+        return Program(path, needs_python=True, python_modules=("torch", "numpy", "google.protobuf"))
 
     def compose(self, invocation: Invocation) -> Command:
         case = invocation.case

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from benchmarking.command import Command, Outcome
 from benchmarking.errors import NoDeviceError
 from benchmarking.platforms.gpu.nvidia import Gpu, NvidiaManagement
 from benchmarking.platforms.host import facts
 from benchmarking.platforms.host.host import HostPlatform
-from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
+from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
 from benchmarking.process import Cancellation
 from benchmarking.results import Fact
 
@@ -25,26 +25,28 @@ class GpuPlatform(HostPlatform):
     def __init__(
         self, device: DeviceInfo, options: PlatformOptions, gpu: Gpu, nvidia: NvidiaManagement
     ) -> None:
-        super().__init__(device, options.secrets)
+        super().__init__(device, options)
         self._gpu = gpu
         self._nvidia = nvidia
 
     @classmethod
-    def discover(cls, options: PlatformOptions) -> Sequence[Self]:
+    def discover(cls, options: PlatformOptions) -> Discovery:
         return cls.discover_with(NvidiaManagement(), options)
 
     @classmethod
-    def discover_with(cls, nvidia: NvidiaManagement, options: PlatformOptions) -> Sequence[Self]:
+    def discover_with(cls, nvidia: NvidiaManagement, options: PlatformOptions) -> Discovery:
         gpus = nvidia.gpus()
         if not gpus:
             raise NoDeviceError(
                 "platform gpu: the NVIDIA driver knows no GPU; is one visible to this machine?"
             )
         host_facts = facts.lasting_facts()
-        return [
-            cls(DeviceInfo(gpu.device_name, gpu.uuid, {**host_facts, **gpu.facts}), options, gpu, nvidia)
-            for gpu in gpus
-        ]
+        return Discovery(
+            [
+                cls(DeviceInfo(gpu.device_name, gpu.uuid, {**host_facts, **gpu.facts}), options, gpu, nvidia)
+                for gpu in gpus
+            ]
+        )
 
     def answers_to(self, text: str) -> bool:
         return super().answers_to(text) or text == str(self._gpu.index)

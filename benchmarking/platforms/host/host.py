@@ -6,17 +6,24 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from benchmarking import process
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, ProgramStartError
+from benchmarking.platforms import frequency, reference
 from benchmarking.platforms.host import facts
-from benchmarking.platforms.platform_base import DeviceInfo, PlatformBase, PlatformOptions, StagedFiles
+from benchmarking.platforms.platform_base import (
+    DeviceInfo,
+    Discovery,
+    PlatformBase,
+    PlatformOptions,
+    StagedFiles,
+)
 from benchmarking.process import Cancellation
 from benchmarking.results import Fact
 
@@ -29,18 +36,60 @@ class HostPlatform(PlatformBase):
     name: ClassVar[str] = "host"
     aliases: ClassVar[tuple[str, ...]] = ("cpu", "mac")
 
-    def __init__(self, device: DeviceInfo, hidden_environment: Collection[str] = ()) -> None:
+    def __init__(self, device: DeviceInfo, options: PlatformOptions) -> None:
         self._device = device
-        self._hidden_environment = tuple(hidden_environment)
+        self._options = options
 
     @classmethod
-    def discover(cls, options: PlatformOptions) -> Sequence[Self]:
+    def discover(cls, options: PlatformOptions) -> Discovery:
         device = DeviceInfo(facts.device_name(), facts.machine_hash(), facts.lasting_facts())
-        return [cls(device, options.secrets)]
+        return Discovery([cls(device, options)])
 
     @property
     def device(self) -> DeviceInfo:
         return self._device
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        self._check_affinity()
+        if self._options.state_directory is None:
+            yield
+            return
+        directory = str(self._options.state_directory)
+        self._shell(frequency.restore_script(directory))
+        try:
+            if self._options.frequency is not None:
+                self._shell(frequency.set_script(directory, self._options.frequency))
+            yield
+        finally:
+            self._shell(frequency.restore_script(directory))
+
+    def _check_affinity(self) -> None:
+        mask = self._options.affinity_mask
+        if mask is None:
+            return
+        if shutil.which("taskset") is None:
+            raise DeviceError("--affinity needs the program taskset, of util-linux")
+        cores = os.cpu_count()
+        if cores is not None and mask >> cores:
+            raise DeviceError(f"--affinity: {self.device.name} has the cores 0 to {cores - 1} only")
+
+    def _shell(self, script: str) -> str:
+        """Raises:
+        DeviceError: the script failed.
+        """
+        with Cancellation() as never:  # what was set has to be restored, cancelled or not
+            outcome = process.run(
+                Command(("sh", "-c", script), timeout_s=300),
+                never,
+                hidden_environment=self._options.secrets,
+            )
+        if outcome.exit_code != 0:
+            raise DeviceError(f"{self.device.name}: {outcome.stderr.strip() or 'no answer'}", outcome.stderr)
+        return outcome.stdout
+
+    def reference_s(self) -> float:
+        return reference.read_seconds(self._shell(reference.SCRIPT))
 
     def conditions(self) -> Mapping[str, Fact]:
         return facts.moving_facts()
@@ -66,10 +115,16 @@ class HostPlatform(PlatformBase):
         return (path,)
 
     def run(self, command: Command, cancellation: Cancellation) -> Outcome:
+        mask = self._options.affinity_mask
+        pinned = () if mask is None else ("taskset", f"{mask:x}")
         return process.run(
-            replace(command, environment=_library_paths_in_front(command.environment)),
+            replace(
+                command,
+                argv=(*pinned, *command.argv),
+                environment=_library_paths_in_front(command.environment),
+            ),
             cancellation,
-            hidden_environment=self._hidden_environment,
+            hidden_environment=self._options.secrets,
         )
 
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:

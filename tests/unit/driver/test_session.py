@@ -1,19 +1,24 @@
 """Sessions on devices that fail as they are told; everything else is real."""
 
 import hashlib
+import os
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from benchmarking.command import Program
+from benchmarking.driver import session
+from benchmarking.driver.device_lock import DeviceLocks
+from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.session import Session, exit_status, run_sessions
-from benchmarking.errors import DeviceError, ExitStatus
+from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.host.host import HostPlatform
-from benchmarking.platforms.platform_base import DeviceInfo
+from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
 from benchmarking.process import Cancellation
 from benchmarking.results import FailureKind
 from benchmarking.specs.location import Location
@@ -27,9 +32,25 @@ class Device(HostPlatform):
     """Raises ``error`` when it is asked to run for the ``fails_at``-th time; meets the others at a barrier."""
 
     def __init__(self, name, error=None, fails_at=0, barrier=None):
-        super().__init__(DeviceInfo(name, f"hash of {name}"))
+        super().__init__(DeviceInfo(name, f"hash of {name}", {"logical_cores": 2}), PlatformOptions())
         self.error, self.fails_at, self.barrier = error, fails_at, barrier
-        self.runs = 0
+        self.runs = self.recoveries = self.reboots = 0
+        self.recovers = True
+        self.readings = []
+
+    def conditions(self):
+        return self.readings.pop(0) if self.readings else {}
+
+    def recover(self):
+        self.recoveries += 1
+        if not self.recovers:
+            raise DeviceError(f"{self.device.name} did not come back")
+
+    def reboot(self):
+        self.reboots += 1
+
+    def reference_s(self):
+        return 0.5
 
     def run(self, command, cancellation):
         self.runs += 1
@@ -60,9 +81,16 @@ def run(tmp_path):
             Caffe2(tmp_path), Arm("abc", 1, Program(PROGRAM, needs_python=True)), None, ("x",), seed=1
         )
 
-        def run_on(*devices):
-            sessions = [Session(device, plan, cache, cancellation, published.append) for device in devices]
+        locks = DeviceLocks(tmp_path / "locks", "fail")
+
+        def run_on(*devices, **more):
+            sessions = [
+                Session(device, plan, cache, cancellation, published.append, locks, **more)
+                for device in devices
+            ]
             return run_sessions(sessions, cases)
+
+        run_on.locks = locks
 
         run_on.published = published
         run_on.cancellation = cancellation
@@ -108,3 +136,94 @@ def test_a_cancelled_run_has_the_results_that_there_are(run):
     results = run(Cancelling("one"))
     assert [one.meta.identifier for one in results] == ["0", "1"]
     assert exit_status(results, cancelled=True) is ExitStatus.INTERRUPTED
+
+
+class Losing(Device):
+    """Is lost in the runs whose numbers are given."""
+
+    def __init__(self, name, *lost_at, recovers=True):
+        super().__init__(name)
+        self.lost_at, self.recovers = lost_at, recovers
+
+    def run(self, command, cancellation):
+        outcome = super().run(command, cancellation)
+        if self.runs in self.lost_at:
+            raise DeviceLostError("the cable fell out")
+        return outcome
+
+
+def test_a_device_that_comes_back_runs_the_lost_case_again(run):
+    device = Losing("one", 2)
+    results = run(device)
+    assert names(results) == [("one", str(number), None) for number in range(3)]
+    assert device.runs == 4
+    assert ["the cable fell out" in "".join(one.warnings) for one in results] == [False, True, False]
+    assert exit_status(results, cancelled=False) is ExitStatus.OK
+
+
+def test_a_device_that_does_not_come_back_is_not_tried_again(run):
+    device = Losing("one", 2, recovers=False)
+    results = run(device, Device("two"))
+    assert names(results) == [
+        *[("one", "0", None), ("one", "1", "device lost"), ("one", "2", "device")],
+        *[("two", str(number), None) for number in range(3)],
+    ]
+    assert (device.runs, device.recoveries) == (2, 1)
+    assert [one.status for one in results[:3]] == ["passed", "missing", "missing"]
+    assert "did not come back" in results[2].failure.message
+    assert sorted(names(run.published)) == sorted(names(results))
+    assert exit_status(results, cancelled=False) is ExitStatus.DEVICE_FAILED
+
+
+def test_a_device_that_is_lost_over_and_over_is_given_up(run, monkeypatch):
+    monkeypatch.setattr(session, "RECOVERIES", 1)
+    device = Losing("one", *range(1, 100))
+    results = run(device)
+    assert [one.status for one in results] == ["missing"] * 3
+    assert device.recoveries == 1
+    assert "more than 1 times" in results[2].failure.message
+
+
+def test_a_device_that_cannot_be_set_up_has_all_its_cases_missing(run):
+    class Unready(Device):
+        @contextmanager
+        def hold(self):
+            raise DeviceError("no space left")
+            yield
+
+    results = run(Unready("one"))
+    assert [(one.status, one.failure.message) for one in results] == [("missing", "no space left")] * 3
+
+
+def test_a_device_in_use_is_not_used_twice(run):
+    with Cancellation() as cancellation, run.locks.held(Device("one"), cancellation):
+        results = run(Device("one"), Device("two"))
+    assert [one.status for one in results] == ["missing"] * 3 + ["passed"] * 3
+    assert results[0].failure.error == "DeviceBusyError"
+    assert f"in use by process {os.getpid()}" in results[0].failure.message
+    assert [one.status for one in run(Device("one"))] == ["passed"] * 3
+
+
+def test_a_reboot_per_commit_or_per_run(run):
+    for reboot, expected in ((None, 0), ("commit", 1), ("run", 3)):
+        device = Device("one")
+        run(device, reboot=reboot)
+        assert device.reboots == expected
+
+
+def test_a_run_whose_conditions_moved_is_tainted(run):
+    device = Device("one")
+    device.readings = [{"temperature_celsius": one} for one in (30.0, 31.0, 31.0, 44.0)]
+    tainted = [one.meta.tainted for one in run(device)]
+    assert tainted == [(), ("the temperature went from 31.0 to 44.0 °C",), ()]
+
+
+def test_a_device_in_bad_health_is_not_used_where_health_is_required(run, tmp_path):
+    check = HealthCheck(tmp_path / "health", "require")
+    device = Device("one")
+    for _ in range(6):
+        assert [one.status for one in run(device, health_check=check)] == ["passed"] * 3
+    device.reference_s = lambda: 0.8
+    results = run(device, health_check=check)
+    assert [one.status for one in results] == ["missing"] * 3
+    assert "the reference took 800 ms, usually 500 ms" in results[0].failure.message

@@ -43,27 +43,36 @@ def test_an_unknown_platform_is_told_with_a_proposal():
 
 
 def test_devices_are_chosen_by_name_and_by_hash():
-    (host,) = select("host", [], [], OPTIONS)
-    assert select("host", [host.device.name], [], OPTIONS)[0].device == host.device
-    assert select("host", [host.device.hash.upper()], [], OPTIONS)[0].device == host.device
+    (host,) = select("host", [], [], OPTIONS).devices
+    for text in (host.device.name, host.device.hash.upper()):
+        found = select("host", [text], [], OPTIONS)
+        assert [one.device for one in found.devices] == [host.device]
+        assert not found.unusable
 
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are():
-    (host,) = select("host", [], [], OPTIONS)
+    (host,) = select("host", [], [], OPTIONS).devices
     with pytest.raises(NoDeviceError, match=f"nonesuch.*{host.device.hash}"):
-        select("host", [host.device.name, "nonesuch"], [], OPTIONS)
+        select("host", ["nonesuch"], [], OPTIONS)
+
+
+def test_devices_that_are_there_are_used_even_where_others_are_not():
+    (host,) = select("host", [], [], OPTIONS).devices
+    found = select("host", [host.device.name, "nonesuch"], [], OPTIONS)
+    assert [one.device for one in found.devices] == [host.device]
+    assert list(found.unusable) == ["nonesuch"]
 
 
 def test_a_host_that_is_excluded_leaves_nothing():
-    (host,) = select("host", [], [], OPTIONS)
-    with pytest.raises(NoDeviceError, match="leaves no device"):
+    (host,) = select("host", [], [], OPTIONS).devices
+    with pytest.raises(NoDeviceError, match="leaves none"):
         select("host", [], [host.device.hash], OPTIONS)
-    with pytest.raises(NoDeviceError, match="leaves no device"):
+    with pytest.raises(NoDeviceError, match="leaves none"):
         select("host", [host.device.name], [host.device.name], OPTIONS)
 
 
 def test_identical_gpus_have_different_names():
-    first, second = GpuPlatform.discover_with(TwoGpus(), OPTIONS)
+    first, second = GpuPlatform.discover_with(TwoGpus(), OPTIONS).devices
     assert first.device.name != second.device.name
     assert first.device.hash == "GPU-0aaaaaaa-1234"
     assert first.answers_to("0")
@@ -74,7 +83,7 @@ def test_identical_gpus_have_different_names():
 
 
 def test_a_program_sees_its_own_gpu_only():
-    second = GpuPlatform.discover_with(TwoGpus(), OPTIONS)[1]
+    second = GpuPlatform.discover_with(TwoGpus(), OPTIONS).devices[1]
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
     with Cancellation() as cancellation:
         outcome = second.run(Command((sys.executable, "-c", code)), cancellation)
@@ -94,7 +103,7 @@ def test_without_a_driver_the_reason_is_told():
 
 def test_the_users_own_library_path_stays_behind_the_commands(monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/users/own")
-    (host,) = HostPlatform.discover(OPTIONS)
+    (host,) = HostPlatform.discover(OPTIONS).devices
     code = "import os; print(os.environ['LD_LIBRARY_PATH'])"
     with Cancellation() as cancellation:
         command = Command((sys.executable, "-c", code), {"LD_LIBRARY_PATH": "/the/commands"})

@@ -1,0 +1,186 @@
+"""``python -m benchmarking.devices``: shows every device that can be found, or why it cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarking.cli.argument_types import comma_separated
+from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.wiring import platform_options, user_directory
+from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
+from benchmarking.options import HarnessOptions
+from benchmarking.platforms.platforms import find_platform, platform_names
+
+if TYPE_CHECKING:
+    from benchmarking.driver.device_lock import DeviceLocks
+    from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
+    from benchmarking.results import Fact
+
+NEEDS_NAMES = {"linux"}
+"""Platforms that find nothing by themselves."""
+
+
+@dataclass(frozen=True)
+class Row:
+    platform: str
+    device: str
+    hash: str = ""
+    state: str = "ready"
+    """``ready``, ``in use``, ``bad`` or ``unusable``."""
+    reason: str = ""
+    health: str | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    conditions: Mapping[str, Fact] = field(default_factory=dict)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    return guarded("benchmarking.devices", lambda: _main(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarking.devices",
+        description="Show every device that can be found, with its facts, or why it cannot be used.",
+        epilog=f"exit status: {ExitStatus.OK}, but {ExitStatus.DEVICE_FAILED} where check found a device "
+        "that cannot be used, or none at all",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "command",
+        choices=("list", "check"),
+        help="list: what there is. check: each also does a tiny reference computation, which is held against "
+        "its own history",
+    )
+    parser.add_argument(
+        "--platform",
+        type=comma_separated,
+        default=platform_names(),
+        metavar="PLATFORM,...",
+        help=f"look for these only: {', '.join(platform_names())} (default: all)",
+    )
+    parser.add_argument(
+        "--devices",
+        type=comma_separated,
+        default=(),
+        metavar="DEVICE,...",
+        help="addresses that are not found by themselves: host:port of an Android device, a Linux machine as "
+        "ssh knows it",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    return parser
+
+
+def _main(arguments: argparse.Namespace) -> ExitStatus:
+    from benchmarking.process import Cancellation
+
+    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
+        # The defaults of a run; only its options for devices are looked at.
+        options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
+        options = replace(options, search_network=True)
+        rows: list[Row] = []
+        for name in arguments.platform:
+            devices = _addresses_for(name, arguments.devices)
+            if devices or find_platform(name).name not in NEEDS_NAMES:
+                rows += _look_at(name, replace(options, devices=devices), check=arguments.command == "check")
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))  # noqa: T201
+    else:
+        _show(rows)
+    sound = rows and all(row.state in ("ready", "in use") for row in rows)
+    return ExitStatus.OK if sound or arguments.command == "list" else ExitStatus.DEVICE_FAILED
+
+
+def _addresses_for(platform: str, devices: Sequence[str]) -> tuple[str, ...]:
+    """``host:port`` is taken for an Android device's address, unless only Linux machines are looked for."""
+    from benchmarking.platforms.android.discovery import is_network_address
+
+    if find_platform(platform).name == "android":
+        return tuple(one for one in devices if is_network_address(one))
+    return tuple(one for one in devices if not is_network_address(one) or "@" in one)
+
+
+def _look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Row]:
+    from benchmarking.driver.device_lock import DeviceLocks
+
+    try:
+        found = find_platform(platform).discover(options)
+    except NoDeviceError as error:
+        return [Row(platform, "none", state="unusable", reason=str(error))] if options.devices else []
+    locks = DeviceLocks(user_directory("state") / "locks", "fail")
+    rows = [_row(platform, one, locks, check=check) for one in found.devices]
+    for one in found.devices:
+        one.close()
+    return rows + [
+        Row(platform, address, state="unusable", reason=reason) for address, reason in found.unusable.items()
+    ]
+
+
+def _row(platform: str, device: PlatformBase, locks: DeviceLocks, *, check: bool) -> Row:
+    from benchmarking.driver.health import Health, HealthCheck
+
+    info = device.device
+    row = Row(platform, info.name, info.hash, facts=info.facts)
+    holder = locks.holder(device)
+    if holder is not None:
+        return replace(row, state="in use", reason=f"by {holder}")
+    try:
+        row = replace(row, conditions=device.conditions())
+        if check:
+            diagnosis = HealthCheck(user_directory("state") / "health").diagnose(device)
+            state = "bad" if diagnosis.health is Health.BAD else "ready"
+            row = replace(row, state=state, health=str(diagnosis))
+    except DeviceError as error:
+        return replace(row, state="unusable", reason=str(error))
+    return row
+
+
+def _show(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+    if not rows:
+        console.print("no device found")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("platform", "device", "hash", "state", ""):
+        table.add_column(column, overflow="fold")
+    styles = {"ready": "green", "in use": "yellow"}
+    for row in rows:
+        details = [row.reason, row.health or "", *_facts(row)]
+        state = Text(row.state, styles.get(row.state, "bold red"))
+        table.add_row(row.platform, row.device, row.hash, state, ", ".join(filter(None, details)))
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))  # noqa: T201
+
+
+def _facts(row: Row) -> list[str]:
+    facts, conditions = row.facts, row.conditions
+    system = (
+        f"Android {facts['android_version']}"
+        if "android_version" in facts
+        else f"kernel {facts.get('kernel')}"
+    )
+    texts = [system if facts else "", str(facts.get("abi", facts.get("cpu_model", "")))]
+    cores, memory = facts.get("logical_cores"), facts.get("memory_bytes")
+    texts += [f"{cores} cores"] if cores else []
+    texts += [f"{memory / 2**30:.1f} GiB"] if isinstance(memory, int) else []
+    for name, form in {
+        "temperature_celsius": "{:.0f} °C",
+        "battery_percent": "battery {} %",
+        "load_1_min": "load {:.1f}",
+    }.items():
+        if name in conditions:
+            texts.append(form.format(conditions[name]))
+    return texts

@@ -1,0 +1,45 @@
+"""What the programs make of their options before anything runs."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarking.cli.argument_types import core_mask
+from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
+
+if TYPE_CHECKING:
+    from benchmarking.platforms.platform_base import PlatformOptions
+    from benchmarking.process import Cancellation
+
+APPLICATION = "ml-benchmark-platform"
+"""The name of our directories among the user's."""
+
+
+def user_directory(kind: str) -> Path:
+    """``kind``: cache, data or state."""
+    import platformdirs
+
+    return Path(getattr(platformdirs, f"user_{kind}_dir")(APPLICATION, appauthor=False))
+
+
+def platform_options(options: HarnessOptions, cancellation: Cancellation) -> PlatformOptions:
+    from benchmarking.platforms.host import facts
+    from benchmarking.platforms.platform_base import PlatformOptions
+
+    name = re.sub(r"[^\w.-]", "", platform.node()) or "machine"
+    return PlatformOptions(
+        secrets=(TOKEN_VARIABLE,),
+        android_dir=options.android_dir or PlatformOptions.android_dir,
+        remote_dir=options.remote_dir,
+        remote_python=options.remote_python,
+        affinity_mask=core_mask(options.affinity) if options.affinity else None,
+        frequency=options.set_frequency,
+        recovery_limit_s=options.recovery_limit,
+        remove_staged=options.remove_staged,
+        cancellation=cancellation,
+        state_directory=user_directory("state"),
+        owner=f"{name}-{facts.machine_hash()}",
+    )

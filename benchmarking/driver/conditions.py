@@ -1,0 +1,124 @@
+"""Whether a device's conditions held while a case ran, and whether they are steady before one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+from benchmarking.errors import DeviceError, RunCancelledError
+from benchmarking.platforms.platform_base import PlatformBase
+from benchmarking.process import Cancellation
+from benchmarking.results import Fact
+
+Conditions = Mapping[str, Fact]
+
+WARMED_CELSIUS = 5.0
+LOW_BATTERY_PERCENT = 15
+LOAD_FACTOR = 1.5
+"""A program's own threads make a load of up to 1 per core; this much more is somebody else's."""
+
+STEADY_READINGS = 3
+READING_INTERVAL_S = 2.0
+STEADY_CELSIUS = 1.0
+STEADY_LOAD = 0.1
+"""Of the number of cores: how far the load may move between readings that count as steady."""
+
+logger = logging.getLogger(__name__)
+
+
+def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[str, ...]:
+    """Why a measurement between two readings is not to be trusted; empty where nothing speaks against it."""
+    reasons = []
+    temperatures = _both(before, after, "temperature_celsius")
+    if temperatures and abs(temperatures[1] - temperatures[0]) >= WARMED_CELSIUS:
+        reasons.append(f"the temperature went from {temperatures[0]:.1f} to {temperatures[1]:.1f} °C")
+    limits = _both(before, after, "cpu_limit_khz")
+    if limits and limits[0] != limits[1]:
+        reasons.append(
+            f"the limit of the CPU's frequency went from {limits[0] / 1000:.0f} to {limits[1] / 1000:.0f} MHz"
+        )
+    statuses = _both(before, after, "thermal_status")
+    if statuses and max(statuses) > 0:
+        reasons.append(f"Android reports thermal throttling, status {max(statuses):.0f}")
+    for name, words in (
+        ("battery_charging", ("charging", "not charging")),
+        ("screen_on", ("the screen on", "the screen off")),
+    ):
+        old, new = before.get(name), after.get(name)
+        if old is not None and new is not None and old != new:
+            reasons.append(f"it went from {words[not old]} to {words[not new]}")
+    levels = _both(before, after, "battery_percent")
+    if levels and levels[1] < LOW_BATTERY_PERCENT and not after.get("battery_charging"):
+        reasons.append(f"the battery is at {levels[1]:.0f} %")
+    loads = _both(before, after, "load_1_min")
+    if loads and cores and max(loads) > LOAD_FACTOR * cores:
+        reasons.append(f"the load was {max(loads):.1f} on {cores} cores")
+    return tuple(reasons)
+
+
+def unsteady(readings: Sequence[Conditions], cores: int | None) -> str | None:
+    """What still moves over the readings, or None."""
+    temperatures = _series(readings, "temperature_celsius")
+    if temperatures and max(temperatures) - min(temperatures) > STEADY_CELSIUS:
+        return f"the temperature moves between {min(temperatures):.1f} and {max(temperatures):.1f} °C"
+    limits = _series(readings, "cpu_limit_khz")
+    if limits and max(limits) != min(limits):
+        return "the limit of the CPU's frequency moves"
+    loads = _series(readings, "load_1_min")
+    if loads and max(loads) - min(loads) > STEADY_LOAD * (cores or 1):
+        return f"the load moves between {min(loads):.2f} and {max(loads):.2f}"
+    return None
+
+
+def cool_down(platform: PlatformBase, limit_s: float, cancellation: Cancellation) -> str | None:
+    """Waits until nothing moves any more, at most ``limit_s``.
+
+    Returns:
+        What still moved at the end; None where the device is steady.
+
+    Raises:
+        DeviceError: the device cannot be asked.
+        RunCancelledError: the run was cancelled.
+    """
+    deadline = time.monotonic() + limit_s
+    cores = core_count(platform)
+    readings = [platform.conditions()]
+    while True:
+        reason = (
+            unsteady(readings[-STEADY_READINGS:], cores)
+            if len(readings) >= STEADY_READINGS
+            else "too few readings"
+        )
+        if reason is None:
+            return None
+        if time.monotonic() >= deadline:
+            return f"not steady after {limit_s:g} s: {reason}"
+        if cancellation.wait(min(READING_INTERVAL_S, max(0.0, deadline - time.monotonic()))):
+            raise RunCancelledError("cancelled while a device cooled down")
+        readings.append(platform.conditions())
+
+
+def core_count(platform: PlatformBase) -> int | None:
+    cores = platform.device.facts.get("usable_cores", platform.device.facts.get("logical_cores"))
+    return cores if isinstance(cores, int) else None
+
+
+def read(platform: PlatformBase) -> Conditions:
+    """A device that cannot be asked costs its conditions only."""
+    try:
+        return platform.conditions()
+    except DeviceError as error:
+        return {"error": str(error)}
+
+
+def _both(before: Conditions, after: Conditions, name: str) -> tuple[float, float] | None:
+    old, new = before.get(name), after.get(name)
+    if isinstance(old, int | float) and isinstance(new, int | float):
+        return float(old), float(new)
+    return None
+
+
+def _series(readings: Sequence[Conditions], name: str) -> list[float]:
+    values = [one.get(name) for one in readings]
+    return [float(one) for one in values if isinstance(one, int | float)]

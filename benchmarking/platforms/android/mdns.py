@@ -1,0 +1,47 @@
+"""Android devices that announce adb in the local network. The only user of ``zeroconf``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+SERVICES = ("_adb._tcp.local.", "_adb-tls-connect._tcp.local.")
+LISTEN_S = 1.5
+
+
+def announced() -> Mapping[str, str]:
+    """The names that devices announce, by ``host:port``; empty where there is no network."""
+    from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
+
+    class Listener(ServiceListener):
+        def __init__(self) -> None:
+            self.seen: dict[tuple[str, str], None] = {}
+
+        def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+            self.seen[type_, name] = None
+
+        def remove_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+            self.seen.pop((type_, name), None)
+
+        def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
+            self.add_service(zc, type_, name)
+
+    try:
+        network = Zeroconf()
+    except OSError:
+        return {}
+    try:
+        listener = Listener()
+        ServiceBrowser(network, list(SERVICES), listener)
+        time.sleep(LISTEN_S)
+        found = {}
+        for service, name in list(listener.seen):
+            info = network.get_service_info(service, name, timeout=500)
+            if info is None:
+                continue
+            for address in info.parsed_addresses():
+                host = f"[{address}]" if ":" in address else address
+                found[f"{host}:{info.port}"] = name.removesuffix(f".{service}")
+        return found
+    finally:
+        network.close()

@@ -1,0 +1,66 @@
+"""Linux machines over SSH."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+from benchmarking.errors import DeviceError, NoDeviceError
+from benchmarking.platforms.linux.ssh import SshConnection
+from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
+from benchmarking.platforms.remote import system
+from benchmarking.platforms.remote.remote_platform import DIRECTORY_NAME, RemotePlatform
+from benchmarking.platforms.remote.shell import RemoteShell
+
+_SCRIPT = 'echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}"\n' + system.FACTS_SCRIPT
+
+
+class LinuxPlatform(RemotePlatform):
+    """One machine, named in --devices as ssh knows it."""
+
+    name: ClassVar[str] = "linux"
+    aliases: ClassVar[tuple[str, ...]] = ("ssh",)
+    own_options: ClassVar[frozenset[str]] = RemotePlatform.own_options | {"remote_dir"}
+
+    @classmethod
+    def discover(cls, options: PlatformOptions) -> Discovery:
+        if not options.devices:
+            raise NoDeviceError("platform linux: name the machines: --devices user@board1,board2:2222")
+        with ThreadPoolExecutor(max_workers=len(options.devices), thread_name_prefix="ssh") as executor:
+            answers = list(executor.map(lambda one: cls._try(one, options), options.devices))
+        found: dict[str, LinuxPlatform] = {}
+        unusable: dict[str, str] = {}
+        for destination, answer in zip(options.devices, answers, strict=True):
+            if isinstance(answer, DeviceError):
+                unusable[destination] = str(answer)
+            elif answer.device.hash not in found:
+                found[answer.device.hash] = answer
+            else:  # two names of one machine
+                answer.close()
+        return Discovery(tuple(found.values()), unusable)
+
+    @classmethod
+    def _try(cls, destination: str, options: PlatformOptions) -> LinuxPlatform | DeviceError:
+        try:
+            return cls._connect(destination, options)
+        except DeviceError as error:
+            return error
+
+    @classmethod
+    def _connect(cls, destination: str, options: PlatformOptions) -> LinuxPlatform:
+        shell = RemoteShell(SshConnection(destination, hidden_environment=options.secrets))
+        answers = system.Answers(shell.check(_SCRIPT, cancellation=options.cancellation))
+        directory = options.remote_dir or f"{answers.value('cache')}/{DIRECTORY_NAME}"
+        return cls(shell, _device(answers), directory, system.processor_zones(answers), options)
+
+    def _reboot_script(self) -> str:
+        return "sudo -n reboot 2>/dev/null || reboot"
+
+
+def _device(answers: system.Answers) -> DeviceInfo:
+    """Boards that were copied from one image may share the machine id: the hash is of the host's name too."""
+    host = answers.value("host_name") or "linux"
+    identity = f"{answers.value('machine_id')} {host}"
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return DeviceInfo(f"{host}-{digest[:8]}", digest, system.lasting_facts(answers))

@@ -1,0 +1,203 @@
+"""OpenSSH, as the user has set it up: configuration, keys, agent, known hosts, jump hosts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shlex import quote
+from typing import IO
+
+from benchmarking import process
+from benchmarking.command import Command, Outcome
+from benchmarking.errors import DeviceError, DeviceLostError, ProgramStartError
+from benchmarking.platforms.remote.connection import Connection, ShellOutput
+from benchmarking.process import Cancellation, Streams
+
+CONNECT_LIMIT_S = 10
+TRANSFER_LIMIT_S = 3600.0
+"""A link that is gone is noticed in ten seconds; this only bounds what cannot be foreseen."""
+
+OPTIONS = {
+    "BatchMode": "yes",
+    "ConnectTimeout": str(CONNECT_LIMIT_S),
+    "ServerAliveInterval": "3",
+    "ServerAliveCountMax": "3",
+    "ControlPersist": "60",
+    "RequestTTY": "no",
+    "ForwardX11": "no",
+    "ClearAllForwardings": "yes",
+    "LogLevel": "ERROR",
+}
+"""StrictHostKeyChecking stays as the user has it."""
+
+_REFUSALS = {
+    "Host key verification failed": "its host key is not known; connect once by hand and check it",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed; is it the same machine?",
+    "Permission denied": "no key of yours is accepted for this user; try ssh-copy-id, or another user",
+    "Too many authentication failures": "name the key to use in the ssh configuration",
+    "Could not resolve hostname": "is the name right? It is looked up in the ssh configuration too",
+}
+
+
+class SshConnection(Connection):
+    """One authenticated connection in the background (a control master) that every command goes through."""
+
+    def __init__(self, destination: str, *, hidden_environment: Collection[str] = ()) -> None:
+        """``destination``: ``host``, ``user@host`` or ``user@host:port``.
+
+        Raises:
+            DeviceError: it is none of these.
+        """
+        self._destination = destination
+        self._target = _target(destination)
+        self._hidden_environment = tuple(hidden_environment)
+        self._directory: Path | None = None
+
+    @property
+    def address(self) -> str:
+        return self._destination
+
+    def shell(self, script: str, *, timeout_s: float, cancellation: Cancellation | None) -> ShellOutput:
+        with _open_end() as stdin:
+            outcome = self._ssh(script, timeout_s, cancellation, Streams(stdin=stdin))
+        if outcome.timed_out:
+            self.close()
+            raise DeviceLostError(f"{self.address}: no answer within {timeout_s:.0f} s")
+        if outcome.exit_code == 255:
+            self.close()
+        return ShellOutput(outcome.stdout, outcome.stderr, outcome.omitted_bytes)
+
+    def push(self, source: Path, target: str, *, cancellation: Cancellation | None) -> None:
+        with source.open("rb") as stream:
+            outcome = self._ssh(
+                f"cat > {quote(target)}", TRANSFER_LIMIT_S, cancellation, Streams(stdin=stream)
+            )
+        self._require_success(outcome, f"cannot write {target}")
+
+    def pull(self, source: str, target: Path, *, cancellation: Cancellation | None) -> None:
+        """A token stands in front of the content: a login script may print something first."""
+        token = secrets.token_hex(8)
+        script = f"echo {token}; cat {quote(source)}"
+        with tempfile.TemporaryFile() as stream:
+            outcome = self._ssh(script, TRANSFER_LIMIT_S, cancellation, Streams(stdout=stream))
+            self._require_success(outcome, f"cannot read {source}")
+            stream.seek(0)
+            head = stream.read(2**16)
+            start = head.find(f"{token}\n".encode())
+            if start < 0:
+                raise DeviceLostError(f"{self.address}: cannot read {source}: nothing came")
+            stream.seek(start + len(token) + 1)
+            with target.open("wb") as file:
+                shutil.copyfileobj(stream, file, 2**20)
+
+    def close(self) -> None:
+        if self._directory is not None:
+            directory, self._directory = self._directory, None
+            with suppress(ProgramStartError):
+                self._call(["-O", "exit", *self._destination_arguments()], 5, None, Streams(), directory)
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _ssh(
+        self, script: str, timeout_s: float, cancellation: Cancellation | None, streams: Streams
+    ) -> Outcome:
+        directory = self._connected(cancellation)
+        # ``exec sh``, as the login shell may be none of POSIX's.
+        words = ["-o", "ControlMaster=no", *self._destination_arguments(), f"exec sh -c {quote(script)}"]
+        return self._call(words, timeout_s, cancellation, streams, directory)
+
+    def _connected(self, cancellation: Cancellation | None) -> Path:
+        """Raises:
+        DeviceError: this machine is not let in.
+        DeviceLostError: the host cannot be reached.
+        """
+        if self._directory is None:
+            # A socket's path is at most about 100 characters long, which $TMPDIR often is not.
+            directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+            try:
+                with tempfile.TemporaryFile() as log:  # the master keeps it open: a pipe would not end
+                    outcome = self._call(
+                        ["-M", "-N", "-f", *self._destination_arguments()],
+                        2 * CONNECT_LIMIT_S,
+                        cancellation,
+                        Streams(stdout=log, stderr=log),
+                        directory,
+                    )
+                    log.seek(0)
+                    said = log.read().decode(errors="replace").strip()
+                if outcome.exit_code != 0:
+                    raise self._cannot_connect(said or "no answer")
+            except BaseException:
+                shutil.rmtree(directory, ignore_errors=True)
+                raise
+            self._directory = directory
+        return self._directory
+
+    def _cannot_connect(self, said: str) -> DeviceError:
+        last_line = said.splitlines()[-1]
+        for sign, advice in _REFUSALS.items():
+            if sign in said:
+                return DeviceError(f"{self.address}: {last_line.rstrip('.')}: {advice}", said)
+        return DeviceLostError(f"{self.address}: {last_line}", said)
+
+    def _require_success(self, outcome: Outcome, what: str) -> None:
+        if outcome.exit_code == 0:
+            return
+        complaint = outcome.stderr.strip().splitlines() or ["no answer"]
+        if outcome.timed_out or outcome.exit_code == 255:
+            self.close()
+            raise DeviceLostError(f"{self.address}: {what}: {complaint[-1]}", outcome.stderr)
+        raise DeviceError(f"{self.address}: {what}: {complaint[-1]}", outcome.stderr)
+
+    def _destination_arguments(self) -> list[str]:
+        host, port = self._target
+        return [*(["-p", port] if port else []), "--", host]
+
+    def _call(
+        self,
+        words: list[str],
+        timeout_s: float,
+        cancellation: Cancellation | None,
+        streams: Streams,
+        directory: Path,
+    ) -> Outcome:
+        options = {**OPTIONS, "ControlPath": f"{directory}/s"}
+        argv = [
+            "ssh",
+            *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
+            *words,
+        ]
+        try:
+            with Cancellation() as never:
+                return process.run(
+                    Command(tuple(argv), timeout_s=timeout_s),
+                    cancellation or never,
+                    hidden_environment=self._hidden_environment,
+                    streams=streams,
+                )
+        except ProgramStartError as error:
+            raise DeviceError(f"{self.address}: {error}; is OpenSSH's client installed?") from error
+
+
+def _target(destination: str) -> tuple[str, str | None]:
+    host, colon, port = destination.rpartition(":")
+    if not colon or "]" in port or (":" in host and not host.endswith("]")):
+        host, port = destination, ""
+    if not host.strip("@") or host.startswith("-") or (port and not port.isdecimal()):
+        raise DeviceError(f"{destination!r} is no host; write host, user@host or user@host:port")
+    return host.replace("[", "").replace("]", ""), port or None
+
+
+@contextmanager
+def _open_end() -> Iterator[IO[bytes]]:
+    """A standard input that ends when we leave, or when this process is gone, whatever ends it."""
+    read_end, write_end = os.pipe()
+    try:
+        with os.fdopen(read_end, "rb") as stream:
+            yield stream
+    finally:
+        os.close(write_end)

@@ -1,0 +1,85 @@
+"""The script that runs a program on a device, and what its output says. Pure.
+
+The program has a process group of its own. Two guards outside of it watch: one ends it when its time is
+over, one when our end of the connection is gone (the script's standard input ends), be it that we were
+cancelled, were killed or cut off. So nothing goes on running that nobody waits for.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarking.command import Command
+from benchmarking.process import TERMINATION_GRACE_S
+
+NO_LIMIT_S = 10 * 24 * 3600
+"""About what an operating system's wait can be asked for."""
+
+
+@dataclass(frozen=True)
+class ProgramEnd:
+    exit_code: int | None
+    """Negative: the signal that ended it; None: its time was over."""
+    stderr: str
+    device_log: str
+    pid: int | None
+
+
+def script(command: Command, directory: str, token: str, *, prefix: Sequence[str] = (), log: str = "") -> str:
+    """``directory`` is made, is the program's working directory, and is removed afterwards.
+
+    ``prefix`` stands in front of the program's arguments (taskset); ``log`` prints what the device logged
+    since ``$started`` and follows the program's stderr.
+    """
+    limit_s = math.ceil(command.timeout_s) if command.timeout_s is not None else NO_LIMIT_S
+    assignments = [f"{name}={value}" for name, value in command.environment.items()]
+    program = shlex.join([*(["env", *assignments] if assignments else []), *prefix, *command.argv])
+    clock = _guard(f"sleep {limit_s}; : > timed_out")
+    return "\n".join(
+        [
+            f"mkdir -p {shlex.quote(directory)} && cd {shlex.quote(directory)} || exit 1",
+            "started=$(date '+%m-%d %H:%M:%S.000')",
+            "exec 3<&0",
+            f"setsid {program} </dev/null 3<&- &",
+            "child=$!",
+            "echo $child > pid",
+            f"setsid sh -c {clock} sh $child </dev/null >/dev/null 2>&1 3<&- &",
+            "clock=$!",
+            f"setsid sh -c {_guard('cat')} sh $child <&3 >/dev/null 2>&1 &",
+            "watch=$!",
+            "wait $child 2>/dev/null",
+            "status=$?",
+            "over=0; [ -e timed_out ] && over=1",
+            # First the guards themselves, which may not yet be groups, then what they started.
+            "kill -s KILL $clock $watch 2>/dev/null",
+            "kill -s KILL -- -$clock -$watch -$child 2>/dev/null",
+            f"cd / && rm -rf {shlex.quote(directory)}",
+            f"printf '\\n{token} %d %d %d\\n' $status $over $child >&2",
+            *([f"{{ {log}; }} >&2 2>/dev/null"] if log else []),
+            ":",
+        ]
+    )
+
+
+def _guard(until: str) -> str:
+    """A quoted script that waits, then ends the group whose number is its first argument."""
+    grace_s = math.ceil(TERMINATION_GRACE_S)
+    return shlex.quote(f'{until}; kill -s TERM -- "-$1"; sleep {grace_s}; kill -s KILL -- "-$1"')
+
+
+def read_end(stderr: str, token: str) -> ProgramEnd | None:
+    """None where the program was not even tried."""
+    text, found, rest = stderr.rpartition(f"\n{token} ")
+    if not found:
+        return None
+    numbers, _, log = rest.partition("\n")
+    status, over, pid = (int(number) for number in numbers.split())
+    return ProgramEnd(None if over else _exit_code(status), text, log, pid)
+
+
+def _exit_code(status: int) -> int:
+    """Shells tell a signal as 128 (some as 256) and its number."""
+    return status if status <= 128 else 128 - status if status < 256 else 256 - status

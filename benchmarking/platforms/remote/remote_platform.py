@@ -1,0 +1,319 @@
+"""A device that is reached over a connection: what Android and Linux have in common."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from shlex import quote
+from typing import ClassVar
+
+from benchmarking.command import Command, Outcome, Program
+from benchmarking.errors import (
+    CaseError,
+    DeviceError,
+    DeviceLostError,
+    ProgramStartError,
+    RunCancelledError,
+)
+from benchmarking.platforms import frequency, reference
+from benchmarking.platforms.platform_base import DeviceInfo, PlatformBase, PlatformOptions, StagedFiles
+from benchmarking.platforms.remote import program_run, system
+from benchmarking.platforms.remote.lease import Lease
+from benchmarking.platforms.remote.shell import RemoteShell
+from benchmarking.platforms.remote.staging import Staging, content_hash
+from benchmarking.process import TERMINATION_GRACE_S, Cancellation
+from benchmarking.results import Fact
+
+logger = logging.getLogger(__name__)
+
+DIRECTORY_NAME = "ml-benchmark"
+ANSWER_MARGIN_S = 15.0
+"""What a run may take longer than the program's limit, before the device counts as lost."""
+COULD_NOT_START = (126, 127)
+"""A shell's exit status for a program that may not be, or cannot be, executed."""
+REBOOT_NOTICE_S = 15.0
+"""For the connection to break once the device was told to start anew."""
+GONE_LIMIT_S = 2 * TERMINATION_GRACE_S + 5
+
+
+class RemotePlatform(PlatformBase):
+    own_options: ClassVar[frozenset[str]] = frozenset({"remote_python", "remove_staged"})
+
+    def __init__(
+        self,
+        shell: RemoteShell,
+        device: DeviceInfo,
+        directory: str,
+        zones: frozenset[str],
+        options: PlatformOptions,
+    ) -> None:
+        """``directory``: on the device, ours alone; ``zones``: the thermal zones that are the processor's."""
+        self._shell = shell
+        self._device = device
+        self._options = options
+        self._zones = zones
+        self._staging = Staging(shell, directory)
+        self._lease = Lease(shell, directory, options.owner)
+        self._pythons: dict[tuple[str, ...], str] = {}
+
+    @property
+    def device(self) -> DeviceInfo:
+        return self._device
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        directory = self._staging.directory
+        self._check_affinity()
+        self._lease.take()
+        try:
+            self._staging.sweep()
+            self._shell.check(frequency.restore_script(directory))
+            if self._options.frequency is not None:
+                self._shell.check(frequency.set_script(directory, self._options.frequency))
+            yield
+        finally:
+            # A device that is gone is tidied when it is held the next time.
+            if not self._shell.is_lost:
+                with suppress(DeviceError):
+                    self._shell.check(frequency.restore_script(directory))
+                    self._staging.remove_all() if self._options.remove_staged else self._staging.prune()
+                    self._lease.give_back()
+            self.close()
+
+    def _check_affinity(self) -> None:
+        mask, cores = self._options.affinity_mask, self.device.facts.get("logical_cores")
+        if mask is not None and isinstance(cores, int) and mask >> cores:
+            raise DeviceError(f"--affinity: {self.device.name} has the cores 0 to {cores - 1} only")
+
+    def recover(self) -> None:
+        """Connects anew until the device answers and is ready; what ran there is ended."""
+        import tenacity
+
+        try:
+            tenacity.Retrying(
+                retry=tenacity.retry_if_exception_type(DeviceError),
+                stop=tenacity.stop_after_delay(self._options.recovery_limit_s),
+                wait=tenacity.wait_fixed(1),
+                reraise=True,
+            )(self._come_back)
+        except DeviceError as error:
+            raise DeviceError(
+                f"{self.device.name} did not come back within {self._options.recovery_limit_s:.0f} s: {error}"
+            ) from error
+
+    def _come_back(self) -> None:
+        if self._options.cancellation is not None and self._options.cancellation.is_set:
+            raise RunCancelledError("cancelled while a device was away")
+        self._shell.connection.restart()
+        self._shell.check(self._ready_script(), timeout_s=10, cancellation=self._options.cancellation)
+        self._staging.forget()
+        self._staging.sweep()
+        self._lease.take()
+
+    def _ready_script(self) -> str:
+        """Fails as long as the device is still starting."""
+        return ":"
+
+    def reboot(self) -> None:
+        boot_id = "cat /proc/sys/kernel/random/boot_id"
+        before = self._shell.check(boot_id)
+        with suppress(DeviceLostError):
+            self._shell.run(self._reboot_script(), timeout_s=REBOOT_NOTICE_S)
+        deadline = time.monotonic() + self._options.recovery_limit_s
+        while True:
+            self.recover()
+            if self._shell.check(boot_id) != before:
+                return
+            if time.monotonic() > deadline:
+                raise DeviceError(f"{self.device.name} did not reboot; is it allowed to?")
+            time.sleep(1)
+
+    def _reboot_script(self) -> str:
+        return "reboot"
+
+    def answers_to(self, text: str) -> bool:
+        return super().answers_to(text) or text.lower() == self._shell.connection.address.lower()
+
+    def reference_s(self) -> float:
+        cancellation = self._options.cancellation
+        return reference.read_seconds(
+            self._shell.check(reference.SCRIPT, timeout_s=300, cancellation=cancellation)
+        )
+
+    def conditions(self) -> Mapping[str, Fact]:
+        answers = system.Answers(self._shell.check(self._conditions_script()))
+        return self._read_conditions(answers)
+
+    def _conditions_script(self) -> str:
+        return system.CONDITIONS_SCRIPT
+
+    def _read_conditions(self, answers: system.Answers) -> Mapping[str, Fact]:
+        return system.moving_facts(answers, self._zones)
+
+    def close(self) -> None:
+        self._shell.connection.close()
+
+    # --- files ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def stage(self, files: Collection[Path]) -> Iterator[StagedFiles]:
+        cancellation = self._options.cancellation
+        paths = self._staging.provide(files, cancellation)
+        directory = self._staging.make_run(paths.values())
+        if directory is None:  # somebody tidied up on the device
+            paths = self._staging.provide(files, cancellation)
+            directory = self._staging.make_run(paths.values())
+        if directory is None:
+            raise DeviceError(f"{self._shell.connection.address}: staged files vanish; is the disk full?")
+        try:
+            yield StagedFiles(paths, f"{directory}/output")
+        except CaseError as error:
+            self._staging.keep_run(directory)
+            error.add_note(f"kept on {self._shell.connection.address}: {directory}")
+            raise
+        except DeviceLostError:
+            raise  # what is left there is swept when the device is held the next time
+        except BaseException:
+            self._remove_run(directory)
+            raise
+        self._remove_run(directory)
+
+    def _remove_run(self, directory: str) -> None:
+        """Once the results are there, a device that is gone costs nothing: it is swept later."""
+        try:
+            self._staging.remove_run(directory)
+        except DeviceError as error:
+            logger.warning("cannot tidy up: %s", error)
+
+    def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
+        """Every file is checked by its hash."""
+        root = staged.output_directory
+        for name, digest in self._list_outputs(root).items():
+            target = destination / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._fetch(f"{root}/{name}", target, digest)
+
+    def _list_outputs(self, root: str) -> Mapping[str, str]:
+        """The hashes by relative path. NUL ends a name, as a name may hold all else."""
+        text = self._shell.check(
+            f"cd {quote(root)} && find . -type f -exec sh -c "
+            """'for file; do printf "%s\\0" "$file"; md5sum < "$file"; done' sh {} +""",
+            timeout_s=300,
+            cancellation=self._options.cancellation,
+        )
+        found = re.findall(r"\./([^\0]+)\0([0-9a-f]{32})[^\n]*\n", text)
+        outside = [name for name, _ in found if ".." in PurePosixPath(name).parts]
+        if outside:
+            raise DeviceError(f"{self._shell.connection.address}: odd names of outputs: {outside}")
+        return dict(found)
+
+    def _fetch(self, source: str, target: Path, digest: str) -> None:
+        connection = self._shell.connection
+        temporary = target.with_name(f".part-{secrets.token_hex(6)}")
+        try:
+            connection.pull(source, temporary, cancellation=self._options.cancellation)
+            if content_hash(temporary) != digest:
+                raise DeviceError(f"{connection.address}: {source} did not arrive whole")
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    # --- programs -------------------------------------------------------------------------------------------
+
+    def launcher(self, program: Program, staged: StagedFiles) -> tuple[str, ...]:
+        path = staged.paths[program.path]
+        if program.needs_python:
+            return (self._python(program), path)
+        if not os.access(program.path, os.X_OK):
+            raise ProgramStartError(f"{program.path} is not executable; try chmod +x")
+        return (path,)
+
+    def _python(self, program: Program) -> str:
+        """The device's Python, once it was seen to have what the program imports."""
+        if program.python_modules not in self._pythons:
+            python = self._options.remote_python
+            script = (
+                "import importlib.util, sys; print(*sys.version_info[:2]); "
+                f"print(*(one for one in {list(program.python_modules)!r} "
+                "if importlib.util.find_spec(one.split('.')[0]) is None))"
+            )
+            result = self._shell.run(f"{quote(python)} -c {quote(script)}", timeout_s=60)
+            where = f"{self._shell.connection.address}: "
+            if result.exit_code in COULD_NOT_START:
+                raise ProgramStartError(f"{where}there is no {python!r}. {self._without_python()}")
+            if result.exit_code:
+                raise ProgramStartError(f"{where}{python!r} does not work", result.stderr)
+            version, missing = result.stdout.splitlines()[:2]
+            if missing:
+                raise ProgramStartError(
+                    f"{where}{python} ({version.replace(' ', '.')}) lacks {missing.replace(' ', ', ')}; "
+                    "install it there, or name another Python with --remote_python"
+                )
+            self._pythons[program.python_modules] = python
+        return self._pythons[program.python_modules]
+
+    def _without_python(self) -> str:
+        return "Name one with --remote_python, or a program that needs none with --program"
+
+    def run(self, command: Command, cancellation: Cancellation) -> Outcome:
+        token = secrets.token_hex(8)
+        directory = f"{self._staging.runs}/{token}"
+        limit_s = command.timeout_s if command.timeout_s is not None else program_run.NO_LIMIT_S
+        own = program_run.script(command, directory, token, prefix=self._prefix(), log=self._log_script())
+        script = f"{self._lease.renewal(limit_s)}\n{own}"
+        started = time.monotonic()
+        try:
+            result = self._shell.run(
+                script, timeout_s=limit_s + GONE_LIMIT_S + ANSWER_MARGIN_S, cancellation=cancellation
+            )
+        except RunCancelledError:
+            self._wait_until_gone(directory)
+            raise
+        duration_s = time.monotonic() - started
+        end = program_run.read_end(result.stderr, token)
+        if end is None:
+            said = result.stderr.strip() or "no answer"
+            raise DeviceError(f"{self._shell.connection.address}: {said.splitlines()[-1]}", said)
+        if end.exit_code in COULD_NOT_START and not result.stdout:
+            raise ProgramStartError(f"cannot start {command.argv[0]!r}", end.stderr.strip())
+        return Outcome(
+            command=command,
+            exit_code=end.exit_code,
+            stdout=result.stdout,
+            stderr=end.stderr,
+            duration_s=duration_s,
+            device_log=self._own_lines(end.device_log, end.pid),
+            omitted_bytes=result.omitted_bytes,
+        )
+
+    def _prefix(self) -> tuple[str, ...]:
+        """What pins a program to the cores of --affinity; ``taskset`` of Android knows masks only."""
+        mask = self._options.affinity_mask
+        return () if mask is None else ("taskset", f"{mask:x}")
+
+    def _log_script(self) -> str:
+        """Prints what the device logged since ``$started``; empty where nothing else is logged."""
+        return ""
+
+    def _own_lines(self, log: str, pid: int | None) -> str:
+        return log
+
+    def _wait_until_gone(self, directory: str) -> None:
+        """After our end of the connection was closed, the guard on the device ends the program.
+
+        Raises:
+            DeviceLostError: the device cannot be asked.
+        """
+        deadline = time.monotonic() + GONE_LIMIT_S
+        alive = f'pid=$(cat {quote(directory)}/pid 2>/dev/null) && kill -s 0 -- "-$pid" 2>/dev/null'
+        while self._shell.run(alive).exit_code == 0:
+            if time.monotonic() > deadline:
+                self._shell.run(f'pid=$(cat {quote(directory)}/pid) && kill -s KILL -- "-$pid"')
+                return
+            time.sleep(0.1)

@@ -1,0 +1,90 @@
+"""Scripts for a device's POSIX shell, and what becomes of them, whatever the way there adds to the output."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from benchmarking.errors import DeviceError, DeviceLostError
+from benchmarking.platforms.remote.connection import Connection
+from benchmarking.process import Cancellation
+
+ANSWER_LIMIT_S = 30.0
+"""For a script that only looks something up."""
+
+
+@dataclass(frozen=True)
+class ShellResult:
+    exit_code: int
+    stdout: str
+    stderr: str
+    omitted_bytes: int = 0
+
+
+class RemoteShell:
+    """Frames each script in lines with a random token.
+
+    So banners and what a login script prints are told from the script's output, the exit status does not
+    depend on the transport, and a connection that broke is never taken for a success.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.is_lost = False
+        """Whether the last script found the device away."""
+
+    def run(
+        self, script: str, *, timeout_s: float = ANSWER_LIMIT_S, cancellation: Cancellation | None = None
+    ) -> ShellResult:
+        """Raises:
+        DeviceLostError: the device did not tell the script's end.
+        RunCancelledError: ``cancellation`` was set.
+        """
+        token = secrets.token_hex(8)
+        try:
+            output = self.connection.shell(
+                _framed(script, token), timeout_s=timeout_s, cancellation=cancellation
+            )
+            result = _unframed(
+                output.stdout, output.stderr, output.omitted_bytes, token, self.connection.address
+            )
+        except DeviceLostError:
+            self.is_lost = True
+            raise
+        self.is_lost = False
+        return result
+
+    def check(
+        self, script: str, *, timeout_s: float = ANSWER_LIMIT_S, cancellation: Cancellation | None = None
+    ) -> str:
+        """The output of a script that has to succeed.
+
+        Raises:
+            DeviceError: it failed.
+            DeviceLostError, RunCancelledError: as ``run``.
+        """
+        result = self.run(script, timeout_s=timeout_s, cancellation=cancellation)
+        if result.exit_code:
+            complaint = result.stderr.strip() or result.stdout.strip() or f"exit status {result.exit_code}"
+            raise DeviceError(f"{self.connection.address}: {complaint.splitlines()[-1]}", complaint)
+        return result.stdout
+
+
+def _framed(script: str, token: str) -> str:
+    return f"echo {token}; echo {token} >&2\n(\n{script}\n)\nprintf '\\n{token} %d\\n' \"$?\" >&2"
+
+
+def _unframed(stdout: str, stderr: str, omitted_bytes: int, token: str, address: str) -> ShellResult:
+    """Where a transport merges the streams, all of it is in ``stdout``."""
+    merged = not stderr and stdout.count(f"{token}\n") > 1
+    told = stdout if merged else stderr
+    head, end, tail = told.rpartition(f"\n{token} ")
+    if not end:
+        said = told.replace(f"{token}\n", "").strip()
+        last_line = f": {said.splitlines()[-1]}" if said else ""
+        raise DeviceLostError(f"{address}: the connection ended before the command did{last_line}", said)
+    text = head.rpartition(f"{token}\n")[2]
+    exit_code = int(tail.split()[0])
+    if merged:
+        return ShellResult(exit_code, text, "", omitted_bytes)
+    return ShellResult(exit_code, stdout.partition(f"{token}\n")[2], text, omitted_bytes)

@@ -1,0 +1,166 @@
+"""Files on a device: brought there only when they are not there yet, each below the hash of its content.
+
+``<directory>/files/<md5>/<name>`` holds what was staged, ``<directory>/runs/<random>/`` is one run's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from shlex import quote
+
+from benchmarking.errors import DeviceError
+from benchmarking.platforms.remote.shell import RemoteShell
+from benchmarking.process import Cancellation
+
+TRANSFER_CHECK_LIMIT_S = 300.0
+"""For the device to compute the hash of large files."""
+KEPT_DAYS = 7
+"""After that, what a failed run left is removed."""
+
+
+def content_hash(path: Path) -> str:
+    """As ``md5sum`` on a device tells it: every device has that."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+class Staging:
+    def __init__(self, shell: RemoteShell, directory: str) -> None:
+        self.directory = directory
+        self._shell = shell
+        self._digests: dict[tuple[Path, int, int], str] = {}
+        self._verified: set[str] = set()
+        """Paths on the device whose content was checked since we have held it."""
+
+    @property
+    def runs(self) -> str:
+        return f"{self.directory}/runs"
+
+    def provide(self, files: Collection[Path], cancellation: Cancellation | None) -> Mapping[Path, str]:
+        """Raises:
+        DeviceError: a file cannot be read here or written there.
+        """
+        paths = {path: self._path_of(path) for path in files}
+        doubtful = {path: target for path, target in paths.items() if target not in self._verified}
+        for path, target in self._absent(doubtful, cancellation).items():
+            self._bring(path, target, cancellation)
+        self._verified.update(doubtful.values())
+        return paths
+
+    def make_run(self, needed: Collection[str]) -> str | None:
+        """A run's own directory, with one for outputs in it; None where a needed file vanished meanwhile."""
+        directory = f"{self.runs}/{secrets.token_hex(6)}"
+        present = " && ".join(f"[ -f {quote(path)} ]" for path in needed) or ":"
+        script = f"{present} || {{ echo gone; exit 0; }}; mkdir -p {quote(f'{directory}/output')}"
+        if self._shell.check(script).strip() == "gone":
+            self._verified.clear()
+            return None
+        return directory
+
+    def remove_run(self, directory: str) -> None:
+        self._shell.check(f"rm -rf {quote(directory)}")
+
+    def keep_run(self, directory: str) -> None:
+        """It stays for a person to look at, until it is ``KEPT_DAYS`` old."""
+        self._shell.run(f": > {quote(f'{directory}/kept')}")
+
+    def sweep(self) -> None:
+        """Ends what a harness that was killed left running, and removes what it left lying.
+
+        Only for the owner of the device: another's run would be swept too. A process is ours only if it
+        works in the run's directory: its number may be another's by now.
+        """
+        self._shell.check(
+            f"cd {quote(self.runs)} 2>/dev/null || exit 0\n"
+            "for run in *; do\n"
+            '    [ -d "$run" ] || continue\n'
+            '    pid=$(cat "$run/pid" 2>/dev/null)\n'
+            '    if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$(pwd -P)/$run" ]; then\n'
+            '        kill -s KILL -- "-$pid"\n'
+            "    fi\n"
+            '    [ -e "$run/kept" ] || rm -rf "$run"\n'
+            "done\n"
+            f"find . -mindepth 1 -maxdepth 1 -mtime +{KEPT_DAYS} -exec rm -rf {{}} +\n"
+            ":"
+        )
+
+    def prune(self) -> None:
+        """Of the staged files, those stay that were used since we have held the device."""
+        used = " ".join(sorted(PurePosixPath(path).parent.name for path in self._verified))
+        self._shell.check(
+            f"cd {quote(self.directory + '/files')} 2>/dev/null || exit 0\n"
+            'for one in * .part-*; do case " '
+            f'{used} " in *" $one "*) ;; *) rm -rf "$one" ;; esac; done'
+        )
+
+    def forget(self) -> None:
+        """What was checked has to be checked again: the device may have been started anew."""
+        self._verified.clear()
+
+    def remove_all(self) -> None:
+        """All but what failed runs left."""
+        self._verified.clear()
+        self.prune()
+
+    def _absent(self, files: Mapping[Path, str], cancellation: Cancellation | None) -> Mapping[Path, str]:
+        if not files:
+            return {}
+        script = "\n".join(
+            f"if [ -f {quote(target)} ]; then md5sum < {quote(target)}; else echo -; fi"
+            for target in files.values()
+        )
+        answers = self._shell.check(
+            script, timeout_s=TRANSFER_CHECK_LIMIT_S, cancellation=cancellation
+        ).splitlines()
+        return {
+            path: target
+            for (path, target), answer in zip(files.items(), answers, strict=True)
+            if answer.split()[0] != self._digest(path)
+        }
+
+    def _bring(self, path: Path, target: str, cancellation: Cancellation | None) -> None:
+        temporary = f"{self.directory}/files/.part-{secrets.token_hex(6)}"
+        directory = str(PurePosixPath(target).parent)
+        self._shell.check(f"mkdir -p {quote(directory)}")
+        try:
+            self._shell.connection.push(path, temporary, cancellation=cancellation)
+            answer = self._shell.check(
+                f"md5sum < {quote(temporary)} && chmod {'755' if os.access(path, os.X_OK) else '644'} "
+                f"{quote(temporary)} && mv -f {quote(temporary)} {quote(target)}",
+                timeout_s=TRANSFER_CHECK_LIMIT_S,
+                cancellation=cancellation,
+            )
+        except DeviceError:
+            self._remove_quietly(temporary)
+            raise
+        if answer.split()[0] != self._digest(path):
+            self._remove_quietly(target)
+            raise DeviceError(
+                f"{self._shell.connection.address}: {path.name} did not arrive whole at {target}; "
+                "is the device's disk full?"
+            )
+
+    def _remove_quietly(self, path: str) -> None:
+        """The error that led here is the one to tell."""
+        with suppress(DeviceError):  # what is left has a name that is never trusted, and goes with a prune
+            self._shell.run(f"rm -f {quote(path)}", timeout_s=5)
+
+    def _path_of(self, path: Path) -> str:
+        """Executables lie apart: the same content may be staged with and without the bit."""
+        kind = "x" if os.access(path, os.X_OK) else ""
+        return f"{self.directory}/files/{self._digest(path)}{kind}/{path.name}"
+
+    def _digest(self, path: Path) -> str:
+        try:
+            status = path.stat()
+            key = (path, status.st_size, status.st_mtime_ns)
+            if key not in self._digests:
+                self._digests[key] = content_hash(path)
+        except OSError as error:
+            raise DeviceError(f"cannot read {path}: {error.strerror}") from error
+        return self._digests[key]

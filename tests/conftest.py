@@ -1,0 +1,21 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.device_lab.lab import DeviceLab, why_not
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """Real devices; while a module's tests run, this process is in the lab's network."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    architectures = ["amd64", *(["arm64"] if why_not("arm64") is None else [])]
+    with DeviceLab(architectures) as one, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{one.programs}{os.pathsep}{os.environ['PATH']}")
+        yield one

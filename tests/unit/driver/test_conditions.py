@@ -1,0 +1,97 @@
+"""What taints a run, and when a device is steady."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarking.driver import conditions
+from benchmarking.driver.conditions import cool_down, taints, unsteady
+from benchmarking.errors import RunCancelledError
+from benchmarking.platforms.host.host import HostPlatform
+from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
+from benchmarking.process import Cancellation
+
+FACTS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("temperature_celsius", "cpu_limit_khz", "thermal_status", "battery_percent", "load_1_min"),
+            *("battery_charging", "screen_on", "error"),
+        ]
+    ),
+    st.one_of(st.integers(0, 100), st.floats(0, 100), st.booleans(), st.none(), st.text("a 1°", max_size=3)),
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ({"temperature_celsius": 30.0}, {"temperature_celsius": 36.5}, "from 30.0 to 36.5 °C"),
+        ({"cpu_limit_khz": 1_800_000}, {"cpu_limit_khz": 1_200_000}, "from 1800 to 1200 MHz"),
+        ({"battery_charging": True}, {"battery_charging": False}, "from charging to not charging"),
+        ({"screen_on": False}, {"screen_on": True}, "from the screen off to the screen on"),
+        ({"battery_percent": 15}, {"battery_percent": 14}, "battery is at 14 %"),
+        ({"thermal_status": 0}, {"thermal_status": 2}, "thermal throttling, status 2"),
+        ({"load_1_min": 3.1}, {"load_1_min": 2.0}, "the load was 3.1 on 2 cores"),
+    ],
+)
+def test_what_taints_a_run(before, after, reason):
+    (found,) = taints(before, after, 2)
+    assert reason in found
+
+
+@given(FACTS)
+def test_conditions_that_stay_and_are_sound_taint_nothing(facts):
+    quiet = {**facts, "thermal_status": 0, "battery_percent": 80, "load_1_min": 1.0}
+    assert taints(quiet, quiet, 4) == ()
+
+
+@given(FACTS, FACTS)
+def test_whatever_a_device_tells_is_no_bug(before, after):
+    assert all(isinstance(one, str) for one in taints(before, after, None))
+
+
+def test_what_moves_is_not_steady():
+    def temperatures(*values):
+        return [{"temperature_celsius": value, "load_1_min": 0.5} for value in values]
+
+    assert unsteady(temperatures(31.0, 31.4, 31.2), 2) is None
+    assert "moves between 31.0 and 33.0" in unsteady(temperatures(33.0, 32.0, 31.0), 2)
+    assert "load" in unsteady([{"load_1_min": 1.0}, {"load_1_min": 0.5}], 2)
+    assert unsteady([{}, {}, {}], None) is None
+
+
+class Cooling(HostPlatform):
+    def __init__(self, *temperatures):
+        super().__init__(DeviceInfo("one", "1"), PlatformOptions())
+        self.temperatures = list(temperatures)
+
+    def conditions(self):
+        here = self.temperatures
+        return {"temperature_celsius": here.pop(0) if len(here) > 1 else here[0]}
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    monkeypatch.setattr(conditions, "READING_INTERVAL_S", 0.01)
+
+
+def test_a_device_that_cools_down_is_waited_for():
+    with Cancellation() as cancellation:
+        assert cool_down(Cooling(50.0, 45.0, 40.0, 38.0, 37.5, 37.2), 60.0, cancellation) is None
+
+
+def test_a_device_that_stays_restless_is_not_waited_for_longer_than_the_limit():
+    with Cancellation() as cancellation:
+        restless = Cooling(*[40.0, 50.0] * 1000)
+        started = time.monotonic()
+        assert "not steady after 0.3 s" in cool_down(restless, 0.3, cancellation)
+        assert time.monotonic() - started < 10
+
+
+def test_a_wait_can_be_cancelled():
+    with Cancellation() as cancellation:
+        cancellation.set()
+        with pytest.raises(RunCancelledError):
+            cool_down(Cooling(*[40.0, 50.0] * 1000), 60.0, cancellation)
