@@ -23,17 +23,14 @@ if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
     from benchmarking.results import Fact
 
-NEEDS_NAMES = {"linux"}
-"""Platforms that find nothing by themselves."""
-
 
 @dataclass(frozen=True)
 class Row:
     platform: str
-    device: str
+    device: str = ""
     hash: str = ""
     state: str = "ready"
-    """``ready``, ``in use``, ``bad`` or ``unusable``."""
+    """``ready``, ``in use``, ``bad``, ``unusable``; ``none``: the platform has no device here."""
     reason: str = ""
     health: str | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
@@ -86,26 +83,30 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
         # The defaults of a run; only its options for devices are looked at.
         options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
         options = replace(options, search_network=True)
+        names = {name: find_platform(name).name for name in arguments.platform}
         rows: list[Row] = []
-        for name in arguments.platform:
-            devices = _addresses_for(name, arguments.devices)
-            if devices or find_platform(name).name not in NEEDS_NAMES:
-                rows += _look_at(name, replace(options, devices=devices), check=arguments.command == "check")
+        for name, kind in names.items():
+            devices = _addresses_for(kind, arguments.devices, android_too="android" in names.values())
+            rows += _look_at(name, replace(options, devices=devices), check=arguments.command == "check")
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))  # noqa: T201
     else:
         _show(rows)
-    sound = rows and all(row.state in ("ready", "in use") for row in rows)
+    states = {row.state for row in rows} - {"none"}
+    sound = states and states <= {"ready", "in use"}
     return ExitStatus.OK if sound or arguments.command == "list" else ExitStatus.DEVICE_FAILED
 
 
-def _addresses_for(platform: str, devices: Sequence[str]) -> tuple[str, ...]:
-    """``host:port`` is taken for an Android device's address, unless only Linux machines are looked for."""
+def _addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) -> tuple[str, ...]:
+    """``host:port`` is an Android device's address, unless a user stands in front or none is looked for."""
     from benchmarking.platforms.android.discovery import is_network_address
 
-    if find_platform(platform).name == "android":
-        return tuple(one for one in devices if is_network_address(one))
-    return tuple(one for one in devices if not is_network_address(one) or "@" in one)
+    def is_android(text: str) -> bool:
+        return android_too and is_network_address(text) and "@" not in text
+
+    if platform not in ("android", "linux"):
+        return ()
+    return tuple(one for one in devices if is_android(one) == (platform == "android"))
 
 
 def _look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Row]:
@@ -114,13 +115,14 @@ def _look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Ro
     try:
         found = find_platform(platform).discover(options)
     except NoDeviceError as error:
-        return [Row(platform, "none", state="unusable", reason=str(error))] if options.devices else []
+        return [Row(platform, state="none", reason=str(error).removeprefix(f"platform {platform}: "))]
     locks = DeviceLocks(user_directory("state") / "locks", "fail")
     rows = [_row(platform, one, locks, check=check) for one in found.devices]
     for one in found.devices:
         one.close()
     return rows + [
-        Row(platform, address, state="unusable", reason=reason) for address, reason in found.unusable.items()
+        Row(platform, address, state="unusable", reason=reason.removeprefix(f"{address}: "))
+        for address, reason in found.unusable.items()
     ]
 
 
@@ -155,7 +157,7 @@ def _show(rows: Sequence[Row]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("platform", "device", "hash", "state", ""):
         table.add_column(column, overflow="fold")
-    styles = {"ready": "green", "in use": "yellow"}
+    styles = {"ready": "green", "in use": "yellow", "none": "dim"}
     for row in rows:
         details = [row.reason, row.health or "", *_facts(row)]
         state = Text(row.state, styles.get(row.state, "bold red"))

@@ -30,11 +30,12 @@ MIRROR = "http://deb.debian.org/debian"
 PROGRAMS = ("adb", "mmdebstrap", "ip", "unshare", "setpriv", "c++", "ssh", "ssh-keygen", "/usr/sbin/sshd")
 TOYBOX_COMMANDS = (
     *("cat", "chmod", "cp", "date", "dirname", "env", "find", "grep", "head", "ls", "md5sum", "mkdir", "mv"),
-    *("readlink", "rm", "setsid", "sleep", "taskset", "tr", "uname", "yes"),
+    *("readlink", "rm", "setsid", "sleep", "taskset", "tr", "uname", "wc", "yes"),
 )
 """Android's own, not those of GNU."""
 CLONE_NEWNET = 0x40000000
 NETWORK = "10.77.0"
+WIRE_NETWORK = "10.78.0"
 LINUX_ARCHITECTURES = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 ABI = {"amd64": "x86_64", "arm64": "arm64-v8a"}
 
@@ -116,6 +117,7 @@ class Host:
         self.directory.mkdir()
         self._plug = f"p{number}"
         self._server: subprocess.Popen[bytes] | None = None
+        self._mounts: list[Path] = []
         _call("ip", "netns", "add", self.namespace)
         _call("ip", "-n", self.namespace, "link", "set", "lo", "up")
         _call(
@@ -153,6 +155,13 @@ class Host:
                 lines.append(line)
         return lines
 
+    def _make_disk(self, path: Path, size: str | None) -> None:
+        """A directory; with a ``size`` (``3m``) no more goes into it."""
+        path.mkdir(mode=0o777)
+        if size:
+            _call("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path))
+            self._mounts.append(path)
+
     def stop(self) -> None:
         if self._server is not None:
             for pid in _call("ip", "netns", "pids", self.namespace).split():
@@ -164,6 +173,8 @@ class Host:
 
     def close(self) -> None:
         self.stop()
+        for path in self._mounts:
+            _call("umount", str(path))
         subprocess.run(["ip", "netns", "delete", self.namespace], check=True)
 
 
@@ -178,10 +189,7 @@ class AndroidDevice(Host):
         """/data/local/tmp of the device."""
         self.sys = self.directory / "sys"
         self._architecture = architecture
-        self._disk_size = disk_size
-        self.data.mkdir(mode=0o777)
-        if disk_size:
-            _call("mount", "-t", "tmpfs", "-o", f"size={disk_size}", "tmpfs", str(self.data))
+        self._make_disk(self.data, disk_size)
         self._write_system()
         self.start()
 
@@ -287,17 +295,17 @@ class AndroidDevice(Host):
     def close(self) -> None:
         super().close()
         self._log.close()
-        if self._disk_size:
-            _call("umount", str(self.data))
 
 
 class LinuxHost(Host):
     """This machine's own system behind an sshd, with a home directory of its own."""
 
-    def __init__(self, lab: DeviceLab, name: str, number: int, *, banner: bool = False) -> None:
+    def __init__(
+        self, lab: DeviceLab, name: str, number: int, *, banner: bool, disk_size: str | None
+    ) -> None:
         super().__init__(lab, name, number)
         self.home = self.directory / "home"
-        self.home.mkdir()
+        self._make_disk(self.home, disk_size)
         if banner:
             (self.home / ".bashrc").write_text("echo 'Welcome to the board'; echo 'No rush' >&2\n")
         self._configuration = self.directory / "sshd_config"
@@ -394,7 +402,7 @@ class DeviceLab:
         self.ssh_configuration = self.directory / "ssh_config"
         self.known_hosts = self.directory / "known_hosts"
         public = (self.directory / "host_key.pub").read_text().split()[:2]
-        self.known_hosts.write_text(f"{NETWORK}.* {' '.join(public)}\n")
+        self.known_hosts.write_text(f"{NETWORK}.*,{WIRE_NETWORK}.* {' '.join(public)}\n")
         self.ssh_configuration.write_text(
             f"Host *\n  User root\n  IdentityFile {self.user_key}\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {self.known_hosts}\n  GlobalKnownHostsFile none\n"
@@ -412,9 +420,9 @@ class DeviceLab:
         self._stack.callback(device.close)
         return device
 
-    def linux(self, name: str, *, banner: bool = False) -> LinuxHost:
+    def linux(self, name: str, *, banner: bool = False, disk_size: str | None = None) -> LinuxHost:
         self._hosts += 1
-        host = LinuxHost(self, name, self._hosts, banner=banner)
+        host = LinuxHost(self, name, self._hosts, banner=banner, disk_size=disk_size)
         self._stack.callback(host.close)
         return host
 
@@ -441,15 +449,15 @@ class DeviceLab:
         """Another way to a host, slow and lossy; gives the host's address on it."""
         with subprocess.Popen(
             [
-                *(sys.executable, str(HERE / "wire.py"), self.namespace, "10.78.0.1"),
-                *(host.namespace, "10.78.0.2", str(delay_ms), str(loss)),
+                *(sys.executable, str(HERE / "wire.py"), self.namespace, f"{WIRE_NETWORK}.1"),
+                *(host.namespace, f"{WIRE_NETWORK}.2", str(delay_ms), str(loss)),
             ],
             stdout=subprocess.PIPE,
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()
             try:
-                yield "10.78.0.2"
+                yield f"{WIRE_NETWORK}.2"
             finally:
                 process.kill()
 

@@ -199,6 +199,18 @@ def test_an_interrupted_run_leaves_nothing(workshop, device):
 # --- failures of devices ------------------------------------------------------------------------------------
 
 
+def grow_model(benchmark, size_bytes):
+    """The benchmark's model gets an init net of this size."""
+    path = benchmark.with_name("init_net.pb")
+    with path.open("wb") as stream:
+        stream.truncate(size_bytes)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "md5").hexdigest()
+    spec = json.loads(benchmark.read_text())
+    spec["model"]["files"]["init"]["md5"] = digest
+    benchmark.write_text(json.dumps(spec))
+
+
 class Phases:
     """A harness that is in the middle of a push, a run or a pull."""
 
@@ -206,17 +218,10 @@ class Phases:
         self.workshop, self.host = workshop, host
 
     def start(self, phase, *arguments):
-        big = self.workshop.directory / "init_net.pb"
-        with big.open("wb") as stream:
-            stream.truncate(BIG_BYTES if phase == "push" else 10)
-        with big.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "md5").hexdigest()
         (self.workshop.directory / "golden.txt").write_text("1.0\n2.0\n")
         path = self.workshop.benchmark(error_test() if phase == "pull" else {})
-        spec = json.loads(path.read_text())
-        spec["model"]["files"]["init"]["md5"] = digest
-        path.write_text(json.dumps(spec))
-        behaviour = {"push": "", "run": "sleep=3.125", "pull": "big_output"}[phase]
+        grow_model(path, BIG_BYTES if phase == "push" else 10)
+        behaviour = {"push": "", "run": "sleep=3.125", "pull": "big_output=60000000"}[phase]
         program = self.workshop.shell_program(behaviour)
         harness = subprocess.Popen(
             self.workshop.command("--json", "--program", program, *chosen(self.host), *arguments),
@@ -293,22 +298,14 @@ def test_a_link_that_is_cut_costs_the_case_in_bounded_time(lab, workshop, kind):
         own.host.stop()
 
 
-def test_a_device_that_reboots_in_a_run_runs_it_again(workshop, android):
-    workshop.benchmark()
-    program = workshop.shell_program("sleep=3.125")
-    arguments = ("--json", "--program", program, *chosen(android))
-    harness = subprocess.Popen(
-        workshop.command(*arguments),
-        cwd=workshop.directory,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: android.processes("sleep 3.125"))
+@pytest.mark.parametrize("phase", ["push", "run", "pull"])
+def test_a_device_that_reboots_runs_the_case_again(workshop, android, phase):
+    harness = Phases(workshop, android).start(phase)
     android.reboot()
     document, status, err = finished(harness)
     assert status == 0, err
     assert "run again" in str(document["results"][0]["warnings"])
+    assert left_runs(android) == []
 
 
 def test_the_others_go_on_when_a_device_vanishes(workshop, lab, android):
@@ -330,32 +327,50 @@ def test_the_others_go_on_when_a_device_vanishes(workshop, lab, android):
     assert "Lab-amd64-LABOTHER    0       0        2  tiny first, tiny second" in out
 
 
-def test_a_full_disk_is_told(workshop, lab):
-    small = lab.android("small", disk_size="3m")
+@pytest.mark.parametrize("kind", ["android", "linux"])
+def test_a_full_disk_is_told(workshop, lab, kind):
+    small = getattr(lab, kind)(f"small-{kind}", disk_size="3m")
     workshop.benchmark()
     document, done = workshop.json("--program", workshop.shell_program("fill"), *chosen(small))
     assert done.returncode == 3
     assert "No space left on device" in document["results"][0]["failure"]["evidence"]
-    (workshop.directory / "init_net.pb").write_bytes(bytes(5_000_000))
-    path = workshop.benchmark()
-    path.write_text(
-        path.read_text().replace(hashlib.md5(b"init").hexdigest(), hashlib.md5(bytes(5_000_000)).hexdigest())
-    )
+    grow_model(workshop.benchmark(), 5_000_000)
     document, done = workshop.json("--program", workshop.shell_program(), *chosen(small))
     assert done.returncode == 4
     assert "No space left on device" in document["results"][0]["failure"]["message"]
     assert not list((home(small) / "files").glob(".part-*"))
+    small.stop()
 
 
-def test_a_slow_lossy_link_is_slow_and_nothing_else(workshop, lab, android):
-    workshop.benchmark()
-    with lab.wire(android, 25, 0.01) as address:
+def test_a_full_disk_on_this_side_is_told_as_ours(workshop, device):
+    (workshop.directory / "golden.txt").write_text("1.0\n2.0\n")
+    workshop.benchmark(error_test())
+    program = workshop.shell_program("big_output=5000000")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", os.environ["TMPDIR"]], check=True)
+    try:
+        document, done = workshop.json("--program", program, *chosen(device))
+    finally:
+        subprocess.run(["umount", os.environ["TMPDIR"]], check=True)
+    assert done.returncode == 4, done.stderr
+    message = document["results"][0]["failure"]["message"]
+    assert "No space left on device" in message
+    assert os.environ["TMPDIR"] in message
+    assert "is lost" not in done.stderr
+
+
+def test_a_slow_lossy_link_is_slow_and_nothing_else(workshop, lab, device):
+    """A megabyte there, a run, a megabyte back."""
+    (workshop.directory / "golden.txt").write_text("1.0\n2.0\n")
+    grow_model(workshop.benchmark({}, error_test()), 1_000_000)
+    with lab.wire(device, 25, 0.01) as address:
+        platform, way = ("android", f"{address}:5555") if hasattr(device, "serial") else ("linux", address)
         document, done = workshop.json(
-            *("--program", workshop.shell_program("big"), "--platform", "android"),
-            *("--devices", f"{address}:5555"),
+            *("--program", workshop.shell_program("big_output=1000000"), "--platform", platform),
+            *("--devices", way),
         )
     assert done.returncode == 0, done.stderr
-    assert net_delays(document) == [[120.5, 121.5, 122.5]]
+    assert document["results"][0]["types"][0]["values"] == [120.5, 121.5, 122.5]
+    assert document["results"][1]["types"][0]["error"]["max_absolute"] == 0
 
 
 # --- more than one user -------------------------------------------------------------------------------------
@@ -414,6 +429,40 @@ def test_a_wrong_user_is_told(workshop, board):
     assert done.returncode == 4
     assert "Permission denied" in done.stderr
     assert "try ssh-copy-id" in done.stderr
+
+
+def test_devices_are_shown_and_checked(workshop, lab, android, board):
+    def show(command, *devices):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "benchmarking.devices", command, "--json"),
+                *("--platform", "android,linux", "--devices", ",".join(devices)),
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        return json.loads(done.stdout), done.returncode
+
+    phone, machine = f"{android.address}:5555", board.address
+    rows, status = show("check", phone, machine)
+    assert status == 0
+    assert [(one["platform"], one["state"]) for one in rows] == [("android", "ready"), ("linux", "ready")]
+    assert rows[0]["device"] == "Lab-amd64-LABPHONE"
+    assert rows[0]["conditions"]["battery_percent"] == 87
+    assert all("the reference took" in one["health"] for one in rows)
+    workshop.benchmark()
+    program = workshop.shell_program("sleep=600.875")
+    with subprocess.Popen(workshop.command("--program", program, *chosen(android))) as harness:
+        wait_until(lambda: android.processes("600.875"))
+        rows, status = show("list", phone, "nosuch.invalid")
+        harness.terminate()
+    assert status == 0
+    assert [one["state"] for one in rows] == ["in use", "unusable"]
+    assert f"by process {harness.pid} of " in rows[0]["reason"]
+    rows, status = show("check", "10.77.0.249:5555", "nosuch.invalid")
+    assert status == 4
+    assert [one["state"] for one in rows] == ["unusable", "unusable"]
 
 
 def test_one_machine_that_cannot_be_reached_costs_its_own_cases_only(workshop, board):

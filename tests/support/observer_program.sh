@@ -1,7 +1,7 @@
 #!/bin/sh
 # A benchmark program for devices without Python. What it shall do besides measuring stands in BEHAVIOUR, which
-# tests put in front: words like sleep=3, big_output, log.
-folder= output= iterations=1
+# tests put in front: words like sleep=3, big_output=1000, log.
+folder= output= iterations=1 big=
 while [ $# -gt 1 ]; do
     case $1 in
         --iter) iterations=$2 ;;
@@ -19,6 +19,7 @@ say() {
 for word in $BEHAVIOUR; do
     case $word in
         sleep=*) sleep "${word#*=}" ;;
+        big_output=*) big=${word#*=} ;;
         fill) head -c 100000000 /dev/zero > filler || exit 3 ;;
         exit=*) echo "no luck" >&2; exit "${word#*=}" ;;
     esac
@@ -31,8 +32,6 @@ while [ $count -lt "$iterations" ]; do
     count=$((count + 1))
 done
 if [ -n "$folder" ]; then
-    case " $BEHAVIOUR " in
-        *" big_output "*) head -c 60000000 /dev/zero > "$folder/big" ;;
-    esac
+    [ -z "$big" ] || head -c "$big" /dev/zero > "$folder/big"
     printf '1 2\n' > "$folder/$output.txt"
 fi

@@ -6,6 +6,7 @@ the real daemon.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -34,6 +35,8 @@ SILENCE_LIMIT_S = 10.0
 DEFAULT_PORT = 5555
 SERVER_PORT = 5037
 
+_LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Failures to write or read a file on this side."""
 _SHELL_HEADER = struct.Struct("<BI")
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
 
@@ -133,7 +136,10 @@ class AdbConnection(Connection):
             raise DeviceError(f"{self.address}: {what}: {_text(error)}") from error
         except _transport_failures() as error:
             self.close()
-            raise DeviceLostError(f"{self.address}: {what}: {_text(error)}") from error
+            is_ours = isinstance(error, OSError) and error.errno in _LOCAL_DISK
+            raise (DeviceError if is_ours else DeviceLostError)(
+                f"{self.address}: {what}: {_text(error)}"
+            ) from error
 
 
 class _RefusedError(Exception):
@@ -227,7 +233,12 @@ class DirectConnection(AdbConnection):
         self._connected(patience).pull(source, str(target), read_timeout_s=patience.limit_s)
 
     def _connected(self, patience: Patience) -> AdbDevice:
-        from adb_shell.exceptions import AdbTimeoutError, DeviceAuthError, TcpTimeoutException
+        from adb_shell.exceptions import (
+            AdbTimeoutError,
+            DeviceAuthError,
+            InvalidCommandError,
+            TcpTimeoutException,
+        )
 
         if self._device is None:
             self._transport = self._make_transport()
@@ -251,6 +262,8 @@ class DirectConnection(AdbConnection):
                     f"{self.address}: the device wants a key and there is none here; "
                     "try: adb keygen ~/.android/adbkey"
                 ) from error
+            except InvalidCommandError as error:
+                raise DeviceError(f"{self.address}: what listens there does not speak adb") from error
             except (AdbTimeoutError, TcpTimeoutException, OSError) as error:
                 if not asked:
                     raise DeviceLostError(f"{self.address}: cannot connect: {_text(error)}") from error

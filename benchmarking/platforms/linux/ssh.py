@@ -74,18 +74,15 @@ class SshConnection(Connection):
 
     def push(self, source: Path, target: str, *, cancellation: Cancellation | None) -> None:
         with source.open("rb") as stream:
-            outcome = self._ssh(
-                f"cat > {quote(target)}", TRANSFER_LIMIT_S, cancellation, Streams(stdin=stream)
+            self._transfer(
+                f"cat > {quote(target)}", f"cannot write {target}", cancellation, Streams(stdin=stream)
             )
-        self._require_success(outcome, f"cannot write {target}")
 
     def pull(self, source: str, target: Path, *, cancellation: Cancellation | None) -> None:
-        """A token stands in front of the content: a login script may print something first."""
-        token = secrets.token_hex(8)
-        script = f"echo {token}; cat {quote(source)}"
         with tempfile.TemporaryFile() as stream:
-            outcome = self._ssh(script, TRANSFER_LIMIT_S, cancellation, Streams(stdout=stream))
-            self._require_success(outcome, f"cannot read {source}")
+            token = self._transfer(
+                f"cat {quote(source)}", f"cannot read {source}", cancellation, Streams(stdout=stream)
+            )
             stream.seek(0)
             head = stream.read(2**16)
             start = head.find(f"{token}\n".encode())
@@ -144,14 +141,20 @@ class SshConnection(Connection):
                 return DeviceError(f"{self.address}: {last_line.rstrip('.')}: {advice}", said)
         return DeviceLostError(f"{self.address}: {last_line}", said)
 
-    def _require_success(self, outcome: Outcome, what: str) -> None:
-        if outcome.exit_code == 0:
-            return
-        complaint = outcome.stderr.strip().splitlines() or ["no answer"]
-        if outcome.timed_out or outcome.exit_code == 255:
-            self.close()
-            raise DeviceLostError(f"{self.address}: {what}: {complaint[-1]}", outcome.stderr)
-        raise DeviceError(f"{self.address}: {what}: {complaint[-1]}", outcome.stderr)
+    def _transfer(self, script: str, what: str, cancellation: Cancellation | None, streams: Streams) -> str:
+        """Returns a token that stands in front of the output: a login script may print something first."""
+        token = secrets.token_hex(8)
+        outcome = self._ssh(
+            f"echo {token}; echo {token} >&2; {script}", TRANSFER_LIMIT_S, cancellation, streams
+        )
+        if outcome.exit_code != 0:
+            said = outcome.stderr.rpartition(f"{token}\n")[2].strip()
+            message = f"{self.address}: {what}: {said.splitlines()[-1] if said else 'no answer'}"
+            if outcome.timed_out or outcome.exit_code == 255:
+                self.close()
+                raise DeviceLostError(message, said)
+            raise DeviceError(message, said)
+        return token
 
     def _destination_arguments(self) -> list[str]:
         host, port = self._target

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -194,24 +195,31 @@ class RemotePlatform(PlatformBase):
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
         """Every file is checked by its hash."""
         root = staged.output_directory
-        for name, digest in self._list_outputs(root).items():
+        outputs = self._list_outputs(root)
+        needed, free = sum(size for size, _ in outputs.values()), shutil.disk_usage(destination.parent).free
+        if needed > free:
+            raise DeviceError(
+                f"{destination}: No space left on device: the outputs of {self.device.name} take {needed} "
+                f"bytes, {free} are free on this machine; set TMPDIR"
+            )
+        for name, (_, digest) in outputs.items():
             target = destination / name
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(f"{root}/{name}", target, digest)
 
-    def _list_outputs(self, root: str) -> Mapping[str, str]:
-        """The hashes by relative path. NUL ends a name, as a name may hold all else."""
+    def _list_outputs(self, root: str) -> Mapping[str, tuple[int, str]]:
+        """Sizes and hashes by relative path. NUL ends a name, as a name may hold all else."""
         text = self._shell.check(
             f"cd {quote(root)} && find . -type f -exec sh -c "
-            """'for file; do printf "%s\\0" "$file"; md5sum < "$file"; done' sh {} +""",
+            """'for file; do printf "%s\\0" "$file"; wc -c < "$file"; md5sum < "$file"; done' sh {} +""",
             timeout_s=300,
             cancellation=self._options.cancellation,
         )
-        found = re.findall(r"\./([^\0]+)\0([0-9a-f]{32})[^\n]*\n", text)
-        outside = [name for name, _ in found if ".." in PurePosixPath(name).parts]
+        found = re.findall(r"\./([^\0]+)\0\s*(\d+)\s+([0-9a-f]{32})[^\n]*\n", text)
+        outside = [name for name, _, _ in found if ".." in PurePosixPath(name).parts]
         if outside:
             raise DeviceError(f"{self._shell.connection.address}: odd names of outputs: {outside}")
-        return dict(found)
+        return {name: (int(size), digest) for name, size, digest in found}
 
     def _fetch(self, source: str, target: Path, digest: str) -> None:
         connection = self._shell.connection
