@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+COULD_NOT_START = (126, 127)
+"""A shell's exit status for a program that may not be, or cannot be, executed."""
+
 
 @dataclass(frozen=True)
 class Program:

@@ -20,6 +20,7 @@ from typing import IO, Self
 from benchmarking.capture import Capture
 from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramStartError, RunCancelledError
+from benchmarking.live_program import LiveProgram
 
 TERMINATION_GRACE_S = 2.0
 DRAIN_LIMIT_S = 1.0
@@ -97,10 +98,9 @@ def run(
     """
     if cancellation.is_set:
         raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden_environment}
     started = time.monotonic()
-    process = _start(command, {**environment, **command.environment}, directory, streams)
-    with process, _Supervisor(process) as supervisor:
+    process = _start(command, hidden_environment, directory, streams)
+    with process, _Supervisor(process, Capture(), Capture()) as supervisor:
         end = supervisor.wait(command.timeout_s, cancellation)
         duration_s = time.monotonic() - started
         if end is not _End.EXITED:
@@ -118,15 +118,92 @@ def run(
         )
 
 
+class LiveProcess(LiveProgram):
+    """A local process that is spoken to. Of its standard error as much is kept as ``run`` keeps."""
+
+    def __init__(
+        self, command: Command, cancellation: Cancellation | None, hidden_environment: Collection[str] = ()
+    ) -> None:
+        """Raises:
+        ProgramStartError: it could not be started.
+        """
+        super().__init__()
+        self._process = _start(command, hidden_environment, None, Streams(), stdin=subprocess.PIPE)
+        self._name = command.argv[0]
+        self._cancellation = cancellation
+        self._stderr = Capture()
+        self._selector = selectors.DefaultSelector()
+        for stream in (self._process.stdout, self._process.stderr, cancellation):
+            if stream is not None:
+                self._selector.register(stream, selectors.EVENT_READ)
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.text()
+
+    @property
+    def exit_code(self) -> int | None:
+        """After the exit."""
+        return self._process.returncode
+
+    def send(self, data: bytes) -> None:
+        with suppress(BrokenPipeError):
+            os.write(self._process.stdin.fileno(), data)  # type: ignore[union-attr]
+
+    def receive(self, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        while events := self._selector.select(max(0.0, deadline - time.monotonic())):
+            for key, _ in events:
+                if key.fileobj is self._cancellation:
+                    raise RunCancelledError(f"cancelled while {self._name} was running")
+                data = os.read(key.fd, _READ_BYTES)
+                if not data:
+                    self._selector.unregister(key.fileobj)
+                if key.fileobj is not self._process.stdout:
+                    self._stderr.add(data)
+                    continue
+                if not data:
+                    with suppress(TimeoutError):
+                        self.receive(DRAIN_LIMIT_S)  # what it says of its end
+                return data
+            if len(self._selector.get_map()) <= (self._cancellation is not None):
+                return b""
+        raise TimeoutError
+
+    def _how_it_ended(self) -> str:
+        """Without reaping it: its number has to stay that of its group."""
+        end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if end is None:
+            return ""
+        return f" {'with exit status' if end.si_code == os.CLD_EXITED else 'by signal'} {end.si_status}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        with self._process, _Supervisor(self._process, Capture(), self._stderr) as supervisor:
+            self._process.stdin.close()  # type: ignore[union-attr]
+            if supervisor.wait(TERMINATION_GRACE_S, None) is not _End.EXITED:
+                supervisor.terminate(TERMINATION_GRACE_S)
+            supervisor.finish()
+
+
 def _start(
-    command: Command, environment: dict[str, str], directory: Path | None, streams: Streams
+    command: Command,
+    hidden_environment: Collection[str],
+    directory: Path | None,
+    streams: Streams,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name not in hidden_environment}
     try:
         return subprocess.Popen(
             command.argv,
-            env=environment,
+            env={**environment, **command.environment},
             cwd=directory,
-            stdin=streams.stdin or subprocess.DEVNULL,
+            bufsize=0,
+            stdin=streams.stdin or stdin,
             stdout=streams.stdout or subprocess.PIPE,
             stderr=streams.stderr or subprocess.PIPE,
             start_new_session=True,
@@ -157,13 +234,13 @@ class _End(Enum):
 class _Supervisor:
     """Reads a process's output and waits for its end, both at once."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], stdout: Capture, stderr: Capture) -> None:
         self._process = process
         self._selector = selectors.DefaultSelector()
-        self.stdout = Capture()
-        self.stderr = Capture()
+        self.stdout = stdout
+        self.stderr = stderr
         self._open_streams = 0
-        for stream, capture in ((process.stdout, self.stdout), (process.stderr, self.stderr)):
+        for stream, capture in ((process.stdout, stdout), (process.stderr, stderr)):
             self._register(stream, capture)
         self._end_watch = _EndWatch(process.pid)
         self._selector.register(self._end_watch, selectors.EVENT_READ, _End.EXITED)

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import UsageError
+from benchmarking.live_program import LiveProgram
 from benchmarking.process import Cancellation
 from benchmarking.results import Fact
 
@@ -164,6 +165,15 @@ class PlatformBase(ABC):
             ProgramStartError: the program could not be started.
             DeviceError: the device went away.
             RunCancelledError: ``cancellation`` was set; nothing of the program is left running.
+        """
+
+    @abstractmethod
+    def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
+        """A program that is spoken to line by line; several may run side by side. When the context is left,
+        nothing of it is left running. ``command.timeout_s`` is what all of it may take.
+
+        Raises:
+            ProgramStartError, DeviceError: as ``run``.
         """
 
     @abstractmethod

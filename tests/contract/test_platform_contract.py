@@ -12,7 +12,13 @@ import pytest
 
 from benchmarking import capture
 from benchmarking.command import Command, Program
-from benchmarking.errors import NoDeviceError, ProgramStartError, RunCancelledError
+from benchmarking.errors import (
+    NoDeviceError,
+    ProgramExitError,
+    ProgramStartError,
+    ProgramTimeoutError,
+    RunCancelledError,
+)
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.platforms import PLATFORMS
 from benchmarking.process import Cancellation
@@ -33,6 +39,16 @@ for word in $request; do
         environment) env ;;
         copy) mkdir -p "$(dirname "$2")" && cp "$1" "$2" ;;
         megabytes=*) yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | head -c "${word#*=}000000" ;;
+        converse)
+            echo here
+            while IFS= read -r line; do
+                case $line in
+                    quit) echo "no luck" >&2; exit 4 ;;
+                    sleep) sleep 600.125 ;;
+                    *) printf 'got %s\n' "$line" ;;
+                esac
+            done
+            echo bye >&2 ;;
         hang) trap '' TERM; sleep 600.125 & sleep 600.125; sleep 600.125 ;;
         exit=*) exit "${word#*=}" ;;
     esac
@@ -211,6 +227,69 @@ def test_a_cancellation_stops_the_program(run, cancellation, left_running):
         run("hang")
     assert left_running() == []
     assert time.monotonic() - started < 30
+
+
+def wait_until_gone(left_running):
+    """A device's guards need a moment."""
+    deadline = time.monotonic() + 20
+    while left_running():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def converse(platform, program, cancellation):
+    with platform.stage([program.path]) as staged:
+        argv = (*platform.launcher(program, staged), "converse")
+        yield lambda: platform.start(Command(argv, timeout_s=60), cancellation)
+
+
+def test_a_program_is_spoken_to(converse, left_running):
+    with converse() as live:
+        assert live.read_line(30) == "\0here"
+        for line in ("a 'b' \"$c\";d", "", " ü ", "x" * 100_000):
+            live.write_line(line)
+            assert live.read_line(30) == f"got {line}"
+    assert live.stderr == "warning\nbye\n"
+
+
+def test_two_programs_are_spoken_to_in_turn(converse):
+    with converse() as one, converse() as other:
+        assert (one.read_line(30), other.read_line(30)) == ("\0here", "\0here")
+        for number in range(20):
+            one.write_line(f"one {number}")
+            other.write_line(f"other {number}")
+            assert other.read_line(30) == f"got other {number}"
+            assert one.read_line(30) == f"got one {number}"
+
+
+def test_a_program_that_ends_while_it_is_spoken_to_is_told(converse):
+    with converse() as live:
+        live.read_line(30)
+        live.write_line("quit")
+        with pytest.raises(ProgramExitError, match="ended with exit status 4") as raised:
+            live.read_line(30)
+    assert "no luck" in raised.value.evidence
+
+
+def test_a_program_that_says_nothing_is_told_and_ended(converse, left_running):
+    with converse() as live:
+        live.read_line(30)
+        live.write_line("sleep")
+        with pytest.raises(ProgramTimeoutError, match="no answer within 1 s"):
+            live.read_line(1)
+        assert left_running()
+    wait_until_gone(left_running)
+
+
+def test_a_conversation_is_cancelled(converse, cancellation, left_running):
+    with converse() as live:
+        live.read_line(30)
+        live.write_line("sleep")
+        threading.Timer(0.5, cancellation.set).start()
+        with pytest.raises(RunCancelledError):
+            live.read_line(60)
+    wait_until_gone(left_running)
 
 
 def test_a_program_that_cannot_run_is_told(platform, tmp_path, cancellation):

@@ -30,7 +30,7 @@ LEVELS = (
             "options",
             "results",
         ),
-        *("result_json", "command", "atomic_file", "capture"),
+        *("result_json", "command", "atomic_file", "capture", "live_program"),
     },
     {"errors"},
 )

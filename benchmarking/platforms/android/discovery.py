@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from benchmarking.platforms.android import adb, mdns, usb
-from benchmarking.platforms.android.adb import AdbConnection, DirectConnection, ServerConnection
+from benchmarking.platforms.android import direct, mdns, server, usb
+from benchmarking.platforms.android.adb import AdbConnection
+from benchmarking.platforms.android.direct import DirectConnection
+from benchmarking.platforms.android.server import ServerConnection
 
 _NETWORK_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(?P<port>\d+)")
 _SERVER_STATES = {
@@ -43,24 +45,24 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     """
     connections: list[AdbConnection] = []
     unusable: dict[str, str] = {}
-    keys = adb.private_keys()
+    keys = direct.private_keys()
     for text in named:
         if match := _NETWORK_ADDRESS.fullmatch(text):
             host, port = match["host"].strip("[]"), int(match["port"])
             connections.append(DirectConnection(text, _tcp(host, port), keys))
     sources = [f"{len(connections)} addresses in --devices"]
-    server = _server_address()
-    if _listens(*server):
-        sources.append(f"the adb server on port {server[1]}")
-        for serial, state in _server_devices(*server):
+    address = _server_address()
+    if _listens(*address):
+        sources.append(f"the adb server on port {address[1]}")
+        for serial, state in _server_devices(*address):
             if state == "device":
-                connections.append(ServerConnection(serial, *server))
+                connections.append(ServerConnection(serial, *address))
             else:
                 unusable[serial] = (
                     f"{serial}: {_SERVER_STATES.get(state, f'the adb server calls it {state}')}"
                 )
     else:
-        sources.append(f"no adb server on port {server[1]}")
+        sources.append(f"no adb server on port {address[1]}")
     on_usb = usb.serials()
     sources.append("USB" if on_usb is not None else "no USB here (libusb cannot be used)")
     seen = {one.address for one in connections} | set(unusable)
@@ -69,14 +71,16 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     ]
     if search_network:
         known = {one.address for one in connections} | set(unusable)
-        for address, name in mdns.announced().items():
-            if address not in known:
-                unusable[address] = f"{name} announces itself at {address}; name it: --devices {address}"
+        for announced, name in mdns.announced().items():
+            if announced not in known:
+                unusable[announced] = (
+                    f"{name} announces itself at {announced}; name it: --devices {announced}"
+                )
     return Sightings(connections, unusable, sources)
 
 
 def _tcp(host: str, port: int) -> Callable[[], object]:
-    return lambda: adb.tcp_transport(host, port)
+    return lambda: direct.tcp_transport(host, port)
 
 
 def _usb(serial: str) -> Callable[[], object]:
@@ -87,7 +91,7 @@ def _server_address() -> tuple[str, int]:
     """As adb's own client finds it."""
     host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or os.environ.get("ANDROID_ADB_SERVER_HOST")
     port = os.environ.get("ANDROID_ADB_SERVER_PORT", "")
-    return host or "127.0.0.1", int(port) if port.isdecimal() else adb.SERVER_PORT
+    return host or "127.0.0.1", int(port) if port.isdecimal() else server.DEFAULT_PORT
 
 
 def _listens(host: str, port: int) -> bool:

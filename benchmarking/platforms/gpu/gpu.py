@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from benchmarking.command import Command, Outcome
+from benchmarking.command import Command
 from benchmarking.errors import NoDeviceError
 from benchmarking.platforms.gpu.nvidia import Gpu, NvidiaManagement
 from benchmarking.platforms.host import facts
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
-from benchmarking.process import Cancellation
 from benchmarking.results import Fact
 
 
@@ -54,6 +53,6 @@ class GpuPlatform(HostPlatform):
     def conditions(self) -> Mapping[str, Fact]:
         return {**super().conditions(), **self._nvidia.conditions(self._gpu)}
 
-    def run(self, command: Command, cancellation: Cancellation) -> Outcome:
+    def _local(self, command: Command) -> Command:
         environment = {**command.environment, "CUDA_VISIBLE_DEVICES": self._gpu.uuid}
-        return super().run(replace(command, environment=environment), cancellation)
+        return super()._local(replace(command, environment=environment))

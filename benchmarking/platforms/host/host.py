@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +15,7 @@ from typing import ClassVar
 from benchmarking import process
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, ProgramStartError
+from benchmarking.live_program import LiveProgram
 from benchmarking.platforms import frequency, reference
 from benchmarking.platforms.host import facts
 from benchmarking.platforms.platform_base import (
@@ -115,16 +116,18 @@ class HostPlatform(PlatformBase):
         return (path,)
 
     def run(self, command: Command, cancellation: Cancellation) -> Outcome:
+        return process.run(self._local(command), cancellation, hidden_environment=self._options.secrets)
+
+    def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
+        return process.LiveProcess(self._local(command), cancellation, self._options.secrets)
+
+    def _local(self, command: Command) -> Command:
         mask = self._options.affinity_mask
         pinned = () if mask is None else ("taskset", f"{mask:x}")
-        return process.run(
-            replace(
-                command,
-                argv=(*pinned, *command.argv),
-                environment=_library_paths_in_front(command.environment),
-            ),
-            cancellation,
-            hidden_environment=self._options.secrets,
+        return replace(
+            command,
+            argv=(*pinned, *command.argv),
+            environment=_library_paths_in_front(command.environment),
         )
 
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:

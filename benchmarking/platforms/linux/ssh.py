@@ -15,6 +15,7 @@ from typing import IO
 from benchmarking import process
 from benchmarking.command import Command, Outcome
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramStartError
+from benchmarking.live_program import LiveProgram
 from benchmarking.platforms.remote.connection import Connection, ShellOutput
 from benchmarking.process import Cancellation, Streams
 
@@ -72,6 +73,11 @@ class SshConnection(Connection):
             self.close()
         return ShellOutput(outcome.stdout, outcome.stderr, outcome.omitted_bytes)
 
+    def start(self, script: str, *, cancellation: Cancellation | None) -> LiveProgram:
+        directory = self._connected(cancellation)
+        command = Command(_argv(self._session_words(script), directory))
+        return process.LiveProcess(command, cancellation, self._hidden_environment)
+
     def push(self, source: Path, target: str, *, cancellation: Cancellation | None) -> None:
         with source.open("rb") as stream:
             self._transfer(
@@ -103,9 +109,11 @@ class SshConnection(Connection):
         self, script: str, timeout_s: float, cancellation: Cancellation | None, streams: Streams
     ) -> Outcome:
         directory = self._connected(cancellation)
-        # ``exec sh``, as the login shell may be none of POSIX's.
-        words = ["-o", "ControlMaster=no", *self._destination_arguments(), f"exec sh -c {quote(script)}"]
-        return self._call(words, timeout_s, cancellation, streams, directory)
+        return self._call(self._session_words(script), timeout_s, cancellation, streams, directory)
+
+    def _session_words(self, script: str) -> list[str]:
+        """``exec sh``, as the login shell may be none of POSIX's."""
+        return ["-o", "ControlMaster=no", *self._destination_arguments(), f"exec sh -c {quote(script)}"]
 
     def _connected(self, cancellation: Cancellation | None) -> Path:
         """Raises:
@@ -168,22 +176,21 @@ class SshConnection(Connection):
         streams: Streams,
         directory: Path,
     ) -> Outcome:
-        options = {**OPTIONS, "ControlPath": f"{directory}/s"}
-        argv = [
-            "ssh",
-            *(word for name, value in options.items() for word in ("-o", f"{name}={value}")),
-            *words,
-        ]
         try:
             with Cancellation() as never:
                 return process.run(
-                    Command(tuple(argv), timeout_s=timeout_s),
+                    Command(_argv(words, directory), timeout_s=timeout_s),
                     cancellation or never,
                     hidden_environment=self._hidden_environment,
                     streams=streams,
                 )
         except ProgramStartError as error:
             raise DeviceError(f"{self.address}: {error}; is OpenSSH's client installed?") from error
+
+
+def _argv(words: list[str], directory: Path) -> tuple[str, ...]:
+    options = {**OPTIONS, "ControlPath": f"{directory}/s"}
+    return ("ssh", *(word for name, value in options.items() for word in ("-o", f"{name}={value}")), *words)
 
 
 def _target(destination: str) -> tuple[str, str | None]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarking.live_program import LiveProgram
 from benchmarking.process import Cancellation
 
 
@@ -35,6 +36,15 @@ class Connection(ABC):
         Raises:
             DeviceLostError: the connection broke, or nothing came back in time.
             RunCancelledError: ``cancellation`` was set.
+        """
+
+    @abstractmethod
+    def start(self, script: str, *, cancellation: Cancellation | None) -> LiveProgram:
+        """Starts a script that is spoken to. Several may run side by side, and beside ``shell``.
+
+        Raises:
+            DeviceError: this device offers no such thing.
+            DeviceLostError, RunCancelledError: as ``shell``.
         """
 
     @abstractmethod

@@ -34,21 +34,55 @@ def script(command: Command, directory: str, token: str, *, prefix: Sequence[str
     ``prefix`` stands in front of the program's arguments (taskset); ``log`` prints what the device logged
     since ``$started`` and follows the program's stderr.
     """
+    return _script(
+        command, directory, token, prefix, log, requests="/dev/null", relay=f"cat > /dev/null; {_END}"
+    )
+
+
+def live_script(
+    command: Command, directory: str, token: str, *, prefix: Sequence[str] = (), log: str = ""
+) -> str:
+    """The same for a program that is spoken to: the script's standard input is the program's, too.
+
+    A pipe is between the two, so that the end of our connection is seen also while the program reads nothing.
+    """
+    grace_s = math.ceil(TERMINATION_GRACE_S)
+    relay = f"cat > requests; sleep {grace_s}; {_END}"
+    made = "mkfifo requests || exit 1"
+    return _script(command, directory, token, prefix, log, requests="requests", relay=relay, made=made)
+
+
+_END = f'kill -s TERM -- "-$1"; sleep {math.ceil(TERMINATION_GRACE_S)}; kill -s KILL -- "-$1"'
+"""Ends the group whose number is a guard's first argument."""
+
+
+def _script(
+    command: Command,
+    directory: str,
+    token: str,
+    prefix: Sequence[str],
+    log: str,
+    *,
+    requests: str,
+    relay: str,
+    made: str = ":",
+) -> str:
     limit_s = math.ceil(command.timeout_s) if command.timeout_s is not None else NO_LIMIT_S
     assignments = [f"{name}={value}" for name, value in command.environment.items()]
     program = shlex.join([*(["env", *assignments] if assignments else []), *prefix, *command.argv])
-    clock = _guard(f"sleep {limit_s}; : > timed_out")
+    clock = f"sleep {limit_s}; : > timed_out; {_END}"
     return "\n".join(
         [
             f"mkdir -p {shlex.quote(directory)} && cd {shlex.quote(directory)} || exit 1",
+            made,
             "started=$(date '+%m-%d %H:%M:%S.000')",
             "exec 3<&0",
-            f"setsid {program} </dev/null 3<&- &",
+            f"setsid {program} < {requests} 3<&- &",
             "child=$!",
             "echo $child > pid",
-            f"setsid sh -c {clock} sh $child </dev/null >/dev/null 2>&1 3<&- &",
+            f"setsid sh -c {shlex.quote(clock)} sh $child </dev/null >/dev/null 2>&1 3<&- &",
             "clock=$!",
-            f"setsid sh -c {_guard('cat')} sh $child <&3 >/dev/null 2>&1 &",
+            f"setsid sh -c {shlex.quote(relay)} sh $child <&3 >/dev/null 2>&1 &",
             "watch=$!",
             "wait $child 2>/dev/null",
             "status=$?",
@@ -62,12 +96,6 @@ def script(command: Command, directory: str, token: str, *, prefix: Sequence[str
             ":",
         ]
     )
-
-
-def _guard(until: str) -> str:
-    """A quoted script that waits, then ends the group whose number is its first argument."""
-    grace_s = math.ceil(TERMINATION_GRACE_S)
-    return shlex.quote(f'{until}; kill -s TERM -- "-$1"; sleep {grace_s}; kill -s KILL -- "-$1"')
 
 
 def read_end(stderr: str, token: str) -> ProgramEnd | None:

@@ -9,12 +9,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import ClassVar
 
-from benchmarking.command import Command, Outcome, Program
+from benchmarking.command import COULD_NOT_START, Command, Outcome, Program
 from benchmarking.errors import (
     CaseError,
     DeviceError,
@@ -22,10 +22,12 @@ from benchmarking.errors import (
     ProgramStartError,
     RunCancelledError,
 )
+from benchmarking.live_program import LiveProgram
 from benchmarking.platforms import frequency, reference
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformBase, PlatformOptions, StagedFiles
 from benchmarking.platforms.remote import program_run, system
 from benchmarking.platforms.remote.lease import Lease
+from benchmarking.platforms.remote.live_run import LiveRun
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.platforms.remote.staging import Staging, content_hash
 from benchmarking.process import TERMINATION_GRACE_S, Cancellation
@@ -36,8 +38,6 @@ logger = logging.getLogger(__name__)
 DIRECTORY_NAME = "ml-benchmark"
 ANSWER_MARGIN_S = 15.0
 """What a run may take longer than the program's limit, before the device counts as lost."""
-COULD_NOT_START = (126, 127)
-"""A shell's exit status for a program that may not be, or cannot be, executed."""
 REBOOT_NOTICE_S = 15.0
 """For the connection to break once the device was told to start anew."""
 GONE_LIMIT_S = 2 * TERMINATION_GRACE_S + 5
@@ -299,6 +299,15 @@ class RemotePlatform(PlatformBase):
             device_log=self._own_lines(end.device_log, end.pid),
             omitted_bytes=result.omitted_bytes,
         )
+
+    def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
+        token = secrets.token_hex(8)
+        limit_s = command.timeout_s if command.timeout_s is not None else program_run.NO_LIMIT_S
+        own = program_run.live_script(
+            command, f"{self._staging.runs}/{token}", token, prefix=self._prefix(), log=self._log_script()
+        )
+        script = f"{self._lease.renewal(limit_s)}\n{own}"
+        return LiveRun(self._shell, script, token, cancellation)
 
     def _prefix(self) -> tuple[str, ...]:
         """What pins a program to the cores of --affinity; ``taskset`` of Android knows masks only."""

@@ -43,7 +43,7 @@ class RemoteShell:
         token = secrets.token_hex(8)
         try:
             output = self.connection.shell(
-                _framed(script, token), timeout_s=timeout_s, cancellation=cancellation
+                framed(script, token), timeout_s=timeout_s, cancellation=cancellation
             )
             result = _unframed(
                 output.stdout, output.stderr, output.omitted_bytes, token, self.connection.address
@@ -70,7 +70,8 @@ class RemoteShell:
         return result.stdout
 
 
-def _framed(script: str, token: str) -> str:
+def framed(script: str, token: str) -> str:
+    """Lines that tell where the script's output begins, on both streams, and how it ended, on stderr."""
     return f"echo {token}; echo {token} >&2\n(\n{script}\n)\nprintf '\\n{token} %d\\n' \"$?\" >&2"
 
 

@@ -7,9 +7,10 @@ import time
 import pytest
 
 from benchmarking.errors import DeviceError, DeviceLostError, RunCancelledError
-from benchmarking.platforms.android import adb, discovery, mdns
-from benchmarking.platforms.android.adb import DirectConnection
+from benchmarking.platforms.android import direct, discovery, mdns
+from benchmarking.platforms.android.adb import Patience
 from benchmarking.platforms.android.android import AndroidPlatform
+from benchmarking.platforms.android.direct import DirectConnection
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.process import Cancellation
@@ -23,7 +24,7 @@ def phone(lab):
 
 @pytest.fixture
 def connection(phone):
-    one = DirectConnection("phone", lambda: adb.tcp_transport(phone.address, 5555), [])
+    one = DirectConnection("phone", lambda: direct.tcp_transport(phone.address, 5555), [])
     yield one
     one.close()
 
@@ -58,8 +59,8 @@ def test_a_device_without_the_newer_shell_protocol(shell, connection):
 
 def test_a_refused_service_is_told_at_once(connection):
     started = time.monotonic()
-    with pytest.raises(DeviceLostError, match="no service"), connection._failures("x"):
-        list(connection._service("nosuch:service", adb.Patience(30)))
+    with pytest.raises(DeviceLostError, match="no service"), connection.failures("x"):
+        connection.open("nosuch:service", Patience(30))
     assert time.monotonic() - started < 5
 
 
@@ -121,7 +122,7 @@ def test_a_new_key_is_let_in_when_a_person_accepts_it(phone, key):
 
 @pytest.mark.parametrize("answer", ["reject", "ignore"])
 def test_an_unauthorised_machine_is_told_what_to_do(phone, key, answer, monkeypatch):
-    monkeypatch.setattr(adb, "AUTHORIZATION_LIMIT_S", 1.0)
+    monkeypatch.setattr(direct, "AUTHORIZATION_LIMIT_S", 1.0)
     with AuthorizingDevice((phone.address, 5555), [], answer) as device:
         reason = discovered(device.address).unusable[device.address]
     assert "not authorised; allow USB debugging on the device's screen" in reason

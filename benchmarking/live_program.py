@@ -1,0 +1,92 @@
+"""A program that goes on running and is spoken to line by line, wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import Self
+
+from benchmarking.errors import ProgramExitError, ProgramOutputError, ProgramTimeoutError
+
+LONGEST_LINE_BYTES = 2**24
+EVIDENCE_LINES = 20
+"""How much of what a program said last goes with an error."""
+
+
+class LiveProgram(ABC):
+    """Used by one thread at a time. What ends it is told by the next read."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+
+    def write_line(self, line: str) -> None:
+        """Raises:
+        DeviceLostError: the device is gone. A program that ended is told by the next read.
+        """
+        self.send(f"{line}\n".encode())
+
+    def read_line(self, timeout_s: float) -> str:
+        """The next line of its standard output, without its end.
+
+        Raises:
+            ProgramExitError: it has ended; carries what it said last.
+            ProgramTimeoutError: it said nothing in time.
+            ProgramOutputError: the line has no end.
+            DeviceLostError: the device is gone.
+            RunCancelledError: the run was cancelled.
+        """
+        deadline = time.monotonic() + timeout_s
+        while (end := self._received.find(b"\n")) < 0:
+            if len(self._received) > LONGEST_LINE_BYTES:
+                raise ProgramOutputError("the program writes a line that does not end", self.evidence())
+            try:
+                data = self.receive(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise ProgramTimeoutError(
+                    f"the program gave no answer within {timeout_s:g} s", self.evidence()
+                ) from None
+            if not data:
+                raise ProgramExitError(
+                    f"the program ended{self._how_it_ended()} while it was spoken to", self.evidence()
+                )
+            self._received += data
+        line = self._received[:end].decode("utf-8", errors="replace").removesuffix("\r")
+        del self._received[: end + 1]
+        return line
+
+    def take_received(self) -> bytes:
+        """What has come and was not read as a line yet."""
+        received = bytes(self._received)
+        self._received.clear()
+        return received
+
+    def evidence(self) -> str:
+        return "\n".join(self.stderr.rstrip().splitlines()[-EVIDENCE_LINES:])
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Raises as ``write_line``."""
+
+    @abstractmethod
+    def receive(self, timeout_s: float) -> bytes:
+        """Something of its standard output; nothing once that has ended.
+
+        Raises:
+            TimeoutError: nothing came in time.
+            DeviceLostError, RunCancelledError: as ``read_line``.
+        """
+
+    @property
+    @abstractmethod
+    def stderr(self) -> str:
+        """What it wrote to its standard error until now."""
+
+    def _how_it_ended(self) -> str:
+        return ""
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """Ends its input and gives it a moment to end; then nothing of it is left."""
