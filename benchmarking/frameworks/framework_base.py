@@ -80,6 +80,15 @@ class FrameworkBase(ABC):
     def compose(self, invocation: Invocation) -> Command:
         """The command that runs one case once."""
 
+    def compose_worker(self, invocation: Invocation, *, forks: bool) -> Command | None:
+        """The command of a program that runs single iterations on demand (``docs/worker_protocol.md``).
+
+        ``forks``: it forks such workers. None: no program of this framework does so. Whether the program at
+        hand does, its first line tells (``worker_protocol``); one that does not may do anything, so bound it
+        in time.
+        """
+        return None
+
     @abstractmethod
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         """The samples in what the program printed; as many as ``case`` asks for.

@@ -30,7 +30,7 @@ LEVELS = (
             "options",
             "results",
         ),
-        *("result_json", "command", "atomic_file", "capture", "live_program"),
+        *("atomic_file", "capture", "command", "live_program", "result_json", "worker_protocol"),
     },
     {"errors"},
 )

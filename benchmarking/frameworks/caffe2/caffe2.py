@@ -6,6 +6,7 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 INPUT_TYPES = ("float", "uint8_t", "int")
 OWN_OPTIONS = (
     *("init_net", "net", "input", "input_dims", "input_type", "input_file", "iter", "warmup"),
-    *("output", "output_folder", "text_output"),
+    *("output", "output_folder", "text_output", "worker"),
 )
 """Options of the program that the specification says in its own words, not in ``commands``."""
 
@@ -135,6 +136,11 @@ class Caffe2(FrameworkBase):
             environment["LD_LIBRARY_PATH"] = ":".join(directories)
         argv = [word for name, value in arguments.items() for word in (f"--{name}", value)]
         return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
+
+    def compose_worker(self, invocation: Invocation, *, forks: bool) -> Command:
+        """As ``compose``; --iter and run_individual mean nothing then."""
+        command = self.compose(invocation)
+        return replace(command, argv=(*command.argv, "--worker", "fork" if forks else "true"))
 
     # --- what it printed and wrote --------------------------------------------------------------------------
 

@@ -44,6 +44,11 @@ AUTOMATIC = "auto"
 
 
 def make(name: str, threads: int, seed: int, backend: str, optimize: str = "none") -> Engine:
+    """As ``choose``."""
+    return choose(name, backend, optimize)(threads, seed, backend, optimize)
+
+
+def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
     """``auto`` is real Caffe2 where it is there, else torch.
 
     Raises:
@@ -62,4 +67,4 @@ def make(name: str, threads: int, seed: int, backend: str, optimize: str = "none
         )
     if optimize not in engine.optimizations:
         raise UsageError("--optimize: the engine %s runs nets as they are; it cannot %s" % (chosen, optimize))
-    return engine(threads, seed, backend, optimize)
+    return engine

@@ -44,6 +44,10 @@ FLAGS: Dict[str, Flag] = {
     ),
     "threads": Flag(1, "threads that an operator may use"),
     "seed": Flag(0, "of the noise that inputs without a file are filled with, and of random fills"),
+    "worker": Flag(
+        "false",
+        "true: run an iteration for each line of stdin; fork: fork a process that does so, again and again",
+    ),
     "summary": Flag(
         False, "print the net as a table (shapes, parameters, FLOPs, bytes) instead of timing it"
     ),
@@ -51,7 +55,7 @@ FLAGS: Dict[str, Flag] = {
     "version": Flag(False, "show the version"),
 }
 
-OPTIMIZATIONS = ("none", "fuse")
+CHOICES = {"optimize": ("none", "fuse"), "worker": ("false", "true", "fork")}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _NEED_NO_VALUE = ("summary", "help", "version")
 
@@ -77,6 +81,7 @@ class Settings:
     optimize: str
     threads: int
     seed: int
+    worker: str
     summary: bool
     help: bool
     version: bool
@@ -91,8 +96,9 @@ def parse(arguments: Sequence[str]) -> Settings:
     while words:
         name, value, words = _next_flag(words)
         values[name] = _convert(name, value)
-    if values["optimize"] not in OPTIMIZATIONS:
-        raise UsageError("--optimize: %r is neither %s" % (values["optimize"], " nor ".join(OPTIMIZATIONS)))
+    for name, choices in CHOICES.items():
+        if values[name] not in choices:
+            raise UsageError("--%s: %r is not one of %s" % (name, values[name], ", ".join(choices)))
     for name, minimum in (("iter", 0), ("warmup", 0), ("threads", 1)):
         if int(values[name]) < minimum:
             raise UsageError("--%s: %s is less than %d" % (name, values[name], minimum))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import platform
 import sys
 import time
 from typing import TYPE_CHECKING, Sequence
@@ -25,7 +24,16 @@ def main(arguments: Sequence[str]) -> int:
             print(flags.help_text())
         elif settings.version:
             print("caffe2_benchmark " + __version__)
+        elif not settings.net:
+            raise UsageError("--net is missing: the NetDef file to run")
         else:
+            # A collection in the middle of an iteration would be timed with it; while torch is imported,
+            # collections take a tenth of the time and find nothing.
+            gc.disable()
+            if settings.worker != "false":
+                from . import worker
+
+                return worker.main(settings)
             _benchmark(settings)
     except BenchmarkProgramError as error:
         print("caffe2_benchmark: error: %s" % error, file=sys.stderr)
@@ -34,49 +42,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _benchmark(settings: Settings) -> None:
-    if not settings.net:
-        raise UsageError("--net is missing: the NetDef file to run")
-    # A collection in the middle of an iteration would be timed with it; while torch is imported, collections
-    # take a tenth of the time and find nothing.
-    gc.disable()
     # Heavy imports wait until the flags are known to be right.
-    from . import costs, engines, net_file, peak, summary, tensor_file
+    from . import costs, peak, summary
+    from .job import Job
     from .observer import Observer
 
-    init_net = net_file.read(settings.init_net, "init_net") if settings.init_net else None
-    net = net_file.read(settings.net, "net")
-    inputs = tensor_file.inputs(settings)
-    engine = engines.make(
-        settings.engine, settings.threads, settings.seed, settings.backend, settings.optimize
-    )
-    wanted = frozenset(filter(None, settings.output.split(",")))
-    loaded = engine.load(init_net, net, inputs, wanted)
+    job = Job(settings)
+    loaded = job.load()
     if settings.summary:
         print(summary.table(loaded.operators()))
         return
     observer = Observer(sys.stderr)
-    observer.facts(
-        {
-            "program": "caffe2_benchmark",
-            "program_version": __version__,
-            "python": platform.python_version(),
-            "threads": settings.threads,
-            "seed": settings.seed,
-            "backend": settings.backend,
-            "optimize": settings.optimize,
-            "net": net.name,
-            "operators": len(net.op),
-            **engine.facts(),
-            **loaded.facts,
-        }
-    )
-    observer.net_name(net.name)
+    observer.facts(job.facts)
+    observer.net_name(job.net.name)
     _run(loaded, settings, observer)
-    if settings.output:
-        if settings.iter + settings.warmup == 0:
-            loaded.run()
-        names = loaded.blob_names() if settings.output == "*" else settings.output.split(",")
-        tensor_file.write(settings, {name: loaded.blob(name) for name in names})
+    if settings.output and settings.iter + settings.warmup == 0:
+        loaded.run()
+    job.write_outputs(loaded)
     if settings.run_individual:
         observer.facts(peak.measure())
         operators = loaded.operators()

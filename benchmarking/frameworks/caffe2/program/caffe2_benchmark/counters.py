@@ -1,0 +1,83 @@
+"""What the system counts for this process, to tell whether an iteration was disturbed; the clocks' steps."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Callable, Dict, NamedTuple, Optional
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+_TASKS = "/proc/self/task"
+_STEPS = 20
+_LIMIT_NS = 50_000_000
+
+
+class Counters(NamedTuple):
+    involuntary_switches: Optional[int]
+    """How often a thread lost its core to another one; None: the system does not count."""
+    run_delays_ns: Optional[Dict[str, int]]
+    """By thread: how long it was ready to run and waited for a core; None: the system does not count."""
+
+
+def read() -> Counters:
+    switches = None if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    return Counters(switches, _run_delays_ns())
+
+
+def _run_delays_ns() -> Optional[Dict[str, int]]:
+    delays, ran_ns = {}, 0
+    try:
+        tasks = os.listdir(_TASKS)
+    except OSError:
+        return None
+    for task in tasks:
+        try:
+            with open("%s/%s/schedstat" % (_TASKS, task), "rb") as stream:
+                run_ns, delay_ns, _ = map(int, stream.read().split())
+        except (OSError, ValueError):
+            continue  # the thread has ended meanwhile, or no thread has such a file
+        delays[task] = delay_ns
+        ran_ns += run_ns
+    return delays if ran_ns else None  # all zero where the kernel does not keep them
+
+
+def difference(before: Counters, after: Counters) -> Dict[str, Optional[int]]:
+    """In the words of the worker protocol."""
+    switches, delay = None, None
+    if before.involuntary_switches is not None and after.involuntary_switches is not None:
+        switches = after.involuntary_switches - before.involuntary_switches
+    if before.run_delays_ns is not None and after.run_delays_ns is not None:
+        earlier = before.run_delays_ns
+        delay = sum(value - earlier.get(task, 0) for task, value in after.run_delays_ns.items())
+    return {"involuntary_switches": switches, "run_delay_ns": delay}
+
+
+def resident_bytes() -> Optional[int]:
+    """The memory that the process takes now (where only that is known: that it took at most)."""
+    try:
+        with open("/proc/self/statm", "rb") as stream:
+            return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        if resource is None:
+            return None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resolution_ns(clock: Callable[[], int]) -> int:
+    """The smallest step that the clock was seen to take: some systems count CPU time in ticks of 10 ms."""
+    start = time.perf_counter_ns()
+    smallest, steps = _LIMIT_NS, 0
+    previous = clock()
+    while steps < _STEPS and time.perf_counter_ns() - start < _LIMIT_NS:
+        now = clock()
+        if now != previous:
+            smallest = min(smallest, now - previous)
+            steps += 1
+            previous = now
+    return smallest

@@ -1,0 +1,216 @@
+"""The worker protocol: whoever drives the program asks for single iterations, a line each.
+
+Every line but ``quit`` is answered by one line, a JSON object. Nothing else goes to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+import time
+import traceback
+import warnings
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple
+
+from . import counters
+from .engine import LoadedNet
+from .errors import BenchmarkProgramError, UsageError
+from .flags import Settings
+
+if TYPE_CHECKING:
+    from .job import Job
+
+PROTOCOL = 1
+_ENDED, _TOLD = 0, 1
+"""Exit statuses of a forked worker: at its end, and after an error that it has told itself."""
+_AWAITS_ANSWER, _HAS_ENDED = 0, 1
+"""Places in the state that parent and child share."""
+
+
+def main(settings: Settings) -> int:
+    """The program's exit status."""
+    channel = _Channel()
+    try:
+        # A thread pool that numpy would start while it is imported could not be forked.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings.threads))
+        from .job import Job
+
+        if settings.worker == "fork" and not hasattr(os, "fork"):
+            raise UsageError("--worker fork: this system has no fork; take --worker true")
+        job = Job(settings)
+        if settings.worker == "fork":
+            _Zygote(channel, job, settings.warmup).serve()
+        else:
+            _work(channel, job, settings.warmup)
+    except BenchmarkProgramError as error:
+        channel.answer({"protocol": PROTOCOL, "error": str(error)})
+        raise
+    except BrokenPipeError:
+        pass  # nobody reads the answers: as the end of the input
+    return 0
+
+
+class _Channel:
+    """Lines from stdin, answers to where stdout has led; what else is printed goes to stderr.
+
+    A forked worker shares it with its parent.
+    """
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        self._answers = os.dup(1)
+        os.dup2(2, 1)
+        self._state = mmap.mmap(-1, 2)
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether a line was taken and not answered yet, by this process or its child."""
+        return self._state[_AWAITS_ANSWER] != 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether this process or its child was told to quit."""
+        return self._state[_HAS_ENDED] != 0
+
+    def line(self) -> Optional[str]:
+        """The next line; None: ``quit``, or the end of the input.
+
+        Byte by byte, as what was read beyond the line would be lost for the process that the next is for.
+        """
+        content = b""
+        while not content.endswith(b"\n"):
+            byte = os.read(0, 1)
+            if not byte:
+                break
+            content += byte
+        line = content.decode("utf-8", "replace").strip()
+        if not content.endswith(b"\n") or line == "quit":
+            self._state[_HAS_ENDED] = 1
+            return None
+        self._state[_AWAITS_ANSWER] = 1
+        return line
+
+    def answer(self, value: Mapping[str, Any]) -> None:
+        content = (json.dumps(value) + "\n").encode()
+        # Not afterwards: whoever waits for the answer may run first, and end this process.
+        self._state[_AWAITS_ANSWER] = 0
+        while content:
+            content = content[os.write(self._answers, content) :]
+
+
+def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = None) -> None:
+    """Sets up, says so, and serves until it is told to quit or ``last_line`` comes."""
+    loaded = job.load()
+    for _ in range(warmup):
+        loaded.run()
+    channel.answer(
+        {
+            "protocol": PROTOCOL,
+            "ready": True,
+            "pid": os.getpid(),
+            "rss_bytes": counters.resident_bytes(),
+            "wall_resolution_ns": counters.resolution_ns(time.perf_counter_ns),
+            "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
+            "operators": list(loaded.operator_names),
+            "facts": job.facts,
+        }
+    )
+    line = channel.line()
+    while line is not None and line != last_line:
+        channel.answer(_answer(line, loaded))
+        line = channel.line()
+    job.write_outputs(loaded)
+
+
+def _answer(line: str, loaded: LoadedNet) -> Mapping[str, Any]:
+    try:
+        if line == "run":
+            return _timed(loaded.run)[0]
+        if line == "run operators":
+            sample, times_ns = _timed(loaded.run_operators)
+            return {**sample, "operators": dict(zip(loaded.operator_names, times_ns))}
+    except BenchmarkProgramError as error:
+        return {"error": str(error)}
+    return {
+        "error": "unknown line %r; a worker knows run, run operators, quit, and end if it was forked"
+        % line[:100]
+    }
+
+
+def _timed(run: Callable[[], Any]) -> Tuple[Dict[str, Any], Any]:
+    """What one iteration took, and its result. Between the clocks there is nothing else."""
+    before = counters.read()
+    cpu_start = time.process_time_ns()
+    wall_start = time.perf_counter_ns()
+    result = run()
+    wall_end = time.perf_counter_ns()
+    cpu_end = time.process_time_ns()
+    after = counters.read()
+    times = {"wall_ns": wall_end - wall_start, "cpu_ns": cpu_end - cpu_start}
+    return {**times, **counters.difference(before, after)}, result
+
+
+class _Zygote:
+    """Has everything imported and read, and forks a worker that does the rest wherever a line asks for it."""
+
+    def __init__(self, channel: _Channel, job: Job, warmup: int) -> None:
+        self._channel = channel
+        self._job = job
+        self._warmup = warmup
+
+    def serve(self) -> None:
+        self._channel.answer({"protocol": PROTOCOL, "forks": True, "pid": os.getpid()})
+        untold = ""  # how the last worker failed, while nobody waited for an answer
+        while not self._channel.has_ended:
+            line = self._channel.line()
+            if line is None:
+                return
+            if untold:
+                self._channel.answer({"error": untold})
+                untold = ""
+            elif line == "fork":
+                untold = _problem(self._run_worker())
+                if self._channel.awaits_answer:
+                    self._channel.answer({"error": untold} if untold else {"ended": True})
+                    untold = ""
+            else:
+                self._channel.answer({"error": "no worker is there for the line %r; say fork" % line[:100]})
+
+    def _run_worker(self) -> int:
+        """The exit status of the worker; negative: the signal that ended it."""
+        sys.stderr.flush()
+        with warnings.catch_warnings():
+            # Of threads of numpy's, which know how to be forked; the engine's are not there yet.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            os._exit(self._work())
+        _, status = os.waitpid(child, 0)
+        return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def _work(self) -> int:
+        """In the worker. The exit status; nothing is raised, as what lies above is the parent's."""
+        try:
+            _work(self._channel, self._job, self._warmup, "end")
+            return _ENDED
+        except BrokenPipeError:
+            return _ENDED  # nobody reads the answers
+        except BenchmarkProgramError as error:
+            self._channel.answer({"error": str(error)})
+            return _TOLD
+        except BaseException as error:
+            traceback.print_exc()
+            self._channel.answer({"error": "%s: %s" % (type(error).__name__, error)})
+            return _TOLD
+        finally:
+            sys.stderr.flush()
+
+
+def _problem(status: int) -> str:
+    """Empty: none that the worker has not told itself."""
+    if status in (_ENDED, _TOLD):
+        return ""
+    how = "was ended by signal %d" % -status if status < 0 else "ended with status %d" % status
+    return "the forked worker " + how
