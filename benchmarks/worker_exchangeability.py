@@ -6,8 +6,8 @@
 Two identical workers, pinned to the same core (a random one for each pair), run single iterations in turn,
 the order random in each round. Per pair, x = median over the rounds of log(T / C); without any difference it
 should be 0. A block is one pair of zygotes (--worker fork) with --children pairs of workers forked from them,
-and --fresh pairs of processes of their own (--worker true), in random order, so that what disturbs the machine
-disturbs both designs. One thread. Shown, for the CPU's clock and the wall's:
+and --fresh pairs of processes of their own (--worker true), in random order, so that what disturbs the
+machine disturbs both designs. One thread. Shown, for the CPU's clock and the wall's:
 
 - the standard deviation of x in percent, and (robust) that of a normal distribution with the same median
   absolute value, over the number of rounds and the number of first iterations left out;
@@ -239,9 +239,10 @@ def show_between_zygotes(pairs: list[dict[str, Any]], clock: str) -> None:
     of_means = statistics.variance(map(statistics.fmean, cut))
     between = math.sqrt(max(0.0, of_means - within / children))
     by_chance = math.sqrt(within / children)
+    first, of_means = max(LEFT_OUT), math.sqrt(of_means)
     print(
-        f"{clock}, {max(LEFT_OUT)} left out: {100 * math.sqrt(within):.2f} % within a pair of zygotes,"
-        f" {100 * between:.2f} % between (the means of {len(cut)} pairs have {100 * math.sqrt(of_means):.2f} %,"
+        f"{clock}, {first} left out: {100 * math.sqrt(within):.2f} % within a pair of zygotes,"
+        f" {100 * between:.2f} % between (the means of {len(cut)} pairs have {100 * of_means:.2f} %,"
         f" {100 * by_chance:.2f} % by chance; F test p = {stats.f_oneway(*cut).pvalue:.2g})"
     )
 

@@ -82,6 +82,20 @@ def test_a_command_is_the_launcher_and_a_list_of_arguments(subject):
     assert command.timeout_s == 12.0
 
 
+@pytest.mark.parametrize("forks", [False, True])
+def test_a_worker_is_started_as_any_run_or_there_is_none(subject, forks):
+    started = invocation(subject, case_of(subject))
+    worker = subject.framework.compose_worker(started, forks=forks)
+    if worker is None:
+        return
+    run = subject.framework.compose(started)
+    assert worker != run
+    assert worker.argv[:2] == ("/device/python", "/device/program")
+    assert {f"/device/it's a {key}" for key in subject.model_keys} <= set(worker.argv)
+    assert (worker.timeout_s, worker.environment) == (run.timeout_s, run.environment)
+    assert worker != subject.framework.compose_worker(started, forks=not forks)
+
+
 def test_the_command_lines_backend_wins(subject):
     one = case_of(subject, commands={subject.framework.name: {"backend": "eigen"}})
     assert subject.framework.backend(one, None) == "eigen"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking import worker_protocol
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.flags import FLAGS
+from benchmarking.worker_protocol import IterationSample, WorkerReady
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/caffe2.md").read_text(encoding="utf-8")
@@ -47,6 +49,16 @@ def test_each_flag_has_its_row_with_its_default():
 @pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
 def test_each_command_of_the_program_runs(command):
     run(command)
+
+
+def test_the_worker_answers_each_line():
+    (command,) = re.findall(r"^printf .* --worker true$", TEXT, flags=re.MULTILINE)
+    lines, program = command.split(" | ")
+    argv = [sys.executable, *shlex.split(program)[1:]]
+    given = shlex.split(lines)[1].encode().decode("unicode_escape")
+    done = subprocess.run(argv, cwd=ROOT, input=given, capture_output=True, text=True, check=True)
+    answers = [worker_protocol.read(line) for line in done.stdout.splitlines()]
+    assert [type(one) for one in answers] == [WorkerReady, IterationSample, IterationSample]
 
 
 def test_the_table_is_what_is_printed():

@@ -52,6 +52,15 @@ def test_the_whole_command_line():
     assert command.timeout_s == 5.0
 
 
+def test_a_worker_has_the_whole_command_line_and_its_flag():
+    invocation = Invocation(case(), ("program",), {"init": "i.pb", "predict": "p.pb"}, {}, timeout_s=5.0)
+    run = FRAMEWORK.compose(invocation)
+    for forks, mode in ((False, "true"), (True, "fork")):
+        command = FRAMEWORK.compose_worker(invocation, forks=forks)
+        assert command.argv == (*run.argv, "--worker", mode)
+        assert command.timeout_s == 5.0
+
+
 def test_types_are_a_list_only_where_they_differ():
     inputs = (InputBlob("a", (1,), "float"), InputBlob("b", (1,), "int"))
     argv = compose(case(inputs=inputs)).argv
@@ -67,6 +76,11 @@ def test_types_are_a_list_only_where_they_differ():
         ({"inputs": (InputBlob("x;y", (1,), "float"),)}, "$.tests[0].inputs.x;y", "semicolon"),
         ({"golden_files": {"x,y": Location("/z")}}, "$.tests[0].output_files.x,y", "comma"),
         ({"commands": {"caffe2": {"iter": "7"}}}, "$.tests[0].commands.caffe2.iter", "--iter is composed"),
+        (
+            {"commands": {"caffe2": {"worker": True}}},
+            "$.tests[0].commands.caffe2.worker",
+            "--worker is composed",
+        ),
         (
             {"inputs": (InputBlob("a", (1,), "float", Location("/a")), InputBlob("b", (1,), "float"))},
             "$.tests[0].input_files",

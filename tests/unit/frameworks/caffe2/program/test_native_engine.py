@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarking import worker_protocol
 from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.worker_protocol import IterationSample, WorkerEnded, WorkerError, WorkerForks, WorkerReady
 
 ROOT = Path(__file__).parents[5]
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
@@ -135,6 +137,59 @@ def test_errors_are_one_line_that_names_the_operator(tmp_path):
         last = done.stderr.splitlines()[-1]
         assert part in last
         assert "Traceback" not in done.stderr
+
+
+@needs_caffe2
+@pytest.mark.parametrize("threads", [1, 2])
+def test_workers_and_forked_workers(threads):
+    """Nothing of what Caffe2 prints comes between the answers, and a forked one computes the same."""
+    command = [os.environ["CAFFE2_PYTHON"], PROGRAM, *NET, *SHAPE, "--engine", "native", "--warmup", 2]
+    command += ["--threads", threads]
+    conversations = {
+        "true": (
+            ["run", "run operators", "walk", "run"],
+            [IterationSample] * 2 + [WorkerError, IterationSample],
+        ),
+        "fork": (
+            ["fork", "run", "run operators", "end"] * 3,
+            [WorkerReady, IterationSample, IterationSample, WorkerEnded] * 3,
+        ),
+    }
+    for mode, (lines, kinds) in conversations.items():
+        done = subprocess.run(
+            list(map(str, [*command, "--worker", mode])),
+            input="\n".join([*lines, "quit", ""]),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        first, *answers = map(worker_protocol.read, done.stdout.splitlines())
+        assert isinstance(first, WorkerReady if mode == "true" else WorkerForks)
+        assert [type(one) for one in answers] == kinds
+        ready = first if mode == "true" else answers[0]
+        assert ready.facts["engine"] == "native"
+        for one in answers:
+            if isinstance(one, IterationSample) and one.operators is not None:
+                assert list(one.operators) == ready.operators
+                assert sum(one.operators.values()) <= one.wall_ns
+
+
+@needs_caffe2
+def test_forked_workers_compute_what_a_normal_run_does(tmp_path):
+    output = ["--output", "softmax", "--text_output", "true", "--engine", "native", "--output_folder"]
+    assert program(*NET, *SHAPE, *output, tmp_path / "run", "--iter", 1).returncode == 0
+    command = [os.environ["CAFFE2_PYTHON"], PROGRAM, *NET, *SHAPE, *output, tmp_path / "forked"]
+    lines = "fork\nrun\nend\n"
+    done = subprocess.run(
+        list(map(str, [*command, "--worker", "fork"])),
+        input=lines,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count('"ended"') == 1
+    texts = [(tmp_path / name / "softmax.txt").read_text() for name in ("run", "forked")]
+    assert texts[0] == texts[1]
 
 
 def test_without_caffe2_it_says_what_has_it():
