@@ -72,6 +72,43 @@ class Comparison:
     ratio_interval: Interval | None
 
 
+class Verdict(StrEnum):
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class SequentialDecision:
+    """What one type's pairs came to (``benchmarking/sequential.py``)."""
+
+    verdict: Verdict
+    reason: str
+    """The numbers that led to it, in a sentence."""
+    pairs: int
+    """Pairs that were measured until it was decided; ``comparison.pairs`` of them could be used."""
+    comparison: Comparison | None
+    """None where no pair could be used."""
+    smallest_change: float | None
+    """The smallest change (0.02: 2 %) that so many pairs, scattered like these, find with a probability of
+    1 - beta; None where they are too few to find any."""
+    p_slower: float
+    """Of the one-sided signed-rank test, not adjusted for the number of operators."""
+    p_faster: float
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A suspicion and its verification on fresh pairs."""
+
+    verdict: Verdict
+    reason: str
+    first: SequentialDecision
+    second: SequentialDecision
+    """Its estimate is the one to quote: it was not chosen for being large."""
+
+
 @dataclass(frozen=True)
 class ErrorStatistics:
     """How far an output is from the golden one, element by element."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from benchmarking.errors import CaseError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 """What an interval covers at least, where there are samples enough."""
+
+ROUNDING = 1e-9
+"""By how much, relatively, a probability may exceed a level and still pass for equal to it."""
 
 
 def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence[int] = ()) -> Summary:
@@ -106,11 +110,7 @@ def compare(
 ) -> Comparison | None:
     """The ratio treatment / control over pairs of processes: Hodges-Lehmann estimate and exact interval.
 
-    Per pair x = log(median of the treatment / median of the control). The estimate is the median of the
-    Walsh averages (x_i + x_j) / 2; the interval inverts Wilcoxon's signed-rank test (Hollander, Wolfe and
-    Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). With fewer than 6 pairs no such
-    interval covers 95 %: the widest is given, with what it does cover.
-
+    Per pair x = log(median of the treatment / median of the control); then as ``compare_log_ratios``.
     None where no pair is complete, or a median is not positive.
     """
     import numpy as np
@@ -120,14 +120,34 @@ def compare(
     common = sorted(treatment.keys() & control.keys())
     if not common or any(arm[pair] <= 0 for arm in (treatment, control) for pair in common):
         return None
-    ratios = np.log([treatment[pair] / control[pair] for pair in common])
-    upper = np.triu_indices(len(ratios))
-    walsh = np.sort(((ratios[:, None] + ratios[None, :]) / 2)[upper])
+    return compare_log_ratios(np.log([treatment[pair] / control[pair] for pair in common]))
+
+
+def compare_log_ratios(log_ratios: Sequence[float] | NDArray[np.float64]) -> Comparison:
+    """The ratio over at least one pair, each given as x = log(treatment / control), finite.
+
+    The estimate is the median of the Walsh averages; the interval inverts Wilcoxon's signed-rank test
+    (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). With fewer than
+    6 pairs no such interval covers 95 %: the widest is given, with what it does cover.
+    """
+    import numpy as np
+
+    walsh = walsh_averages(log_ratios)
     return Comparison(
-        pairs=len(common),
+        pairs=len(log_ratios),
         ratio=math.exp(float(np.median(walsh))),
-        ratio_interval=_signed_rank_interval(walsh, len(common)),
+        ratio_interval=_signed_rank_interval(walsh, len(log_ratios)),
     )
+
+
+def walsh_averages(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """(x_i + x_j) / 2 of all i <= j, ascending, shape (n (n + 1) / 2,); their median is Hodges and Lehmann's
+    estimate, and as many of them are negative as the negative ranks sum up to."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    rows, columns = np.triu_indices(len(array))
+    return np.sort((array[rows] + array[columns]) / 2)
 
 
 def _medians_by_pair(values: Sequence[float], pairs: Sequence[int]) -> dict[int, float]:
@@ -141,26 +161,63 @@ def _medians_by_pair(values: Sequence[float], pairs: Sequence[int]) -> dict[int,
 
 def _signed_rank_interval(walsh: NDArray[np.float64], pairs: int) -> Interval | None:
     """Drops as many Walsh averages at each end as the test's null distribution allows."""
-    import numpy as np
-
     if pairs < 2:
         return None
-    cumulative = np.cumsum(signed_rank_probabilities(pairs))
-    allowed = (1 - CONFIDENCE) / 2
-    dropped = max(int(np.searchsorted(cumulative, allowed, side="right")), 1)
+    dropped, miss = signed_rank_cut(pairs, (1 - CONFIDENCE) / 2)
+    if dropped == 0:
+        dropped, miss = 1, 2.0**-pairs
     return Interval(
         low=math.exp(float(walsh[dropped - 1])),
         high=math.exp(float(walsh[-dropped])),
-        confidence=1 - 2 * float(cumulative[dropped - 1]),
+        confidence=1 - 2 * miss,
     )
 
 
 def signed_rank_probabilities(count: int) -> NDArray[np.float64]:
     """P(W = w) for w = 0 ... n(n+1)/2 under the null hypothesis: each rank is in W with probability 1/2."""
+    return _sum_probabilities(range(1, count + 1))
+
+
+def signed_rank_cut(count: int, level: float) -> tuple[int, float]:
+    """How many of the smallest values of W are together no more likely than ``level``, and how likely."""
+    import numpy as np
+
+    cumulative = np.cumsum(signed_rank_probabilities(count))
+    values = int(np.searchsorted(cumulative, level * (1 + ROUNDING), side="right"))
+    return values, float(cumulative[values - 1]) if values else 0.0
+
+
+def signed_rank_p_value(differences: Sequence[float] | NDArray[np.float64]) -> float:
+    """One-sided: how likely a rank sum of the positive differences is that is at least as large as this one.
+
+    Conditional on the magnitudes, and so exact also with ties and zeros: under the null hypothesis every
+    pattern of signs is equally likely, whatever the magnitudes are. Ties get their mean rank; zeros take part
+    in the ranking and have no sign (Pratt 1959, Remarks on zeros and ties in the Wilcoxon signed rank
+    procedures). No difference may be NaN; of none at all p is 1.
+    """
+    import numpy as np
+
+    array = np.asarray(differences, dtype=np.float64)
+    _, group, sizes = np.unique(np.abs(array), return_inverse=True, return_counts=True)
+    doubled_ranks = (2 * np.cumsum(sizes) - sizes + 1)[group]
+    tail = _upper_tail(tuple(sorted(doubled_ranks[array != 0].tolist())))
+    return tail[int(doubled_ranks[array > 0].sum())]
+
+
+@lru_cache(maxsize=1024)
+def _upper_tail(ranks: tuple[int, ...]) -> tuple[float, ...]:
+    """P(S >= s) for s = 0 ... sum of the ranks."""
+    import numpy as np
+
+    return tuple(np.cumsum(_sum_probabilities(ranks)[::-1])[::-1].tolist())
+
+
+def _sum_probabilities(ranks: Iterable[int]) -> NDArray[np.float64]:
+    """P(S = s) for s = 0 ... sum of the ranks, where each rank is in S with probability 1/2."""
     import numpy as np
 
     probabilities = np.ones(1)
-    for rank in range(1, count + 1):
+    for rank in ranks:
         without = np.concatenate([probabilities, np.zeros(rank)])
         with_rank = np.concatenate([np.zeros(rank), probabilities])
         probabilities = (without + with_rank) / 2

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 from benchmarking.driver.plan import RunPlan
 from benchmarking.history import History
-from benchmarking.regression_detectors.regression_detector_base import Verdict
 from benchmarking.regression_detectors.regression_detectors import make_detector
-from benchmarking.results import Result
+from benchmarking.results import Result, Verdict
 from benchmarking.run_info import Commit
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,8 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from benchmarking import stats
-from benchmarking.regression_detectors.regression_detector_base import (
-    Decision,
-    RegressionDetectorBase,
-    Verdict,
-)
-from benchmarking.results import Percentiles, TypeResult
+from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
+from benchmarking.results import Percentiles, TypeResult, Verdict
 
 MINIMUM_RUNS = 3
 """With fewer runs their p90s say nothing about what is usual."""

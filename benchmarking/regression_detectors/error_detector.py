@@ -6,12 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-from benchmarking.regression_detectors.regression_detector_base import (
-    Decision,
-    RegressionDetectorBase,
-    Verdict,
-)
-from benchmarking.results import TypeResult
+from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
+from benchmarking.results import TypeResult, Verdict
 
 
 class ErrorDetector(RegressionDetectorBase):

@@ -5,17 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar
 
-from benchmarking.results import TypeResult
-
-
-class Verdict(StrEnum):
-    REGRESSED = "regressed"
-    IMPROVED = "improved"
-    UNCHANGED = "unchanged"
-    INCONCLUSIVE = "inconclusive"
+from benchmarking.results import TypeResult, Verdict
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ LEVELS = (
         *(
             "specs",
             "stats",
+            "sequential",
             "history",
             "model_cache",
             "download",

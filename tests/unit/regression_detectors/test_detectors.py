@@ -1,7 +1,6 @@
 from benchmarking import stats
-from benchmarking.regression_detectors.regression_detector_base import Verdict
 from benchmarking.regression_detectors.regression_detectors import DETECTORS, make_detector
-from benchmarking.results import ErrorStatistics, Percentiles, TypeResult
+from benchmarking.results import ErrorStatistics, Percentiles, TypeResult, Verdict
 
 
 def delay(center, *, difference=None):
