@@ -28,7 +28,14 @@ FALSE_ALARMS_PER_RUN = 0.001
 
 MOST_PAIRS = 1000
 
-SHARES = ((8, 0.40, 0.30), (12, 0.10, 0.16), (18, 0.15, 0.16), (26, 0.15, 0.16), (40, 0.20, 0.22))
+SHARES = (
+    (6, 0.00, 0.32),
+    (8, 0.40, 0.20),
+    (12, 0.10, 0.12),
+    (18, 0.15, 0.12),
+    (26, 0.15, 0.12),
+    (40, 0.20, 0.12),
+)
 """Of the looks at the data: pairs so far, and the shares of alpha and beta that are spent."""
 LOOK_GROWTH = 1.5
 """Beyond the last of them each look has so many times the pairs of the one before."""
@@ -56,7 +63,8 @@ class SequentialPlan:
     """
 
     minimum_effect: float = 0.01
-    """A change whose estimate is smaller (0.01: 1 %) is no regression and no improvement."""
+    """A change whose estimate is smaller (0.01: 1 %) is no regression and no improvement; one whose estimate
+    is not does not pass for unchanged."""
     target_change: float = 0.03
     """A change that must not pass for unchanged."""
     alpha: float = 0.01
@@ -66,9 +74,9 @@ class SequentialPlan:
     max_pairs: int = 40
 
     def __post_init__(self) -> None:
-        if not 0 <= self.minimum_effect < math.inf:
+        if not 0 < self.minimum_effect < math.inf:
             raise UsageError(
-                f"--minimum_effect {self.minimum_effect}: a number from 0 on, such as 0.01 for 1 %"
+                f"--minimum_effect {self.minimum_effect}: must be greater than 0, such as 0.01 for 1 %"
             )
         if not self.minimum_effect < self.target_change < math.inf:
             raise UsageError(
@@ -211,22 +219,15 @@ def decide_all(
 
 
 def confirm(first: SequentialDecision, second: SequentialDecision) -> Confirmation:
-    """A suspicion and its verification on fresh pairs: a change is confirmed only where both agree on it.
-
-    Where they do not, the result is inconclusive: one test found a change.
-    """
-    if first.verdict not in _CHANGED or first.verdict is second.verdict:
-        verdict = second.verdict
-        reason = (
-            f"{verdict.value} in both stages: {second.reason}" if first.verdict is verdict else second.reason
-        )
-    else:
-        verdict = Verdict.INCONCLUSIVE
-        reason = (
-            f"not confirmed: {first.verdict.value} at first ({first.reason}), "
-            f"{second.verdict.value} on fresh pairs ({second.reason})"
-        )
-    return Confirmation(verdict, reason, first, second)
+    """A suspicion and its verification on fresh pairs: what both say, and inconclusive where they differ."""
+    if first.verdict is second.verdict:
+        reason = f"{first.verdict.value} in both stages: {second.reason}, at first {first.reason}"
+        return Confirmation(first.verdict, reason, first, second)
+    reason = (
+        f"not confirmed: {first.verdict.value} at first ({first.reason}), "
+        f"{second.verdict.value} on fresh pairs ({second.reason})"
+    )
+    return Confirmation(Verdict.INCONCLUSIVE, reason, first, second)
 
 
 Judged = TypeVar("Judged", SequentialDecision, Confirmation)
@@ -274,11 +275,11 @@ class _Evidence:
             p_not_faster=stats.signed_rank_p_value(target + usable),
         )
 
-    def is_slower(self, plan: SequentialPlan) -> bool:
-        return self.estimate >= math.log1p(plan.minimum_effect)
+    def is_slower(self, change: float) -> bool:
+        return self.estimate >= math.log1p(change)
 
-    def is_faster(self, plan: SequentialPlan) -> bool:
-        return self.estimate <= -math.log1p(plan.minimum_effect)
+    def is_faster(self, change: float) -> bool:
+        return self.estimate <= -math.log1p(change)
 
 
 def _at_most(p_value: float, level: float) -> bool:
@@ -294,11 +295,12 @@ def _verdicts(plan: SequentialPlan, look: Look, evidence: Mapping[str, _Evidence
         faster |= holm({name: evidence[name].p_faster for name in family}, look.alpha)
     verdicts = {}
     for name, one in evidence.items():
-        if name in slower and one.is_slower(plan):
+        is_slower, is_faster = one.is_slower(plan.minimum_effect), one.is_faster(plan.minimum_effect)
+        if name in slower and is_slower:
             verdicts[name] = Verdict.REGRESSED
-        elif name in faster and one.is_faster(plan):
+        elif name in faster and is_faster:
             verdicts[name] = Verdict.IMPROVED
-        elif _at_most(max(one.p_not_slower, one.p_not_faster), look.beta):
+        elif not (is_slower or is_faster) and _at_most(max(one.p_not_slower, one.p_not_faster), look.beta):
             verdicts[name] = Verdict.UNCHANGED
     return verdicts
 
@@ -343,10 +345,10 @@ def _goes_on(
 
 
 def _is_suspicious(plan: SequentialPlan, look: Look, one: _Evidence) -> bool:
-    """Would be a change if it were the only operator, or if only so many pairs could be as sure as that."""
+    """A change worth finding that were one if it were the only operator, or as sure as so few pairs allow."""
     level = max(look.alpha, 2.0**-look.pairs)
-    return (_at_most(one.p_slower, level) and one.is_slower(plan)) or (
-        _at_most(one.p_faster, level) and one.is_faster(plan)
+    return (_at_most(one.p_slower, level) and one.is_slower(plan.target_change)) or (
+        _at_most(one.p_faster, level) and one.is_faster(plan.target_change)
     )
 
 

@@ -178,6 +178,7 @@ def signed_rank_probabilities(count: int) -> NDArray[np.float64]:
     return _sum_probabilities(range(1, count + 1))
 
 
+@lru_cache(maxsize=1024)
 def signed_rank_cut(count: int, level: float) -> tuple[int, float]:
     """How many of the smallest values of W are together no more likely than ``level``, and how likely."""
     import numpy as np

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import wilcoxon
 
 from benchmarking import stats
 from benchmarking.errors import CaseError
@@ -74,6 +75,37 @@ def test_the_null_distribution_of_the_signed_rank(count):
     for signs in itertools.product((0, 1), repeat=count):
         frequencies[sum(rank * sign for rank, sign in zip(range(1, count + 1), signs, strict=True))] += 1
     assert stats.signed_rank_probabilities(count) == pytest.approx(frequencies / 2**count)
+
+
+@given(st.lists(st.integers(-3, 3), max_size=9))
+def test_the_signed_rank_p_value_agrees_with_all_patterns_of_signs(values):
+    """Also with ties, which get their mean rank, and zeros, which are ranked and have no sign."""
+    magnitudes = sorted(abs(value) for value in values)
+    last = {magnitude: place for place, magnitude in enumerate(magnitudes, start=1)}
+    ranks = [last[abs(value)] - (magnitudes.count(abs(value)) - 1) / 2 for value in values if value]
+    positive = [value > 0 for value in values if value]
+    observed = sum(itertools.compress(ranks, positive))
+    sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product((0, 1), repeat=len(ranks))]
+    assert stats.signed_rank_p_value(values) == sum(one >= observed for one in sums) / len(sums)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=30, unique_by=abs).filter(all))
+def test_the_signed_rank_p_value_agrees_with_scipy(values):
+    expected = wilcoxon(values, alternative="greater", method="exact").pvalue
+    assert stats.signed_rank_p_value(values) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+@pytest.mark.parametrize("level", [0.0, 1 / 256, 0.01, 0.25, 0.5, 1.0])
+def test_the_cut_of_the_signed_rank_is_the_largest_that_the_level_allows(count, level):
+    sums = [
+        sum(itertools.compress(range(1, count + 1), signs))
+        for signs in itertools.product((0, 1), repeat=count)
+    ]
+    shares = [sum(one <= largest for one in sums) / len(sums) for largest in range(max(sums) + 1)]
+    allowed = [share for share in shares if share <= level]
+    assert stats.signed_rank_cut(count, level) == (len(allowed), allowed[-1] if allowed else 0.0)
 
 
 def compare(treatment, control):
