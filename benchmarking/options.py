@@ -22,6 +22,11 @@ Reboot = Literal["commit", "run"]
 """Before the first case of a run, or before each."""
 WhenBusy = Literal["wait", "fail"]
 """What to do when somebody else uses a device."""
+ABMode = Literal["auto", "iteration", "process"]
+"""What alternates: single iterations where both programs can, else whole processes; one of the two only."""
+ClockChoice = Literal["auto", "cpu", "wall"]
+FailOn = Literal["regressed", "inconclusive", "never"]
+"""Which verdicts are to be seen in the exit status."""
 Strictness = Literal["warn", "require"]
 """What becomes of a device that is in no good health: it is warned of, or not used."""
 
@@ -61,7 +66,19 @@ class HarnessOptions:
     """Seconds that one run of the program may take."""
     run_type: RunType | None = None
     regressed_types: tuple[str, ...] = ()
-    ab_pairs: int = 5
+    ab_mode: ABMode = "auto"
+    ab_pairs: int | None = None
+    """None: until there is a verdict."""
+    max_pairs: int = 40
+    max_seconds: float = 120.0
+    """Of one test's comparison."""
+    minimum_effect: float = 0.01
+    target_change: float = 0.03
+    alpha: float = 0.01
+    beta: float = 0.05
+    clock: ClockChoice = "auto"
+    canary: bool = True
+    fail_on: FailOn = "regressed"
     seed: int | None = None
     local_reporter: Path | None = None
     remote_reporter: str | None = None

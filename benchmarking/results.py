@@ -18,6 +18,9 @@ RunType = Literal["benchmark", "verify", "regress"]
 
 Fact = str | int | float | bool | None
 
+SamplingLevel = Literal["iteration", "process"]
+Clock = Literal["cpu", "wall"]
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -110,6 +113,26 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """How treatment and control were run against each other, and under which conditions."""
+
+    level: SamplingLevel
+    """Single iterations of two live programs in turn, or whole processes."""
+    level_reason: str
+    clock: Clock
+    """What the verdicts rest on; the samples that people read are wall time either way."""
+    clock_reason: str
+    rounds: int
+    """Iterations of each arm in a pair."""
+    pairs: int
+    duration_s: float
+    conditions: tuple[Mapping[str, Fact], ...] = ()
+    """Before each pair what the device says, and of its iterations: waiting for a core, switches, stolen time."""
+    canary: str = ""
+    """What a comparison of the control with its own copy came to; empty where there was none."""
+
+
+@dataclass(frozen=True)
 class ErrorStatistics:
     """How far an output is from the golden one, element by element."""
 
@@ -154,9 +177,24 @@ class TypeResult:
     error: ErrorStatistics | None = None
     control_error: ErrorStatistics | None = None
     """In A/B: of the control's output against the same golden output."""
+    cpu_values: tuple[float, ...] = ()
+    """The CPU time of the iterations whose wall time is in ``values``, where the program tells it."""
+    control_cpu_values: tuple[float, ...] = ()
+    decision: SequentialDecision | None = None
+    """In A/B: what these pairs came to."""
+    confirmation: Confirmation | None = None
+    """In a run of type verify: what both stages came to."""
     cost: Cost | None = None
     regressed: bool = False
     """The regression of this type has been confirmed."""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None without A/B."""
+        if self.regressed:
+            return Verdict.REGRESSED
+        judged = self.confirmation or self.decision
+        return judged.verdict if judged else None
 
 
 class FailureKind(StrEnum):
@@ -232,6 +270,8 @@ class Meta:
     control_program: Mapping[str, Fact] = field(default_factory=dict)
     user: Mapping[str, Fact] = field(default_factory=dict)
     """The ``meta`` of --info."""
+    sampling: Sampling | None = None
+    """In A/B, of delays."""
 
 
 @dataclass(frozen=True)
@@ -255,3 +295,11 @@ class Result:
     @property
     def regressed_types(self) -> tuple[str, ...]:
         return tuple(one.type for one in self.types if one.regressed)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Of the test: what any of its types has regressed to, or else what the net came to."""
+        verdicts = {one.type: one.verdict for one in self.types if one.verdict}
+        if Verdict.REGRESSED in verdicts.values():
+            return Verdict.REGRESSED
+        return verdicts.get(NET_DELAY, next(iter(verdicts.values()), None))

@@ -12,7 +12,16 @@ from benchmarking import __version__
 from benchmarking.cli.argument_types import affinity, comma_separated, frequency, positive_float, positive_int
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
-from benchmarking.options import TOKEN_VARIABLE, HarnessOptions, Reboot, Strictness, WhenBusy
+from benchmarking.options import (
+    TOKEN_VARIABLE,
+    ABMode,
+    ClockChoice,
+    FailOn,
+    HarnessOptions,
+    Reboot,
+    Strictness,
+    WhenBusy,
+)
 from benchmarking.platforms.platforms import platform_names
 from benchmarking.results import RunType
 
@@ -210,11 +219,65 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         help="json text, or @FILE, that describes treatment, control and the history to compare with",
     )
     group.add_argument(
+        "--ab_mode",
+        choices=get_args(ABMode),
+        default=HarnessOptions.ab_mode,
+        help="iteration: treatment and control stay alive side by side and run single iterations in turn. "
+        "process: whole processes in turn. auto: iterations where both programs can (default: %(default)s)",
+    )
+    group.add_argument(
         "--ab_pairs",
         type=positive_int,
-        default=HarnessOptions.ab_pairs,
         metavar="N",
-        help="how many pairs of treatment and control, each in random order (default: %(default)s)",
+        help="so many pairs of treatment and control, whatever they show (default: until there is a verdict)",
+    )
+    group.add_argument(
+        "--max_pairs",
+        type=positive_int,
+        default=HarnessOptions.max_pairs,
+        metavar="N",
+        help="after so many pairs what is undecided is inconclusive (default: %(default)s)",
+    )
+    group.add_argument(
+        "--max_seconds",
+        type=positive_float,
+        default=HarnessOptions.max_seconds,
+        metavar="SECONDS",
+        help="the same after so many seconds of one comparison (default: %(default)g)",
+    )
+    for name, meaning in (
+        ("minimum_effect", "a change whose estimate is smaller is no regression (0.01: 1 %%)"),
+        ("target_change", "a change that must not pass for unchanged"),
+        ("alpha", "how likely identical programs are called regressed at most, before it is verified"),
+        ("beta", "how likely a change of --target_change passes for unchanged at most"),
+    ):
+        group.add_argument(
+            f"--{name}",
+            type=positive_float,
+            default=getattr(HarnessOptions, name),
+            metavar="FRACTION",
+            help=f"{meaning} (default: %(default)g)",
+        )
+    group.add_argument(
+        "--clock",
+        choices=get_args(ClockChoice),
+        default=HarnessOptions.clock,
+        help="what verdicts rest on; auto: CPU time where one thread computes all the time, else wall time "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--canary",
+        choices=("on", "off"),
+        default="on" if HarnessOptions.canary else "off",
+        help="first compare the control with its own copy; if they differ, the run's verdicts are void "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--fail_on",
+        choices=get_args(FailOn),
+        default=HarnessOptions.fail_on,
+        help="which verdicts make the exit status other than 0: confirmed regressions, also what is "
+        "inconclusive, or none (default: %(default)s)",
     )
     group.add_argument(
         "--seed", type=int, metavar="N", help="of the random order, to repeat a run (default: a new one)"

@@ -7,7 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -17,18 +17,26 @@ from benchmarking import __version__
 from benchmarking.command import Command
 from benchmarking.driver import conditions, metrics
 from benchmarking.driver.plan import Arm, RunPlan
-from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Sampler, say_which_arm
+from benchmarking.driver.iteration_sampler import IterationSampler
+from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Samples, sample_once, say_which_arm
+from benchmarking.driver.worker import NoWorkersError, WorkerSource
 from benchmarking.errors import BenchmarkError, CaseError, DeviceError, DeviceLostError, RunCancelledError
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
+from benchmarking.live_program import LiveProgram
 from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
 from benchmarking.process import Cancellation
-from benchmarking.results import Failure, FailureKind, Meta, Result, TypeResult
+from benchmarking.results import Failure, FailureKind, Meta, Result, Sampling, TypeResult
 from benchmarking.specs.expand import TestCase
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+UNLIMITED_S = 24 * 3600.0
+"""For an answer of a program, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class _Measured:
     program_command: str = ""
     treatment: ArmSamples = field(default_factory=ArmSamples)
     control: ArmSamples = field(default_factory=ArmSamples)
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class _ReadyArm:
 
     case: TestCase
     command: Command
+    invocation: Invocation
     staged: StagedFiles
     platform: PlatformBase
     framework: FrameworkBase
@@ -62,6 +72,14 @@ class _ReadyArm:
 
     def run(self) -> ProgramReport:
         return self.framework.parse(self.platform.run(self.command, self.cancellation), self.case)
+
+    def workers(self) -> WorkerSource:
+        return WorkerSource(self._start_worker, self.invocation.timeout_s or UNLIMITED_S)
+
+    def _start_worker(self, forks: bool) -> AbstractContextManager[LiveProgram] | None:
+        command = self.framework.compose_worker(self.invocation, forks=forks)
+        # Its time limit is for a single answer; all of them together may take long.
+        return self.platform.start(replace(command, timeout_s=None), self.cancellation) if command else None
 
     def outputs(self) -> dict[str, NDArray[np.float64]]:
         """What the last run wrote, by blob of ``case.golden_files``: flattened values."""
@@ -152,7 +170,7 @@ class BenchmarkDriver:
     def _measure_staged(self, stack: ExitStack, case: TestCase, files: _LocalFiles) -> _Measured:
         treatment = self._make_ready(stack, case, files, self._plan.treatment)
         control = self._make_ready(stack, case, files, self._plan.control) if self._plan.control else None
-        samples = self._sampler(case).sample(treatment.run, control.run if control else None)
+        samples = self._sample(case, treatment, control)
         failure: CaseError | DeviceError | None = samples.failure
         types: tuple[TypeResult, ...] = ()
         if case.metric == "delay":
@@ -165,7 +183,41 @@ class BenchmarkDriver:
             program_command=str(treatment.command),
             treatment=samples.treatment,
             control=samples.control or ArmSamples(),
+            sampling=samples.sampling,
         )
+
+    def _sample(self, case: TestCase, treatment: _ReadyArm, control: _ReadyArm | None) -> Samples:
+        """An output does not vary from run to run as a delay does: one pair of it is enough."""
+        if control is None:
+            return sample_once(treatment.run)
+        comparing = self._plan.comparing
+        random = Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311
+        suspects = self._plan.regressed_types if self._plan.run_type != "benchmark" else ()
+        if case.metric != "delay":
+            comparing = replace(comparing, mode="process", fixed_pairs=1)
+        why = "--ab_mode process"
+        if comparing.mode != "process":
+            sampler = IterationSampler(
+                PairedTest(comparing, suspects),
+                random,
+                self._conditions,
+                operators=self._plan.framework.times_operators(case),
+                clock=comparing.clock,
+                computes_on_cpu=self._platform.computes_on_cpu,
+                cores=conditions.core_count(self._platform),
+            )
+            try:
+                return sampler.sample(treatment.workers(), control.workers())
+            except NoWorkersError as error:
+                if comparing.mode == "iteration":
+                    return Samples(ArmSamples(), ArmSamples(), failure=error)
+                why = str(error)
+        return ProcessSampler(PairedTest(comparing, suspects), random, self._conditions, why).sample(
+            treatment.run, control.run
+        )
+
+    def _conditions(self) -> conditions.Conditions:
+        return conditions.read(self._platform)
 
     def _errors(
         self, case: TestCase, files: _LocalFiles, treatment: _ReadyArm, control: _ReadyArm | None
@@ -218,16 +270,12 @@ class BenchmarkDriver:
         return _ReadyArm(
             case=case,
             command=plan.framework.compose(invocation),
+            invocation=invocation,
             staged=staged,
             platform=self._platform,
             framework=plan.framework,
             cancellation=self._cancellation,
         )
-
-    def _sampler(self, case: TestCase) -> Sampler:
-        """An output does not vary from run to run as a delay does: one pair of it is enough."""
-        random = Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311
-        return ProcessSampler(self._plan.ab_pairs if case.metric == "delay" else 1, random)
 
     def _marked(self, types: tuple[TypeResult, ...]) -> tuple[TypeResult, ...]:
         """A run of type ``regress`` records which of its types are confirmed regressions."""
@@ -258,13 +306,14 @@ class BenchmarkDriver:
             warmup=case.warmup,
             input_shapes={blob.name: blob.shape for blob in case.inputs},
             harness_version=__version__,
-            ab_pairs=plan.ab_pairs if plan.control else None,
+            ab_pairs=measured.sampling.pairs if measured.sampling else None,
             random_seed=plan.seed if plan.control else None,
             program_command=measured.program_command,
             device=device.facts,
             program=measured.treatment.facts,
             control_program=measured.control.facts,
             user=plan.user_meta,
+            sampling=measured.sampling,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,11 @@ READING_INTERVAL_S = 2.0
 STEADY_CELSIUS = 1.0
 STEADY_LOAD = 0.1
 """Of the number of cores: how far the load may move between readings that count as steady."""
+
+RUN_DELAY = "run_delay_share"
+"""Of a pair: how long its programs waited for a core, over their wall time."""
+DOUBTFUL_RUN_DELAY = 0.05
+DOUBTFUL_STEAL = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +61,22 @@ def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[st
     if loads and cores and max(loads) > LOAD_FACTOR * cores:
         reasons.append(f"the load was {max(loads):.1f} on {cores} cores")
     return tuple(reasons)
+
+
+def wall_time_is_doubtful(pairs: Sequence[Conditions], cores: int | None) -> str | None:
+    """Why wall time says little of the programs that ran between the readings, or None."""
+    delays = _series(pairs, RUN_DELAY)
+    if delays and (share := statistics.fmean(delays)) > DOUBTFUL_RUN_DELAY:
+        return f"the programs waited for a core for {_percent(share)} of the time"
+    stolen, total = (_series(pairs, name) for name in ("cpu_steal_s", "cpu_total_s"))
+    if len(stolen) > 1 and len(total) > 1 and total[-1] > total[0]:
+        share = (stolen[-1] - stolen[0]) / (total[-1] - total[0])
+        if share > DOUBTFUL_STEAL:
+            return f"the hypervisor took {_percent(share)} of the cores' time"
+    loads = [] if delays else _series(pairs, "load_1_min")
+    if loads and cores and statistics.median(loads) > LOAD_FACTOR * cores:
+        return f"the load was {statistics.median(loads):.1f} on {cores} cores"
+    return None
 
 
 def unsteady(readings: Sequence[Conditions], cores: int | None) -> str | None:
@@ -110,6 +132,10 @@ def read(platform: PlatformBase) -> Conditions:
         return platform.conditions()
     except DeviceError as error:
         return {"error": str(error)}
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")
 
 
 def _both(before: Conditions, after: Conditions, name: str) -> tuple[float, float] | None:

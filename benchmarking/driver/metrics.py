@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import ToleranceError
-from benchmarking.results import Cost, TypeResult
+from benchmarking.results import Cost, SequentialDecision, TypeResult
 from benchmarking.specs.model import ToleranceSpec
 
 if TYPE_CHECKING:
@@ -25,9 +25,17 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
     control_types = {one.type: one for one in samples.control.types} if samples.control else {}
     costs = samples.treatment.costs
     return tuple(
-        _delay_result(one, control_types.get(one.type), costs.get(one.type))
+        replace(
+            _delay_result(one, control_types.get(one.type), costs.get(one.type)),
+            **_judged(samples.decisions.get(one.type)),
+        )
         for one in samples.treatment.types
     )
+
+
+def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
+    """The comparison is that of the decision, which may rest on another clock than the samples."""
+    return {"decision": decision, "comparison": decision.comparison} if decision else {}
 
 
 def _delay_result(treatment: TypeSamples, control: TypeSamples | None, cost: Cost | None) -> TypeResult:
@@ -38,6 +46,7 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None, cost: Cos
         summary=summary,
         values=treatment.values,
         pairs=treatment.pairs,
+        cpu_values=treatment.cpu_values,
         cost=cost,
     )
     if control is None:
@@ -48,6 +57,7 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None, cost: Cos
         control_summary=control_summary,
         control_values=control.values,
         control_pairs=control.pairs,
+        control_cpu_values=control.cpu_values,
         diff_summary=stats.difference_percentiles(summary, control_summary),
         comparison=stats.compare(treatment.values, treatment.pairs, control.values, control.pairs),
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from benchmarking.command import Program
 from benchmarking.frameworks.framework_base import FrameworkBase
+from benchmarking.options import ABMode, ClockChoice
 from benchmarking.results import Fact, RunType
+from benchmarking.sequential import SequentialPlan
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,19 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Comparing:
+    """How treatment and control are compared, where there is a control."""
+
+    plan: SequentialPlan = field(default_factory=SequentialPlan)
+    mode: ABMode = "auto"
+    fixed_pairs: int | None = None
+    """So many pairs, whatever they show; None: until they are enough for a verdict."""
+    max_seconds: float = 120.0
+    """Of one test; the pair that is under way is finished."""
+    clock: ClockChoice = "auto"
+
+
+@dataclass(frozen=True)
 class RunPlan:
     framework: FrameworkBase
     treatment: Arm
@@ -30,7 +45,7 @@ class RunPlan:
     command: tuple[str, ...]
     """The harness's own command line, secrets masked: for the record."""
     seed: int
-    ab_pairs: int = 5
+    comparing: Comparing = field(default_factory=Comparing)
     shared_libraries: tuple[Path, ...] = ()
     backend: str | None = None
     timeout_s: float | None = None

@@ -1,15 +1,17 @@
-"""How the samples of a case are taken: once, or treatment and control against each other."""
+"""How the samples of a case are taken: once, or in pairs of whole processes of treatment and control."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from benchmarking.driver.paired_test import PairedTest
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.results import Cost, Fact
+from benchmarking.results import Cost, Fact, Sampling, SequentialDecision
 
 RunProgram = Callable[[], ProgramReport]
 """Runs one whole process of one arm.
@@ -27,6 +29,8 @@ class TypeSamples:
     unit: str
     values: tuple[float, ...]
     pairs: tuple[int, ...]
+    cpu_values: tuple[float, ...] = ()
+    """The CPU time of the same iterations, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -44,45 +48,80 @@ class Samples:
     control: ArmSamples | None
     failure: CaseError | DeviceError | None = None
     """What ended the sampling early. What had been measured until then is kept."""
+    decisions: Mapping[str, SequentialDecision] = field(default_factory=dict)
+    """By type; empty without a control, or after a failure."""
+    sampling: Sampling | None = None
+    """None without a control."""
 
 
-class Sampler(ABC):
-    """Decides in which order the arms run, and how often."""
+def sample_once(program: RunProgram) -> Samples:
+    """One process, without a control. A failure is part of the answer.
 
-    @abstractmethod
-    def sample(self, treatment: RunProgram, control: RunProgram | None) -> Samples:
-        """Never raises for a failed arm: the failure is part of the answer.
+    Raises:
+        RunCancelledError: the run was cancelled.
+    """
+    try:
+        return Samples(joined([(0, program())]), None)
+    except (CaseError, DeviceError) as error:
+        return Samples(ArmSamples(), None, failure=error)
 
-        Raises:
-            RunCancelledError: the run was cancelled.
-        """
 
+class ProcessSampler:
+    """Pairs of whole processes of treatment and control, each in random order, until there is a verdict."""
 
-class ProcessSampler(Sampler):
-    """Whole processes: a single one, or pairs of treatment and control in random order."""
-
-    def __init__(self, pairs: int, random: Random) -> None:
-        self._pairs = pairs
+    def __init__(
+        self, test: PairedTest, random: Random, read_conditions: Callable[[], Mapping[str, Fact]], why: str
+    ) -> None:
+        """``why``: whole processes, and not single iterations."""
+        self._test = test
         self._random = random
+        self._read_conditions = read_conditions
+        self._why = why
 
-    def sample(self, treatment: RunProgram, control: RunProgram | None) -> Samples:
-        arms: dict[str, RunProgram] = {"treatment": treatment}
-        if control is not None:
-            arms["control"] = control
+    def sample(self, treatment: RunProgram, control: RunProgram) -> Samples:
+        """As ``sample_once``."""
+        arms = {"treatment": treatment, "control": control}
         reports: dict[str, list[tuple[int, ProgramReport]]] = {name: [] for name in arms}
+        conditions: list[Mapping[str, Fact]] = []
+        decisions = None
         failure = None
         running = "treatment"
         try:
-            for pair in range(self._pairs if control is not None else 1):
-                for running in self._random.sample(sorted(arms), k=len(arms)):
-                    reports[running].append((pair, arms[running]()))
+            while decisions is None:
+                order = self._random.sample(sorted(arms), k=len(arms))
+                conditions.append({**self._read_conditions(), "first": order[0]})
+                for running in order:
+                    reports[running].append((self._test.pairs, arms[running]()))
+                decisions = self._test.add(_log_ratios(*(reports[name][-1][1] for name in arms)))
         except (CaseError, DeviceError) as error:
-            failure = say_which_arm(error, running) if control is not None else error
+            failure = say_which_arm(error, running)
         return Samples(
-            treatment=_joined(reports["treatment"]),
-            control=_joined(reports["control"]) if control is not None else None,
+            treatment=joined(reports["treatment"]),
+            control=joined(reports["control"]),
             failure=failure,
+            decisions=decisions or {},
+            sampling=Sampling(
+                level="process",
+                level_reason=self._why,
+                clock="wall",
+                clock_reason="programs print wall time",
+                rounds=1,
+                pairs=self._test.pairs,
+                duration_s=self._test.duration_s,
+                conditions=tuple(conditions),
+            ),
         )
+
+
+def _log_ratios(treatment: ProgramReport, control: ProgramReport) -> dict[str, float]:
+    """By type that both have; NaN where a time is 0."""
+    theirs = {one.type: statistics.median(one.values) for one in control.measurements}
+    ours = {one.type: statistics.median(one.values) for one in treatment.measurements}
+    return {
+        name: math.log(value / theirs[name]) if value > 0 and theirs[name] > 0 else math.nan
+        for name, value in ours.items()
+        if name in theirs
+    }
 
 
 def say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | DeviceError:
@@ -90,7 +129,7 @@ def say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | Devic
     return type(error)(f"{arm}: {error}", error.evidence)
 
 
-def _joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
+def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
     """The samples of several processes, type by type; a type that one of them lacks is kept."""
     units: dict[str, str] = {}
     values: dict[str, list[float]] = {}

@@ -89,6 +89,10 @@ class FrameworkBase(ABC):
         """
         return None
 
+    def times_operators(self, case: TestCase) -> bool:
+        """Whether the case asks for the time of each operator."""
+        return False
+
     @abstractmethod
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         """The samples in what the program printed; as many as ``case`` asks for.

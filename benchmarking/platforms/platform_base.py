@@ -83,6 +83,8 @@ class PlatformBase(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
+    computes_on_cpu: ClassVar[bool] = True
+    """Whether the CPU time of a program tells how long its work takes."""
     own_options: ClassVar[frozenset[str]] = frozenset()
     """The options of the command line that mean something on some platforms only, this one among them."""
 

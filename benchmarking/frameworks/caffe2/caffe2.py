@@ -142,6 +142,9 @@ class Caffe2(FrameworkBase):
         command = self.compose(invocation)
         return replace(command, argv=(*command.argv, "--worker", "fork" if forks else "true"))
 
+    def times_operators(self, case: TestCase) -> bool:
+        return _is_true(self._options(case).get("run_individual", False))
+
     # --- what it printed and wrote --------------------------------------------------------------------------
 
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
@@ -160,7 +163,7 @@ class Caffe2(FrameworkBase):
 
         if len(log.net_us) != case.iterations:
             raise wrong_count(len(log.net_us), "samples of the net")
-        if not _is_true(self._options(case).get("run_individual", False)):
+        if not self.times_operators(case):
             return
         if not log.operators_us:
             raise wrong_count(0, "samples of each operator, which run_individual asks for")

@@ -20,6 +20,7 @@ class GpuPlatform(HostPlatform):
 
     name: ClassVar[str] = "gpu"
     aliases: ClassVar[tuple[str, ...]] = ("cuda",)
+    computes_on_cpu: ClassVar[bool] = False
 
     def __init__(
         self, device: DeviceInfo, options: PlatformOptions, gpu: Gpu, nvidia: NvidiaManagement

@@ -56,10 +56,13 @@ def moving_facts() -> Mapping[str, Fact]:
     import psutil
 
     load_1, load_5, load_15 = psutil.getloadavg()
+    cpu_times = psutil.cpu_times()
     facts: dict[str, Fact] = {
         "load_1_min": load_1,
         "load_5_min": load_5,
         "load_15_min": load_15,
+        "cpu_steal_s": getattr(cpu_times, "steal", None),
+        "cpu_total_s": sum(cpu_times),
         "memory_available_bytes": psutil.virtual_memory().available,
         "cpu_khz": _read_int(_CPU_FREQUENCY / "scaling_cur_freq"),
         "temperature_celsius": _hottest(),

@@ -25,9 +25,14 @@ grep -H '' /proc/sys/kernel/random/boot_id /proc/cpuinfo /proc/meminfo {_ZONE_TY
 CONDITIONS_SCRIPT = f"""
 grep -H '' /proc/loadavg /proc/meminfo {_ZONE_TEMPERATURES} {_FREQUENCIES}/scaling_cur_freq \
     {_FREQUENCIES}/scaling_max_freq 2>/dev/null
+grep -H '^cpu ' /proc/stat 2>/dev/null
 :
 """
 
+_STEAL_FIELD = 7
+"""Of the numbers of /proc/stat (proc(5)): what a hypervisor gave to other machines."""
+_TICKS_PER_S = 100
+"""Of every Linux that runs today, whatever its kernel's own clock."""
 _PLAUSIBLE_CELSIUS = (0.0, 150.0)
 """Zones that measure nothing say -40, 0 or thousands."""
 _PROCESSOR_ZONE = re.compile(r"cpu|soc|tsens|core|package|x86_pkg", re.IGNORECASE)
@@ -103,6 +108,13 @@ def moving_facts(answers: Answers, zones: frozenset[str]) -> Mapping[str, Fact]:
     load = next(iter(answers.file("/proc/loadavg")), "").split()
     if len(load) >= 3:
         facts |= {f"load_{minutes}_min": float(text) for minutes, text in zip((1, 5, 15), load, strict=False)}
+    ticks = [int(text) for text in next(iter(answers.file("/proc/stat")), "").split()[1:]]
+    if len(ticks) > _STEAL_FIELD:
+        # The guests' time, in the fields behind, is in that of the users already.
+        facts |= {
+            "cpu_steal_s": ticks[_STEAL_FIELD] / _TICKS_PER_S,
+            "cpu_total_s": sum(ticks[: _STEAL_FIELD + 1]) / _TICKS_PER_S,
+        }
     current = answers.numbers(r"/scaling_cur_freq$")
     limits = answers.numbers(r"/scaling_max_freq$")
     facts |= {"cpu_khz": max(current)} if current else {}

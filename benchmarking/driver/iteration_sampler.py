@@ -1,0 +1,305 @@
+"""Treatment and control alive side by side, single iterations in turn: what disturbs the one disturbs the other."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from benchmarking import sequential
+from benchmarking.driver import conditions
+from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_which_arm
+from benchmarking.driver.worker import NoWorkersError, Worker, WorkerSource
+from benchmarking.errors import CaseError, DeviceError
+from benchmarking.options import ClockChoice
+from benchmarking.results import NET_DELAY, Clock, Fact, Sampling, SequentialDecision, Verdict
+from benchmarking.worker_protocol import IterationSample
+
+ARMS = ("treatment", "control")
+PAIR_S = 0.5
+"""What the iterations of a pair may take about: more rounds are worth less than more pairs."""
+FEWEST_ROUNDS, MOST_ROUNDS = 5, 25
+MEMORY_MARGIN = 1.2
+"""The control may need so much more than the treatment took."""
+SEVERAL_THREADS = 1.2
+"""CPU time over wall time from which on more than one thread must have computed."""
+WAITS = 0.8
+"""CPU time, with the waiting for a core, over wall time below which a program waits for something else."""
+COARSE_STEPS = 100
+"""An iteration that is shorter than so many steps of a clock is not timed with it."""
+
+Conditions = Callable[[], Mapping[str, Fact]]
+
+
+@dataclass
+class _ArmRecord:
+    """What one arm's workers have told, in time order."""
+
+    net: list[tuple[int, IterationSample]] = field(default_factory=list)
+    """Each with the number of its pair."""
+    by_operator: list[tuple[int, IterationSample]] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    """Of the operators, in the order of the net."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    cpu_resolution_ns: float = 0.0
+
+    def of_pair(self, number: int) -> list[IterationSample]:
+        return [sample for pair, sample in self.net if pair == number]
+
+    def operators_of_pair(self, number: int) -> dict[str, list[float]]:
+        values: defaultdict[str, list[float]] = defaultdict(list)
+        for pair, sample in self.by_operator:
+            if pair == number:
+                for name, time_ns in (sample.operators or {}).items():
+                    values[name].append(time_ns)
+        return values
+
+
+class IterationSampler:
+    def __init__(
+        self,
+        test: PairedTest,
+        random: Random,
+        read_conditions: Conditions,
+        *,
+        operators: bool,
+        clock: ClockChoice,
+        computes_on_cpu: bool = True,
+        cores: int | None = None,
+    ) -> None:
+        """``operators``: time each operator as well, in iterations of their own."""
+        self._test = test
+        self._random = random
+        self._read_conditions = read_conditions
+        self._operators = operators
+        self._clock_choice = clock
+        self._computes_on_cpu = computes_on_cpu
+        self._cores = cores
+        self._records = {arm: _ArmRecord() for arm in ARMS}
+        self._conditions: list[Mapping[str, Fact]] = []
+        self._rounds = 0
+        self._clock: Clock = "wall"
+        self._clock_reason = ""
+
+    def sample(self, treatment: WorkerSource, control: WorkerSource) -> Samples:
+        """Pairs until there is a verdict. A failed arm is part of the answer.
+
+        Raises:
+            NoWorkersError: one of the two does not do single iterations, or both do not fit into the memory.
+            RunCancelledError: the run was cancelled.
+        """
+        sources = {"treatment": treatment, "control": control}
+        decisions: dict[str, SequentialDecision] | None = None
+        failure: CaseError | DeviceError | None = None
+        running = "treatment"
+        try:
+            with ExitStack() as stack:
+                for running in ARMS:
+                    stack.enter_context(sources[running])
+                while decisions is None:
+                    decisions = self._test.add(self._pair(sources))
+        except NoWorkersError as error:
+            raise NoWorkersError(f"{running}: {error}", error.evidence) from error
+        except _ArmError as error:
+            failure = say_which_arm(error.cause, error.arm)
+        except (CaseError, DeviceError) as error:
+            failure = say_which_arm(error, running)
+        return Samples(
+            treatment=_arm_samples(self._records["treatment"]),
+            control=_arm_samples(self._records["control"]),
+            failure=failure,
+            decisions=self._trusted(decisions or {}),
+            sampling=Sampling(
+                level="iteration",
+                level_reason="both programs run single iterations",
+                clock=self._clock,
+                clock_reason=self._clock_reason,
+                rounds=self._rounds,
+                pairs=self._test.pairs,
+                duration_s=self._test.duration_s,
+                conditions=tuple(self._conditions),
+            ),
+        )
+
+    def _pair(self, sources: Mapping[str, WorkerSource]) -> dict[str, float]:
+        """Fresh processes, as many iterations of each, in random order; log(treatment / control) by type."""
+        number = self._test.pairs
+        before = self._read_conditions()
+        order = self._random.sample(ARMS, k=len(ARMS))
+        with ExitStack() as stack:
+            workers: dict[str, Worker] = {}
+            for arm in order:
+                workers[arm] = stack.enter_context(_fresh(arm, sources[arm]))
+                self._records[arm].facts = workers[arm].ready.facts
+                self._records[arm].names = tuple(workers[arm].ready.operators)
+                self._records[arm].cpu_resolution_ns = workers[arm].ready.cpu_resolution_ns or 0.0
+                if number == 0 and arm == order[0]:
+                    _check_memory(workers[arm], before)
+            self._run_rounds(workers, number)
+        if number == 0:
+            self._clock, self._clock_reason = self._choose_clock()
+        self._conditions.append({**before, "first": order[0], **self._pair_conditions(number, before)})
+        return self._log_ratios(number)
+
+    def _run_rounds(self, workers: Mapping[str, Worker], number: int) -> None:
+        done = 0
+        for arms in self._orders():
+            for arm in arms:
+                with _telling(arm):
+                    self._records[arm].net.append((number, workers[arm].run()))
+            if self._operators:
+                for arm in arms:
+                    with _telling(arm):
+                        self._records[arm].by_operator.append((number, workers[arm].run(operators=True)))
+            done += 1
+            if not self._rounds:
+                self._rounds = self._worth(number)
+            if done >= self._rounds:
+                return
+
+    def _orders(self) -> list[list[str]]:
+        """Each arm is first equally often (but for one round of an odd number), in random order."""
+        rounds = self._rounds or MOST_ROUNDS
+        one, other = self._random.sample(ARMS, k=len(ARMS))
+        orders = [[one, other] if number % 2 else [other, one] for number in range(rounds)]
+        self._random.shuffle(orders)
+        return orders
+
+    def _worth(self, number: int) -> int:
+        """How many rounds a pair gets, by what the first one took; the same for both arms, and for all pairs."""
+        took_ns = sum(
+            sample.wall_ns
+            for record in self._records.values()
+            for pair, sample in (*record.net, *record.by_operator)
+            if pair == number
+        )
+        return min(MOST_ROUNDS, max(FEWEST_ROUNDS, round(PAIR_S * 1e9 / took_ns)))
+
+    def _log_ratios(self, number: int) -> dict[str, float]:
+        treatment, control = (self._records[arm] for arm in ARMS)
+        ratios = {
+            NET_DELAY: sequential.pair_log_ratio(
+                *([self._time_ns(one) for one in record.of_pair(number)] for record in (treatment, control))
+            )
+        }
+        ours, theirs = treatment.operators_of_pair(number), control.operators_of_pair(number)
+        for name in ours:
+            if len(theirs.get(name, ())) == len(ours[name]):
+                ratios[name] = sequential.pair_log_ratio(ours[name], theirs[name])
+        return ratios
+
+    def _time_ns(self, sample: IterationSample) -> float:
+        return sample.cpu_ns or 0.0 if self._clock == "cpu" else sample.wall_ns
+
+    # --- clock and conditions -------------------------------------------------------------------------------
+
+    def _choose_clock(self) -> tuple[Clock, str]:
+        """By what both arms did in the first pair, taken together: so it cannot favour one of them."""
+        samples = [sample for record in self._records.values() for sample in record.of_pair(0)]
+        if self._clock_choice != "auto":
+            if self._clock_choice == "cpu" and any(one.cpu_ns is None for one in samples):
+                raise _ArmError("treatment", CaseError("--clock cpu: the program does not tell its CPU time"))
+            return self._clock_choice, "--clock says so"
+        if not self._computes_on_cpu:
+            return "wall", "the work is not the CPU's"
+        if any(one.cpu_ns is None for one in samples):
+            return "wall", "the program does not tell its CPU time"
+        wall_ns = sum(one.wall_ns for one in samples)
+        cpu_ns = sum(one.cpu_ns or 0.0 for one in samples)
+        waited_ns = sum(one.run_delay_ns or 0 for one in samples)
+        step_ns = max(record.cpu_resolution_ns for record in self._records.values())
+        if cpu_ns < COARSE_STEPS * step_ns * len(samples):
+            return "wall", f"the clock of CPU time has steps of {step_ns / 1e3:g} us"
+        if cpu_ns > SEVERAL_THREADS * wall_ns:
+            return "wall", "several threads compute at once"
+        if cpu_ns + waited_ns < WAITS * wall_ns:
+            return "wall", f"the CPU is used for {cpu_ns / wall_ns:.0%} of the time only".replace("%", " %")
+        return "cpu", "one thread computes all the time"
+
+    def _pair_conditions(self, number: int, before: Mapping[str, Fact]) -> dict[str, Fact]:
+        samples = [sample for record in self._records.values() for sample in record.of_pair(number)]
+        wall_ns = sum(one.wall_ns for one in samples)
+        facts: dict[str, Fact] = {}
+        if all(one.run_delay_ns is not None for one in samples):
+            facts[conditions.RUN_DELAY] = sum(one.run_delay_ns or 0 for one in samples) / wall_ns
+        if all(one.involuntary_switches is not None for one in samples):
+            facts["involuntary_switches"] = sum(one.involuntary_switches or 0 for one in samples)
+        return facts
+
+    def _trusted(self, decisions: Mapping[str, SequentialDecision]) -> dict[str, SequentialDecision]:
+        """On a busy machine wall time hides changes: what then looks unchanged is not known to be."""
+        reason = conditions.wall_time_is_doubtful(self._conditions, self._cores)
+        wall = {name for name in decisions if name != NET_DELAY or self._clock == "wall"}
+        if reason is None or not wall:
+            return dict(decisions)
+        return {
+            name: replace(one, verdict=Verdict.INCONCLUSIVE, reason=f"{one.reason}, but {reason}")
+            if name in wall and one.verdict is Verdict.UNCHANGED
+            else one
+            for name, one in decisions.items()
+        }
+
+
+class _ArmError(Exception):
+    """What befell one arm while both were at work."""
+
+    def __init__(self, arm: str, cause: CaseError | DeviceError) -> None:
+        super().__init__(str(cause))
+        self.arm, self.cause = arm, cause
+
+
+@contextmanager
+def _telling(arm: str) -> Iterator[None]:
+    try:
+        yield
+    except (CaseError, DeviceError) as error:
+        raise _ArmError(arm, error) from error
+
+
+@contextmanager
+def _fresh(arm: str, source: WorkerSource) -> Iterator[Worker]:
+    """What goes wrong before and after the work is the arm's, too; what does meanwhile is not, by itself."""
+    with ExitStack() as stack:
+        with _telling(arm):
+            worker = stack.enter_context(source.fresh())
+        yield worker
+        with _telling(arm):
+            stack.close()
+
+
+def _check_memory(worker: Worker, before: Mapping[str, Fact]) -> None:
+    """Raises:
+    NoWorkersError: a second program like this one does not fit in beside it.
+    """
+    needed, available = worker.ready.rss_bytes, before.get("memory_available_bytes")
+    if needed is None or not isinstance(available, int):
+        return
+    if needed * (1 + MEMORY_MARGIN) > available:
+        raise NoWorkersError(
+            f"two programs of {needed / 2**20:.0f} MiB do not fit into {available / 2**20:.0f} MiB of memory"
+        )
+
+
+def _arm_samples(record: _ArmRecord) -> ArmSamples:
+    types = [
+        TypeSamples(
+            type=NET_DELAY,
+            unit="us",
+            values=tuple(sample.wall_ns / 1e3 for _, sample in record.net),
+            pairs=tuple(pair for pair, _ in record.net),
+            cpu_values=tuple(sample.cpu_ns / 1e3 for _, sample in record.net if sample.cpu_ns is not None),
+        )
+    ]
+    told = dict.fromkeys(name for _, sample in record.by_operator for name in sample.operators or ())
+    for name in (*(one for one in record.names if one in told), *(one for one in told if one not in record.names)):
+        of_type = [
+            (pair, sample.operators[name] / 1e3)
+            for pair, sample in record.by_operator
+            if sample.operators and name in sample.operators
+        ]
+        types.append(TypeSamples(name, "us", tuple(us for _, us in of_type), tuple(pair for pair, _ in of_type)))
+    return ArmSamples(tuple(types) if record.net else (), facts=record.facts)
