@@ -209,7 +209,7 @@ def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck
     if not info.regression_commits:
         return None
     from benchmarking.driver.regression_check import RegressionCheck
-    from benchmarking.history import History
+    from benchmarking.result_tree import History
 
     if options.local_reporter is None:
         raise UsageError(

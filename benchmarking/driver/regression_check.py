@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarking.driver.plan import RunPlan
-from benchmarking.history import History
 from benchmarking.regression_detectors.regression_detectors import make_detector
+from benchmarking.result_tree import History
 from benchmarking.results import Result, Verdict
 from benchmarking.run_info import Commit
 

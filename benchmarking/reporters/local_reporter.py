@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.errors import ReporterError, UsageError
-from benchmarking.history import History
 from benchmarking.reporters.reporter_base import ReporterBase
+from benchmarking.result_tree import History
 from benchmarking.results import Result
 
 

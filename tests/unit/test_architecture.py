@@ -23,7 +23,7 @@ LEVELS = (
             "specs",
             "stats",
             "sequential",
-            "history",
+            "result_tree",
             "model_cache",
             "download",
             "run_info",

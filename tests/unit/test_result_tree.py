@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from benchmarking import result_json
 from benchmarking.errors import ReporterError, UsageError
-from benchmarking.history import History, path_part
 from benchmarking.reporters.local_reporter import LocalReporter
+from benchmarking.result_tree import History, path_part
 from benchmarking.results import NET_DELAY, ErrorStatistics
 from benchmarking.run_info import Commit
 from tests.support.sample_results import AB, DELAY, ERROR, FAILED, META, NASTY, REGRESSED
@@ -190,7 +190,7 @@ def test_a_directory_that_cannot_be_used(tmp_path):
 LOOP = """
 import sys
 from pathlib import Path
-from benchmarking.history import History
+from benchmarking.result_tree import History
 from tests.support.sample_results import DELAY
 for _ in range(int(sys.argv[2])):
     History(Path(sys.argv[1])).save(DELAY)
