@@ -14,12 +14,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarking import atomic_file, result_json
-from benchmarking.results import Meta, Result, TypeResult
-from benchmarking.run_info import Commit
+from benchmarking.results import NET_DELAY, Meta, Result, RunType, TypeResult
+from benchmarking.run_info import LAST_SECOND, Commit
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +36,50 @@ MAXIMUM_PART_BYTES = 150
 
 Run = Mapping[str, TypeResult]
 """The types of one run, by name."""
+
+
+class RunMeta(BaseModel):
+    """Of a ``meta.txt``, what tells which series its run belongs to, and where in it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    platform: str
+    platform_hash: str
+    framework: str
+    net_name: str
+    metric: str
+    identifier: str
+    backend: str | None = None
+    commit: str
+    commit_time: Annotated[int, Field(ge=0, le=LAST_SECOND)]
+    control_commit: str | None = None
+    control_commit_time: int | None = None
+    run_type: RunType
+    tainted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    meta: RunMeta
+    types: Run
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs are read; an empty tuple selects all."""
+
+    platforms: tuple[str, ...] = ()
+    nets: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    """Where it is empty, the operators are left out."""
+    operators: bool = False
+    """They are not."""
+    since: date = date.min
+    """The first day (UTC) of commits."""
+    limit: int | None = None
+    """So many commits of each case, the newest."""
 
 
 class History:
@@ -82,25 +130,121 @@ class History:
                 return run
         return None
 
+    def saved(self, selection: Selection) -> Iterator[SavedRun]:
+        """Every run that is selected, case by case; the newest commits first, a commit's runs in order.
+
+        What is damaged, or was not written by the local reporter, is left out with a warning.
+        """
+        for case in self._cases(selection):
+            is_delay = _readable_owner(case.parent) == "delay"
+            types = selection.types or ((NET_DELAY,) if is_delay and not selection.operators else ())
+            count = 0
+            for commit in _commits(case, selection.since):
+                runs = [one for path in _numbered(commit) if (one := _load(path, types)) is not None]
+                yield from runs
+                count += bool(runs)
+                if count == selection.limit:
+                    break
+
+    def _cases(self, selection: Selection) -> list[Path]:
+        wanted = (selection.platforms, (), selection.nets, selection.metrics, selection.identifiers)
+        directories = [self.root]
+        for names in wanted:
+            children = (child for directory in directories for child in _children(directory))
+            directories = [child for child in children if not names or _readable_owner(child) in names]
+        return directories
+
+
+def _children(directory: Path) -> list[Path]:
+    """The directories in it, by name; what begins with a dot is no result."""
+    try:
+        children = sorted(one for one in directory.iterdir() if not one.name.startswith("."))
+    except OSError as error:
+        _warn_of_damage(directory, error)
+        return []
+    for one in children:
+        if not one.is_dir():
+            _warn_of_foreign(one)
+    return [one for one in children if one.is_dir()]
+
+
+def _numbered(directory: Path) -> list[Path]:
+    """The directories that are numbers, ascending."""
+    children = _children(directory)
+    for one in children:
+        if not one.name.isdecimal():
+            _warn_of_foreign(one)
+    return sorted((one for one in children if one.name.isdecimal()), key=lambda one: int(one.name))
+
+
+def _warn_of_foreign(path: Path) -> None:
+    logger.warning("%s was not written by the local reporter and is left out", path)
+
+
+def _commits(case: Path, since: date) -> Iterator[Path]:
+    """Newest day first; within a day, in the order of the commits' times."""
+    for year in reversed(_numbered(case)):
+        for month in reversed(_numbered(year)):
+            for day in reversed(_numbered(month)):
+                numbers = int(year.name), int(month.name), int(day.name)
+                if numbers >= (since.year, since.month, since.day):
+                    yield from sorted(_children(day), key=_commit_time, reverse=True)
+
+
+def _commit_time(commit: Path) -> int:
+    for path in commit.glob(f"*/{META_FILE}"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return int(json.loads(path.read_text(encoding="utf-8"))["commit_time"])
+    return 0
+
+
+def _load(directory: Path, types: Sequence[str] = ()) -> SavedRun | None:
+    """With all its types, or those; None where it is damaged."""
+    meta = _read_meta(directory)
+    run = None if meta is None else _read_types(directory, types)
+    return None if meta is None or run is None else SavedRun(meta, run)
+
 
 def _read_run(directory: Path, like: Meta) -> Run | None:
     """None where it is another device's, no normal run, or damaged."""
+    meta = _read_meta(directory)
+    if meta is None or meta.platform_hash != like.platform_hash or meta.run_type != "benchmark":
+        return None
+    return _read_types(directory)
+
+
+def _read_meta(directory: Path) -> RunMeta | None:
     try:
-        meta = json.loads((directory / META_FILE).read_text(encoding="utf-8"))
-        if meta.get("layout_version") != result_json.LAYOUT_VERSION:
+        value = json.loads((directory / META_FILE).read_text(encoding="utf-8"))
+        if value.get("layout_version") != result_json.LAYOUT_VERSION:
             logger.warning(
                 "%s was written by another version of this program and is left out; move it away",
                 directory,
             )
             return None
-        if meta["platform_hash"] != like.platform_hash or meta["run_type"] != "benchmark":
-            return None
+        return RunMeta.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        _warn_of_damage(directory, f"{META_FILE}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}")
+    except (OSError, ValueError, AttributeError) as error:
+        _warn_of_damage(directory, error)
+    return None
+
+
+def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
+    names = {f"{part}.txt" for name in wanted for part in _candidates(name)}
+    try:
         files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
-        types = [result_json.read_type(json.loads(path.read_text(encoding="utf-8"))) for path in files]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("%s is damaged and is left out of the history: %s", directory, error)
+        chosen = [path for path in files if not wanted or path.name in names]
+        types = [result_json.read_type(json.loads(path.read_text(encoding="utf-8"))) for path in chosen]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        _warn_of_damage(directory, error)
         return None
-    return {one.type: one for one in types}
+    return {one.type: one for one in types if not wanted or one.type in wanted}
+
+
+def _warn_of_damage(directory: Path, error: object) -> None:
+    logger.warning("%s is damaged and is left out of the history: %s", directory, error)
 
 
 # --- paths --------------------------------------------------------------------------------------------------
@@ -135,6 +279,14 @@ def _owner(directory: Path) -> str | None:
     with suppress(FileNotFoundError):
         return (directory / NAME_FILE).read_bytes().decode("utf-8", "surrogatepass")
     return directory.name if directory.is_dir() else None
+
+
+def _readable_owner(directory: Path) -> str | None:
+    try:
+        return _owner(directory)
+    except (OSError, ValueError) as error:
+        _warn_of_damage(directory, error)
+        return None
 
 
 def _find(root: Path, names: Sequence[str]) -> Path | None:

@@ -1,9 +1,9 @@
 """Where a series changed its level, and where it creeps: pure functions on arrays.
 
 Candidates come from e-divisive (Matteson and James, A nonparametric approach for multiple change point
-analysis of multivariate data, JASA 109, 2014), which tests by permutations. As in Fleming et al., Hunter: using
-change point detection to hunt for performance regressions (ICPE 2023), Student's t stands in for them: it costs
-less, always says the same of the same series, and knows p-values far below what permutations can tell apart.
+analysis of multivariate data, JASA 109, 2014), which tests by permutations. As in Fleming et al., Hunter:
+using change point detection to hunt for performance regressions (ICPE 2023), Student's t stands in for them:
+it costs less, says the same of the same series, and knows p-values far below what permutations can tell.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAXIMUM_P = 1e-6
-"""Of the t-test between the two sides of a change. Far below 5 %: it is asked at every commit of every series,
-and the runs of a machine are not as independent as the test takes them to be."""
+"""Of the t-test between the two sides of a change. Far below 5 %: it is asked at every commit of every
+series, and the runs of a machine are not as independent as the test takes them to be."""
 MINIMUM_DEVIATIONS = 2.0
 """A change is at least so many standard deviations of the single runs, estimated by 1.4826 MAD."""
 MINIMUM_EFFECT = 0.01
@@ -30,9 +30,9 @@ MINIMUM_RUNS = 8
 NEIGHBOURHOOD = 25
 """Runs at each side of a change that are compared: those further off saw another machine."""
 
-MINIMUM_LINK_DEVIATIONS = 6.0
-"""In place of ``MINIMUM_DEVIATIONS`` near a link (see ``find_change_points``). A link adds the error of two runs to
-all that follows, with the standard deviation 2 ** 0.5 of a run's; this is more than four of those."""
+LINK_DEVIATIONS = 4.0
+"""What a link adds to that (see ``find_change_points``), as the hypotenuse: the level behind it carries
+the error of the control's own run, which is one deviation."""
 LINK_REACH = 3
 """Runs; e-divisive finds the place of a small step to within so many."""
 
@@ -80,8 +80,8 @@ class Creep:
 def find_change_points(values: Sequence[float], links: Sequence[int] = ()) -> tuple[ChangePoint, ...]:
     """The changes of level of a series of finite values, oldest first.
 
-    Positive values are compared by their logarithms, so that a change of 3 % is the same at any level, and the
-    unit does not matter.
+    Positive values are compared by their logarithms, so that a change of 3 % is the same at any level, and
+    the unit does not matter.
 
     Args:
         values: one per commit, in the order of the commits.
@@ -133,8 +133,8 @@ def divergence(logs: NDArray[np.float64], minimum: int) -> tuple[int, int, float
 
         Q(t, k) = |A| |B| / (|A| + |B|) * (2 E|a - b| - E|a - a'| - E|b - b'|)
 
-    is largest where A and B differ most. k may lie before the end: a level that comes and goes would else hide
-    in the mean of what follows it.
+    is largest where A and B differ most. k may lie before the end: a level that comes and goes would else
+    hide in the mean of what follows it.
 
     Args:
         logs: of shape (n,) with n >= 2 ``minimum``.
@@ -212,9 +212,14 @@ def _change_at(
 
 
 def _is_certain(one: ChangePoint, links: Sequence[int]) -> bool:
-    is_near_a_link = any(abs(one.index - link) <= LINK_REACH for link in links)
-    deviations = MINIMUM_LINK_DEVIATIONS if is_near_a_link else MINIMUM_DEVIATIONS
+    near = sum(abs(one.index - link) <= LINK_REACH for link in links)
+    deviations = _needed(MINIMUM_DEVIATIONS, near)
     return one.p_value <= MAXIMUM_P and one.deviations >= deviations and _is_large(one.before, one.after)
+
+
+def _needed(deviations: float, links: int) -> float:
+    """Each link is a step of a random walk."""
+    return math.hypot(deviations, LINK_DEVIATIONS * math.sqrt(links))
 
 
 def _is_large(before: float, after: float) -> bool:
@@ -279,9 +284,8 @@ def _creep_between(
         p_value=_p_value(base, newest),
         deviations=_ratio(abs(size), deviation),
     )
-    # Every link between the two sides adds a step of a random walk.
     crossed = sum(first + side <= link < end - side for link in links)
-    needed = math.hypot(MINIMUM_CREEP_DEVIATIONS, MINIMUM_LINK_DEVIATIONS * math.sqrt(crossed))
+    needed = _needed(MINIMUM_CREEP_DEVIATIONS, crossed)
     is_certain = creep.p_value <= MAXIMUM_P and creep.deviations >= needed
     return creep if is_certain and _is_large(before, after) else None
 

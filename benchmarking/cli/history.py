@@ -1,0 +1,160 @@
+"""``python -m benchmarking.history``: the saved results commit by commit, and where they changed."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarking.cli.argument_types import comma_separated, positive_int
+from benchmarking.cli.running import guarded
+from benchmarking.errors import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from benchmarking.regression_detectors.series import Series
+
+DEFAULT_LIMIT = 1000
+ALL_TYPES = "all"
+PICTURES = (".svg", ".png")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    return guarded("benchmarking.history", lambda: _main(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarking.history",
+        description="Show what harness.py --local_reporter saved, commit by commit, or where it changed.",
+        epilog=f"exit status:\n  {ExitStatus.OK:>3}  done, also where changes were found: they are advice\n"
+        f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or no results that match them",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "command",
+        choices=("show", "changes"),
+        help="show: a line per commit. changes: between which commits the level changed",
+    )
+    parser.add_argument(
+        "--local_reporter",
+        type=Path,
+        required=True,
+        metavar="DIRECTORY",
+        help="the directory that harness.py was given by the same name",
+    )
+    chosen = parser.add_argument_group("which results", "Names as show prints them; several with commas.")
+    for option, what in {
+        "platform": "devices",
+        "net": "nets",
+        "metric": "metrics",
+        "identifier": "tests",
+    }.items():
+        chosen.add_argument(
+            f"--{option}",
+            type=comma_separated,
+            default=(),
+            metavar="NAME,...",
+            help=f"these {what} only (default: all)",
+        )
+    chosen.add_argument(
+        "--type",
+        type=comma_separated,
+        default=(),
+        metavar="NAME,...",
+        help=f"these types only, or {ALL_TYPES} (default: NET_DELAY and the outputs, but not the operators)",
+    )
+    chosen.add_argument(
+        "--since",
+        type=_date,
+        default=date.min,
+        metavar="YYYY-MM-DD",
+        help="commits of this day (UTC) or later",
+    )
+    chosen.add_argument(
+        "--limit",
+        type=positive_int,
+        default=DEFAULT_LIMIT,
+        metavar="N",
+        help="of each test the newest N commits (default: %(default)s)",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print a JSON document")
+    output.add_argument(
+        "--plot", type=_picture, metavar="FILE", help="also draw the series and their changes; .svg or .png"
+    )
+    return parser
+
+
+def _date(text: str) -> date:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date, as in 2026-03-31") from None
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(PICTURES)}")
+    return path
+
+
+def _main(arguments: argparse.Namespace) -> ExitStatus:
+    series = _read(arguments)
+    if arguments.plot:
+        _draw(series, arguments.plot)
+    if arguments.json:
+        from benchmarking.reporters.history_report import document
+
+        print(document(series), end="")  # noqa: T201
+    else:
+        from benchmarking.reporters.history_report import show, show_changes
+
+        print((show if arguments.command == "show" else show_changes)(series, _width()), end="")  # noqa: T201
+    return ExitStatus.OK
+
+
+def _read(arguments: argparse.Namespace) -> list[Series]:
+    from benchmarking.regression_detectors.series import series_of
+    from benchmarking.result_tree import History, Selection
+
+    root: Path = arguments.local_reporter
+    selection = Selection(
+        platforms=arguments.platform,
+        nets=arguments.net,
+        metrics=arguments.metric,
+        identifiers=arguments.identifier,
+        types=() if ALL_TYPES in arguments.type else arguments.type,
+        operators=ALL_TYPES in arguments.type,
+        since=arguments.since,
+        limit=arguments.limit,
+    )
+    if not root.is_dir():
+        raise UsageError(f"--local_reporter: there is no directory {root}")
+    series = series_of(History(root).saved(selection))
+    if not series:
+        raise UsageError(f"{root}: no saved results match; without any filter, show lists all there are")
+    return series
+
+
+def _draw(series: Sequence[Series], path: Path) -> None:
+    from benchmarking.reporters.history_plot import draw
+
+    try:
+        draw(series, path)
+    except OSError as error:
+        raise UsageError(f"--plot: cannot write {path}: {error.strerror or error}") from error
+
+
+def _width() -> int | None:
+    """None: as wide as the terminal."""
+    from benchmarking.reporters.screen_reporter import PIPED_WIDTH
+
+    return None if sys.stdout.isatty() else PIPED_WIDTH

@@ -1,0 +1,233 @@
+"""The history for people, as tables and sparklines, and for programs, as JSON."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from benchmarking import result_json
+from benchmarking.regression_detectors.change_points import (
+    MINIMUM_RUNS,
+    NEIGHBOURHOOD,
+    ChangePoint,
+    Creep,
+)
+from benchmarking.regression_detectors.series import Point, Series
+from benchmarking.reporters import numbers
+from benchmarking.results import Comparison
+
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARKLINE_WIDTH = 80
+COMMIT_DIGITS = 12
+
+
+def show(series: Sequence[Series], width: int | None) -> str:
+    return _render([_shown(one) for one in series], width)
+
+
+def show_changes(series: Sequence[Series], width: int | None) -> str:
+    changed = [one for one in series if one.changes or one.creeps]
+    short = sum(len(one.levels.values) < 2 * MINIMUM_RUNS for one in series)
+    counted = f"{len(changed)} of {len(series)} series changed"
+    if short:
+        counted += f"; too short to tell, with fewer than {2 * MINIMUM_RUNS} commits: {short}"
+    return _render([*(_changes_shown(one) for one in changed), Text(counted)], width)
+
+
+def document(series: Sequence[Series]) -> str:
+    return result_json.dumps({"series": [_series_json(one) for one in series]})
+
+
+# --- for people ---------------------------------------------------------------------------------------------
+
+
+def _render(parts: Sequence[RenderableType], width: int | None) -> str:
+    """With colours on a terminal only, and without the blanks that rich puts behind short lines."""
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    with console.capture() as capture:
+        for number, part in enumerate(parts):
+            console.print(*([] if number == 0 else [Text()]), part, sep="\n")
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _shown(series: Series) -> RenderableType:
+    compared = any(one.ratio is not None for one in series.points)
+    table = _table("commit", "date", _quantity(series), *(["change", "against"] if compared else []), "")
+    for one in series.points:
+        notes = Text(", ".join(one.tainted and ["tainted"]), "yellow")
+        if one.regressed:
+            notes = Text("REGRESSED", "bold red").append(f"{', ' if notes else ''}").append(notes)
+        table.add_row(
+            _commit(one),
+            _day(one),
+            _value(series, one.value),
+            *([_change(one), _short(one.control_commit or "")] if compared else []),
+            notes,
+        )
+    return Group(_heading(series), Padding(Group(_sparkline(series), table), (0, 0, 0, 2)))
+
+
+def _changes_shown(series: Series) -> RenderableType:
+    table = _table("last good..first bad", "date", "change", _of_what(series), "", "", "confidence")
+    points = series.levels.points
+    for one in _found(series):
+        last_good, first_bad = _range(one)
+        is_worse = one.after > one.before
+        table.add_row(
+            f"{_commit(points[last_good])}..{_commit(points[first_bad])}",
+            _day(points[first_bad]),
+            Text(_percent(one.before, one.after), "bold red" if is_worse else "green"),
+            _level(series, one.before),
+            _level(series, one.after),
+            _kind(one),
+            f"p {one.p_value:.0e}, {one.deviations:.1f} sd",
+        )
+    lines: list[RenderableType] = [_sparkline(series), table, Text(_against_the_base(series), "dim")]
+    return Group(_heading(series), Padding(Group(*lines), (0, 0, 0, 2)))
+
+
+def _heading(series: Series) -> Text:
+    key = series.key
+    text = Text(f"{numbers.plain(key.net_name)} {key.metric} {numbers.plain(key.identifier)}", "bold")
+    text.append(f" {numbers.plain(key.type)}", "bold")
+    backend = f"  backend {numbers.plain(key.backend)}" if key.backend else ""
+    return text.append(f"  on {numbers.plain(key.platform)}{backend}  {len(series.points)} commits", "dim")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        is_text = column in ("commit", "date", "against", "last good..first bad", "", "confidence")
+        table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
+    return table
+
+
+def _sparkline(series: Series) -> Text:
+    """Oldest first, each sign the median of neighbours; below it a mark where a change was found."""
+    values = series.levels.values
+    if not values:
+        return Text()
+    signs = min(len(values), SPARKLINE_WIDTH)
+    edges = [len(values) * one // signs for one in range(signs + 1)]
+    medians = [median(values[first:end]) for first, end in itertools.pairwise(edges)]
+    low, high = min(medians), max(medians)
+    scale = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
+    text = Text("".join(SPARKS[round((one - low) * scale)] for one in medians))
+    text.append(f"  {_level(series, low)} to {_level(series, high)}", "dim")
+    changed = {one.index for one in series.changes}
+    if changed:
+        marks = (bool(changed & set(range(*pair))) for pair in itertools.pairwise(edges))
+        text.append("\n" + "".join("^" if one else " " for one in marks).rstrip(), "bold red")
+    return text
+
+
+def _against_the_base(series: Series) -> str:
+    """The newest commits against the oldest: what many small steps come to."""
+    change = _since_base(series)
+    if change is None:
+        return ""
+    side, before, after = change
+    return f"the newest {side} commits against the oldest {side}: {_percent(before, after)}"
+
+
+def _since_base(series: Series) -> tuple[int, float, float] | None:
+    """How many commits at either end, and their medians; None with too few."""
+    values = series.levels.values
+    side = min(NEIGHBOURHOOD, len(values) // 2)
+    return (side, median(values[:side]), median(values[-side:])) if side >= MINIMUM_RUNS else None
+
+
+def _found(series: Series) -> list[ChangePoint | Creep]:
+    """Oldest first."""
+    found: list[ChangePoint | Creep] = [*series.changes, *series.creeps]
+    return sorted(found, key=_range)
+
+
+def _range(one: ChangePoint | Creep) -> tuple[int, int]:
+    """The indexes of the last good commit and of the first bad one, among those of the levels."""
+    return (one.last_good, one.first_bad) if isinstance(one, Creep) else (one.index - 1, one.index)
+
+
+def _kind(one: ChangePoint | Creep) -> str:
+    return "creep" if isinstance(one, Creep) else "step"
+
+
+def _quantity(series: Series) -> str:
+    return "p50" if series.key.metric == "delay" else "max error"
+
+
+def _of_what(series: Series) -> str:
+    return "treatment/control" if series.levels.is_ratio else _quantity(series)
+
+
+def _value(series: Series, value: float) -> str:
+    return numbers.duration(value) if series.unit == "us" else numbers.error(value)
+
+
+def _level(series: Series, value: float) -> str:
+    return f"{value:.3f}" if series.levels.is_ratio else _value(series, value)
+
+
+def _change(one: Point) -> str:
+    return "" if one.ratio is None else numbers.change(Comparison(0, one.ratio, one.ratio_interval))
+
+
+def _percent(before: float, after: float) -> str:
+    return numbers.percent(after / before) if before else "new"
+
+
+def _commit(one: Point) -> str:
+    return _short(one.commit)
+
+
+def _short(commit: str) -> str:
+    return numbers.plain(commit[:COMMIT_DIGITS])
+
+
+def _day(one: Point) -> str:
+    return datetime.fromtimestamp(one.commit_time, UTC).strftime("%Y-%m-%d")
+
+
+# --- for programs -------------------------------------------------------------------------------------------
+
+
+def _series_json(series: Series) -> dict[str, Any]:
+    points = series.levels.points
+    base = _since_base(series)
+    return {
+        **asdict(series.key),
+        "unit": series.unit,
+        "points": [asdict(one) for one in series.points],
+        "changes_of": "ratio" if series.levels.is_ratio else "value",
+        "levels": [
+            {"commit": one.commit, "level": level}
+            for one, level in zip(points, series.levels.values, strict=True)
+        ],
+        "changes": [_change_json(points, one) for one in _found(series)],
+        "newest_against_oldest": base and dict(zip(("commits", "before", "after"), base, strict=True)),
+    }
+
+
+def _change_json(points: Sequence[Point], one: ChangePoint | Creep) -> dict[str, Any]:
+    last_good, first_bad = _range(one)
+    return {
+        "kind": _kind(one),
+        "last_good": points[last_good].commit,
+        "first_bad": points[first_bad].commit,
+        "first_bad_time": points[first_bad].commit_time,
+        "before": one.before,
+        "after": one.after,
+        "ratio": one.after / one.before if one.before else math.inf,
+        "p_value": one.p_value,
+        "deviations": one.deviations,
+    }
