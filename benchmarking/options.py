@@ -80,6 +80,8 @@ class HarnessOptions:
     canary: bool = True
     fail_on: FailOn = "regressed"
     seed: int | None = None
+    detector: str = "p50_p90"
+    """Of ``regression_detectors.py``."""
     local_reporter: Path | None = None
     remote_reporter: str | None = None
     remote_access_token: str | None = field(default=None, repr=False)

@@ -215,7 +215,7 @@ def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck
         raise UsageError(
             "--info: regression_commits are looked up in what --local_reporter saved: name its directory"
         )
-    return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits))
+    return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits), options.detector)
 
 
 def _reporters(options: HarnessOptions) -> list[ReporterBase]:

@@ -23,6 +23,7 @@ from benchmarking.options import (
     WhenBusy,
 )
 from benchmarking.platforms.platforms import platform_names
+from benchmarking.regression_detectors.regression_detectors import detector_names
 from benchmarking.results import RunType
 
 
@@ -281,6 +282,13 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--seed", type=int, metavar="N", help="of the random order, to repeat a run (default: a new one)"
+    )
+    group.add_argument(
+        "--detector",
+        choices=detector_names(),
+        default=HarnessOptions.detector,
+        help="what raises a suspicion from the delays of the regression_commits of --info: the newest median "
+        "above the p90s of the earlier runs, or a change point (default: %(default)s)",
     )
     group.add_argument(
         "--run_type",

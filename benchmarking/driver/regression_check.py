@@ -22,6 +22,8 @@ class RegressionCheck:
     history: History
     commits: tuple[Commit, ...]
     """The earlier commits, newest first."""
+    detector: str | None = None
+    """Its name; None: the default of the metric."""
 
     def follow_up(
         self, first: Result, plan: RunPlan, run_with: Callable[[RunPlan], Result]
@@ -37,7 +39,7 @@ class RegressionCheck:
         return [verification, run_with(replace(plan, run_type="regress", regressed_types=confirmed))]
 
     def _suspects(self, result: Result) -> tuple[str, ...]:
-        detector = make_detector(result.meta.metric)
+        detector = make_detector(result.meta.metric, self.detector)
         runs = self.history.runs(result.meta, self.commits)
         suspects = []
         for newest in result.types:

@@ -20,6 +20,7 @@ class DelayDetector(RegressionDetectorBase):
     small regressions. It serves to choose what is worth being run again.
     """
 
+    name: ClassVar[str] = "p50_p90"
     metric: ClassVar[str] = "delay"
 
     def decide(self, history: Sequence[TypeResult], newest: TypeResult) -> Decision:

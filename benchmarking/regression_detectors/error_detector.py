@@ -1,4 +1,4 @@
-"""A larger error against the golden output than any run before it had."""
+"""A larger error against the golden output than the control has, or than the runs before had."""
 
 from __future__ import annotations
 
@@ -7,27 +7,70 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
-from benchmarking.results import TypeResult, Verdict
+from benchmarking.results import ErrorStatistics, TypeResult, Verdict
+
+GROWTH = 1.5
+"""An error that grew less is of the same kind: another order of the same sums moves the largest of many
+rounding errors by tens of percent, at any precision."""
+ROUNDING = 64 * 2.0**-23
+"""Of the largest golden value: 64 units in the last place of float32. What a net's sums of thousands of
+products lose to rounding is of this size; an error below it says nothing about the program."""
 
 
 class ErrorDetector(RegressionDetectorBase):
-    """Compares the largest absolute error with the control's and with those of the earlier runs.
+    """Regressed where the largest, or the root mean square, error grew beyond rounding.
 
-    An output is the same in every run of one program, so a single earlier run is enough.
+    In A/B the control's error of the same run is what counts: both saw the same files on one device. Else
+    those of the earlier runs count; an output is the same in every run of a program, so one run is enough.
     """
 
+    name: ClassVar[str] = "error"
     metric: ClassVar[str] = "error"
 
     def decide(self, history: Sequence[TypeResult], newest: TypeResult) -> Decision:
         if newest.error is None:
             return Decision(Verdict.INCONCLUSIVE, "the newest run has no error statistics")
-        known = [one.max_absolute for one in (newest.control_error, *(run.error for run in history)) if one]
+        if newest.control_error is not None:
+            known, whose = [newest.control_error], "the control's"
+        else:
+            known, whose = [run.error for run in history if run.error], "the earlier runs'"
         if not known:
             return Decision(Verdict.INCONCLUSIVE, "neither a control nor an earlier run to compare with")
-        error = newest.error.max_absolute
-        numbers = f"max absolute error {error:.6g} against {min(known):.6g} to {max(known):.6g} before"
-        if math.isnan(error) or error > max(known):
+        rounding = ROUNDING * _largest_golden(newest)
+        before = list(zip(*map(_sizes, known), strict=True))
+        pairs = list(zip(_sizes(newest.error), before, strict=True))
+        numbers = ", ".join(
+            f"{name} error {error:.6g} against {whose} {_range(errors)}"
+            for name, (error, errors) in zip(_SIZES, pairs, strict=True)
+        )
+        if any(_is_larger(error, max(errors), rounding) for error, errors in pairs):
             return Decision(Verdict.REGRESSED, numbers)
-        if error < min(known):
+        if any(_is_larger(min(errors), error, rounding) for error, errors in pairs):
             return Decision(Verdict.IMPROVED, numbers)
         return Decision(Verdict.UNCHANGED, numbers)
+
+
+_SIZES = ("max absolute", "root mean square")
+
+
+def _sizes(one: ErrorStatistics) -> tuple[float, ...]:
+    """What is not a number is infinitely wrong."""
+    return tuple(
+        size if math.isfinite(size) else math.inf for size in (one.max_absolute, one.root_mean_square)
+    )
+
+
+def _is_larger(error: float, than: float, rounding: float) -> bool:
+    return error > GROWTH * than and error - than > rounding
+
+
+def _range(errors: Sequence[float]) -> str:
+    low, high = f"{min(errors):.6g}", f"{max(errors):.6g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _largest_golden(newest: TypeResult) -> float:
+    """0 where it is not known."""
+    golden = newest.control_summary
+    size = max(abs(golden.p0), abs(golden.p100)) if golden else 0.0
+    return size if math.isfinite(size) else 0.0

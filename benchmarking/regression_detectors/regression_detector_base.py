@@ -20,6 +20,8 @@ class Decision:
 class RegressionDetectorBase(ABC):
     """Derive from it and add one line to ``regression_detectors.py``."""
 
+    name: ClassVar[str]
+    """What ``--detector`` calls it."""
     metric: ClassVar[str]
 
     @abstractmethod
