@@ -52,6 +52,7 @@ class ExitStatus(IntEnum):
     REGRESSION_CONFIRMED = 5
     REPORTER_FAILED = 6
     BUILD_FAILED = 7
+    INCONCLUSIVE = 8
     INTERRUPTED = 130
 
 
@@ -63,6 +64,7 @@ EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
     ExitStatus.DEVICE_FAILED: "a device or the way to it failed; tests are missing",
     ExitStatus.REGRESSION_CONFIRMED: "a regression was confirmed",
     ExitStatus.REPORTER_FAILED: "every test ran, but a reporter could not deliver",
+    ExitStatus.INCONCLUSIVE: "a comparison was inconclusive (only with --fail_on inconclusive)",
     ExitStatus.INTERRUPTED: "interrupted; the finished tests were reported",
 }
 

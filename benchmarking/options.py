@@ -77,11 +77,11 @@ class HarnessOptions:
     alpha: float = 0.01
     beta: float = 0.05
     clock: ClockChoice = "auto"
-    canary: bool = True
+    canary: Literal["on", "off"] = "on"
     fail_on: FailOn = "regressed"
     seed: int | None = None
-    detector: str = "p50_p90"
-    """Of ``regression_detectors.py``."""
+    detector: str | None = None
+    """Of ``regression_detectors.py``; None: pairs are judged by themselves."""
     local_reporter: Path | None = None
     remote_reporter: str | None = None
     remote_access_token: str | None = field(default=None, repr=False)

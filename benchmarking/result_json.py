@@ -10,18 +10,27 @@ from typing import Any
 
 from benchmarking.results import (
     Comparison,
+    Confirmation,
     Cost,
     ErrorStatistics,
     Interval,
     Meta,
     Percentiles,
     Result,
+    SequentialDecision,
     Summary,
     TypeResult,
+    Verdict,
 )
 
 LAYOUT_VERSION = 1
 """Of the files that the local reporter writes; raised when older readers would misread them."""
+
+_NUMBERS = ("values", "pairs", "cpu_values", "control_values", "control_pairs", "control_cpu_values")
+_PARTS = (
+    *("control_summary", "diff_summary", "comparison", "error", "control_error", "cost"),
+    *("decision", "confirmation"),
+)
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """JSON has no such numbers: they are written as these strings."""
@@ -38,10 +47,10 @@ def meta_json(meta: Meta) -> dict[str, Any]:
 def type_json(one: TypeResult) -> dict[str, Any]:
     """With the keys of the contract; those that do not apply are left out."""
     value: dict[str, Any] = {"type": one.type, "unit": one.unit, "summary": asdict(one.summary)}
-    for name in ("values", "pairs", "control_values", "control_pairs"):
+    for name in _NUMBERS:
         if getattr(one, name):
             value[name] = list(getattr(one, name))
-    for name in ("control_summary", "diff_summary", "comparison", "error", "control_error", "cost"):
+    for name in _PARTS:
         if getattr(one, name) is not None:
             value[name] = asdict(getattr(one, name))
     if one.control_values:
@@ -67,7 +76,6 @@ def read_type(value: Mapping[str, Any]) -> TypeResult:
     Raises:
         KeyError, TypeError, ValueError: it is something else.
     """
-    comparison = value.get("comparison")
     return TypeResult(
         type=str(value["type"]),
         unit=str(value["unit"]),
@@ -78,11 +86,7 @@ def read_type(value: Mapping[str, Any]) -> TypeResult:
         control_values=tuple(_number(one) for one in value.get("control_values", ())),
         control_pairs=tuple(int(one) for one in value.get("control_pairs", ())),
         diff_summary=_numbers_into(Percentiles, value["diff_summary"]) if "diff_summary" in value else None,
-        comparison=Comparison(
-            int(comparison["pairs"]), _number(comparison["ratio"]), _interval(comparison["ratio_interval"])
-        )
-        if comparison
-        else None,
+        comparison=_comparison(value.get("comparison")),
         error=_numbers_into(ErrorStatistics, value["error"]) if "error" in value else None,
         control_error=_numbers_into(ErrorStatistics, value["control_error"])
         if "control_error" in value
@@ -91,7 +95,35 @@ def read_type(value: Mapping[str, Any]) -> TypeResult:
         if "cost" in value
         else None,
         regressed=bool(value.get("regressed", 0)),
+        cpu_values=tuple(_number(one) for one in value.get("cpu_values", ())),
+        control_cpu_values=tuple(_number(one) for one in value.get("control_cpu_values", ())),
+        decision=_decision(value["decision"]) if "decision" in value else None,
+        confirmation=_confirmation(value["confirmation"]) if "confirmation" in value else None,
     )
+
+
+def _comparison(value: Mapping[str, Any] | None) -> Comparison | None:
+    if value is None:
+        return None
+    return Comparison(int(value["pairs"]), _number(value["ratio"]), _interval(value["ratio_interval"]))
+
+
+def _decision(value: Mapping[str, Any]) -> SequentialDecision:
+    smallest = value["smallest_change"]
+    return SequentialDecision(
+        verdict=Verdict(value["verdict"]),
+        reason=str(value["reason"]),
+        pairs=int(value["pairs"]),
+        comparison=_comparison(value["comparison"]),
+        smallest_change=None if smallest is None else _number(smallest),
+        p_slower=_number(value["p_slower"]),
+        p_faster=_number(value["p_faster"]),
+    )
+
+
+def _confirmation(value: Mapping[str, Any]) -> Confirmation:
+    first, second = (_decision(value[name]) for name in ("first", "second"))
+    return Confirmation(Verdict(value["verdict"]), str(value["reason"]), first, second)
 
 
 def _summary(value: Mapping[str, Any]) -> Summary:

@@ -80,6 +80,8 @@ class Verdict(StrEnum):
     IMPROVED = "improved"
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not comparable"
+    """The two did not run with the same settings."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ class Sampling:
     pairs: int
     duration_s: float
     conditions: tuple[Mapping[str, Fact], ...] = ()
-    """Before each pair what the device says, and of its iterations: waiting for a core, switches, stolen time."""
+    """Of each pair: what the device said before it, and how its iterations waited and were switched."""
     canary: str = ""
     """What a comparison of the control with its own copy came to; empty where there was none."""
 

@@ -18,7 +18,7 @@ from benchmarking.options import HarnessOptions, access_token, mask_secrets
 
 if TYPE_CHECKING:
     from benchmarking.command import Program
-    from benchmarking.driver.plan import Arm, RunPlan
+    from benchmarking.driver.plan import Arm, Comparing, RunPlan
     from benchmarking.driver.regression_check import RegressionCheck
     from benchmarking.frameworks.framework_base import FrameworkBase
     from benchmarking.reporters.reporter_base import ReporterBase
@@ -92,6 +92,8 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
             if options.health_check
             else None
         )
+        tests = len(found.devices) * sum(case.metric == "delay" for case in cases)
+        plan = plan.for_run(max(tests, 1))
         sessions = [
             Session(
                 platform,
@@ -107,7 +109,12 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
             for platform in found.devices
         ]
         results = run_sessions(sessions, cases)
-        status = exit_status(results, cancelled=cancellation.is_set, devices_missing=bool(found.unusable))
+        status = exit_status(
+            results,
+            cancelled=cancellation.is_set,
+            devices_missing=bool(found.unusable),
+            fail_on=options.fail_on,
+        )
         problems = [f"all tests are missing on {reason}" for reason in found.unusable.values()]
         return reporters.finish(status, time.monotonic() - started, problems)
 
@@ -164,7 +171,7 @@ def _plan(
         control=_arm("control", info.control, options, framework) if info.control else None,
         command=command,
         seed=secrets.randbits(32) if options.seed is None else options.seed,
-        ab_pairs=options.ab_pairs,
+        comparing=_comparing(options),
         shared_libraries=tuple(
             _existing_file("--shared_libs", text) for text in options.shared_libs or info.shared_libs
         ),
@@ -174,6 +181,27 @@ def _plan(
         regressed_types=regressed_types,
         cooldown_s=options.cooldown,
         user_meta=info.meta,
+    )
+
+
+def _comparing(options: HarnessOptions) -> Comparing:
+    from benchmarking.driver.plan import Comparing
+    from benchmarking.sequential import SequentialPlan
+
+    plan = SequentialPlan(
+        minimum_effect=options.minimum_effect,
+        target_change=options.target_change,
+        alpha=options.alpha,
+        beta=options.beta,
+        max_pairs=options.max_pairs,
+    )
+    return Comparing(
+        plan=plan,
+        mode=options.ab_mode,
+        fixed_pairs=options.ab_pairs,
+        max_seconds=options.max_seconds,
+        clock=options.clock,
+        canary=options.canary == "on",
     )
 
 
@@ -205,12 +233,12 @@ def _existing_file(option: str, text: str) -> Path:
     raise UsageError(f"{option}: there is no file {text!r}")
 
 
-def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck | None:
-    if not info.regression_commits:
-        return None
+def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck:
     from benchmarking.driver.regression_check import RegressionCheck
     from benchmarking.result_tree import History
 
+    if not info.regression_commits:
+        return RegressionCheck()
     if options.local_reporter is None:
         raise UsageError(
             "--info: regression_commits are looked up in what --local_reporter saved: name its directory"

@@ -269,7 +269,7 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--canary",
         choices=("on", "off"),
-        default="on" if HarnessOptions.canary else "off",
+        default=HarnessOptions.canary,
         help="first compare the control with its own copy; if they differ, the run's verdicts are void "
         "(default: %(default)s)",
     )
@@ -286,9 +286,9 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--detector",
         choices=detector_names(),
-        default=HarnessOptions.detector,
-        help="what raises a suspicion from the delays of the regression_commits of --info: the newest median "
-        "above the p90s of the earlier runs, or a change point (default: %(default)s)",
+        help="judge delays by the regression_commits of --info instead of by their pairs: the newest median "
+        "above the p90s of the earlier runs, or a change point (default: by the pairs; where there is no "
+        "control, p50_p90)",
     )
     group.add_argument(
         "--run_type",

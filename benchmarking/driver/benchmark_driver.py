@@ -13,12 +13,12 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarking import __version__
+from benchmarking import __version__, comparability
 from benchmarking.command import Command
 from benchmarking.driver import conditions, metrics
-from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.iteration_sampler import IterationSampler
 from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Samples, sample_once, say_which_arm
 from benchmarking.driver.worker import NoWorkersError, WorkerSource
 from benchmarking.errors import BenchmarkError, CaseError, DeviceError, DeviceLostError, RunCancelledError
@@ -27,7 +27,7 @@ from benchmarking.live_program import LiveProgram
 from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
 from benchmarking.process import Cancellation
-from benchmarking.results import Failure, FailureKind, Meta, Result, Sampling, TypeResult
+from benchmarking.results import Failure, FailureKind, Meta, Result, Sampling, TypeResult, Verdict
 from benchmarking.specs.expand import TestCase
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class BenchmarkDriver:
     def _measure_staged(self, stack: ExitStack, case: TestCase, files: _LocalFiles) -> _Measured:
         treatment = self._make_ready(stack, case, files, self._plan.treatment)
         control = self._make_ready(stack, case, files, self._plan.control) if self._plan.control else None
-        samples = self._sample(case, treatment, control)
+        samples = _if_comparable(self._sample(case, treatment, control))
         failure: CaseError | DeviceError | None = samples.failure
         types: tuple[TypeResult, ...] = ()
         if case.metric == "delay":
@@ -183,7 +183,7 @@ class BenchmarkDriver:
             program_command=str(treatment.command),
             treatment=samples.treatment,
             control=samples.control or ArmSamples(),
-            sampling=samples.sampling,
+            sampling=samples.sampling if case.metric == "delay" else None,
         )
 
     def _sample(self, case: TestCase, treatment: _ReadyArm, control: _ReadyArm | None) -> Samples:
@@ -315,6 +315,19 @@ class BenchmarkDriver:
             user=plan.user_meta,
             sampling=measured.sampling,
         )
+
+
+def _if_comparable(samples: Samples) -> Samples:
+    """Programs that were told to run differently are not judged against each other."""
+    control = samples.control.facts if samples.control else {}
+    different = "; ".join(comparability.differences(samples.treatment.facts, control))
+    if not different:
+        return samples
+    decisions = {
+        name: replace(one, verdict=Verdict.NOT_COMPARABLE, reason=f"the two ran with {different}")
+        for name, one in samples.decisions.items()
+    }
+    return replace(samples, decisions=decisions)
 
 
 def _describe(error: BaseException) -> Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -295,11 +294,16 @@ def _arm_samples(record: _ArmRecord) -> ArmSamples:
         )
     ]
     told = dict.fromkeys(name for _, sample in record.by_operator for name in sample.operators or ())
-    for name in (*(one for one in record.names if one in told), *(one for one in told if one not in record.names)):
+    for name in (
+        *(one for one in record.names if one in told),
+        *(one for one in told if one not in record.names),
+    ):
         of_type = [
             (pair, sample.operators[name] / 1e3)
             for pair, sample in record.by_operator
             if sample.operators and name in sample.operators
         ]
-        types.append(TypeSamples(name, "us", tuple(us for _, us in of_type), tuple(pair for pair, _ in of_type)))
+        types.append(
+            TypeSamples(name, "us", tuple(us for _, us in of_type), tuple(pair for pair, _ in of_type))
+        )
     return ArmSamples(tuple(types) if record.net else (), facts=record.facts)

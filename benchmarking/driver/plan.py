@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarking.command import Program
@@ -34,6 +34,7 @@ class Comparing:
     max_seconds: float = 120.0
     """Of one test; the pair that is under way is finished."""
     clock: ClockChoice = "auto"
+    canary: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,7 @@ class RunPlan:
     cooldown_s: float | None = None
     """How long to wait at most, before each case, for the device to be steady."""
     user_meta: Mapping[str, Fact] = field(default_factory=dict)
+
+    def for_run(self, tests: int) -> RunPlan:
+        """The same, so strict that false alarms are as rare in a run of so many comparisons as they should be."""
+        return replace(self, comparing=replace(self.comparing, plan=self.comparing.plan.for_run(tests)))

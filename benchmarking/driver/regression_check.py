@@ -6,52 +6,81 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from benchmarking import sequential
 from benchmarking.driver.plan import RunPlan
 from benchmarking.regression_detectors.regression_detectors import make_detector
 from benchmarking.result_tree import History
-from benchmarking.results import Result, Verdict
+from benchmarking.results import Result, TypeResult, Verdict
 from benchmarking.run_info import Commit
+
+Finish = Callable[[Result], Result]
+RunWith = Callable[[RunPlan, Finish], Result]
+"""Runs the case once more with a plan; what came of it goes through ``Finish`` before anybody sees it."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RegressionCheck:
-    """Judges results by the history of earlier commits that the local reporter has saved."""
+    """Judges delays by their pairs where there is a control, else by the runs of earlier commits.
 
-    history: History
-    commits: tuple[Commit, ...]
+    Errors are judged by the control's, or by those runs.
+    """
+
+    history: History | None = None
+    """What the local reporter has saved; None: nothing is known of earlier commits."""
+    commits: tuple[Commit, ...] = ()
     """The earlier commits, newest first."""
     detector: str | None = None
-    """Its name; None: the default of the metric."""
+    """The name of what judges delays by the earlier runs, pairs or no pairs; None: as said above."""
 
-    def follow_up(
-        self, first: Result, plan: RunPlan, run_with: Callable[[RunPlan], Result]
-    ) -> Sequence[Result]:
+    def follow_up(self, first: Result, plan: RunPlan, run_with: RunWith) -> Sequence[Result]:
         """Runs a suspicious case again (``verify``); what is suspicious again is confirmed (``regress``)."""
         suspects = self._suspects(first)
         if not suspects:
             return []
-        verification = run_with(replace(plan, run_type="verify", regressed_types=suspects))
+        verification = run_with(
+            replace(plan, run_type="verify", regressed_types=suspects),
+            lambda second: _with_confirmations(first, second, suspects),
+        )
         confirmed = tuple(one for one in self._suspects(verification) if one in suspects)
         if not confirmed:
             return [verification]
-        return [verification, run_with(replace(plan, run_type="regress", regressed_types=confirmed))]
+        confirmation = run_with(replace(plan, run_type="regress", regressed_types=confirmed), lambda one: one)
+        return [verification, confirmation]
 
     def _suspects(self, result: Result) -> tuple[str, ...]:
-        detector = make_detector(result.meta.metric, self.detector)
-        runs = self.history.runs(result.meta, self.commits)
-        suspects = []
-        for newest in result.types:
-            past = [run[newest.type] for run in runs if newest.type in run]
-            decision = detector.decide(past, newest)
-            if decision.verdict is Verdict.REGRESSED:
-                suspects.append(newest.type)
-                logger.warning(
-                    "%s %s: %s looks regressed: %s",
-                    result.meta.net_name,
-                    result.meta.identifier,
-                    newest.type,
-                    decision.reason,
-                )
+        suspects = {
+            name: reason for name, verdict, reason in self._judge(result) if verdict is Verdict.REGRESSED
+        }
+        for name, reason in suspects.items():
+            logger.warning(
+                "%s %s: %s looks regressed: %s", result.meta.net_name, result.meta.identifier, name, reason
+            )
         return tuple(suspects)
+
+    def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:
+        """Type, verdict, reason."""
+        if self.detector is None and any(one.decision for one in result.types):
+            judged = [(one.type, one.confirmation or one.decision) for one in result.types]
+            return [(name, one.verdict, one.reason) for name, one in judged if one]
+        detector = make_detector(result.meta.metric, self.detector)
+        runs = self.history.runs(result.meta, self.commits) if self.history else []
+        decisions = [
+            (newest.type, detector.decide([run[newest.type] for run in runs if newest.type in run], newest))
+            for newest in result.types
+        ]
+        return [(name, one.verdict, one.reason) for name, one in decisions]
+
+
+def _with_confirmations(first: Result, second: Result, suspects: Sequence[str]) -> Result:
+    """The second stage's result, with what both stages came to."""
+    before = {one.type: one.decision for one in first.types}
+
+    def confirmed(one: TypeResult) -> TypeResult:
+        decision = before.get(one.type)
+        if one.type not in suspects or decision is None or one.decision is None:
+            return one
+        return replace(one, confirmation=sequential.confirm(decision, one.decision))
+
+    return replace(second, types=tuple(confirmed(one) for one in second.types))

@@ -6,19 +6,20 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
+from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
-from benchmarking.driver.regression_check import RegressionCheck
+from benchmarking.driver.regression_check import Finish, RegressionCheck
 from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus, RunCancelledError
 from benchmarking.model_cache import ModelCache
-from benchmarking.options import Reboot
+from benchmarking.options import FailOn, Reboot
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.process import Cancellation
-from benchmarking.results import FailureKind, Result
+from benchmarking.results import FailureKind, Result, Verdict
 from benchmarking.specs.expand import TestCase
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Session:
     cancellation: Cancellation
     publish: Publish
     locks: DeviceLocks
-    regression_check: RegressionCheck | None = None
+    regression_check: RegressionCheck = field(default_factory=RegressionCheck)
     health_check: HealthCheck | None = None
     reboot: Reboot | None = None
 
@@ -51,6 +52,8 @@ class Session:
         results: list[Result] = []
         try:
             with self._held(state):
+                if state.given_up is None:
+                    state.canary = run_canary(self.platform, self.plan, cases, self.cache, self.cancellation)
                 for number, case in enumerate(cases, start=1):
                     if state.given_up is None:
                         logger.info("[%d/%d] %s on %s", number, len(cases), case.label, name)
@@ -85,17 +88,16 @@ class Session:
             state.give_up(error)
 
     def _run_case(self, case: TestCase, state: _DeviceState) -> list[Result]:
-        def run_with(plan: RunPlan) -> Result:
+        def run_with(plan: RunPlan, finish: Finish) -> Result:
             if self.cancellation.is_set:
                 raise RunCancelledError("the run was cancelled")
-            result = self._run_once(
-                BenchmarkDriver(self.platform, plan, self.cache, self.cancellation), case, state
-            )
+            driver = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation)
+            result = finish(state.canary.applied_to(self._run_once(driver, case, state)))
             self.publish(result)
             return result
 
-        first = run_with(self.plan)
-        if self.regression_check is None or self.plan.run_type != "benchmark":
+        first = run_with(self.plan, lambda one: one)
+        if self.plan.run_type != "benchmark":
             return [first]
         return [first, *self.regression_check.follow_up(first, self.plan, run_with)]
 
@@ -141,6 +143,7 @@ class _DeviceState:
     recoveries: int = 0
     given_up: DeviceError | None = None
     """Why no more cases are run."""
+    canary: Canary = field(default_factory=Canary)
 
     def give_up(self, error: DeviceError) -> None:
         self.given_up = error
@@ -157,17 +160,37 @@ def run_sessions(sessions: Sequence[Session], cases: Sequence[TestCase]) -> tupl
     return tuple(result for future in futures for result in future.result())
 
 
-def exit_status(results: Sequence[Result], *, cancelled: bool, devices_missing: bool = False) -> ExitStatus:
+def exit_status(
+    results: Sequence[Result],
+    *,
+    cancelled: bool,
+    devices_missing: bool = False,
+    fail_on: FailOn = "regressed",
+) -> ExitStatus:
     """The gravest that applies."""
     failures = [result.failure for result in results if result.failure]
     if cancelled:
         return ExitStatus.INTERRUPTED
     if any(one.kind is FailureKind.BUG for one in failures):
         return ExitStatus.INTERNAL_ERROR
-    if any(result.regressed_types for result in results):
+    if fail_on != "never" and any(result.regressed_types for result in results):
         return ExitStatus.REGRESSION_CONFIRMED
     if devices_missing or any(one.is_of_the_device for one in failures):
         return ExitStatus.DEVICE_FAILED
     if failures:
         return ExitStatus.BENCHMARK_FAILED
+    if fail_on == "inconclusive" and any(one in UNDECIDED for one in _final_verdicts(results)):
+        return ExitStatus.INCONCLUSIVE
     return ExitStatus.OK
+
+
+UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE)
+
+
+def _final_verdicts(results: Sequence[Result]) -> list[Verdict | None]:
+    """Of each test on each device what its last run says: a suspicion was run again."""
+    final = {
+        (one.meta.platform_hash, one.meta.net_name, one.meta.metric, one.meta.identifier): one.verdict
+        for one in results
+    }
+    return list(final.values())

@@ -1,4 +1,7 @@
-"""Benchmark programs that run single iterations on demand, as a driver uses them (``docs/worker_protocol.md``)."""
+"""Benchmark programs that run single iterations on demand, as a driver uses them.
+
+``docs/worker_protocol.md`` says what is spoken.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Self
 
 from benchmarking import worker_protocol
 from benchmarking.errors import (
-    CaseError,
     DeviceError,
     DeviceLostError,
     ProgramError,
@@ -129,5 +131,3 @@ class WorkerSource:
         if isinstance(answer, WorkerForks | WorkerReady | WorkerError):
             return answer
         raise NoWorkersError(f"it does not speak the worker protocol: it begins with {type(answer).__name__}")
-
-

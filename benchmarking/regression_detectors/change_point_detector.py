@@ -13,12 +13,8 @@ from benchmarking.regression_detectors.change_points import (
     find_change_points,
     find_creep,
 )
-from benchmarking.regression_detectors.regression_detector_base import (
-    Decision,
-    RegressionDetectorBase,
-    Verdict,
-)
-from benchmarking.results import TypeResult
+from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
+from benchmarking.results import TypeResult, Verdict
 
 
 class ChangePointDetector(RegressionDetectorBase):

@@ -23,6 +23,7 @@ LEVELS = (
             "specs",
             "stats",
             "sequential",
+            "comparability",
             "result_tree",
             "model_cache",
             "download",

@@ -1,0 +1,24 @@
+"""Which runs may be judged against each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarking.results import Fact
+
+PROGRAM_SETTINGS = ("engine", "backend", "optimize", "threads")
+"""Of a benchmark program's facts: how it was told to run, which no commit under test changes."""
+PROGRAM_VERSIONS = ("python", "torch", "numpy", "caffe2")
+"""What a program runs with. The two programs of an A/B run may differ in it, as that can be the change."""
+DEVICE_SETTINGS = ("cpu_model", "logical_cores", "usable_cores", "cpu_governor")
+
+
+def differences(
+    one: Mapping[str, Fact], other: Mapping[str, Fact], names: tuple[str, ...] = PROGRAM_SETTINGS
+) -> tuple[str, ...]:
+    """``threads 1 and 2``: the named facts that both have, and that differ."""
+    return tuple(
+        f"{name} {one[name]} and {other[name]}"
+        for name in names
+        if name in one and name in other and one[name] != other[name]
+    )

@@ -1,0 +1,94 @@
+"""The control against its own copy: where the two seem to differ, a machine is no judge of programs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarking import sequential
+from benchmarking.driver.benchmark_driver import BenchmarkDriver
+from benchmarking.driver.plan import Arm, RunPlan
+from benchmarking.model_cache import ModelCache
+from benchmarking.platforms.platform_base import PlatformBase
+from benchmarking.process import Cancellation
+from benchmarking.results import NET_DELAY, Confirmation, Result, SequentialDecision
+from benchmarking.specs.expand import TestCase
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Canary:
+    verdict: SequentialDecision | Confirmation | None = None
+    """None: there was none, or it could not be run."""
+    text: str = ""
+
+    def applied_to(self, result: Result) -> Result:
+        """What the run's results say of it; where it alarmed, their verdicts are void."""
+        sampling = result.meta.sampling
+        if sampling is None or not self.text:
+            return result
+        result = replace(result, meta=replace(result.meta, sampling=replace(sampling, canary=self.text)))
+        verdict = self.verdict
+        if verdict is None or not sequential.canary_alarms(verdict):
+            return result
+        types = [
+            replace(one, decision=sequential.void(one.decision, verdict)) if one.decision else one
+            for one in result.types
+        ]
+        return replace(result, types=tuple(types))
+
+
+def run_canary(
+    platform: PlatformBase,
+    plan: RunPlan,
+    cases: Sequence[TestCase],
+    cache: ModelCache,
+    cancellation: Cancellation,
+) -> Canary:
+    """Once per run and device, with the first test of delays. An alarm is verified on fresh pairs.
+
+    Raises:
+        RunCancelledError: the run was cancelled.
+    """
+    case = next((one for one in cases if one.metric == "delay"), None)
+    if case is None or plan.control is None or not plan.comparing.canary or plan.run_type != "benchmark":
+        return Canary()
+    with tempfile.TemporaryDirectory(prefix="benchmark-canary-") as directory:
+        own_plan = replace(plan, treatment=_copy(plan.control, Path(directory)))
+        driver = BenchmarkDriver(platform, own_plan, cache, cancellation)
+        first = _judged(driver.run(case))
+        verdict: SequentialDecision | Confirmation | str = first
+        if isinstance(first, SequentialDecision) and sequential.canary_alarms(first):
+            again = BenchmarkDriver(platform, replace(own_plan, seed=plan.seed + 1), cache, cancellation).run(
+                case
+            )
+            second = _judged(again)
+            verdict = sequential.confirm(first, second) if isinstance(second, SequentialDecision) else second
+    if isinstance(verdict, str):
+        text = f"the canary could not be run: {verdict}"
+        logger.warning("%s: %s", platform.device.name, text)
+        return Canary(text=text)
+    text = f"the control against its own copy: {verdict.verdict}, {verdict.reason}"
+    log = logger.error if sequential.canary_alarms(verdict) else logger.info
+    log("canary on %s: %s", platform.device.name, text)
+    return Canary(verdict, text)
+
+
+def _copy(control: Arm, directory: Path) -> Arm:
+    """In another directory and under another name: on devices, files lie by their content and name."""
+    path = directory / f"copy-of-{control.program.path.name}"
+    shutil.copy2(control.program.path, path)
+    return replace(control, program=replace(control.program, path=path))
+
+
+def _judged(result: Result) -> SequentialDecision | str:
+    """The net's decision, or why there is none."""
+    if result.failure is not None:
+        return result.failure.message
+    decisions = [one.decision for one in result.types if one.type == NET_DELAY and one.decision]
+    return decisions[0] if decisions else "it has no delays of the net"
