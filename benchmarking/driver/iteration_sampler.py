@@ -1,4 +1,4 @@
-"""Treatment and control alive side by side, single iterations in turn: what disturbs the one disturbs the other."""
+"""Treatment and control alive side by side, single iterations in turn: what disturbs one disturbs both."""
 
 from __future__ import annotations
 
@@ -145,8 +145,7 @@ class IterationSampler:
         return self._log_ratios(number)
 
     def _run_rounds(self, workers: Mapping[str, Worker], number: int) -> None:
-        done = 0
-        for arms in self._orders():
+        for done, arms in enumerate(self._orders(), start=1):
             for arm in arms:
                 with _telling(arm):
                     self._records[arm].net.append((number, workers[arm].run()))
@@ -154,7 +153,6 @@ class IterationSampler:
                 for arm in arms:
                     with _telling(arm):
                         self._records[arm].by_operator.append((number, workers[arm].run(operators=True)))
-            done += 1
             if not self._rounds:
                 self._rounds = self._worth(number)
             if done >= self._rounds:
@@ -169,7 +167,7 @@ class IterationSampler:
         return orders
 
     def _worth(self, number: int) -> int:
-        """How many rounds a pair gets, by what the first one took; the same for both arms, and for all pairs."""
+        """How many rounds each pair gets, by what the first one took; the same for both arms."""
         took_ns = sum(
             sample.wall_ns
             for record in self._records.values()

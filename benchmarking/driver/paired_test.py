@@ -25,7 +25,7 @@ class PairedTest:
         return time.monotonic() - self._started
 
     def add(self, log_ratios: Mapping[str, float]) -> dict[str, SequentialDecision] | None:
-        """Takes a pair's log(treatment / control) by type. Returns the verdicts once there are pairs enough."""
+        """Takes a pair's log(treatment / control) by type; gives the verdicts once there are pairs enough."""
         for name in log_ratios:
             if not self._suspects or name in self._suspects:
                 self._log_ratios.setdefault(name, [math.nan] * self.pairs)

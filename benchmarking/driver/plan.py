@@ -57,5 +57,5 @@ class RunPlan:
     user_meta: Mapping[str, Fact] = field(default_factory=dict)
 
     def for_run(self, tests: int) -> RunPlan:
-        """The same, so strict that false alarms are as rare in a run of so many comparisons as they should be."""
+        """The same, so strict that a run of so many comparisons raises false alarms as rarely as one."""
         return replace(self, comparing=replace(self.comparing, plan=self.comparing.plan.for_run(tests)))
