@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from benchmarking import stats
@@ -202,19 +202,16 @@ def decide_all(
     if len(lengths) != 1:
         raise ValueError(f"one x per pair and type is needed, there are {sorted(lengths)}")
     pairs = lengths.pop()
-    decided: dict[str, SequentialDecision] = {}
+    decided: dict[str, _Judgement] = {}
     for look in plan.looks_until(pairs, limit_reached=limit_reached):
-        evidence = {name: _Evidence.of(plan, values[: look.pairs]) for name, values in log_ratios.items()}
+        evidence = {name: _evidence(plan, tuple(values[: look.pairs])) for name, values in log_ratios.items()}
         for name, verdict in _verdicts(plan, look, evidence).items():
-            if name not in decided:
-                decided[name] = _decision(plan, look, evidence[name], verdict, _family_size(name, evidence))
+            decided.setdefault(name, _Judgement(verdict, look, evidence[name]))
         is_last = look.pairs == plan.max_pairs or (limit_reached and look.pairs == pairs)
         if is_last or not _goes_on(plan, look, evidence, decided):
-            return {
-                name: decided.get(name)
-                or _decision(plan, look, one, Verdict.INCONCLUSIVE, _family_size(name, evidence))
-                for name, one in evidence.items()
-            }
+            undecided = {name: _Judgement(Verdict.INCONCLUSIVE, look, one) for name, one in evidence.items()}
+            families = {name: 1 if name == NET_DELAY else len(_operators(evidence)) for name in evidence}
+            return {name: _decision(plan, one, families[name]) for name, one in (undecided | decided).items()}
     return None
 
 
@@ -258,28 +255,37 @@ class _Evidence:
     """Of a change smaller than the target."""
     p_not_faster: float
 
-    @classmethod
-    def of(cls, plan: SequentialPlan, log_ratios: Sequence[float]) -> _Evidence:
-        import numpy as np
-
-        array = np.asarray(log_ratios, dtype=np.float64)
-        usable = array[np.isfinite(array)]
-        target = math.log1p(plan.target_change)
-        return cls(
-            pairs=len(array),
-            usable=usable,
-            estimate=float(np.median(stats.walsh_averages(usable))) if usable.size else math.nan,
-            p_slower=stats.signed_rank_p_value(usable),
-            p_faster=stats.signed_rank_p_value(-usable),
-            p_not_slower=stats.signed_rank_p_value(target - usable),
-            p_not_faster=stats.signed_rank_p_value(target + usable),
-        )
-
     def is_slower(self, change: float) -> bool:
         return self.estimate >= math.log1p(change)
 
     def is_faster(self, change: float) -> bool:
         return self.estimate <= -math.log1p(change)
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    verdict: Verdict
+    look: Look
+    evidence: _Evidence
+
+
+@lru_cache(maxsize=8192)
+def _evidence(plan: SequentialPlan, log_ratios: tuple[float, ...]) -> _Evidence:
+    """Kept, as each look is asked for again with every pair that follows."""
+    import numpy as np
+
+    array = np.asarray(log_ratios, dtype=np.float64)
+    usable = array[np.isfinite(array)]
+    target = math.log1p(plan.target_change)
+    return _Evidence(
+        pairs=len(array),
+        usable=usable,
+        estimate=float(np.median(stats.walsh_averages(usable))) if usable.size else math.nan,
+        p_slower=stats.signed_rank_p_value(usable),
+        p_faster=stats.signed_rank_p_value(-usable),
+        p_not_slower=stats.signed_rank_p_value(target - usable),
+        p_not_faster=stats.signed_rank_p_value(target + usable),
+    )
 
 
 def _at_most(p_value: float, level: float) -> bool:
@@ -322,15 +328,11 @@ def _operators(types: Iterable[str]) -> list[str]:
     return [name for name in types if name != NET_DELAY]
 
 
-def _family_size(name: str, types: Iterable[str]) -> int:
-    return 1 if name == NET_DELAY else len(_operators(types))
-
-
 def _goes_on(
     plan: SequentialPlan,
     look: Look,
     evidence: Mapping[str, _Evidence],
-    decided: Mapping[str, SequentialDecision],
+    decided: Mapping[str, _Judgement],
 ) -> bool:
     undecided = [name for name, one in evidence.items() if name not in decided and one.usable.size]
     if NET_DELAY not in evidence:
@@ -352,14 +354,13 @@ def _is_suspicious(plan: SequentialPlan, look: Look, one: _Evidence) -> bool:
     )
 
 
-def _decision(
-    plan: SequentialPlan, look: Look, one: _Evidence, verdict: Verdict, family_size: int
-) -> SequentialDecision:
+def _decision(plan: SequentialPlan, judgement: _Judgement, family_size: int) -> SequentialDecision:
+    one, look = judgement.evidence, judgement.look
     comparison = stats.compare_log_ratios(one.usable) if one.usable.size else None
     smallest = smallest_change(plan, one.usable, (look.alpha or plan.alpha) / family_size)
     return SequentialDecision(
-        verdict=verdict,
-        reason=_reason(plan, one, verdict, comparison, smallest),
+        verdict=judgement.verdict,
+        reason=_reason(plan, one, judgement.verdict, comparison, smallest),
         pairs=one.pairs,
         comparison=comparison,
         smallest_change=smallest,
@@ -369,7 +370,7 @@ def _decision(
 
 
 def smallest_change(plan: SequentialPlan, log_ratios: NDArray[np.float64], alpha: float) -> float | None:
-    """The smallest change that a test at level ``alpha`` finds with a probability of about 1 - beta.
+    """The smallest change that a test at level ``alpha`` finds with a probability of about 1 - beta, or None.
 
     From the scatter of these pairs alone, wherever their centre is: the distance from the lower confidence
     limit at level alpha to the upper one at level beta, both from the signed-rank test (Hollander, Wolfe and
