@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from benchmarking import stats
@@ -93,24 +93,10 @@ class SequentialPlan:
                 f"at least {fewest} pairs are needed, and {MOST_PAIRS} are the most"
             )
 
-    @cached_property
+    @property
     def looks(self) -> tuple[Look, ...]:
-        """In ascending order; the last one is at ``max_pairs``. No more than alpha and beta is spent.
-
-        A share is spent as far as the test's levels, multiples of 2^-pairs, can use it up; what is left goes
-        to the next look, and to the last one everything.
-        """
-        looks: list[Look] = []
-        alpha_due = beta_due = 0.0
-        for pairs, alpha_share, beta_share in _shares(self.max_pairs):
-            alpha_due += alpha_share * self.alpha
-            beta_due += beta_share * self.beta
-            look = Look(
-                pairs, stats.signed_rank_cut(pairs, alpha_due)[1], stats.signed_rank_cut(pairs, beta_due)[1]
-            )
-            alpha_due, beta_due = alpha_due - look.alpha, beta_due - look.beta
-            looks.append(look)
-        return tuple(looks)
+        """In ascending order; the last one is at ``max_pairs``."""
+        return _looks(self, 1)
 
     def for_run(self, tests: int) -> SequentialPlan:
         """The same for a run of so many tests whose suspicions are verified: alpha as small as needed.
@@ -122,15 +108,35 @@ class SequentialPlan:
             raise ValueError(f"{tests} tests")
         return replace(self, alpha=min(self.alpha, math.sqrt(FALSE_ALARMS_PER_RUN / (2 * tests))))
 
-    def looks_until(self, pairs: int, *, limit_reached: bool) -> tuple[Look, ...]:
-        """Those that ``pairs`` pairs allow. At a limit the last is a look, with all that is not spent."""
-        looks = tuple(look for look in self.looks if look.pairs <= pairs)
+    def looks_until(self, pairs: int, *, limit_reached: bool, tests: int = 1) -> tuple[Look, ...]:
+        """Those that ``pairs`` pairs allow. At a limit the last is a look, with all that is not spent.
+
+        ``tests``: how many share alpha by Holm's method. Beta is each one's own.
+        """
+        looks = tuple(look for look in _looks(self, tests) if look.pairs <= pairs)
         if not limit_reached or pairs >= self.max_pairs:
             return looks
         looks = tuple(look for look in looks if look.pairs < pairs)
         alpha = self.alpha - sum(look.alpha for look in looks)
         beta = self.beta - sum(look.beta for look in looks)
         return (*looks, Look(pairs, alpha, beta))
+
+
+@lru_cache(maxsize=256)
+def _looks(plan: SequentialPlan, tests: int) -> tuple[Look, ...]:
+    """A share is spent as far as the levels of the test, multiples of 2^-pairs, can use it up, for alpha those
+    of the smallest of ``tests`` p-values; the rest goes to the next look, and to the last one everything.
+    """
+    looks: list[Look] = []
+    alpha_due = beta_due = 0.0
+    for pairs, alpha_share, beta_share in _shares(plan.max_pairs):
+        alpha_due += alpha_share * plan.alpha
+        beta_due += beta_share * plan.beta
+        alpha = tests * stats.signed_rank_cut(pairs, alpha_due / tests)[1]
+        beta = stats.signed_rank_cut(pairs, beta_due)[1]
+        alpha_due, beta_due = alpha_due - alpha, beta_due - beta
+        looks.append(Look(pairs, alpha, beta))
+    return tuple(looks)
 
 
 def _shares(max_pairs: int) -> list[tuple[int, float, float]]:
@@ -202,16 +208,24 @@ def decide_all(
     if len(lengths) != 1:
         raise ValueError(f"one x per pair and type is needed, there are {sorted(lengths)}")
     pairs = lengths.pop()
+    sizes = {name: 1 if name == NET_DELAY else len(_operators(log_ratios)) for name in log_ratios}
+    looks = {
+        size: plan.looks_until(pairs, limit_reached=limit_reached, tests=size)
+        for size in {1, *sizes.values()}
+    }
     decided: dict[str, _Judgement] = {}
-    for look in plan.looks_until(pairs, limit_reached=limit_reached):
+    for index, look in enumerate(looks[1]):
         evidence = {name: _evidence(plan, tuple(values[: look.pairs])) for name, values in log_ratios.items()}
-        for name, verdict in _verdicts(plan, look, evidence).items():
-            decided.setdefault(name, _Judgement(verdict, look, evidence[name]))
+        own_looks = {name: looks[size][index] for name, size in sizes.items()}
+        for name, verdict in _verdicts(plan, own_looks, evidence).items():
+            decided.setdefault(name, _Judgement(verdict, own_looks[name], evidence[name]))
         is_last = look.pairs == plan.max_pairs or (limit_reached and look.pairs == pairs)
         if is_last or not _goes_on(plan, look, evidence, decided):
-            undecided = {name: _Judgement(Verdict.INCONCLUSIVE, look, one) for name, one in evidence.items()}
-            families = {name: 1 if name == NET_DELAY else len(_operators(evidence)) for name in evidence}
-            return {name: _decision(plan, one, families[name]) for name, one in (undecided | decided).items()}
+            ended = {
+                name: decided.get(name, _Judgement(Verdict.INCONCLUSIVE, own_looks[name], one))
+                for name, one in evidence.items()
+            }
+            return {name: _decision(plan, one, sizes[name]) for name, one in ended.items()}
     return None
 
 
@@ -292,13 +306,16 @@ def _at_most(p_value: float, level: float) -> bool:
     return p_value <= level * (1 + stats.ROUNDING)
 
 
-def _verdicts(plan: SequentialPlan, look: Look, evidence: Mapping[str, _Evidence]) -> dict[str, Verdict]:
-    """Of the types that this look decides."""
+def _verdicts(
+    plan: SequentialPlan, looks: Mapping[str, Look], evidence: Mapping[str, _Evidence]
+) -> dict[str, Verdict]:
+    """Of the types that are decided at this look, each with its own alpha and beta."""
     slower: set[str] = set()
     faster: set[str] = set()
     for family in ([NET_DELAY] if NET_DELAY in evidence else [], _operators(evidence)):
-        slower |= holm({name: evidence[name].p_slower for name in family}, look.alpha)
-        faster |= holm({name: evidence[name].p_faster for name in family}, look.alpha)
+        alpha = looks[family[0]].alpha if family else 0.0
+        slower |= holm({name: evidence[name].p_slower for name in family}, alpha)
+        faster |= holm({name: evidence[name].p_faster for name in family}, alpha)
     verdicts = {}
     for name, one in evidence.items():
         is_slower, is_faster = one.is_slower(plan.minimum_effect), one.is_faster(plan.minimum_effect)
@@ -306,7 +323,9 @@ def _verdicts(plan: SequentialPlan, look: Look, evidence: Mapping[str, _Evidence
             verdicts[name] = Verdict.REGRESSED
         elif name in faster and is_faster:
             verdicts[name] = Verdict.IMPROVED
-        elif not (is_slower or is_faster) and _at_most(max(one.p_not_slower, one.p_not_faster), look.beta):
+        elif not (is_slower or is_faster) and _at_most(
+            max(one.p_not_slower, one.p_not_faster), looks[name].beta
+        ):
             verdicts[name] = Verdict.UNCHANGED
     return verdicts
 
@@ -314,7 +333,7 @@ def _verdicts(plan: SequentialPlan, look: Look, evidence: Mapping[str, _Evidence
 def holm(p_values: Mapping[str, float], level: float) -> set[str]:
     """The hypotheses that are refused, with a probability of at most ``level`` that any of them is true.
 
-    Holm 1979, A simple sequentially rejective multiple test procedure, section 2.
+    Holm 1979, A simple sequentially rejective multiple test procedure.
     """
     refused: set[str] = set()
     for name in sorted(p_values, key=lambda one: p_values[one]):

@@ -106,6 +106,16 @@ def test_the_default_looks():
     assert PLAN.looks[0].beta == 2**-6
 
 
+@pytest.mark.parametrize(("tests", "first_pairs"), [(1, 8), (5, 12), (20, 12), (50, 18), (500, 18)])
+def test_operators_spend_alpha_when_they_can_share_it(tests, first_pairs):
+    looks = PLAN.looks_until(40, limit_reached=False, tests=tests)
+    assert next(look.pairs for look in looks if look.alpha) == first_pairs
+    assert 0.9 * PLAN.alpha < sum(look.alpha for look in looks) <= PLAN.alpha
+    assert [look.beta for look in looks] == [look.beta for look in PLAN.looks]
+    ratios = {f"operator {number}": [0.0] * 40 for number in range(tests - 1)} | {"slower": [0.1] * 40}
+    assert decide_all(PLAN, ratios)["slower"].pairs == first_pairs
+
+
 def test_a_run_of_many_tests_asks_more_of_each():
     assert PLAN.for_run(1) == PLAN.for_run(5) == PLAN
     for tests in (6, 50, 1000):
