@@ -124,8 +124,10 @@ class SequentialPlan:
 
 @lru_cache(maxsize=256)
 def _looks(plan: SequentialPlan, tests: int) -> tuple[Look, ...]:
-    """A share is spent as far as the levels of the test, multiples of 2^-pairs, can use it up, for alpha those
-    of the smallest of ``tests`` p-values; the rest goes to the next look, and to the last one everything.
+    """A share is spent as far as the levels of a test, multiples of 2^-pairs, can use it up.
+
+    For alpha those of the smallest of ``tests`` p-values. The rest goes to the next look, and to the last one
+    everything.
     """
     looks: list[Look] = []
     alpha_due = beta_due = 0.0
