@@ -1,6 +1,10 @@
+import gzip
 import itertools
+import json
 import math
 import random
+from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from benchmarking.sequential import (
     void,
 )
 
+TRACES = Path(__file__).parents[1] / "data/regression/iteration_level_pairs.jsonl.gz"
 PLAN = SequentialPlan()
 NO_GATE = 1e-9
 MIRRORED = {
@@ -370,6 +375,40 @@ def test_a_change_of_the_smallest_size_is_found():
         found += stats.signed_rank_p_value(fresh) <= look.alpha
     # Less than 1 - beta, as the size is estimated, and from few pairs.
     assert 0.88 < found / repetitions < 0.98
+
+
+# What was measured
+
+
+@pytest.fixture(scope="module")
+def measured_blocks():
+    """Blocks of 30 pairs, each of one program in one session, in the order of the time."""
+    blocks = defaultdict(list)
+    with gzip.open(TRACES, "rt", encoding="utf-8") as lines:
+        for row in sorted(map(json.loads, lines), key=lambda row: row["t"]):
+            blocks[row["wl"], row["sess"]].append(row["cpu"])
+    return list(blocks.values())
+
+
+@pytest.mark.parametrize(
+    ("treatment", "control", "expected"),
+    [
+        ("t", "c", Verdict.UNCHANGED),
+        ("c2", "c", Verdict.UNCHANGED),
+        ("c2", "t", Verdict.UNCHANGED),
+        ("t3", "c", Verdict.REGRESSED),
+        ("t3", "c2", Verdict.REGRESSED),
+        ("c", "t3", Verdict.IMPROVED),
+    ],
+)
+def test_measured_programs_are_told_apart(measured_blocks, treatment, control, expected):
+    """CPU times on a busy machine; t3 really does 3 % more work, the others are identical."""
+    plan = SequentialPlan(max_pairs=30)
+    verdicts = Counter(
+        verdict_of(plan, [pair_log_ratio(pair[treatment], pair[control]) for pair in block])
+        for block in measured_blocks
+    )
+    assert verdicts == {expected: 32}
 
 
 # Many types
