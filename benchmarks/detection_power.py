@@ -234,23 +234,23 @@ class Sequential:
     confirmed: bool = False
 
     def __call__(self, machine: Machine, order: random.Random, change: float) -> Outcome:
-        first = self.stage(machine, order)
+        first = self.stage(self.plan, machine, order)
         verdict, pairs = first.verdict, first.pairs
         if self.confirmed and verdict in (Verdict.REGRESSED, Verdict.IMPROVED):
-            second = self.stage(machine, order)
+            second = self.stage(self.plan.for_verification(), machine, order)
             verdict, pairs = confirm(first, second).verdict, pairs + second.pairs
         assert first.comparison is not None
         interval = first.comparison.ratio_interval
         assert interval is not None
         return Outcome(verdict, 2 * pairs, interval.low <= 1 + change <= interval.high)
 
-    def stage(self, machine: Machine, order: random.Random) -> SequentialDecision:
+    def stage(self, plan: SequentialPlan, machine: Machine, order: random.Random) -> SequentialDecision:
         """Asks at the looks only, which is the same as after every pair and takes less time."""
         log_ratios: list[float] = []
-        for look in self.plan.looks:
+        for look in plan.looks:
             while len(log_ratios) < look.pairs:
                 log_ratios.append(self.statistic(*self.pair(machine, order)))
-            if decision := decide(self.plan, log_ratios):
+            if decision := decide(plan, log_ratios):
                 return decision
         raise AssertionError("the last look decides")
 

@@ -131,6 +131,17 @@ def test_a_run_of_many_tests_asks_more_of_each():
         SequentialPlan(max_pairs=8).for_run(1000)
 
 
+def test_a_verification_takes_its_time_to_pass_but_not_to_confirm():
+    plan = PLAN.for_verification()
+    assert [look.alpha for look in plan.looks] == [look.alpha for look in PLAN.looks]
+    assert [look.pairs for look in plan.looks if look.beta] == [18, 26, 40]
+    assert 0.9 * PLAN.beta < sum(look.beta for look in plan.looks) <= PLAN.beta
+    assert decide(plan, [0.0] * 17) is None
+    assert decide(plan, [0.0] * 18).verdict is Verdict.UNCHANGED
+    assert decide(plan, [0.05] * 8).verdict is Verdict.REGRESSED
+    assert decide(SequentialPlan(max_pairs=10).for_verification(), [0.0] * 10).verdict is Verdict.UNCHANGED
+
+
 # One number per pair
 
 times = st.lists(st.floats(0.5, 2.0), min_size=1, max_size=12)
