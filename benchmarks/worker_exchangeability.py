@@ -14,7 +14,7 @@ machine disturbs both designs. One thread. Shown, for the CPU's clock and the wa
 - what one pair of zygotes adds: the spread between pairs of zygotes and within them (one-way analysis of
   variance with random effects: Searle, Casella, McCulloch, Variance Components, 1992, chapter 3). A zygote's
   place in memory and its hashes of strings are the same for all its children, so a part between pairs of
-  zygotes is a bias that more children do not average out. --conditions takes either chance away;
+  zygotes is a bias that more children do not average out. --conditions takes some of these chances away;
 - how much longer the first iterations take than the later ones, and how long a pair takes to be ready.
 """
 
@@ -38,13 +38,22 @@ PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
 MODELS = ROOT / "specifications/models/caffe2"
 ROUNDS = (5, 10, 15, 25, 50, 100, 150)
 LEFT_OUT = (0, 2, 5, 10)
-CONDITIONS = {
-    "random": ([], {}),
-    "same_hashes": ([], {"PYTHONHASHSEED": "0"}),
-    "same_addresses": (["setarch", "--addr-no-randomize"], {}),
-    "same_both": (["setarch", "--addr-no-randomize"], {"PYTHONHASHSEED": "0"}),
+STARTS = {"scattered": "", "siblings": "import caffe2_benchmark.worker as w; w.scatter = lambda: None; "}
+"""What is done before the program runs: nothing, or its forked workers keep their siblings' addresses."""
+MAIN = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); {}"
+    "from caffe2_benchmark.main import main; sys.exit(main(sys.argv[1:]))"
+)
+SAME_HASHES = {"PYTHONHASHSEED": "0"}
+SAME_ADDRESSES = ["setarch", "--addr-no-randomize"]
+CONDITIONS: dict[str, tuple[list[str], str, dict[str, str]]] = {
+    "as_driven": ([], "scattered", SAME_HASHES),
+    "plain": ([], "siblings", {}),
+    "same_hashes": ([], "siblings", SAME_HASHES),
+    "same_addresses": (SAME_ADDRESSES, "siblings", {}),
+    "same_both": (SAME_ADDRESSES, "siblings", SAME_HASHES),
 }
-"""What is put in front of the program, and its environment: to find what a zygote's bias comes from."""
+"""To find what a zygote's bias comes from. As driven: as the harness starts workers."""
 FIRST = 8
 """First iterations that are shown one by one."""
 CLOCKS = ("cpu", "wall")
@@ -55,8 +64,9 @@ class Worker:
     """A program that speaks the worker protocol."""
 
     def __init__(self, arguments: Sequence[str], condition: str) -> None:
-        front, environment = CONDITIONS[condition]
-        command = [*front, sys.executable, str(PROGRAM), *arguments]
+        front, start, environment = CONDITIONS[condition]
+        code = MAIN.format(STARTS[start])
+        command = [*front, sys.executable, "-c", code, str(PROGRAM), *arguments]
         pipe, environment = subprocess.PIPE, {**os.environ, **environment}
         self._process = subprocess.Popen(
             command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
@@ -261,7 +271,7 @@ def main() -> None:
     parser.add_argument("--fresh", type=int, default=4, help="pairs of fresh processes in each block")
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--warmup", type=int, default=0)
-    parser.add_argument("--conditions", default="random", help=", ".join(CONDITIONS))
+    parser.add_argument("--conditions", default="as_driven", help=", ".join(CONDITIONS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, metavar="FILE", help="append the raw times, a pair a line")
     parser.add_argument(

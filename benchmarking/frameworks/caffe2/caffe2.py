@@ -138,9 +138,16 @@ class Caffe2(FrameworkBase):
         return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
 
     def compose_worker(self, invocation: Invocation, *, forks: bool) -> Command:
-        """As ``compose``; --iter and run_individual mean nothing then."""
+        """As ``compose``; --iter and run_individual mean nothing then.
+
+        Python's hashes of texts are the same in all processes: random ones make one faster than another.
+        """
         command = self.compose(invocation)
-        return replace(command, argv=(*command.argv, "--worker", "fork" if forks else "true"))
+        return replace(
+            command,
+            argv=(*command.argv, "--worker", "fork" if forks else "true"),
+            environment={**command.environment, "PYTHONHASHSEED": "0"},
+        )
 
     def times_operators(self, case: TestCase) -> bool:
         return _is_true(self._options(case).get("run_individual", False))

@@ -18,6 +18,7 @@ from . import counters
 from .engine import LoadedNet
 from .errors import BenchmarkProgramError, UsageError
 from .flags import Settings
+from .scatter import scatter
 
 if TYPE_CHECKING:
     from .job import Job
@@ -193,6 +194,7 @@ class _Zygote:
     def _work(self) -> int:
         """In the worker. The exit status; nothing is raised, as what lies above is the parent's."""
         try:
+            self._held = scatter()
             _work(self._channel, self._job, self._warmup, "end")
             return _ENDED
         except BrokenPipeError:

@@ -316,6 +316,27 @@ def test_outputs_that_cannot_be_written_are_told_in_place_of_the_end(start):
     assert "there is no blob 'softmax'" in worker.ask("end").error
 
 
+def test_forked_workers_lie_at_addresses_of_their_own():
+    """What comes first after the fork, in each of the three kinds of memory."""
+    code = (
+        "import ctypes, mmap, os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from caffe2_benchmark.scatter import scatter\n"
+        "malloc = ctypes.CDLL(None).malloc; malloc.restype = ctypes.c_void_p\n"
+        "for _ in range(12):\n"
+        "    if os.fork() == 0:\n"
+        "        held = scatter()\n"
+        "        places = [id(bytes(100)), malloc(50000), malloc(4000000)]\n"
+        "        os.write(1, (' '.join(map(str, places)) + '\\n').encode())\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, PROGRAM], capture_output=True, text=True, check=True)
+    places = [line.split() for line in done.stdout.splitlines()]
+    assert len(places) == 12
+    for of_kind in zip(*places, strict=True):
+        assert len(set(of_kind)) > 6
+
+
 def test_counters_of_threads_that_come_and_go():
     before = counters.Counters(3, {"1": 100, "2": 50})
     after = counters.Counters(5, {"1": 130, "3": 7})

@@ -1,0 +1,33 @@
+"""Gives a forked worker other addresses than its siblings', as fresh processes have them by chance."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+from typing import Any, List
+
+_SMALL_BYTES, _SMALL_COUNT = 480, 20_000
+"""Of Python's own allocator, which has pools for each size up to 512 bytes."""
+_MEDIUM_BYTES, _MEDIUM_COUNT = 100_000, 500
+"""Of the heap, which holds what is below 128 kB."""
+_LARGE_PAGES, _LARGE_COUNT = 2000, 20
+"""Of the address space, where tensors are put; pages that nobody touches take no memory."""
+
+
+def scatter() -> List[Any]:
+    """Memory of random sizes, to be held as long as the worker lives. What it allocates then lies elsewhere.
+
+    Where things lie makes a process faster or slower by a percent or so, for as long as it lives (Mytkowicz,
+    Diwan, Hauswirth, Sweeney: Producing Wrong Data Without Doing Anything Obviously Wrong, 2009). Siblings
+    would have that in common, and it would pass for a difference between the programs; random layouts make
+    it noise (Curtsinger, Berger: Stabilizer, 2013). ``benchmarks/worker_exchangeability.py`` has the figures.
+    """
+    draw = random.Random(os.urandom(16))  # noqa: S311
+    small = [bytes(draw.randrange(_SMALL_BYTES)) for _ in range(draw.randrange(_SMALL_COUNT))]
+    medium = [bytearray(draw.randrange(_MEDIUM_BYTES)) for _ in range(draw.randrange(_MEDIUM_COUNT))]
+    large = [
+        mmap.mmap(-1, mmap.PAGESIZE * draw.randrange(1, _LARGE_PAGES))
+        for _ in range(draw.randrange(_LARGE_COUNT))
+    ]
+    return [small, medium, large]
