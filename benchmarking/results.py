@@ -84,6 +84,9 @@ class Verdict(StrEnum):
     """The two did not run with the same settings."""
 
 
+CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED)
+
+
 @dataclass(frozen=True)
 class SequentialDecision:
     """What one type's pairs came to (``benchmarking/sequential.py``)."""
@@ -195,8 +198,12 @@ class TypeResult:
         """None without A/B."""
         if self.regressed:
             return Verdict.REGRESSED
-        judged = self.confirmation or self.decision
-        return judged.verdict if judged else None
+        return self.judged.verdict if self.judged else None
+
+    @property
+    def judged(self) -> Confirmation | SequentialDecision | None:
+        """What its pairs came to, in both stages or in one."""
+        return self.confirmation or self.decision
 
 
 class FailureKind(StrEnum):
@@ -293,6 +300,16 @@ class Result:
         if self.failure:
             return "missing" if self.failure.is_of_the_device else "failed"
         return "regressed" if self.regressed_types else "passed"
+
+    @property
+    def outcome(self) -> str:
+        """The same, more finely where two programs were compared: what came of that."""
+        if self.status != "passed" or self.verdict is None:
+            return self.status
+        verified = any(one.confirmation for one in self.types)
+        if self.verdict is Verdict.REGRESSED:
+            return "verified" if verified else "suspicious"
+        return "not confirmed" if verified else str(self.verdict)
 
     @property
     def regressed_types(self) -> tuple[str, ...]:

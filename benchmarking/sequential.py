@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from benchmarking import stats
 from benchmarking.errors import UsageError
-from benchmarking.results import NET_DELAY, Comparison, Confirmation, SequentialDecision, Verdict
+from benchmarking.results import CHANGED, NET_DELAY, Comparison, Confirmation, SequentialDecision, Verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,8 +44,6 @@ LOOK_DISTANCE = 1.25
 
 VERIFICATION_PASSES_FROM = 18
 """The second stage's ``passes_from``. A true +2 % is confirmed in 90 % of the cases instead of 85 %."""
-
-_CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED)
 
 
 @dataclass(frozen=True)
@@ -258,7 +256,7 @@ Judged = TypeVar("Judged", SequentialDecision, Confirmation)
 
 def canary_alarms(canary: SequentialDecision | Confirmation) -> bool:
     """Whether the control and its identical copy were found to differ, in either direction."""
-    return canary.verdict in _CHANGED
+    return canary.verdict in CHANGED
 
 
 def void(judged: Judged, canary: SequentialDecision | Confirmation) -> Judged:
@@ -372,7 +370,7 @@ def _goes_on(
         return True
     verdict = decided[NET_DELAY].verdict
     explained = any(decided[name].verdict is verdict for name in _operators(decided))
-    if verdict in _CHANGED and not explained:
+    if verdict in CHANGED and not explained:
         return bool(undecided)
     return any(_is_suspicious(plan, look, evidence[name]) for name in undecided)
 
@@ -433,7 +431,7 @@ def _reason(
     left_out = one.pairs - one.usable.size
     pairs = f"{_count(one.pairs)}{f', {left_out} of them unusable' if left_out else ''}"
     numbers = f"{_change(comparison)} after {pairs}"
-    if verdict in _CHANGED:
+    if verdict in CHANGED:
         p_value = one.p_slower if verdict is Verdict.REGRESSED else one.p_faster
         return f"{numbers}; as much by chance: p {p_value:.2g}"
     if verdict is Verdict.UNCHANGED:

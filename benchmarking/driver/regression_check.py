@@ -62,7 +62,7 @@ class RegressionCheck:
     def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:
         """Type, verdict, reason."""
         if self.detector is None and any(one.decision for one in result.types):
-            judged = [(one.type, one.confirmation or one.decision) for one in result.types]
+            judged = [(one.type, one.judged) for one in result.types]
             return [(name, one.verdict, one.reason) for name, one in judged if one]
         detector = make_detector(result.meta.metric, self.detector)
         runs = self.history.runs(result.meta, self.commits) if self.history else []

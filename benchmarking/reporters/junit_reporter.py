@@ -88,6 +88,10 @@ def _case(result: Result) -> Any:
         case.result = [
             Failure(numbers.plain("regressed: " + ", ".join(result.regressed_types)), "Regression")
         ]
-    if meta.tainted:
-        case.system_out = numbers.plain("tainted: " + "; ".join(meta.tainted))
+    notes = [
+        f"{one.type}: {judged.verdict}: {judged.reason}" for one in result.types if (judged := one.judged)
+    ]
+    notes += [f"tainted: {reason}" for reason in meta.tainted]
+    if notes:
+        case.system_out = "\n".join(map(numbers.plain, notes))
     return case

@@ -12,7 +12,9 @@ from benchmarking import atomic_file
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
 from benchmarking.reporters import destination_file, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import NET_DELAY, Result
+from benchmarking.results import CHANGED, NET_DELAY, Result, Verdict
+
+_QUIET = ("passed", "unchanged")
 
 
 class MarkdownReporter(ReporterBase):
@@ -42,11 +44,12 @@ class MarkdownReporter(ReporterBase):
 
 
 def _document(results: list[Result], summary: RunSummary) -> str:
-    counted = numbers.counts(Counter(result.status for result in results))
+    counted = numbers.counts(Counter(result.outcome for result in results))
     parts = [f"**{counted}** in {summary.duration_s:.1f} s: {EXIT_STATUS_MEANING[summary.exit_status]}"]
     if results:
         parts.append(_table(results))
     parts += [f"- {_escape(problem)}" for problem in summary.problems]
+    parts += [line for result in results for line in _verdict_lines(result)]
     parts += [_tainted(result) for result in results if result.meta.tainted]
     parts += [_failure(result) for result in results if result.failure]
     return "\n\n".join(parts) + "\n"
@@ -72,14 +75,30 @@ def _row(result: Result, compared: bool) -> list[str]:
         row.append(numbers.duration(net.control_summary.p50) if net and net.control_summary else "")
         row.append(numbers.change(net.comparison) if net and net.comparison else "")
     errors = [one.error.max_absolute for one in result.types if one.error]
-    status = "passed"
-    if result.failure:
-        status = f"**{result.status}**"
-    elif result.regressed_types:
+    status = result.outcome if result.outcome in _QUIET else f"**{result.outcome}**"
+    if result.regressed_types and not result.failure:
         status = "**regressed**: " + _escape(", ".join(result.regressed_types))
     if meta.tainted:
         status += " (tainted)"
     return [*row, numbers.error(max(errors)) if errors else "", status]
+
+
+def _verdict_lines(result: Result) -> list[str]:
+    """Why a comparison is not simply unchanged, how it was made, and which operators moved."""
+    moved = [one for one in result.types if one.type != NET_DELAY and one.verdict in CHANGED]
+    net = next((one for one in result.types if one.type == NET_DELAY), None)
+    judged = net.judged if net else None
+    if judged is None or (judged.verdict is Verdict.UNCHANGED and not moved):
+        return []
+    meta = result.meta
+    text = f"{meta.net_name} {meta.metric} {meta.identifier}: {judged.verdict}: {judged.reason}"
+    if meta.sampling:
+        text += f"; {numbers.sampling(meta.sampling)[0]}"
+    lines = [f"- {_escape(text)}"]
+    for one in moved:
+        change = f" {numbers.change(one.comparison)}" if one.comparison else ""
+        lines.append(f"  - {_escape(f'{one.type}{change}: {one.verdict}')}")
+    return ["\n".join(lines)]
 
 
 def _tainted(result: Result) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Summary
+from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Sampling, Summary
 
 _UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
 
@@ -36,6 +36,19 @@ def change(comparison: Comparison) -> str:
     if interval is None:
         return percent(comparison.ratio)
     return f"{percent(comparison.ratio)} [{percent(interval.low)}, {percent(interval.high)}]"
+
+
+def sampling(how: Sampling) -> list[str]:
+    """How two programs were compared, and what speaks for and against it, in lines."""
+    if how.level == "iteration":
+        way = f"{how.pairs} pairs of {how.rounds} iterations in turn"
+    else:
+        way = f"{how.pairs} pairs of whole processes (process-level: {how.level_reason})"
+    clock = {"cpu": "CPU time", "wall": "wall time"}[how.clock]
+    return [
+        f"{way}, {how.duration_s:.1f} s, by {clock}: {how.clock_reason}",
+        *([f"canary: {how.canary}"] if how.canary else []),
+    ]
 
 
 def confidence(interval: Interval) -> str:

@@ -15,11 +15,27 @@ from rich.text import Text
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
 from benchmarking.reporters import numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import NET_DELAY, Cost, Fact, Failure, Result, TypeResult
+from benchmarking.results import (
+    CHANGED,
+    NET_DELAY,
+    Cost,
+    Fact,
+    Failure,
+    Result,
+    Sampling,
+    TypeResult,
+    Verdict,
+)
 
 PIPED_WIDTH = 160
 """Wide enough for every line: what reads a pipe does not wrap."""
 
+_VERDICT_STYLES: dict[Verdict | None, str] = {
+    Verdict.REGRESSED: "bold red",
+    Verdict.IMPROVED: "bold green",
+    Verdict.UNCHANGED: "green",
+}
+_OPEN = ("inconclusive", "not comparable", "suspicious", "not confirmed")
 _OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
 
 
@@ -57,7 +73,7 @@ class ScreenReporter(ReporterBase):
             self._write(Text())
         for problem in summary.problems:
             self._write(Text(f"problem: {numbers.plain(problem)}", "red"))
-        status = Counter(result.status for result in self._results)
+        status = Counter(result.outcome for result in self._results)
         style = "green" if summary.exit_status == 0 else "bold red"
         counted = numbers.counts(status)
         meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
@@ -69,11 +85,22 @@ class ScreenReporter(ReporterBase):
         net = next((one for one in result.types if one.type == NET_DELAY), None)
         if net is not None:
             self._write(_net_table(net), indent=2)
+            self._print_verdict(net, result.meta.sampling)
             if net.cost is not None:
                 self._write(_cost_line(net, net.cost, result.meta.program), indent=2)
         operators = [one for one in result.types if one.type != NET_DELAY]
         if operators:
             self._write(_operator_table(operators, self._top_operators, result.meta.program), indent=2)
+
+    def _print_verdict(self, net: TypeResult, sampling: Sampling | None) -> None:
+        judged = net.judged
+        if judged is None:
+            return
+        style = _VERDICT_STYLES.get(judged.verdict, "yellow")
+        self._write(Text(f"{judged.verdict}: {numbers.plain(judged.reason)}", style), indent=2)
+        if sampling is not None:
+            for line in numbers.sampling(sampling):
+                self._write(Text(numbers.plain(line), "dim"), indent=2)
 
     def _print_failure(self, failure: Failure) -> None:
         self._write(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"), indent=2)
@@ -135,8 +162,6 @@ def _net_table(net: TypeResult) -> Table:
         table.add_row(
             "change", "", numbers.percent(net.comparison.ratio), "", _change_interval(net) + coverage, pairs
         )
-    if net.regressed:
-        table.add_row(Text("regressed", "bold red"))
     return table
 
 
@@ -163,21 +188,24 @@ def _change_interval(one: TypeResult) -> str:
 def _operator_table(operators: list[TypeResult], count: int, program: Mapping[str, Fact]) -> Table:
     total = sum(one.summary.p50 for one in operators)
     compared = any(one.comparison for one in operators)
-    regressed = [one for one in operators if one.regressed]
+    changed = [one for one in operators if one.verdict in CHANGED]
     slowest = sorted(operators, key=lambda one: one.summary.p50, reverse=True)[:count]
-    shown = [*slowest, *(one for one in regressed if one not in slowest)]
+    shown = [*slowest, *(one for one in changed if one not in slowest)]
     title = f"slowest {len(slowest)} of {len(operators)} operators"
     costed = any(one.cost for one in operators)
     columns = ["type", "p50", "share", *(["speed", "of peak"] if costed else [])]
-    table = _table(title, *columns, *(["change"] if compared else []))
+    table = _table(title, *columns, *(["change"] if compared else []), *([""] if changed else []))
     for one in shown:
         match = _OPERATOR_NAME.fullmatch(one.type)
         kind, name = match.groups() if match else ("", one.type)
         share = f"{one.summary.p50 / total:.1%}" if total else ""
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
-        text = Text(numbers.plain(name), "bold red" if one.regressed else "")
+        style = _VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
+        text = Text(numbers.plain(name), style)
         speed = _speed(one, program) if costed else []
-        table.add_row(text, numbers.plain(kind), numbers.duration(one.summary.p50), share, *speed, *change)
+        verdict = [Text(str(one.verdict) if one.verdict in CHANGED else "", style)] if changed else []
+        delay = numbers.duration(one.summary.p50)
+        table.add_row(text, numbers.plain(kind), delay, share, *speed, *change, *verdict)
     return table
 
 
@@ -224,13 +252,13 @@ def _overview(results: list[Result]) -> Table:
     if compared:
         table.add_column("change", justify="right", no_wrap=True)
     table.add_column("")
-    styles = {"passed": "green"}
+    styles = {"passed": "green", "unchanged": "green", "improved": "green", **dict.fromkeys(_OPEN, "yellow")}
     for result in results:
         meta = result.meta
         names = [meta.net_name, f"{meta.metric} {meta.identifier}", _short_shapes(result)]
         names += [meta.platform] if devices else []
         row = [numbers.plain(name) for name in names] + _overview_numbers(result, compared)
-        table.add_row(*row, Text(result.status, styles.get(result.status, "bold red")))
+        table.add_row(*row, Text(result.outcome, styles.get(result.outcome, "bold red")))
     return table
 
 

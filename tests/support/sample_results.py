@@ -10,6 +10,7 @@ from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import (
     NET_DELAY,
     Comparison,
+    Confirmation,
     Cost,
     ErrorStatistics,
     Failure,
@@ -18,7 +19,10 @@ from benchmarking.results import (
     Meta,
     Percentiles,
     Result,
+    Sampling,
+    SequentialDecision,
     TypeResult,
+    Verdict,
 )
 
 NASTY_NAME = "[bold]a|b[/bold] `c` <b>&amp; @team #1 **x** \x1b[31mred\x07 \u202eevil \ud800 \u96ea\nnext"
@@ -131,6 +135,86 @@ AB = Result(
     ),
     duration_s=31.0,
 )
+
+
+def decided(one: TypeResult, verdict: Verdict, reason: str, **more) -> TypeResult:
+    comparison = one.comparison
+    decision = SequentialDecision(verdict, reason, 12, comparison, 0.021, 0.0002, 0.9998)
+    return replace(one, decision=decision, **more)
+
+
+SLOWER = "+3.11 % (96.9 % interval +1.99 % to +4.21 %) after 12 pairs; as much by chance: p 0.0002"
+SAMPLING = Sampling(
+    level="iteration",
+    level_reason="both programs run single iterations",
+    clock="cpu",
+    clock_reason="one thread computes all the time",
+    rounds=25,
+    pairs=12,
+    duration_s=4.25,
+    canary="the control against its own copy: unchanged, +0.10 % after 6 pairs",
+)
+JUDGED = Result(
+    replace(AB.meta, sampling=SAMPLING),
+    (
+        decided(AB.types[0], Verdict.REGRESSED, SLOWER),
+        decided(AB.types[1], Verdict.IMPROVED, "-2.32 % after 12 pairs"),
+        decided(
+            AB.types[2], Verdict.UNCHANGED, "+0.00 % after 12 pairs; a change of 3 % or more is ruled out"
+        ),
+    ),
+    duration_s=31.0,
+)
+FIRST = JUDGED.types[0].decision
+VERIFIED = replace(
+    JUDGED,
+    meta=replace(JUDGED.meta, run_type="verify"),
+    types=(
+        replace(
+            JUDGED.types[0],
+            confirmation=Confirmation(
+                Verdict.REGRESSED, f"regressed in both stages: {SLOWER}, at first {SLOWER}", FIRST, FIRST
+            ),
+        ),
+    ),
+)
+NOT_CONFIRMED = replace(
+    VERIFIED,
+    meta=replace(VERIFIED.meta, identifier="delay-noise"),
+    types=(
+        replace(
+            JUDGED.types[0],
+            confirmation=Confirmation(
+                Verdict.INCONCLUSIVE,
+                "not confirmed: regressed at first, unchanged on fresh pairs",
+                FIRST,
+                FIRST,
+            ),
+        ),
+    ),
+)
+INCONCLUSIVE = Result(
+    replace(
+        AB.meta,
+        identifier="delay-busy",
+        sampling=replace(
+            SAMPLING,
+            level="process",
+            level_reason="it does not speak the worker protocol",
+            clock="wall",
+            clock_reason="programs print wall time",
+            canary="",
+        ),
+    ),
+    (
+        decided(
+            AB.types[0],
+            Verdict.INCONCLUSIVE,
+            "+0.50 % after 40 pairs; a change below 4.1 % can go unnoticed",
+        ),
+    ),
+    duration_s=120.0,
+)
 REGRESSED = Result(
     replace(CONTROL_META, identifier="delay-ab", run_type="regress"),
     tuple(replace(one, regressed=one.type == NET_DELAY) for one in AB.types),
@@ -200,6 +284,20 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
             replace(ERROR, types=tuple(replace(one, control_error=one.error) for one in ERROR.types)),
         ),
         RunSummary(ExitStatus.REGRESSION_CONFIRMED, 3723.0),
+    ),
+    "judged": (
+        (
+            JUDGED,
+            VERIFIED,
+            replace(
+                VERIFIED,
+                meta=replace(VERIFIED.meta, run_type="regress"),
+                types=(replace(JUDGED.types[0], regressed=True),),
+            ),
+            NOT_CONFIRMED,
+            INCONCLUSIVE,
+        ),
+        RunSummary(ExitStatus.REGRESSION_CONFIRMED, 99.0),
     ),
     "failed": (
         (DELAY, FAILED, TOO_LARGE_ERROR, DEVICE_LOST, BUG),

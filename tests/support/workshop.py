@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/support/observer_program.py"
+WORKER_PROGRAM = ROOT / "tests/support/worker_program.py"
 SHELL_PROGRAM = ROOT / "tests/support/observer_program.sh"
 
 COMMIT = {"commit": "abc", "commit_time": 1521500000}
@@ -42,6 +43,14 @@ class Workshop:
         """A copy of the observer program that behaves as ``behaviour`` says."""
         path = self.directory / f"{name}.py"
         path.write_text(PROGRAM.read_text())
+        path.chmod(0o755)
+        path.with_suffix(".json").write_text(json.dumps(behaviour))
+        return path
+
+    def worker_program(self, name, **behaviour):
+        """A program with the worker protocol whose times are made up as ``behaviour`` says."""
+        path = self.directory / f"{name}.py"
+        path.write_text(WORKER_PROGRAM.read_text())
         path.chmod(0o755)
         path.with_suffix(".json").write_text(json.dumps(behaviour))
         return path
