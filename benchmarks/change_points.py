@@ -2,13 +2,13 @@
 
     python benchmarks/change_points.py DIRECTORY [--stability]
 
-DIRECTORY holds `sap_hana_series_dev.csv.gz` (key, i, median) and `sap_hana_annotations_dev.json` (per key the change
-points that each annotator marked). They are read in place; without them the script says so and ends.
+DIRECTORY holds `sap_hana_series_dev.csv.gz` (key, i, median) and `sap_hana_annotations_dev.json` (per key the
+change points that each annotator marked). They are read in place; without them the script says so and ends.
 
-Scoring. A consensus point is a place that at least half of a series' annotators, and at least two where there are
-two, marked within 5 versions of it. A found point is right when it lies within 5 of a consensus point that no other
-one took. F1 is over the points of all series together. Series without any consensus point are quiet; whatever is
-found in them is a false alarm, counted per 1,000 of their versions.
+Scoring. A consensus point is a place that at least half of a series' annotators, and at least two where there
+are two, marked within 5 versions of it. A found point is right when it lies within 5 of a consensus point
+that no other one took. F1 is over the points of all series together. Series without any consensus point are
+quiet; whatever is found in them is a false alarm, counted per 1,000 of their versions.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def ours_with_creep(values: Sequence[float]) -> list[int]:
 def old_rule(values: Sequence[float], *, spread: float, runs: int = 20) -> list[int]:
     """Above the p90 of the earlier runs' p90s, twice in a row; told once for each stretch.
 
-    The series hold medians only. ``spread`` 1 takes p90 of the medians for the bound, 2 adds as much again: what p90
-    of p90s is where samples within a run vary as much as the runs.
+    The series hold medians only. ``spread`` 1 takes p90 of the medians for the bound, 2 adds as much again:
+    what p90 of p90s is where samples within a run vary as much as the runs.
     """
     found, above = [], 0
     for index in range(3, len(values)):
@@ -82,7 +82,8 @@ def old_rule(values: Sequence[float], *, spread: float, runs: int = 20) -> list[
 
 
 def perfherder(values: Sequence[float], *, window: int = 12, threshold: float = 7.0) -> list[int]:
-    """Mozilla's rule: Welch's t of the runs before and after, weighted linearly by nearness, above a threshold.
+    """Mozilla's rule: Welch's t of the runs before and after, weighted linearly by nearness, above a
+    threshold.
 
     Of a stretch above it, the place of the largest t.
     """
@@ -215,10 +216,10 @@ def run(name: str, detector: Detector, data: Mapping[str, Annotated], known: str
     seconds = time.perf_counter() - started
     whole = score(found, data)
     halves = [score(found, dict(list(data.items())[start::2])) for start in (0, 1)]
+    either = " | ".join(f"{half.f1:.2f} {half.false_alarms:.2f}" for half in halves)
     print(
         f"{name:34} {whole.f1:5.3f} {whole.precision:9.2f} {whole.recall:6.2f} {whole.false_alarms:8.2f}"
-        f"   {halves[0].f1:.2f} {halves[0].false_alarms:.2f} | {halves[1].f1:.2f} {halves[1].false_alarms:.2f}"
-        f" {seconds * 1000 / len(data):8.0f} ms   {known}",
+        f"   {either} {seconds * 1000 / len(data):8.0f} ms   {known}",
         flush=True,
     )
 

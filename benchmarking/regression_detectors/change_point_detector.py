@@ -35,7 +35,8 @@ class ChangePointDetector(RegressionDetectorBase):
             return Decision(
                 Verdict.INCONCLUSIVE, f"{len(values)} runs; at least {2 * MINIMUM_RUNS} are needed"
             )
-        past = _changes(values[:-1])
+        # Not the run before alone: what is barely certain comes and goes with the noise.
+        past = [one for ago in range(1, MINIMUM_RUNS + 1) for one in _changes(values[:-ago])]
         new = [one for one in _changes(values) if not any(_is_same(one, other) for other in past)]
         if not new:
             return Decision(Verdict.UNCHANGED, f"no new change in {len(values)} runs")

@@ -26,7 +26,7 @@ MINIMUM_DEVIATIONS = 2.0
 MINIMUM_EFFECT = 0.01
 """And at least this part of the level before it."""
 MINIMUM_RUNS = 8
-"""That have seen a level, before it is one: what is shorter are outliers."""
+"""At either side of a change, at least. So up to half as many outliers in a row are no level."""
 NEIGHBOURHOOD = 25
 """Runs at each side of a change that are compared: those further off saw another machine."""
 

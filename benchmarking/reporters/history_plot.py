@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,7 +46,12 @@ def draw(series: Sequence[Series], path: Path) -> None:
         _draw_series(axes, one)
     kind = path.suffix.lower().removeprefix(".")
     # No date and no random identifiers: the same results give the same file.
-    with rc_context({"svg.hashsalt": "history"}), atomic_file.writing(path) as stream:
+    with (
+        rc_context({"svg.hashsalt": "history", "svg.fonttype": "none"}),
+        atomic_file.writing(path) as stream,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph")  # of a name that the font has not: it draws a box
         figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 

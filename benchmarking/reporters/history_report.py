@@ -101,7 +101,7 @@ def _heading(series: Series) -> Text:
     text = Text(f"{numbers.plain(key.net_name)} {key.metric} {numbers.plain(key.identifier)}", "bold")
     text.append(f" {numbers.plain(key.type)}", "bold")
     backend = f"  backend {numbers.plain(key.backend)}" if key.backend else ""
-    return text.append(f"  on {numbers.plain(key.platform)}{backend}  {len(series.points)} commits", "dim")
+    return text.append(f"  on {numbers.plain(key.platform)}{backend}  {_commits(len(series.points))}", "dim")
 
 
 def _table(*columns: str) -> Table:
@@ -160,6 +160,10 @@ def _range(one: ChangePoint | Creep) -> tuple[int, int]:
 
 def _kind(one: ChangePoint | Creep) -> str:
     return "creep" if isinstance(one, Creep) else "step"
+
+
+def _commits(count: int) -> str:
+    return f"{count} commit{'' if count == 1 else 's'}"
 
 
 def _quantity(series: Series) -> str:

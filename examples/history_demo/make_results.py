@@ -68,6 +68,7 @@ def make_results(directory: Path) -> None:
         "lenet": (400.0, creep),
         "mobilenet": (9_000.0, [1.0] * COMMITS),
     }
+    directory.mkdir(parents=True, exist_ok=True)
     history = History(directory)
     random = Random(1)
     for net_name, (typical_us, levels) in nets.items():

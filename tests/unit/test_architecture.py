@@ -112,12 +112,12 @@ def test_every_module_imports_alone():
     assert failures == {}
 
 
-@pytest.mark.parametrize("program", ["harness", "repo_driver"])
+@pytest.mark.parametrize("program", ["harness", "repo_driver", "history"])
 def test_help_loads_nothing_heavy(program):
     code = (
         f"import sys\nfrom benchmarking.cli.{program} import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "print(sorted({'torch', 'numpy', 'requests', 'rich', 'pydantic', 'psutil', 'pynvml', 'git', 'hglib'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'requests', 'rich', 'pydantic', 'scipy', 'matplotlib', 'psutil', 'pynvml', 'git', 'hglib'} & set(sys.modules)))"
     )
     output = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

@@ -34,6 +34,7 @@ OTHER_VALUES = {
     "regressed_types": ("NET_DELAY", 'ID_0_"x",y'),
     "ab_pairs": 7,
     "seed": -3,
+    "detector": "change_points",
     "local_reporter": Path("out"),
     "remote_reporter": "example.org/end|category",
     "allow_http": True,

@@ -1,6 +1,14 @@
+import math
+import re
+from dataclasses import replace
+
+import pytest
+
 from benchmarking import stats
-from benchmarking.regression_detectors.regression_detectors import DETECTORS, make_detector
-from benchmarking.results import ErrorStatistics, Percentiles, TypeResult, Verdict
+from benchmarking.options import HarnessOptions
+from benchmarking.regression_detectors.error_detector import ErrorDetector
+from benchmarking.regression_detectors.regression_detectors import DETECTORS, detector_names, make_detector
+from benchmarking.results import Comparison, ErrorStatistics, Percentiles, TypeResult, Verdict
 
 
 def delay(center, *, difference=None):
@@ -9,21 +17,32 @@ def delay(center, *, difference=None):
     return TypeResult("NET_DELAY", "us", stats.summarize(values), values=tuple(values), diff_summary=diff)
 
 
-def error(max_absolute, control=None):
-    def statistics(value):
-        return None if value is None else ErrorStatistics(10, value, value, value, 1.0)
+def error(max_absolute, control=None, *, root_mean_square=None, golden=1.0):
+    def statistics(value, rms=None):
+        return None if value is None else ErrorStatistics(10, value, value, rms or value, 1.0)
 
     return TypeResult(
         "softmax",
         "",
         stats.summarize([0.0]),
-        error=statistics(max_absolute),
+        control_summary=stats.summarize([0.0, golden]),
+        error=statistics(max_absolute, root_mean_square),
         control_error=statistics(control),
     )
 
 
-def test_every_detector_is_registered_under_its_metric():
-    assert {name: type(make_detector(name)) for name in DETECTORS} == DETECTORS
+def test_every_detector_has_its_name():
+    assert len({(one.metric, one.name) for one in DETECTORS}) == len(DETECTORS)
+    for one in DETECTORS:
+        assert type(make_detector(one.metric, one.name)) is one
+    assert detector_names() == ("p50_p90", "change_points")
+    assert HarnessOptions.detector == make_detector("delay").name
+
+
+def test_a_metric_without_a_choice_has_its_detector_whatever_is_chosen():
+    assert isinstance(make_detector("error", "change_points"), ErrorDetector)
+    with pytest.raises(KeyError):
+        make_detector("nonesuch")
 
 
 def test_delay_verdicts():
@@ -53,3 +72,100 @@ def test_error_verdicts():
     assert decide([error(1e-3)], error(1e-4)).verdict is Verdict.IMPROVED
     assert decide([], error(2e-3, control=1e-3)).verdict is Verdict.REGRESSED
     assert decide([error(1e-3)], error(float("nan"))).verdict is Verdict.REGRESSED
+
+
+@pytest.mark.parametrize(
+    ("treatment", "control", "verdict"),
+    [
+        (2.5e-7, 1e-7, Verdict.UNCHANGED),  # units in the last place
+        (1e-5, 1e-7, Verdict.REGRESSED),
+        (1.3e-3, 1e-3, Verdict.UNCHANGED),  # another order of sums, in half precision
+        (0.0, 0.0, Verdict.UNCHANGED),
+        (1e-3, 0.0, Verdict.REGRESSED),
+        (0.0, 1e-3, Verdict.IMPROVED),
+        (math.nan, 1e-3, Verdict.REGRESSED),
+        (math.inf, 1e-3, Verdict.REGRESSED),
+        (math.nan, math.nan, Verdict.UNCHANGED),
+        (1e-3, math.nan, Verdict.IMPROVED),
+    ],
+)
+def test_an_error_is_judged_by_the_controls_beyond_rounding(treatment, control, verdict):
+    decision = make_detector("error").decide([], error(treatment, control))
+    assert decision.verdict is verdict
+    assert "the control's" in decision.reason
+
+
+def test_rounding_is_of_the_size_of_the_golden_values():
+    decide = make_detector("error").decide
+    assert decide([], error(1e-3, 1e-4, golden=1000.0)).verdict is Verdict.UNCHANGED
+    assert decide([], error(1e-3, 1e-4, golden=1.0)).verdict is Verdict.REGRESSED
+
+
+def test_many_larger_errors_count_though_the_largest_is_the_same():
+    decide = make_detector("error").decide
+    newest = replace(error(1e-2, 1e-2, root_mean_square=9e-3))
+    newest = replace(newest, control_error=ErrorStatistics(10, 1e-2, 1e-2, 1e-3, 1.0))
+    assert decide([], newest).verdict is Verdict.REGRESSED
+
+
+def test_with_a_control_the_history_does_not_count():
+    decide = make_detector("error").decide
+    assert decide([error(1e-3)], error(2e-3, control=2e-3)).verdict is Verdict.UNCHANGED
+    assert decide([error(9e-3)], error(2e-3, control=1e-3)).verdict is Verdict.REGRESSED
+
+
+# --- change points ------------------------------------------------------------------------------------------
+
+
+def runs(*levels, in_ab=False):
+    """Newest first. Of each level so many runs, with a noise of half a percent."""
+    values = [
+        level * (1 + 0.005 * ((7 * number) % 5 - 2) / 2) for level, count in levels for number in range(count)
+    ]
+    found = [
+        TypeResult(
+            "NET_DELAY",
+            "us",
+            stats.summarize([5.0 if in_ab else value]),
+            comparison=Comparison(6, value, None) if in_ab else None,
+        )
+        for value in values
+    ]
+    return found[::-1]
+
+
+@pytest.mark.parametrize("in_ab", [False, True])
+def test_a_step_is_told_once_when_enough_runs_have_seen_it(in_ab):
+    decide = make_detector("delay", "change_points").decide
+    series = runs((100, 15), (103, 20), in_ab=in_ab)[::-1]
+    verdicts = [decide(series[:number][::-1], series[number]).verdict for number in range(len(series))]
+    assert verdicts[:15] == [Verdict.INCONCLUSIVE] * 15
+    assert verdicts.count(Verdict.REGRESSED) == 1
+    told = verdicts.index(Verdict.REGRESSED)
+    assert 21 <= told <= 24
+    reason = decide(series[:told][::-1], series[told]).reason
+    assert re.match(
+        r"a step from [\d.]+ to [\d.]+ \(\+[23]\.\d%\) that the newest [789] of 2\d runs show, p ", reason
+    )
+
+
+def test_a_step_down_is_an_improvement():
+    decide = make_detector("delay", "change_points").decide
+    series = runs((100, 15), (90, 20))[::-1]
+    verdicts = [decide(series[:number][::-1], series[number]).verdict for number in range(len(series))]
+    assert verdicts.count(Verdict.IMPROVED) == 1
+    assert Verdict.REGRESSED not in verdicts
+
+
+def test_a_creep_is_told_once_too():
+    decide = make_detector("delay", "change_points").decide
+    series = runs(*((100 * 1.0004**number, 1) for number in range(60)))[::-1]
+    decisions = [decide(series[:number][::-1], series[number]) for number in range(len(series))]
+    (creep,) = (one for one in decisions if one.reason.startswith("a creep"))
+    assert creep.verdict is Verdict.REGRESSED
+
+
+def test_in_an_ab_run_only_runs_with_a_control_count():
+    decide = make_detector("delay", "change_points").decide
+    (newest,) = runs((1.0, 1), in_ab=True)
+    assert decide(runs((100, 40)), newest).verdict is Verdict.INCONCLUSIVE

@@ -1,0 +1,263 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarking.cli.history import main
+from benchmarking.result_tree import History
+from examples.history_demo.make_results import STEP_AT, commits, make_results
+from tests.support import golden
+from tests.support.sample_results import AB, DELAY, ERROR, META, NASTY_NAME, REGRESSED, delays
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("demo")
+    make_results(directory)
+    return directory
+
+
+@pytest.fixture
+def run(capsys):
+    def run(command, directory, *options, status=0):
+        assert main([command, "--local_reporter", str(directory), *map(str, options)]) == status
+        return capsys.readouterr()
+
+    return run
+
+
+def commit(number):
+    return {"commit": f"{number:040x}", "commit_time": META.commit_time + number * 3600}
+
+
+def save(directory, results=(DELAY,), count=1, **meta):
+    history = History(directory)
+    for number in range(count):
+        for result in results:
+            history.save(replace(result, meta=replace(result.meta, **commit(number), **meta)))
+    return history
+
+
+# --- what a user sees ---------------------------------------------------------------------------------------
+
+
+def test_the_changes_of_many_commits(demo, run):
+    golden.check(run("changes", demo).out, "history/changes.txt")
+
+
+def test_a_line_per_commit(demo, run):
+    golden.check(run("show", demo, "--net", "squeezenet", "--since", "2026-01-29").out, "history/show.txt")
+
+
+def test_notes_operators_errors_and_names_that_bite(tmp_path, run):
+    tainted = replace(AB, meta=replace(AB.meta, tainted=("load 9.0",)))
+    save(tmp_path, (tainted, ERROR, REGRESSED), count=2)
+    nasty = replace(META, net_name=NASTY_NAME, identifier=NASTY_NAME, platform=NASTY_NAME)
+    History(tmp_path).save(replace(DELAY, meta=nasty, types=(delays(NASTY_NAME, 5.0),)))
+    golden.check(run("show", tmp_path, "--type", "all").out, "history/show_everything.txt")
+
+
+def test_the_step_is_at_the_commit_that_made_it(demo, run):
+    document = json.loads(run("changes", demo, "--net", "squeezenet", "--json").out)
+    (series,) = document["series"]
+    (change,) = series["changes"]
+    numbers = {one.hash: number for number, one in enumerate(commits())}
+    assert abs(numbers[change["first_bad"]] - STEP_AT) <= 1
+    assert numbers[change["last_good"]] == numbers[change["first_bad"]] - 1
+    assert change["ratio"] == pytest.approx(1.03, abs=0.01)
+    assert change["kind"] == "step"
+    assert len(series["levels"]) == len(series["points"]) == len(commits()) - 1
+    assert series["changes_of"] == "ratio"
+
+
+def test_the_creep_is_found_and_what_did_not_change_is_not(demo, run):
+    series = {one["net_name"]: one for one in json.loads(run("changes", demo, "--json").out)["series"]}
+    assert [one["kind"] for one in series["mobilenet"]["changes"]] == []
+    assert "creep" in [one["kind"] for one in series["lenet"]["changes"]]
+    assert all(one["ratio"] > 1 for one in series["lenet"]["changes"])
+
+
+def test_too_few_commits_are_told(tmp_path, run):
+    save(tmp_path, count=3)
+    assert run("changes", tmp_path).out == (
+        "0 of 1 series changed; too short to tell, with fewer than 16 commits: 1\n"
+    )
+
+
+def test_an_error_that_grew_is_a_change(tmp_path, run):
+    for number in range(20):
+        size = 1e-6 if number < 10 else 1e-3
+        one = replace(ERROR.types[0], error=replace(ERROR.types[0].error, max_absolute=size))
+        History(tmp_path).save(replace(ERROR, meta=replace(ERROR.meta, **commit(number)), types=(one,)))
+    (series,) = json.loads(run("changes", tmp_path, "--json").out)["series"]
+    (change,) = series["changes"]
+    assert change["first_bad"] == commit(10)["commit"]
+    assert (change["before"], change["after"], change["deviations"]) == (1e-6, 1e-3, "Infinity")
+    assert "max error" in run("changes", tmp_path).out
+
+
+# --- which results ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (("--net", "a b"), 1),
+        (("--net", "a b,a-b"), 2),
+        (("--platform", "phone 1"), 1),
+        (("--identifier", "other"), 1),
+        (("--metric", "error"), len(ERROR.types)),
+        (("--metric", "delay"), 5),
+        (("--type", AB.types[1].type), 5),
+        ((), 5 + len(ERROR.types)),
+        (("--type", "all"), 4 * len(DELAY.types) + len(AB.types) + len(ERROR.types)),
+    ],
+)
+def test_filters(tmp_path, run, options, count):
+    save(tmp_path, net_name="a b")
+    save(tmp_path, net_name="a-b")
+    save(tmp_path, platform="phone 1")
+    save(tmp_path, identifier="other")
+    save(tmp_path, (AB, ERROR))
+    assert len(json.loads(run("show", tmp_path, *options, "--json").out)["series"]) == count
+
+
+def test_the_newest_commits_or_those_since_a_day(tmp_path, run):
+    save(tmp_path, count=30)  # from 2023-11-14 21:56 on, one each hour
+    save(tmp_path, count=30)  # and again: still one point for a commit
+
+    def shown(*options):
+        (series,) = json.loads(run("show", tmp_path, *options, "--json").out)["series"]
+        return [int(one["commit"], 16) for one in series["points"]]
+
+    assert shown() == list(range(30))
+    assert shown("--limit", 7) == list(range(23, 30))
+    assert shown("--since", "2023-11-15") == list(range(3, 30))
+    assert shown("--since", "2023-11-15", "--limit", "1") == [29]
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_the_picture(demo, run, tmp_path, kind):
+    pictures = [tmp_path / f"{name}.{kind}" for name in ("one", "two")]
+    for path in pictures:
+        run("changes", demo, "--plot", path)
+    one, two = (path.read_bytes() for path in pictures)
+    assert one == two
+    assert one.startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+    if kind == "svg":
+        for name in (b"squeezenet", b"lenet", b"mobilenet", b"treatment/control", b"2026-01-05"):
+            assert name in one
+
+
+def test_names_that_bite_can_be_drawn(tmp_path, run):
+    nasty = replace(META, net_name=f"{NASTY_NAME} $\\frac$", platform=NASTY_NAME)
+    History(tmp_path).save(replace(DELAY, meta=nasty))
+    run("show", tmp_path, "--plot", tmp_path / "picture.svg")
+    assert (tmp_path / "picture.svg").stat().st_size > 1000
+
+
+def test_matplotlib_is_only_loaded_to_draw(demo):
+    code = (
+        "import sys\nfrom benchmarking.cli.history import main\n"
+        f"main(['changes', '--local_reporter', {str(demo)!r}])\nprint('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+# --- what goes wrong ----------------------------------------------------------------------------------------
+
+
+def test_each_damaged_or_foreign_file_costs_itself_and_is_told(tmp_path, run, caplog):
+    history = save(tmp_path, count=8)
+    runs = sorted(tmp_path.rglob("meta.txt"), key=lambda path: json.loads(path.read_text())["commit"])
+    runs = [path.parent for path in runs]
+    case = runs[0].parents[4]
+    (runs[0] / "NET_DELAY.txt").write_text("{")
+    (runs[1] / "NET_DELAY.txt").write_text('{"type": "NET_DELAY"}')
+    (runs[2] / "meta.txt").write_bytes(b"\xff")
+    (runs[3] / "meta.txt").write_text("[]")
+    (runs[4] / "meta.txt").unlink()
+    changes = json.loads((runs[5] / "meta.txt").read_text())
+    (runs[5] / "meta.txt").write_text(json.dumps(changes | {"commit_time": 10**18}))
+    (runs[6] / "meta.txt").write_text(json.dumps(changes | {"layout_version": 99}))
+    (tmp_path / "notes.md").write_text("mine")
+    (case / "backup").mkdir()
+    (case / "2023" / "x").write_text("")
+    (tmp_path / ".failures" / "some").mkdir(parents=True)
+    (series,) = json.loads(run("show", tmp_path, "--json").out)["series"]
+    assert [one["commit"] for one in series["points"]] == [commit(7)["commit"]]
+    for path in (*runs[:7], tmp_path / "notes.md", case / "backup", case / "2023" / "x"):
+        assert sum(str(path) in record.getMessage() for record in caplog.records) == 1, path
+    assert len(caplog.records) == 10
+    assert ".failures" not in caplog.text
+    assert history.root == tmp_path
+
+
+def test_a_damaged_second_run_leaves_the_first(tmp_path, run):
+    save(tmp_path)
+    save(tmp_path)
+    (second,) = tmp_path.rglob("1/NET_DELAY.txt")
+    second.write_text("garbage")
+    (series,) = json.loads(run("show", tmp_path, "--json").out)["series"]
+    assert len(series["points"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--net", "nonesuch"), "no saved results match"),
+        (("--plot", "/nonesuch/x.svg"), "--plot: cannot write /nonesuch/x.svg: No such file or directory"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, run, options, message):
+    save(tmp_path)
+    error = run("show", tmp_path, *options, status=2).err
+    assert error.startswith("benchmarking.history: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_directory_that_is_none_and_one_that_is_empty(tmp_path, run):
+    assert "there is no directory" in run("show", tmp_path / "nonesuch", status=2).err
+    assert "no saved results match" in run("show", tmp_path, status=2).err
+
+
+def test_too_many_series_for_a_picture(tmp_path, run):
+    types = tuple(delays(f"ID_{number}_Conv_c", 5.0) for number in range(51))
+    save(tmp_path, (replace(DELAY, types=types),))
+    options = ("--type", "all", "--plot", tmp_path / "x.png")
+    assert "51 series are too many" in run("show", tmp_path, *options, status=2).err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--since", "yesterday"),
+        ("--limit", "0"),
+        ("--plot", "x.pdf"),
+        ("--metr", "delay"),
+        ("--since", "2026-02-30"),
+    ],
+)
+def test_wrong_options(tmp_path, capsys, options):
+    with pytest.raises(SystemExit) as caught:
+        main(["show", "--local_reporter", str(tmp_path), *options])
+    assert caught.value.code == 2
+    assert options[0] in capsys.readouterr().err
+
+
+def test_the_module_is_a_program(demo):
+    argv = [sys.executable, "-m", "benchmarking.history", "changes", "--local_reporter", str(demo)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2 of 3 series changed" in done.stdout
+    help_text = subprocess.run(
+        [*argv[:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "exit status" in help_text
