@@ -1,6 +1,7 @@
 """The harness as a user starts it: runs from end to end, A/B, regressions, errors against golden values."""
 
 import json
+import shutil
 
 import pytest
 
@@ -114,6 +115,60 @@ def test_a_suspicion_is_verified_and_confirmed(workshop):
     assert [one["meta"]["run_type"] for one in document["results"]] == ["benchmark", "verify", "regress"]
     assert [one["types"][0].get("regressed") for one in document["results"]] == [None, None, 1]
     assert done.returncode == 5
+
+
+def test_the_detector_of_change_points_tells_a_step_once_enough_runs_have_seen_it(workshop):
+    """By the p90s of the earlier runs, the newest is as usual: six of them are as slow."""
+    workshop.benchmark()
+    commits = [{"commit": f"c{number}", "commit_time": 1521400000 + number} for number in range(19)]
+    program = str(workshop.program(delay_us=1000))
+    for number, commit in enumerate(commits):
+        info = {"treatment": commit | {"program": program}}
+        if number == 0:
+            workshop.json("--info", json.dumps(info), "--local_reporter", workshop.results)
+            (first,) = workshop.results.glob("*/caffe2/tiny/delay/0/2018/3/18/c0")
+            continue
+        copy = first.with_name(commit["commit"])
+        shutil.copytree(first, copy)
+        meta = json.loads((copy / "0/meta.txt").read_text())
+        (copy / "0/meta.txt").write_text(json.dumps(meta | commit))
+        types = json.loads((copy / "0/NET_DELAY.txt").read_text())
+        types["summary"]["p50"] = (1000 if number < 13 else 1050) + number % 3
+        types["summary"]["p90"] = 1060
+        (copy / "0/NET_DELAY.txt").write_text(json.dumps(types))
+    program = str(workshop.program("newest", delay_us=1050))
+    info = {"treatment": COMMIT | {"program": program}, "regression_commits": commits[::-1]}
+    run_types = {}
+    for detector in ("p50_p90", "change_points"):
+        options = ("--info", json.dumps(info), "--local_reporter", workshop.results, "--detector", detector)
+        document, done = workshop.json(*options)
+        run_types[detector] = [one["meta"]["run_type"] for one in document["results"]], done.returncode
+    assert run_types["p50_p90"] == (["benchmark"], 0)
+    assert run_types["change_points"] == (["benchmark", "verify", "regress"], 5)
+    assert "a step from" in done.stderr
+
+
+def test_an_error_larger_than_the_controls_is_a_regression_of_its_own(workshop):
+    (workshop.directory / "golden.txt").write_text("1.0\n2.0\n4.0\n")
+    workshop.benchmark(error_test())
+
+    def run(treatment, control):
+        outputs = {"treatment": treatment, "control": control}
+        arms = {
+            name: {"program": str(workshop.program(name, outputs={"out": [1.0, value, 4.0]}))}
+            for name, value in outputs.items()
+        }
+        info = {
+            "treatment": COMMIT | arms["treatment"],
+            "control": OLDER | arms["control"],
+            "regression_commits": [OLDER],
+        }
+        document, done = workshop.json("--info", json.dumps(info), "--local_reporter", workshop.results)
+        return [one["meta"]["run_type"] for one in document["results"]], done.returncode
+
+    assert run(2.001, 2.001) == (["benchmark"], 0)
+    assert run(2.000001, 2.0) == (["benchmark"], 0)
+    assert run(2.001, 2.0) == (["benchmark", "verify", "regress"], 5)
 
 
 def test_the_error_against_golden_values(workshop):
