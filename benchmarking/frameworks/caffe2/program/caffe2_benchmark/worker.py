@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 _ENDED, _TOLD = 0, 97
-"""Exit statuses of a forked worker: at its end, and after an error that it has told itself. The latter is none
-that a library would end the process with."""
+"""Exit statuses of a forked worker: at its end, and after an error that it has told itself. The latter is one
+that no library ends a process with."""
 _AWAITS_ANSWER, _HAS_ENDED = 0, 1
 """Places in the state that parent and child share."""
 
