@@ -131,6 +131,8 @@ class Sampling:
     """Iterations of each arm in a pair."""
     pairs: int
     duration_s: float
+    core: int | None = None
+    """On which both were kept; None: they were not."""
     conditions: tuple[Mapping[str, Fact], ...] = ()
     """Of each pair: what the device said before it, and how its iterations waited and were switched."""
     canary: str = ""

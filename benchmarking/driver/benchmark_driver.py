@@ -201,6 +201,7 @@ class BenchmarkDriver:
                 PairedTest(comparing, suspects),
                 random,
                 self._conditions,
+                self._platform.pin,
                 operators=self._plan.framework.times_operators(case),
                 clock=comparing.clock,
                 computes_on_cpu=self._platform.computes_on_cpu,

@@ -19,9 +19,14 @@ from benchmarking.results import NET_DELAY, Clock, Fact, Sampling, SequentialDec
 from benchmarking.worker_protocol import IterationSample
 
 ARMS = ("treatment", "control")
-PAIR_S = 0.5
-"""What the iterations of a pair may take about: more rounds are worth less than more pairs."""
-FEWEST_ROUNDS, MOST_ROUNDS = 5, 25
+PAIR_S = 0.4
+"""What the iterations of a pair may take about: as long as making the pair ready does."""
+FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
+TRIED_ROUNDS = 3
+"""So many tell how long one takes; the first of them is the slowest."""
+RENEWAL_PAIRS = 6
+"""Workers that one process forked have its places in memory in common, which may favour one arm a little.
+After so many pairs both processes are started anew."""
 MEMORY_MARGIN = 1.2
 """The control may need so much more than the treatment took."""
 SEVERAL_THREADS = 1.2
@@ -64,16 +69,19 @@ class IterationSampler:
         test: PairedTest,
         random: Random,
         read_conditions: Conditions,
+        pin: Callable[[int], int | None],
         *,
         operators: bool,
         clock: ClockChoice,
         computes_on_cpu: bool = True,
         cores: int | None = None,
     ) -> None:
-        """``operators``: time each operator as well, in iterations of their own."""
+        """``pin``: as ``PlatformBase.pin``; ``operators``: time each of them as well, apart from the net."""
         self._test = test
         self._random = random
         self._read_conditions = read_conditions
+        self._pin = pin
+        self._core: int | None = None
         self._operators = operators
         self._clock_choice = clock
         self._computes_on_cpu = computes_on_cpu
@@ -97,9 +105,14 @@ class IterationSampler:
         running = "treatment"
         try:
             with ExitStack() as stack:
-                for running in ARMS:
-                    stack.enter_context(sources[running])
+                for source in sources.values():
+                    stack.enter_context(source)
                 while decisions is None:
+                    if self._test.pairs % RENEWAL_PAIRS == 0:
+                        for running in self._random.sample(ARMS, k=len(ARMS)):
+                            sources[running].begin()
+                        for running in ARMS:
+                            sources[running].get_ready()
                     decisions = self._test.add(self._pair(sources))
         except NoWorkersError as error:
             raise NoWorkersError(f"{running}: {error}", error.evidence) from error
@@ -118,6 +131,7 @@ class IterationSampler:
                 clock=self._clock,
                 clock_reason=self._clock_reason,
                 rounds=self._rounds,
+                core=self._core,
                 pairs=self._test.pairs,
                 duration_s=self._test.duration_s,
                 conditions=tuple(self._conditions),
@@ -136,6 +150,7 @@ class IterationSampler:
                 self._records[arm].facts = workers[arm].ready.facts
                 self._records[arm].names = tuple(workers[arm].ready.operators)
                 self._records[arm].cpu_resolution_ns = workers[arm].ready.cpu_resolution_ns or 0.0
+                self._core = self._pinned(workers[arm])
                 if number == 0 and arm == order[0]:
                     _check_memory(workers[arm], before)
             self._run_rounds(workers, number)
@@ -143,6 +158,11 @@ class IterationSampler:
             self._clock, self._clock_reason = self._choose_clock()
         self._conditions.append({**before, "first": order[0], **self._pair_conditions(number, before)})
         return self._log_ratios(number)
+
+    def _pinned(self, worker: Worker) -> int | None:
+        """Both on the same core: on two, whatever runs beside one of them makes it look slower."""
+        pid = worker.ready.pid
+        return self._pin(pid) if pid is not None and worker.ready.facts.get("threads") == 1 else None
 
     def _run_rounds(self, workers: Mapping[str, Worker], number: int) -> None:
         for done, arms in enumerate(self._orders(), start=1):
@@ -153,9 +173,9 @@ class IterationSampler:
                 for arm in arms:
                     with _telling(arm):
                         self._records[arm].by_operator.append((number, workers[arm].run(operators=True)))
-            if not self._rounds:
-                self._rounds = self._worth(number)
-            if done >= self._rounds:
+            if done == TRIED_ROUNDS and not self._rounds:
+                self._rounds = self._worth()
+            if done == self._rounds:
                 return
 
     def _orders(self) -> list[list[str]]:
@@ -166,13 +186,13 @@ class IterationSampler:
         self._random.shuffle(orders)
         return orders
 
-    def _worth(self, number: int) -> int:
-        """How many rounds each pair gets, by what the first one took; the same for both arms."""
+    def _worth(self) -> int:
+        """How many rounds each pair gets, by what the first ones took at best; the same for both arms."""
         took_ns = sum(
-            sample.wall_ns
+            min(sample.wall_ns for _, sample in samples)
             for record in self._records.values()
-            for pair, sample in (*record.net, *record.by_operator)
-            if pair == number
+            for samples in (record.net, record.by_operator)
+            if samples
         )
         return min(MOST_ROUNDS, max(FEWEST_ROUNDS, round(PAIR_S * 1e9 / took_ns)))
 

@@ -59,40 +59,56 @@ class WorkerSource:
         """``limit_s``: for each answer."""
         self._start = start
         self._limit_s = limit_s
+        self._can_fork: bool | None = None
+        """None: that is not known yet."""
         self._stack = ExitStack()
-        self._forking: LiveProgram | None = None
+        self._program: LiveProgram | None = None
+        """That forks workers."""
 
     def __enter__(self) -> Self:
-        """Raises:
-        NoWorkersError: the program does not speak the protocol.
-        CaseError, DeviceError, RunCancelledError: it does, and it fails.
-        """
-        try:
-            self._forking = self._fork_server()
-            if self._forking is None:
-                with self._started() as probe:
-                    self._first_answer(probe)
-        except BaseException:
-            self._stack.close()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def begin(self) -> None:
+        """Starts the program anew, where it forks workers; ``get_ready`` waits for it.
+
+        Raises:
+            NoWorkersError: it cannot be started as one that does single iterations.
+            CaseError, DeviceError, RunCancelledError: it cannot be started.
+        """
+        self._stack.close()
+        if self._can_fork is not False:
+            self._program = self._stack.enter_context(self._started(forks=True))
+
+    def get_ready(self) -> None:
+        """Raises:
+        NoWorkersError: the program does not speak the protocol.
+        CaseError, DeviceError, RunCancelledError: it does, and it fails.
+        """
+        if self._program is not None and not self._forks(self._program):
+            self._stack.close()
+            self._program = None
+        if self._can_fork is None:
+            self._can_fork = self._program is not None
+            if not self._can_fork:
+                with self._started() as probe:
+                    self._first_answer(probe)
 
     @contextmanager
     def fresh(self) -> Iterator[Worker]:
         """Raises:
         CaseError, DeviceError, RunCancelledError: it cannot be set up.
         """
-        if self._forking is None:
+        if self._program is None:
             with self._started() as program:
                 yield self._worker(program)
             return
-        self._forking.write_line(Request.FORK)
-        yield self._worker(self._forking)
-        self._forking.write_line(Request.END)
-        worker_protocol.read_as(self._forking.read_line(self._limit_s), WorkerEnded)
+        self._program.write_line(Request.FORK)
+        yield self._worker(self._program)
+        self._program.write_line(Request.END)
+        worker_protocol.read_as(self._program.read_line(self._limit_s), WorkerEnded)
 
     def _worker(self, program: LiveProgram) -> Worker:
         ready = worker_protocol.read_as(program.read_line(self._limit_s), WorkerReady)
@@ -109,19 +125,13 @@ class WorkerSource:
             raise NoWorkersError("programs of this framework do not speak the worker protocol")
         return started
 
-    def _fork_server(self) -> LiveProgram | None:
-        with ExitStack() as stack:
-            program = stack.enter_context(self._started(forks=True))
-            try:
-                answer = self._first_answer(program)
-            except NoWorkersError as error:
-                if isinstance(error.__cause__, ProgramExitError):
-                    return None  # a program that knows no such option
-                raise
-            if isinstance(answer, WorkerForks):
-                self._stack = stack.pop_all()
-                return program
-        return None
+    def _forks(self, program: LiveProgram) -> bool:
+        try:
+            return isinstance(self._first_answer(program), WorkerForks)
+        except NoWorkersError as error:
+            if self._can_fork is None and isinstance(error.__cause__, ProgramExitError):
+                return False  # a program that knows no such option
+            raise
 
     def _first_answer(self, program: LiveProgram) -> WorkerForks | WorkerReady | WorkerError:
         try:

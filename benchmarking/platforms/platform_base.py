@@ -178,6 +178,14 @@ class PlatformBase(ABC):
             ProgramStartError, DeviceError: as ``run``.
         """
 
+    def pin(self, pid: int) -> int | None:
+        """Keeps a process of one thread on one core, always the same one, of those that it may use.
+
+        Two programs that share a core see the same of whatever else the machine does. Returns the core; None
+        where this cannot be done, which costs precision only.
+        """
+        return None
+
     @abstractmethod
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
         """Copies what lies in the output directory to a local one.

@@ -41,7 +41,8 @@ def change(comparison: Comparison) -> str:
 def sampling(how: Sampling) -> list[str]:
     """How two programs were compared, and what speaks for and against it, in lines."""
     if how.level == "iteration":
-        way = f"{how.pairs} pairs of {how.rounds} iterations in turn"
+        where = "" if how.core is None else f" on core {how.core}"
+        way = f"{how.pairs} pairs of {how.rounds} iterations in turn{where}"
     else:
         way = f"{how.pairs} pairs of whole processes (process-level: {how.level_reason})"
     clock = {"cpu": "CPU time", "wall": "wall time"}[how.clock]

@@ -150,6 +150,7 @@ SAMPLING = Sampling(
     clock="cpu",
     clock_reason="one thread computes all the time",
     rounds=25,
+    core=1,
     pairs=12,
     duration_s=4.25,
     canary="the control against its own copy: unchanged, +0.10 % after 6 pairs",

@@ -121,6 +121,16 @@ class HostPlatform(PlatformBase):
     def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
         return process.LiveProcess(self._local(command), cancellation, self._options.secrets)
 
+    def pin(self, pid: int) -> int | None:
+        if not hasattr(os, "sched_setaffinity"):  # macOS
+            return None
+        try:
+            core = max(os.sched_getaffinity(pid))
+            os.sched_setaffinity(pid, {core})
+        except OSError:
+            return None
+        return core
+
     def _local(self, command: Command) -> Command:
         mask = self._options.affinity_mask
         pinned = () if mask is None else ("taskset", f"{mask:x}")

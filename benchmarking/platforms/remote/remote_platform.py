@@ -309,6 +309,14 @@ class RemotePlatform(PlatformBase):
         script = f"{self._lease.renewal(limit_s)}\n{own}"
         return LiveRun(self._shell, script, token, cancellation)
 
+    def pin(self, pid: int) -> int | None:
+        cores = self.device.facts.get("logical_cores")
+        mask = self._options.affinity_mask or (1 << cores) - 1 if isinstance(cores, int) else 0
+        core = mask.bit_length() - 1
+        if core < 0 or self._shell.run(f"taskset -p {1 << core:x} {pid}").exit_code:
+            return None
+        return core
+
     def _prefix(self) -> tuple[str, ...]:
         """What pins a program to the cores of --affinity; ``taskset`` of Android knows masks only."""
         mask = self._options.affinity_mask
