@@ -191,8 +191,12 @@ class BenchmarkDriver:
         if control is None:
             return sample_once(treatment.run)
         comparing = self._plan.comparing
-        random = Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311
-        suspects = self._plan.regressed_types if self._plan.run_type != "benchmark" else ()
+        run = f"{self._plan.run_type} {self._platform.device.hash} {case.label}"
+        random = Random(f"{self._plan.seed} {run}")  # noqa: S311 - for an order, not for a secret
+        suspects: tuple[str, ...] = ()
+        if self._plan.run_type != "benchmark":
+            suspects = self._plan.regressed_types
+            comparing = replace(comparing, plan=comparing.plan.for_verification())
         if case.metric != "delay":
             comparing = replace(comparing, mode="process", fixed_pairs=1)
         why = "--ab_mode process"

@@ -64,10 +64,8 @@ def run_canary(
         first = _judged(driver.run(case))
         verdict: SequentialDecision | Confirmation | str = first
         if isinstance(first, SequentialDecision) and sequential.canary_alarms(first):
-            again = BenchmarkDriver(platform, replace(own_plan, seed=plan.seed + 1), cache, cancellation).run(
-                case
-            )
-            second = _judged(again)
+            verification = replace(own_plan, run_type="verify", regressed_types=(NET_DELAY,))
+            second = _judged(BenchmarkDriver(platform, verification, cache, cancellation).run(case))
             verdict = sequential.confirm(first, second) if isinstance(second, SequentialDecision) else second
     if isinstance(verdict, str):
         text = f"the canary could not be run: {verdict}"

@@ -24,7 +24,7 @@ PAIR_S = 0.4
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
 TRIED_ROUNDS = 3
 """So many tell how long one takes; the first of them is the slowest."""
-RENEWAL_PAIRS = 6
+RENEWAL_PAIRS = 4
 """Workers that one process forked have its places in memory in common, which may favour one arm a little.
 After so many pairs both processes are started anew."""
 MEMORY_MARGIN = 1.2

@@ -1,0 +1,211 @@
+"""Is a true slowdown of one operator found, on this very machine, and nothing where there is none?
+
+    python benchmarks/live_detection.py [--identical 300] [--each 100] [--sizes 1,2,3,5] [--spinners 0]
+
+The treatment is our Caffe2 program in which one operator burns CPU time on top, so much that the net takes so
+many per cent longer; the control is the same program in which it burns none. Each comparison is what
+harness.py does for one test: pairs until there is a verdict, and a suspicion is verified on fresh pairs. With
+--spinners so many processes compete for the cores. A line for each comparison goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarking import sequential  # noqa: E402
+from benchmarking.command import Program  # noqa: E402
+from benchmarking.driver.benchmark_driver import BenchmarkDriver  # noqa: E402
+from benchmarking.driver.plan import Arm, Comparing, RunPlan  # noqa: E402
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2  # noqa: E402
+from benchmarking.model_cache import ModelCache  # noqa: E402
+from benchmarking.platforms.host.host import HostPlatform  # noqa: E402
+from benchmarking.platforms.platform_base import PlatformOptions  # noqa: E402
+from benchmarking.process import Cancellation  # noqa: E402
+from benchmarking.results import NET_DELAY, Result, Verdict  # noqa: E402
+from benchmarking.specs.expand import TestCase, expand  # noqa: E402
+from benchmarking.specs.reader import read_benchmarks  # noqa: E402
+
+NETS = {
+    "lenet": ("lenet/lenet.json", (1, 1, 28, 28), "ID_2_Conv_conv2"),
+    "squeezenet64": ("squeezenet/squeezenet_synthetic.json", (1, 3, 64, 64), "ID_7_Conv_fire2/expand3x3"),
+    "squeezenet224": ("squeezenet/squeezenet_synthetic.json", (1, 3, 224, 224), "ID_7_Conv_fire2/expand3x3"),
+}
+PROGRAM = """
+import sys, time
+sys.path.insert(0, {program!r})
+from caffe2_benchmark import main
+from caffe2_benchmark.torch_engine.engine import TorchNet
+
+def slowed(compute):
+    def run(*inputs):
+        output = compute(*inputs)
+        end = time.thread_time_ns() + {extra_ns}
+        while time.thread_time_ns() < end:
+            pass
+        return output
+    return run
+
+prepare = TorchNet.__init__
+def prepare_slowed(self, *arguments, **more):
+    prepare(self, *arguments, **more)
+    self._steps = [
+        step._replace(compute=slowed(step.compute)) if step.name == {operator!r} else step
+        for step in self._steps
+    ]
+TorchNet.__init__ = prepare_slowed
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+@dataclass
+class Tally:
+    comparisons: int = 0
+    suspected: int = 0
+    confirmed: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    named: int = 0
+    """Confirmed, and the slow operator is among the operators that regressed."""
+    wrongly_named: int = 0
+    """Another operator is."""
+    seconds: list[float] = field(default_factory=list)
+    pairs: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Live:
+    platform: HostPlatform
+    cache: ModelCache
+    cancellation: Cancellation
+    case: TestCase
+    operator: str
+    directory: Path
+
+    def program(self, name: str, extra_ns: int) -> Program:
+        path = self.directory / f"{name}.py"
+        program = str(ROOT / "benchmarking/frameworks/caffe2/program")
+        path.write_text(PROGRAM.format(program=program, extra_ns=extra_ns, operator=self.operator))
+        return Program(path, needs_python=True)
+
+    def plan(self, treatment: Program, control: Program, seed: int, **more) -> RunPlan:
+        arms = [Arm(name, 1, program) for name, program in (("new", treatment), ("old", control))]
+        return RunPlan(Caffe2(), *arms, ("live",), seed, timeout_s=120, **more)
+
+    def run(self, plan: RunPlan) -> Result:
+        result = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation).run(self.case)
+        if result.failure:
+            sys.exit(f"{result.failure.message}\n{result.failure.evidence}")
+        return result
+
+    def net_cpu_ns(self) -> float:
+        """Of an iteration of the control."""
+        control = self.program("control", 0)
+        plan = self.plan(control, control, 1, comparing=Comparing(fixed_pairs=3))
+        return statistics.median(self.run(plan).types[0].cpu_values) * 1e3
+
+    def compare(self, treatment: Program, control: Program, seed: int, tally: Tally) -> None:
+        started = time.monotonic()
+        plan = self.plan(treatment, control, seed).for_run(1)
+        first = self.run(plan)
+        tally.seconds.append(time.monotonic() - started)
+        tally.pairs.append(first.meta.sampling.pairs)
+        tally.comparisons += 1
+        decisions = {one.type: one.decision for one in first.types if one.decision}
+        tally.outcomes[str(decisions[NET_DELAY].verdict)] += 1
+        suspects = tuple(name for name, one in decisions.items() if one.verdict is Verdict.REGRESSED)
+        confirmed: set[str] = set()
+        if suspects:
+            tally.suspected += 1
+            second = self.run(replace(plan, run_type="verify", regressed_types=suspects, seed=seed))
+            again = {one.type: one.decision for one in second.types if one.decision}
+            confirmed = {
+                name
+                for name in suspects
+                if sequential.confirm(decisions[name], again[name]).verdict is Verdict.REGRESSED
+            }
+        tally.confirmed += bool(confirmed)
+        tally.named += self.operator in confirmed
+        tally.wrongly_named += bool(confirmed - {NET_DELAY, self.operator})
+        net = decisions[NET_DELAY]
+        print(f"{net.verdict}: {net.reason}; confirmed: {sorted(confirmed)}", file=sys.stderr)
+
+
+def report(label: str, tally: Tally) -> None:
+    if not tally.comparisons:
+        return
+    count = tally.comparisons
+    outcomes = ", ".join(f"{number} {what}" for what, number in tally.outcomes.most_common())
+    print(
+        f"{label:10} {count:4} comparisons: {tally.confirmed} confirmed ({tally.confirmed / count:.1%}), "
+        f"{tally.suspected} suspected, operator named {tally.named}, another named {tally.wrongly_named}; "
+        f"the net: {outcomes}; {statistics.median(tally.pairs):.0f} pairs, "
+        f"{statistics.median(tally.seconds):.1f} s until the first verdict",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--identical", type=int, default=300)
+    parser.add_argument("--each", type=int, default=100)
+    parser.add_argument(
+        "--sizes", type=lambda text: [float(one) for one in text.split(",")], default=[1, 2, 3, 5]
+    )
+    parser.add_argument("--spinners", type=int, default=0)
+    parser.add_argument("--net", choices=NETS, default="squeezenet64")
+    parser.add_argument("--operators", action="store_true", help="time each operator, too")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    file, shape, operator = NETS[arguments.net]
+    cases = expand(read_benchmarks(ROOT / "specifications/models/caffe2" / file), None)
+    case = next(one for one in cases if one.metric == "delay")
+    case = replace(
+        case,
+        inputs=(replace(case.inputs[0], shape=shape),),
+        commands={"caffe2": {"run_individual": arguments.operators}},
+    )
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        cancellation = stack.enter_context(Cancellation())
+        for _ in range(arguments.spinners):
+            spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            stack.callback(spinner.kill)
+        cache = ModelCache(directory / "cache", cancellation=cancellation, show_progress=False)
+        platform = HostPlatform.discover(PlatformOptions()).devices[0]
+        live = Live(platform, cache, cancellation, case, operator, directory)
+        net_ns = live.net_cpu_ns()
+        cores = len(os.sched_getaffinity(0))
+        print(f"{arguments.net}: {net_ns / 1e6:.2f} ms, {cores} cores, {arguments.spinners} spinners")
+        control = live.program("control", 0)
+        tallies = {0.0: Tally(), **{size: Tally() for size in arguments.sizes}}
+        programs = {size: live.program(f"slower_{size:g}", round(net_ns * size / 100)) for size in tallies}
+        kinds = [0.0] * arguments.identical + [
+            size for size in arguments.sizes for _ in range(arguments.each)
+        ]
+        random.Random(arguments.seed).shuffle(kinds)
+        for number, size in enumerate(kinds):
+            print(f"[{number + 1}/{len(kinds)}] +{size:g} %: ", end="", file=sys.stderr, flush=True)
+            live.compare(programs[size], control, 1000 * arguments.seed + number, tallies[size])
+            if (number + 1) % 50 == 0 or number + 1 == len(kinds):
+                print(f"after {number + 1} comparisons:")
+                for one, tally in tallies.items():
+                    report(f"+{one:g} %", tally)
+
+
+if __name__ == "__main__":
+    main()
