@@ -76,8 +76,8 @@ class _ReadyArm:
     def workers(self) -> WorkerSource:
         return WorkerSource(self._start_worker, self.invocation.timeout_s or UNLIMITED_S)
 
-    def _start_worker(self, forks: bool) -> AbstractContextManager[LiveProgram] | None:
-        command = self.framework.compose_worker(self.invocation, forks=forks)
+    def _start_worker(self, forks: bool, layout_seed: int) -> AbstractContextManager[LiveProgram] | None:
+        command = self.framework.compose_worker(self.invocation, forks=forks, layout_seed=layout_seed)
         # Its time limit is for a single answer; all of them together may take long.
         return self.platform.start(replace(command, timeout_s=None), self.cancellation) if command else None
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -22,8 +23,14 @@ ARMS = ("treatment", "control")
 PAIR_S = 0.4
 """What the iterations of a pair may take about: as long as making the pair ready does."""
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
+WARM_UP_S = 0.1
+"""What the iterations that are run before, and are not counted, take of both together."""
+MOST_WARM_UP_ROUNDS = 30
 TRIED_ROUNDS = 3
-"""So many tell how long one takes; the first of them is the slowest."""
+"""So many tell how long one takes."""
+LEAST_SHARE = 0.01
+"""Of the net's time: operators that take less in both arms are not judged. What such a one gains or loses does
+not matter, and a few nanoseconds of chance would look like much."""
 RENEWAL_PAIRS = 4
 """Workers that one process forked have its places in memory in common, which may favour one arm a little.
 After so many pairs both processes are started anew."""
@@ -89,6 +96,7 @@ class IterationSampler:
         self._records = {arm: _ArmRecord() for arm in ARMS}
         self._conditions: list[Mapping[str, Fact]] = []
         self._rounds = 0
+        self._judged: tuple[str, ...] | None = None
         self._clock: Clock = "wall"
         self._clock_reason = ""
 
@@ -109,8 +117,9 @@ class IterationSampler:
                     stack.enter_context(source)
                 while decisions is None:
                     if self._test.pairs % RENEWAL_PAIRS == 0:
+                        layout_seed = self._random.getrandbits(32)
                         for running in self._random.sample(ARMS, k=len(ARMS)):
-                            sources[running].begin()
+                            sources[running].begin(layout_seed)
                         for running in ARMS:
                             sources[running].get_ready()
                     decisions = self._test.add(self._pair(sources))
@@ -153,6 +162,7 @@ class IterationSampler:
                 self._core = self._pinned(workers[arm])
                 if number == 0 and arm == order[0]:
                     _check_memory(workers[arm], before)
+            self._warm_up(workers)
             self._run_rounds(workers, number)
         if number == 0:
             self._clock, self._clock_reason = self._choose_clock()
@@ -163,6 +173,17 @@ class IterationSampler:
         """Both on the same core: on two, whatever runs beside one of them makes it look slower."""
         pid = worker.ready.pid
         return self._pin(pid) if pid is not None and worker.ready.facts.get("threads") == 1 else None
+
+    def _warm_up(self, workers: Mapping[str, Worker]) -> None:
+        """Both together: the first to be ready has cooled down while the other got ready."""
+        took_ns = 0.0
+        for arms in self._orders()[:MOST_WARM_UP_ROUNDS]:
+            for operators in (False, True) if self._operators else (False,):
+                for arm in arms:
+                    with _telling(arm):
+                        took_ns += workers[arm].run(operators=operators).wall_ns
+            if took_ns > WARM_UP_S * 1e9:
+                return
 
     def _run_rounds(self, workers: Mapping[str, Worker], number: int) -> None:
         for done, arms in enumerate(self._orders(), start=1):
@@ -204,10 +225,24 @@ class IterationSampler:
             )
         }
         ours, theirs = treatment.operators_of_pair(number), control.operators_of_pair(number)
-        for name in ours:
+        for name in self._worth_judging(ours, theirs):
             if len(theirs.get(name, ())) == len(ours[name]):
                 ratios[name] = sequential.pair_log_ratio(ours[name], theirs[name])
         return ratios
+
+    def _worth_judging(
+        self, ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
+    ) -> tuple[str, ...]:
+        """The operators that take more than ``LEAST_SHARE`` in either arm, by the first pair."""
+        if self._judged is None:
+            shares: dict[str, float] = {}
+            for arm in (ours, theirs):
+                medians = {name: statistics.median(values) for name, values in arm.items()}
+                total = sum(medians.values())
+                for name, median in medians.items():
+                    shares[name] = max(shares.get(name, 0.0), median / total if total else 0.0)
+            self._judged = tuple(name for name in ours if shares[name] >= LEAST_SHARE)
+        return tuple(name for name in self._judged if name in ours)
 
     def _time_ns(self, sample: IterationSample) -> float:
         return sample.cpu_ns or 0.0 if self._clock == "cpu" else sample.wall_ns

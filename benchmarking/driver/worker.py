@@ -28,8 +28,9 @@ from benchmarking.worker_protocol import (
     WorkerReady,
 )
 
-StartWorker = Callable[[bool], AbstractContextManager[LiveProgram] | None]
-"""Starts the program as a worker, or (True) as one that forks workers; None where it can be neither."""
+StartWorker = Callable[[bool, int], AbstractContextManager[LiveProgram] | None]
+"""Starts the program as a worker, or (True) as one that forks workers; None where it can be neither. The number
+is the ``layout_seed`` of ``FrameworkBase.compose_worker``."""
 
 
 class NoWorkersError(ProgramError):
@@ -61,6 +62,7 @@ class WorkerSource:
         self._limit_s = limit_s
         self._can_fork: bool | None = None
         """None: that is not known yet."""
+        self._layout_seed = 0
         self._stack = ExitStack()
         self._program: LiveProgram | None = None
         """That forks workers."""
@@ -71,7 +73,7 @@ class WorkerSource:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def begin(self) -> None:
+    def begin(self, layout_seed: int) -> None:
         """Starts the program anew, where it forks workers; ``get_ready`` waits for it.
 
         Raises:
@@ -79,6 +81,7 @@ class WorkerSource:
             CaseError, DeviceError, RunCancelledError: it cannot be started.
         """
         self._stack.close()
+        self._layout_seed = layout_seed
         if self._can_fork is not False:
             self._program = self._stack.enter_context(self._started(forks=True))
 
@@ -116,7 +119,7 @@ class WorkerSource:
 
     def _started(self, *, forks: bool = False) -> AbstractContextManager[LiveProgram]:
         try:
-            started = self._start(forks)
+            started = self._start(forks, self._layout_seed)
         except DeviceLostError:
             raise
         except DeviceError as error:

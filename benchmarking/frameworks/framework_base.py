@@ -80,12 +80,13 @@ class FrameworkBase(ABC):
     def compose(self, invocation: Invocation) -> Command:
         """The command that runs one case once."""
 
-    def compose_worker(self, invocation: Invocation, *, forks: bool) -> Command | None:
+    def compose_worker(self, invocation: Invocation, *, forks: bool, layout_seed: int = 0) -> Command | None:
         """The command of a program that runs single iterations on demand (``docs/worker_protocol.md``).
 
-        ``forks``: it forks such workers. None: no program of this framework does so. Whether the program at
-        hand does, its first line tells (``worker_protocol``); one that does not may do anything, so bound it
-        in time.
+        ``forks``: it forks such workers. ``layout_seed``, of 32 bits: what decides how things lie in its
+        memory may hang on it; the two programs that are compared get the same. None: no program of this
+        framework does so. Whether the program at hand does, its first line tells (``worker_protocol``); one
+        that does not may do anything, so bound it in time.
         """
         return None
 

@@ -137,7 +137,7 @@ class Caffe2(FrameworkBase):
         argv = [word for name, value in arguments.items() for word in (f"--{name}", value)]
         return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
 
-    def compose_worker(self, invocation: Invocation, *, forks: bool) -> Command:
+    def compose_worker(self, invocation: Invocation, *, forks: bool, layout_seed: int = 0) -> Command:
         """As ``compose``; --iter and run_individual mean nothing then.
 
         Python's hashes of texts are the same in all processes: random ones make one faster than another.
@@ -146,7 +146,7 @@ class Caffe2(FrameworkBase):
         return replace(
             command,
             argv=(*command.argv, "--worker", "fork" if forks else "true"),
-            environment={**command.environment, "PYTHONHASHSEED": "0"},
+            environment={**command.environment, "PYTHONHASHSEED": str(layout_seed)},
         )
 
     def times_operators(self, case: TestCase) -> bool:

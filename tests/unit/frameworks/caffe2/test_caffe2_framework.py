@@ -57,10 +57,10 @@ def test_a_worker_has_the_whole_command_line_and_its_flag():
     invocation = Invocation(case(), ("program",), files, {}, shared_libraries=("/l/a.so",), timeout_s=5.0)
     run = FRAMEWORK.compose(invocation)
     for forks, mode in ((False, "true"), (True, "fork")):
-        command = FRAMEWORK.compose_worker(invocation, forks=forks)
+        command = FRAMEWORK.compose_worker(invocation, forks=forks, layout_seed=7)
         assert command.argv == (*run.argv, "--worker", mode)
         assert command.timeout_s == 5.0
-        assert command.environment == {"LD_LIBRARY_PATH": "/l", "PYTHONHASHSEED": "0"}
+        assert command.environment == {"LD_LIBRARY_PATH": "/l", "PYTHONHASHSEED": "7"}
 
 
 def test_types_are_a_list_only_where_they_differ():

@@ -33,6 +33,16 @@ _AWAITS_ANSWER, _HAS_ENDED = 0, 1
 
 def main(settings: Settings) -> int:
     """The program's exit status."""
+    held = (
+        scatter()
+    )  # before all that is imported, which then lies elsewhere than in the program's other runs
+    try:
+        return _serve(settings)
+    finally:
+        del held
+
+
+def _serve(settings: Settings) -> int:
     channel = _Channel()
     try:
         # A thread pool that numpy would start while it is imported could not be forked.
