@@ -1,6 +1,7 @@
 """Does the history find the changes that people see, and is it quiet where they see none?
 
     python benchmarks/change_points.py DIRECTORY [--stability]
+    python benchmarks/change_points.py --controls
 
 DIRECTORY holds `sap_hana_series_dev.csv.gz` (key, i, median) and `sap_hana_annotations_dev.json` (per key the
 change points that each annotator marked). They are read in place; without them the script says so and ends.
@@ -9,6 +10,9 @@ Scoring. A consensus point is a place that at least half of a series' annotators
 are two, marked within 5 versions of it. A found point is right when it lies within 5 of a consensus point
 that no other one took. F1 is over the points of all series together. Series without any consensus point are
 quiet; whatever is found in them is a false alarm, counted per 1,000 of their versions.
+
+`--controls` needs no data: it makes up ratios to controls that follow the weeks, and tells what the error of
+the controls' own runs does, with and without the larger gate near them.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarking.regression_detectors import change_points  # noqa: E402
+from benchmarking.regression_detectors.series import Levels, Point, levels  # noqa: E402
 
 MARGIN = 5
 SERIES_FILE = "sap_hana_series_dev.csv.gz"
@@ -224,6 +229,56 @@ def run(name: str, detector: Detector, data: Mapping[str, Annotated], known: str
     )
 
 
+# --- controls that follow the weeks -------------------------------------------------------------------------
+
+CONTROLLED_COMMITS = 200
+CONTROLLED_SERIES = 40
+STEP = 1.03
+CREEP_PER_COMMIT = 0.0005
+
+
+def controlled(true_levels: Sequence[float], week: int, noise: float, random: np.random.Generator) -> Levels:
+    """Each commit's ratio to the first of its week, that one's to its parent, as the loop has it."""
+    points = []
+    for number in range(1, len(true_levels)):
+        control = number - (number % week or 1)
+        ratio = true_levels[number] / true_levels[control] * math.exp(random.normal(0, noise))
+        name = f"c{control}"
+        points.append(Point(f"c{number}", number, 1.0, ratio, None, name, control))
+    return levels(points)
+
+
+def run_controls() -> None:
+    print(
+        f"{CONTROLLED_SERIES} series of {CONTROLLED_COMMITS} commits; noise of one ratio, commits of a week"
+    )
+    print("gate  noise week   false per 1000   found +3 %   found creep of .05 % a commit")
+    for gate in (0.0, change_points.LINK_DEVIATIONS):
+        with patch.object(change_points, "LINK_DEVIATIONS", gate):
+            for noise in (0.003, 0.005, 0.01):
+                for week in (7, 14, 50):
+                    print(f"{gate:4} {noise:6.1%} {week:4}   {_controls_line(week, noise)}", flush=True)
+
+
+def _controls_line(week: int, noise: float) -> str:
+    random = np.random.default_rng(week)
+    numbers = range(CONTROLLED_COMMITS)
+    false = steps = creeps = 0
+    for _ in range(CONTROLLED_SERIES):
+        quiet = controlled([1.0] * CONTROLLED_COMMITS, week, noise, random)
+        found = change_points.find_change_points(quiet.values, quiet.links)
+        false += len(found) + len(change_points.find_creep(quiet.values, found, quiet.links))
+        at = int(random.integers(50, 150))
+        stepped = controlled([1.0 if one < at else STEP for one in numbers], week, noise, random)
+        found = change_points.find_change_points(stepped.values, stepped.links)
+        steps += any(abs(one.index + 1 - at) <= MARGIN for one in found)
+        creeping = controlled([math.exp(CREEP_PER_COMMIT * one) for one in numbers], week, noise, random)
+        found = change_points.find_change_points(creeping.values, creeping.links)
+        creeps += bool(found or change_points.find_creep(creeping.values, found, creeping.links))
+    rate = 1000 * false / (CONTROLLED_SERIES * CONTROLLED_COMMITS)
+    return f"{rate:14.2f} {steps / CONTROLLED_SERIES:12.0%} {creeps / CONTROLLED_SERIES:12.0%}"
+
+
 VARIATIONS = {
     "MAXIMUM_P": (1e-5, 1e-7),
     "MINIMUM_DEVIATIONS": (1.0, 4.0),
@@ -239,9 +294,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", type=Path, nargs="?")
     parser.add_argument("--stability", action="store_true", help="also with each parameter changed")
+    parser.add_argument("--controls", action="store_true", help="made-up ratios to changing controls")
     arguments = parser.parse_args()
+    if arguments.controls:
+        run_controls()
+        return
+    if arguments.directory is None:
+        parser.error("name the directory of the annotated series, or --controls")
     data = read(arguments.directory)
     points = sum(len(one.consensus) for one in data.values())
     quiet = sum(not one.consensus for one in data.values())

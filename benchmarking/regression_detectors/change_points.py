@@ -30,7 +30,7 @@ MINIMUM_RUNS = 8
 NEIGHBOURHOOD = 25
 """Runs at each side of a change that are compared: those further off saw another machine."""
 
-LINK_DEVIATIONS = 4.0
+LINK_DEVIATIONS = 3.0
 """What a link adds to that (see ``find_change_points``), as the hypotenuse: the level behind it carries
 the error of the control's own run, which is one deviation."""
 LINK_REACH = 3
