@@ -21,8 +21,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarking import atomic_file, result_json
-from benchmarking.results import NET_DELAY, Meta, Result, RunType, TypeResult
+from benchmarking import atomic_file, comparability, result_json
+from benchmarking.results import NET_DELAY, Fact, Meta, Result, RunType, TypeResult
 from benchmarking.run_info import LAST_SECOND, Commit
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class RunMeta(BaseModel):
     control_commit_time: int | None = None
     run_type: RunType
     tainted: tuple[str, ...] = ()
+    device: dict[str, Fact] = Field(default_factory=dict)
+    program: dict[str, Fact] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -206,9 +208,20 @@ def _load(directory: Path, types: Sequence[str] = ()) -> SavedRun | None:
 
 
 def _read_run(directory: Path, like: Meta) -> Run | None:
-    """None where it is another device's, no normal run, or damaged."""
+    """None where it is another device's, ran with other settings, is no normal run, or is damaged."""
     meta = _read_meta(directory)
     if meta is None or meta.platform_hash != like.platform_hash or meta.run_type != "benchmark":
+        return None
+    different = (
+        *comparability.differences(meta.device, like.device, comparability.DEVICE_SETTINGS),
+        *comparability.differences(
+            meta.program,
+            like.program,
+            (*comparability.PROGRAM_SETTINGS, *comparability.PROGRAM_VERSIONS),
+        ),
+    )
+    if different:
+        logger.info("%s is not comparable: it ran with %s", directory, "; ".join(different))
         return None
     return _read_types(directory)
 

@@ -29,8 +29,8 @@ MOST_WARM_UP_ROUNDS = 30
 TRIED_ROUNDS = 3
 """So many tell how long one takes."""
 LEAST_SHARE = 0.01
-"""Of the net's time: operators that take less in both arms are not judged. What such a one gains or loses does
-not matter, and a few nanoseconds of chance would look like much."""
+"""Of the net's time: operators that take less in both arms are not judged. What such a one gains or loses
+does not matter, and a few nanoseconds of chance would look like much."""
 RENEWAL_PAIRS = 4
 """Workers that one process forked have its places in memory in common, which may favour one arm a little.
 After so many pairs both processes are started anew."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarking import sequential
 from benchmarking.driver.plan import RunPlan
 from benchmarking.regression_detectors.regression_detectors import make_detector
-from benchmarking.result_tree import History
+from benchmarking.result_tree import History, Run
 from benchmarking.results import Result, TypeResult, Verdict
 from benchmarking.run_info import Commit
 
@@ -36,22 +37,24 @@ class RegressionCheck:
 
     def follow_up(self, first: Result, plan: RunPlan, run_with: RunWith) -> Sequence[Result]:
         """Runs a suspicious case again (``verify``); what is suspicious again is confirmed (``regress``)."""
-        suspects = self._suspects(first)
+        suspects = self._suspects(first, plan)
         if not suspects:
             return []
         verification = run_with(
             replace(plan, run_type="verify", regressed_types=suspects),
             lambda second: _with_confirmations(first, second, suspects),
         )
-        confirmed = tuple(one for one in self._suspects(verification) if one in suspects)
+        confirmed = tuple(one for one in self._suspects(verification, plan) if one in suspects)
         if not confirmed:
             return [verification]
         confirmation = run_with(replace(plan, run_type="regress", regressed_types=confirmed), lambda one: one)
         return [verification, confirmation]
 
-    def _suspects(self, result: Result) -> tuple[str, ...]:
+    def _suspects(self, result: Result, plan: RunPlan) -> tuple[str, ...]:
         suspects = {
-            name: reason for name, verdict, reason in self._judge(result) if verdict is Verdict.REGRESSED
+            name: reason
+            for name, verdict, reason in self._judge(result, plan)
+            if verdict is Verdict.REGRESSED
         }
         for name, reason in suspects.items():
             logger.warning(
@@ -59,18 +62,42 @@ class RegressionCheck:
             )
         return tuple(suspects)
 
-    def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:
+    def _judge(self, result: Result, plan: RunPlan) -> list[tuple[str, Verdict, str]]:
         """Type, verdict, reason."""
-        if self.detector is None and any(one.decision for one in result.types):
-            judged = [(one.type, one.judged) for one in result.types]
-            return [(name, one.verdict, one.reason) for name, one in judged if one]
-        detector = make_detector(result.meta.metric, self.detector)
         runs = self.history.runs(result.meta, self.commits) if self.history else []
+        if self.detector is None and any(one.decision for one in result.types):
+            judged = [(one, one.judged) for one in result.types]
+            return [
+                (one.type, how.verdict, how.reason)
+                for one, how in judged
+                if how and not (how.verdict is Verdict.REGRESSED and _was_known(one, runs, plan))
+            ]
+        detector = make_detector(result.meta.metric, self.detector)
         decisions = [
             (newest.type, detector.decide([run[newest.type] for run in runs if newest.type in run], newest))
             for newest in result.types
         ]
         return [(name, one.verdict, one.reason) for name, one in decisions]
+
+
+def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:
+    """Whether it is slower than the control, but no slower than the earlier commits already were.
+
+    Those have the same known regressions between them and their controls.
+    """
+    past = [run[newest.type].comparison for run in runs if newest.type in run]
+    ratios = [one.ratio for one in past if one]
+    comparison = newest.comparison
+    if not ratios or comparison is None:
+        return False
+    level = statistics.median(ratios)
+    interval = comparison.ratio_interval
+    is_known = comparison.ratio < level * (1 + plan.comparing.plan.minimum_effect) or (
+        interval is not None and interval.low <= level
+    )
+    if is_known:
+        logger.info("%s is slower than the control by no more than earlier commits already were", newest.type)
+    return is_known
 
 
 def _with_confirmations(first: Result, second: Result, suspects: Sequence[str]) -> Result:

@@ -29,8 +29,8 @@ from benchmarking.worker_protocol import (
 )
 
 StartWorker = Callable[[bool, int], AbstractContextManager[LiveProgram] | None]
-"""Starts the program as a worker, or (True) as one that forks workers; None where it can be neither. The number
-is the ``layout_seed`` of ``FrameworkBase.compose_worker``."""
+"""Starts the program as a worker, or (True) as one that forks workers; None where it can be neither. The
+number is the ``layout_seed`` of ``FrameworkBase.compose_worker``."""
 
 
 class NoWorkersError(ProgramError):

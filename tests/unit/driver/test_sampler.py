@@ -2,7 +2,9 @@ from random import Random
 
 import pytest
 
-from benchmarking.driver.sampler import ProcessSampler
+from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.plan import Comparing
+from benchmarking.driver.sampler import ProcessSampler, sample_once
 from benchmarking.errors import DeviceError, ProgramExitError, RunCancelledError
 from benchmarking.frameworks.framework_base import ProgramReport
 from benchmarking.results import Measurement
@@ -26,8 +28,13 @@ class Arm:
         )
 
 
+def sampler(pairs, seed=1, **comparing):
+    test = PairedTest(Comparing(fixed_pairs=pairs, **comparing))
+    return ProcessSampler(test, Random(seed), lambda: {"load_1_min": 0.5}, "--ab_mode process")
+
+
 def test_without_a_control_the_program_runs_once():
-    samples = ProcessSampler(5, Random(1)).sample(Arm("t", journal := []), None)
+    samples = sample_once(Arm("t", journal := []))
     assert journal == ["t"]
     assert samples.control is None
     assert samples.treatment.types[0].values == (10.0, 11.0)
@@ -36,7 +43,7 @@ def test_without_a_control_the_program_runs_once():
 
 def test_every_pair_has_both_arms_and_the_samples_keep_order_and_pair():
     journal = []
-    samples = ProcessSampler(4, Random(1)).sample(Arm("t", journal), Arm("c", journal))
+    samples = sampler(4).sample(Arm("t", journal), Arm("c", journal))
     assert [sorted(journal[i : i + 2]) for i in range(0, 8, 2)] == [["c", "t"]] * 4
     for arm in (samples.treatment, samples.control):
         assert arm.types[0].values == (10, 11, 20, 21, 30, 31, 40, 41)
@@ -47,7 +54,7 @@ def test_every_pair_has_both_arms_and_the_samples_keep_order_and_pair():
 def test_the_order_within_the_pairs_is_random_and_repeatable():
     def order(seed):
         journal = []
-        ProcessSampler(40, Random(seed)).sample(Arm("t", journal), Arm("c", journal))
+        sampler(40, seed).sample(Arm("t", journal), Arm("c", journal))
         return journal[::2]
 
     assert order(7) == order(7)
@@ -59,7 +66,7 @@ def test_the_order_within_the_pairs_is_random_and_repeatable():
 def test_a_failed_arm_keeps_what_was_measured_and_is_named(error_type):
     journal = []
     control = Arm("c", journal, error=error_type("exit status 3", "the log"), fails_at=3)
-    samples = ProcessSampler(5, Random(1)).sample(Arm("t", journal), control)
+    samples = sampler(5).sample(Arm("t", journal), control)
     assert type(samples.failure) is error_type
     assert str(samples.failure) == "control: exit status 3"
     assert samples.failure.evidence == "the log"
@@ -69,13 +76,43 @@ def test_a_failed_arm_keeps_what_was_measured_and_is_named(error_type):
 
 def test_a_type_that_one_arm_lacks_stays_with_the_other():
     journal = []
-    samples = ProcessSampler(1, Random(1)).sample(
-        Arm("t", journal, types=("NET_DELAY", "ID_0_Conv_c")), Arm("c", journal)
-    )
+    samples = sampler(1).sample(Arm("t", journal, types=("NET_DELAY", "ID_0_Conv_c")), Arm("c", journal))
     assert [one.type for one in samples.treatment.types] == ["NET_DELAY", "ID_0_Conv_c"]
     assert [one.type for one in samples.control.types] == ["NET_DELAY"]
 
 
 def test_a_cancellation_is_not_a_failed_arm():
     with pytest.raises(RunCancelledError):
-        ProcessSampler(1, Random(1)).sample(Arm("t", [], error=RunCancelledError("stop"), fails_at=1), None)
+        sampler(1).sample(Arm("t", [], error=RunCancelledError("stop"), fails_at=1), Arm("c", []))
+
+
+class Steady(Arm):
+    """Its delays scatter little around a center."""
+
+    def __init__(self, center, seed):
+        super().__init__("arm", [])
+        self.center, self.random = center, Random(seed)
+
+    def __call__(self):
+        return ProgramReport((Measurement("NET_DELAY", "us", (self.random.gauss(self.center, 0.2),) * 3),))
+
+
+@pytest.mark.parametrize(("center", "verdict"), [(100, "unchanged"), (110, "regressed"), (90, "improved")])
+def test_pairs_are_added_until_there_is_a_verdict(center, verdict):
+    samples = sampler(None).sample(Steady(center, 1), Steady(100, 2))
+    assert samples.decisions["NET_DELAY"].verdict == verdict
+    assert samples.sampling.pairs == (6 if verdict == "unchanged" else 8)
+    assert (samples.sampling.level, samples.sampling.clock) == ("process", "wall")
+    assert len(samples.sampling.conditions) == samples.sampling.pairs
+    assert samples.sampling.conditions[0]["load_1_min"] == 0.5
+
+
+def test_a_limit_on_seconds_ends_it_without_a_verdict():
+    samples = sampler(None, max_seconds=1e-9).sample(Steady(110, 1), Steady(100, 2))
+    assert samples.decisions["NET_DELAY"].verdict == "inconclusive"
+    assert samples.sampling.pairs == 1
+
+
+def test_two_programs_without_a_common_type_have_no_verdict():
+    samples = sampler(None).sample(Arm("t", [], types=("a",)), Arm("c", [], types=("b",)))
+    assert (samples.decisions, samples.failure, samples.sampling.pairs) == ({}, None, 1)

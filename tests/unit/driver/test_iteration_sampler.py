@@ -1,0 +1,229 @@
+"""Single iterations in turn, of programs that answer from memory: order, clock, rounds, exchangeability."""
+
+import json
+import math
+from random import Random
+
+import pytest
+
+from benchmarking.driver import iteration_sampler
+from benchmarking.driver.iteration_sampler import IterationSampler
+from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.plan import Comparing
+from benchmarking.driver.worker import NoWorkersError, WorkerSource
+from benchmarking.errors import DeviceError, DeviceLostError, ProgramExitError
+from benchmarking.live_program import LiveProgram
+
+
+class MadeUpProgram(LiveProgram):
+    """Answers the worker protocol; ``arm`` is the program's and outlives it."""
+
+    def __init__(self, arm, forks):
+        super().__init__()
+        self.arm = arm
+        self.answers = []
+        if arm.protocol is None:
+            self.answers = [b"hello\n"]
+        elif forks:
+            answer = {"forks": True} if arm.protocol == "forks" else {"error": "no fork here"}
+            self.answers = [self.line({"protocol": 1, **answer})]
+        else:
+            self.get_ready()
+
+    @staticmethod
+    def line(value):
+        return json.dumps(value).encode() + b"\n"
+
+    def get_ready(self):
+        self.arm.started += 1
+        self.arm.process_factor = math.exp(self.arm.random.gauss(0, 0.002))
+        ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "pid": 1, "cpu_resolution_ns": 1}
+        self.answers.append(self.line({**ready, "operators": list(self.arm.operators)}))
+
+    def send(self, data):
+        request = data.decode().strip()
+        if request == "fork":
+            self.get_ready()
+        elif request == "end":
+            self.answers.append(self.line({"ended": True}))
+        else:
+            self.answers.append(self.line(self.arm.iteration(request)))
+
+    def receive(self, timeout_s):
+        return self.answers.pop(0) if self.answers else b""
+
+    @property
+    def stderr(self):
+        return "said at last"
+
+    def __enter__(self):
+        self.arm.alive += 1
+        return self
+
+    def __exit__(self, *_):
+        self.arm.alive -= 1
+
+
+class MadeUpArm:
+    def __init__(self, name, journal=None, *, factor=1.0, seed=1, protocol="forks", operators=None, **more):
+        self.name, self.journal, self.factor, self.random = name, journal, factor, Random(seed)
+        self.protocol, self.operators = protocol, operators or {}
+        self.started = self.alive = 0
+        self.layout_seeds = []
+        self.net_ns, self.wall_over_cpu, self.waits = 10_000_000, 1.0, 0.0
+        self.facts = {"threads": 1}
+        vars(self).update(more)
+
+    def iteration(self, request):
+        if self.journal is not None:
+            self.journal.append((self.name, request))
+        cpu_ns = self.net_ns * self.factor * self.process_factor * math.exp(self.random.gauss(0, 0.004))
+        waited_ns = cpu_ns * self.waits
+        answer = {
+            "wall_ns": cpu_ns * self.wall_over_cpu + waited_ns,
+            "cpu_ns": cpu_ns,
+            "run_delay_ns": round(waited_ns),
+            "involuntary_switches": 1,
+        }
+        if request == "run operators":
+            noise = math.exp(self.random.gauss(0, 0.004))
+            answer["operators"] = {
+                name: share * self.net_ns * self.process_factor * noise
+                for name, share in self.operators.items()
+            }
+        return answer
+
+    def source(self):
+        def start(forks, layout_seed):
+            self.layout_seeds.append(layout_seed)
+            return MadeUpProgram(self, forks)
+
+        return WorkerSource(start, 1.0)
+
+
+def run(treatment, control, *, seed=3, clock="auto", operators=False, suspects=(), **more):
+    sampler = IterationSampler(
+        PairedTest(Comparing(), suspects),
+        Random(seed),
+        lambda: {"load_1_min": 0.5},
+        lambda pid: 1,
+        operators=operators,
+        clock=clock,
+        **more,
+    )
+    samples = sampler.sample(treatment.source(), control.source())
+    assert (treatment.alive, control.alive) == (0, 0)
+    return samples
+
+
+@pytest.mark.parametrize("protocol", ["forks", "fresh"])
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "unchanged"), (1.06, "regressed"), (0.94, "improved")])
+def test_the_verdict(protocol, factor, verdict):
+    samples = run(MadeUpArm("t", factor=factor, protocol=protocol), MadeUpArm("c", seed=2, protocol=protocol))
+    assert samples.failure is None
+    assert samples.decisions["NET_DELAY"].verdict == verdict
+    assert samples.sampling.core == 1
+
+
+def test_labels_swapped_give_the_mirrored_verdict():
+    """The same two programs with the same noise: what was slower is faster by as much."""
+    one = run(MadeUpArm("a", factor=1.05, seed=5), MadeUpArm("b", seed=6)).decisions["NET_DELAY"]
+    other = run(MadeUpArm("b", seed=6), MadeUpArm("a", factor=1.05, seed=5)).decisions["NET_DELAY"]
+    assert (one.verdict, other.verdict) == ("regressed", "improved")
+    assert one.comparison.ratio == pytest.approx(1 / other.comparison.ratio, rel=1e-3)
+
+
+def test_both_run_as_often_and_are_first_as_often():
+    journal = []
+    operators = {"ID_0_Conv_a": 1.0}
+    arms = [MadeUpArm(name, journal, seed=seed, operators=operators) for seed, name in enumerate("tc")]
+    samples = run(*arms, operators=True)
+    assert [sum(name == one for name, _ in journal) for one in "tc"] == [len(journal) // 2] * 2
+    turns = [(journal[i][0], journal[i + 1][0]) for i in range(0, len(journal), 2)]
+    assert set(turns) == {("t", "c"), ("c", "t")}
+    assert all(journal[i][1] == journal[i + 1][1] for i in range(0, len(journal), 2))
+    assert 0.3 < sum(turn == ("t", "c") for turn in turns) / len(turns) < 0.7
+    assert {one["first"] for one in samples.sampling.conditions} == {"treatment", "control"}
+    net = samples.treatment.types[0]
+    assert len(net.values) == len(net.cpu_values) == samples.sampling.pairs * samples.sampling.rounds
+
+
+def test_parents_are_started_anew_with_the_same_seed_for_both(monkeypatch):
+    treatment, control = MadeUpArm("t", factor=1.0), MadeUpArm("c", seed=2)
+    monkeypatch.setattr(iteration_sampler, "RENEWAL_PAIRS", 2)
+    samples = run(treatment, control)
+    assert treatment.layout_seeds == control.layout_seeds
+    assert len(set(treatment.layout_seeds)) == len(treatment.layout_seeds) == samples.sampling.pairs // 2
+    assert treatment.started == samples.sampling.pairs
+
+
+@pytest.mark.parametrize(
+    ("arm", "clock", "reason"),
+    [
+        ({}, "cpu", "one thread computes all the time"),
+        ({"wall_over_cpu": 0.6}, "wall", "several threads compute at once"),
+        ({"wall_over_cpu": 2.0}, "wall", "the CPU is used for 50 % of the time only"),
+        ({"waits": 1.0}, "cpu", "one thread computes all the time"),
+        ({"net_ns": 50}, "wall", "the clock of CPU time has steps of 0.001 us"),
+    ],
+)
+def test_the_clock_follows_what_the_programs_do(arm, clock, reason):
+    sampling = run(MadeUpArm("t", **arm), MadeUpArm("c", seed=2, **arm)).sampling
+    assert (sampling.clock, sampling.clock_reason) == (clock, reason)
+
+
+def test_the_clock_can_be_chosen_and_a_gpu_is_not_timed_by_the_cpu():
+    assert run(MadeUpArm("t"), MadeUpArm("c"), clock="wall").sampling.clock == "wall"
+    assert run(MadeUpArm("t"), MadeUpArm("c"), computes_on_cpu=False).sampling.clock == "wall"
+
+
+def test_operators_that_do_not_matter_are_not_judged():
+    shares = {"ID_0_Conv_a": 0.6, "ID_1_FC_b": 0.395, "ID_2_Relu_c": 0.005}
+    slower = {**shares, "ID_1_FC_b": 0.45, "ID_2_Relu_c": 0.006}
+    samples = run(
+        MadeUpArm("t", factor=1.05, operators=slower),
+        MadeUpArm("c", seed=2, operators=shares),
+        operators=True,
+    )
+    verdicts = {name: str(one.verdict) for name, one in samples.decisions.items()}
+    assert verdicts == {"NET_DELAY": "regressed", "ID_0_Conv_a": "unchanged", "ID_1_FC_b": "regressed"}
+    assert [one.type for one in samples.treatment.types] == ["NET_DELAY", *shares]
+
+
+def test_suspects_are_judged_alone():
+    samples = run(MadeUpArm("t", factor=1.05), MadeUpArm("c", seed=2), suspects=("NET_DELAY",))
+    assert set(samples.decisions) == {"NET_DELAY"}
+
+
+def test_a_program_without_the_protocol_is_none_of_these():
+    with pytest.raises(NoWorkersError, match="control: it does not speak the worker protocol"):
+        run(MadeUpArm("t"), MadeUpArm("c", protocol=None))
+
+
+def test_a_device_that_offers_no_conversation_is_none_either():
+    def refuse(forks, layout_seed):
+        raise DeviceError("phone: its shell is too old")
+
+    sampler = IterationSampler(
+        PairedTest(Comparing()), Random(1), dict, lambda pid: None, operators=False, clock="auto"
+    )
+    with pytest.raises(NoWorkersError, match="too old"):
+        sampler.sample(WorkerSource(refuse, 1.0), WorkerSource(refuse, 1.0))
+
+
+@pytest.mark.parametrize("error", [ProgramExitError("it ended"), DeviceLostError("the cable fell out")])
+def test_a_failure_in_the_middle_names_the_arm_and_keeps_what_there_is(error):
+    class Failing(MadeUpArm):
+        iterations = 0
+
+        def iteration(self, request):
+            self.iterations += 1
+            if self.iterations == 60:
+                raise error
+            return super().iteration(request)
+
+    samples = run(MadeUpArm("t"), Failing("c", seed=2))
+    assert str(samples.failure) == f"control: {error}"
+    assert type(samples.failure) is type(error)
+    assert len(samples.treatment.types[0].values) > 20
+    assert samples.decisions == {}
