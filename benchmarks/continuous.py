@@ -78,6 +78,7 @@ def measure_share(directory: Path) -> None:
     commits = make_repository(directory / "repository")
     started = time.monotonic()
     options = ("--commit", commits[0], "--regression", "--same_host", "--once")
+    options += ("--ab_mode", "process", "--ab_pairs", "7", "--canary", "off")
     files = ("--frameworks_dir", DEMO / "frameworks", "--benchmark_file", DEMO / "benchmark.json")
     done = subprocess.run(driver(directory, *options, *files), stderr=subprocess.PIPE, text=True, check=False)
     wall_s = time.monotonic() - started

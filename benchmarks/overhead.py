@@ -56,7 +56,18 @@ def harness_command(directory: Path, tests: int, in_ab: bool) -> list[str]:
             str(write_benchmark(directory, tests)),
         ),
         *("--model_cache", str(directory / "cache"), "--local_reporter", str(directory / "results")),
-        *("--info", json.dumps(info), "--ab_pairs", str(PAIRS), "--log_level", "error"),
+        *(
+            "--info",
+            json.dumps(info),
+            "--ab_pairs",
+            str(PAIRS),
+            "--ab_mode",
+            "process",
+            "--canary",
+            "off",
+            "--log_level",
+            "error",
+        ),
     ]
 
 

@@ -55,7 +55,18 @@ def ab_info(workshop, **more):
 
 def test_ab_runs_pairs_and_keeps_their_samples_apart(workshop):
     workshop.benchmark()
-    document, done = workshop.json("--info", ab_info(workshop), "--ab_pairs", "6", "--seed", "1")
+    document, done = workshop.json(
+        "--info",
+        ab_info(workshop),
+        "--ab_pairs",
+        "6",
+        "--seed",
+        "1",
+        "--ab_mode",
+        "process",
+        "--canary",
+        "off",
+    )
     assert done.returncode == 0, done.stderr
     (net,) = document["results"][0]["types"]
     assert net["pairs"] == net["control_pairs"] == [pair for pair in range(6) for _ in range(3)]

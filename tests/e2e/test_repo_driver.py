@@ -372,6 +372,7 @@ def test_the_token_is_nowhere(workshop, tmp_path, way):
     assert SECRET not in done.stderr
 
 
+@pytest.mark.timeout(600)
 def test_the_demo_with_mercurial(tmp_path):
     if find_hg() is None:
         pytest.skip("there is no hg here")
@@ -385,7 +386,7 @@ def test_the_demo_with_mercurial(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=580,
         check=False,
     )
     assert done.returncode == 5, done.stderr

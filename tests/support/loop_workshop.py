@@ -85,7 +85,16 @@ class LoopWorkshop:
                 str(repo_dir or self.remote.directory),
             ),
             *("--exec_dir", str(self.exec_dir), "--frameworks_dir", str(self.directory / "frameworks")),
-            *("--benchmark_file", str(self.benchmark), "--ab_pairs", "1"),
+            *(
+                "--benchmark_file",
+                str(self.benchmark),
+                "--ab_mode",
+                "process",
+                "--ab_pairs",
+                "7",
+                "--canary",
+                "off",
+            ),
             *("--model_cache", str(self.directory / "models"), *extra),
         ]
 
