@@ -13,6 +13,11 @@ PROGRAM_VERSIONS = ("program_version", "engine_version", "python", "numpy")
 DEVICE_SETTINGS = ("cpu_model", "logical_cores", "usable_cores", "cpu_governor")
 
 
+def settings(program: Mapping[str, Fact]) -> str:
+    """``engine torch, threads 1``: how the program was told to run, as far as it says so."""
+    return ", ".join(f"{name} {program[name]}" for name in PROGRAM_SETTINGS if name in program)
+
+
 def differences(
     one: Mapping[str, Fact], other: Mapping[str, Fact], names: tuple[str, ...] = PROGRAM_SETTINGS
 ) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from benchmarking import comparability
 from benchmarking.regression_detectors.change_points import (
     ChangePoint,
     Creep,
@@ -29,6 +30,8 @@ class SeriesKey:
     platform_hash: str
     framework: str
     backend: str
+    settings: str = ""
+    """How the program was told to run."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def _key(meta: RunMeta, one: TypeResult) -> SeriesKey:
         platform_hash=meta.platform_hash,
         framework=meta.framework,
         backend=meta.backend or "",
+        settings=comparability.settings(meta.program),
     )
 
 

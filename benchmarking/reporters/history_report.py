@@ -101,7 +101,9 @@ def _heading(series: Series) -> Text:
     text = Text(f"{numbers.plain(key.net_name)} {key.metric} {numbers.plain(key.identifier)}", "bold")
     text.append(f" {numbers.plain(key.type)}", "bold")
     backend = f"  backend {numbers.plain(key.backend)}" if key.backend else ""
-    return text.append(f"  on {numbers.plain(key.platform)}{backend}  {_commits(len(series.points))}", "dim")
+    settings = f"  {numbers.plain(key.settings)}" if key.settings else ""
+    details = f"  on {numbers.plain(key.platform)}{backend}{settings}  {_commits(len(series.points))}"
+    return text.append(details, "dim")
 
 
 def _table(*columns: str) -> Table:

@@ -139,6 +139,48 @@ def test_the_default_program_runs_on_a_linux_machine_that_has_what_it_needs(work
     assert document["results"][0]["types"][0]["summary"]["p50"] > 0
 
 
+@pytest.mark.parametrize(("net_us", "status", "verdict"), [(1000, 0, "unchanged"), (1100, 5, "regressed")])
+def test_treatment_and_control_run_iterations_in_turn_on_the_device(
+    workshop, device, net_us, status, verdict
+):
+    workshop.benchmark()
+    info = {
+        name: {"commit": name, "commit_time": 1, "program": str(workshop.shell_worker(name, time_us))}
+        for name, time_us in (("treatment", net_us), ("control", 1000))
+    }
+    document, done = workshop.json("--info", json.dumps(info), *chosen(device))
+    assert done.returncode == status, done.stderr
+    (first, *_) = document["results"]
+    sampling = first["meta"]["sampling"]
+    assert (sampling["level"], sampling["clock"], sampling["core"]) == ("iteration", "cpu", 1)
+    assert sampling["canary"].startswith("the control against its own copy: unchanged")
+    assert first["types"][0]["decision"]["verdict"] == verdict
+    assert left_runs(device) == []
+
+
+def test_a_link_that_is_cut_while_iterations_run_costs_the_case(workshop, lab):
+    host = lab.android("spoken-to")
+    workshop.benchmark()
+    program = str(workshop.shell_worker("program", 1000))
+    info = {name: {"commit": name, "commit_time": 1, "program": program} for name in ("treatment", "control")}
+    arguments = ("--json", "--info", json.dumps(info), "--canary", "off", "--recovery_limit", "1")
+    harness = subprocess.Popen(
+        workshop.command(*arguments, "--ab_pairs", "200", *chosen(host)),
+        cwd=workshop.directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: host.processes("--worker true"))
+    host.cut()
+    document, status, err = finished(harness, 90)
+    assert status == 4, err
+    assert document["results"][0]["failure"]["kind"] == "device lost"
+    host.mend()
+    wait_until(lambda: not host.processes("--worker true"), 30)
+    host.stop()
+
+
 def test_what_a_linux_machine_lacks_is_named(workshop, board):
     workshop.benchmark()
     done = workshop.run("--screen_reporter", *chosen(board), "--remote_python", "/usr/bin/python3")

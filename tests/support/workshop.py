@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/support/observer_program.py"
 WORKER_PROGRAM = ROOT / "tests/support/worker_program.py"
+SHELL_WORKER = ROOT / "tests/support/worker_program.sh"
 SHELL_PROGRAM = ROOT / "tests/support/observer_program.sh"
 
 COMMIT = {"commit": "abc", "commit_time": 1521500000}
@@ -57,8 +58,15 @@ class Workshop:
 
     def shell_program(self, behaviour="", name="program"):
         """A benchmark program for devices without Python; ``behaviour`` as in its own words."""
+        return self._shell_script(SHELL_PROGRAM, name, f"BEHAVIOUR='{behaviour}'")
+
+    def shell_worker(self, name, net_us):
+        """The same with the worker protocol; each iteration takes about ``net_us``."""
+        return self._shell_script(SHELL_WORKER, name, f"NET_US={net_us}")
+
+    def _shell_script(self, source, name, setting):
         path = self.directory / f"{name}.sh"
-        path.write_text(SHELL_PROGRAM.read_text().replace("\n", f"\nBEHAVIOUR='{behaviour}'\n", 1))
+        path.write_text(source.read_text().replace("\n", f"\n{setting}\n", 1))
         path.chmod(0o755)
         return path
 

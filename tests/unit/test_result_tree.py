@@ -17,7 +17,17 @@ from benchmarking.reporters.local_reporter import LocalReporter
 from benchmarking.result_tree import History, path_part
 from benchmarking.results import NET_DELAY, ErrorStatistics
 from benchmarking.run_info import Commit
-from tests.support.sample_results import AB, DELAY, ERROR, FAILED, META, NASTY, REGRESSED
+from tests.support.sample_results import (
+    AB,
+    DELAY,
+    ERROR,
+    FAILED,
+    JUDGED,
+    META,
+    NASTY,
+    REGRESSED,
+    VERIFIED,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +72,7 @@ def test_a_confirmed_regression_and_an_error(tmp_path):
     assert {"summary", "control_summary", "diff_summary"} <= value.keys()
 
 
-@pytest.mark.parametrize("result", [DELAY, AB, REGRESSED, ERROR], ids=["delay", "A/B", "regressed", "error"])
+@pytest.mark.parametrize("result", [DELAY, AB, REGRESSED, ERROR, JUDGED, VERIFIED])
 def test_what_is_written_is_read_back(result):
     for one in result.types:
         assert result_json.read_type(json.loads(result_json.dumps(result_json.type_json(one)))) == one

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from benchmarking import stats
-from benchmarking.options import HarnessOptions
 from benchmarking.regression_detectors.error_detector import ErrorDetector
 from benchmarking.regression_detectors.regression_detectors import DETECTORS, detector_names, make_detector
 from benchmarking.results import Comparison, ErrorStatistics, Percentiles, TypeResult, Verdict
@@ -36,7 +35,6 @@ def test_every_detector_has_its_name():
     for one in DETECTORS:
         assert type(make_detector(one.metric, one.name)) is one
     assert detector_names() == ("p50_p90", "change_points")
-    assert HarnessOptions.detector == make_detector("delay").name
 
 
 def test_a_metric_without_a_choice_has_its_detector_whatever_is_chosen():

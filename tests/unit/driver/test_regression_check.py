@@ -1,0 +1,97 @@
+"""Detect, verify, confirm: what leads to which runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarking.command import Program
+from benchmarking.driver.plan import Arm, RunPlan
+from benchmarking.driver.regression_check import RegressionCheck
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
+from benchmarking.result_tree import History
+from benchmarking.results import NET_DELAY, Comparison, Interval, SequentialDecision, Verdict
+from benchmarking.run_info import Commit
+from tests.support.sample_results import AB, DELAY, JUDGED, errors
+
+ARM = Arm("new", 1, Program(Path("program")))
+PLAN = RunPlan(Caffe2(), ARM, ARM, ("harness.py",), 1)
+
+
+def judged(verdict, ratio=1.05):
+    comparison = Comparison(12, ratio, Interval(ratio - 0.01, ratio + 0.01, 0.95))
+    decision = SequentialDecision(verdict, f"{ratio}", 12, comparison, 0.02, 0.001, 0.999)
+    return replace(JUDGED, types=(replace(JUDGED.types[0], decision=decision, comparison=comparison),))
+
+
+def follow_up(check, first, *answers):
+    """What is run, and with which types; ``answers`` are what these runs give."""
+    asked = []
+    left = list(answers)
+
+    def run_with(plan, finish):
+        asked.append((plan.run_type, plan.regressed_types))
+        return finish(left.pop(0))
+
+    return check.follow_up(first, PLAN, run_with), asked
+
+
+@pytest.mark.parametrize("verdict", [one for one in Verdict if one is not Verdict.REGRESSED])
+def test_what_is_not_regressed_is_not_run_again(verdict):
+    assert follow_up(RegressionCheck(), judged(verdict)) == ([], [])
+
+
+def test_both_stages_have_to_agree():
+    slow = judged(Verdict.REGRESSED)
+    results, asked = follow_up(RegressionCheck(), slow, slow, slow)
+    assert asked == [("verify", (NET_DELAY,)), ("regress", (NET_DELAY,))]
+    confirmation = results[0].types[0].confirmation
+    assert (confirmation.verdict, confirmation.first) == (Verdict.REGRESSED, slow.types[0].decision)
+    results, asked = follow_up(RegressionCheck(), slow, judged(Verdict.UNCHANGED))
+    assert asked == [("verify", (NET_DELAY,))]
+    assert results[0].verdict is Verdict.INCONCLUSIVE
+    assert results[0].outcome == "not confirmed"
+
+
+@pytest.fixture
+def history(tmp_path):
+    """Of an earlier commit that was 5 % slower than the same control."""
+    known = judged(Verdict.REGRESSED, 1.05)
+    store = History(tmp_path)
+    store.save(replace(known, meta=replace(known.meta, commit="earlier")))
+    return RegressionCheck(store, (Commit(commit="earlier", commit_time=known.meta.commit_time),))
+
+
+def test_what_earlier_commits_show_already_is_not_told_again(history):
+    assert follow_up(history, judged(Verdict.REGRESSED, 1.052))[1] == []
+    worse = judged(Verdict.REGRESSED, 1.12)
+    assert len(follow_up(history, worse, worse, worse)[1]) == 2
+
+
+def test_runs_with_other_settings_say_nothing(history, caplog):
+    caplog.set_level("INFO")
+    slow = judged(Verdict.REGRESSED, 1.052)
+    other = replace(slow, meta=replace(slow.meta, device={**slow.meta.device, "cpu_model": "Another CPU"}))
+    assert len(follow_up(history, other, other, other)[1]) == 2
+    assert "cpu_model Example CPU and Another CPU" in caplog.text
+
+
+def test_a_named_detector_judges_by_the_history_alone(tmp_path):
+    check = RegressionCheck(History(tmp_path), (), "p50_p90")
+    assert follow_up(check, judged(Verdict.REGRESSED)) == ([], [])
+
+
+def test_a_larger_error_than_the_controls_needs_no_history():
+    wrong = errors("softmax", 0.5)
+    right = replace(wrong, control_error=errors("softmax", 1e-7).error)
+    result = replace(AB, meta=replace(AB.meta, metric="error"), types=(right,))
+    assert [one[0] for one in follow_up(RegressionCheck(), result, result, result)[1]] == [
+        "verify",
+        "regress",
+    ]
+    same = replace(result, types=(replace(wrong, control_error=wrong.error),))
+    assert follow_up(RegressionCheck(), same) == ([], [])
+
+
+def test_without_control_and_history_nothing_is_known():
+    assert follow_up(RegressionCheck(), DELAY) == ([], [])
