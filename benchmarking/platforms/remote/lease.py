@@ -61,7 +61,9 @@ echo {me} $((now + {MARGIN_S})) > {path}/owner && echo taken
             f"read -r holder rest < {owner} 2>/dev/null\n"
             f'[ "$holder" = {quote(self._owner)} ] || '
             '{ echo "the device is in use by ${holder:-nobody} now" >&2; exit 1; }\n'
-            f"echo {quote(self._owner)} $(($(date +%s) + {int(run_s) + MARGIN_S})) > {owner}"
+            # Renamed, as another script of ours may be reading it.
+            f"echo {quote(self._owner)} $(($(date +%s) + {int(run_s) + MARGIN_S})) > {owner}.$$ && "
+            f"mv -f {owner}.$$ {owner}"
         )
 
     def give_back(self) -> None:

@@ -6,7 +6,13 @@ import secrets
 from typing import Self
 
 from benchmarking.command import COULD_NOT_START
-from benchmarking.errors import DeviceLostError, ProgramExitError, ProgramStartError, ProgramTimeoutError
+from benchmarking.errors import (
+    DeviceError,
+    DeviceLostError,
+    ProgramExitError,
+    ProgramStartError,
+    ProgramTimeoutError,
+)
 from benchmarking.live_program import LiveProgram
 from benchmarking.platforms.remote import program_run
 from benchmarking.platforms.remote.shell import RemoteShell, framed
@@ -68,11 +74,11 @@ class LiveRun(LiveProgram):
     def _check_end(self) -> None:
         end = program_run.read_end(self._framed.stderr, self._end_token)
         if end is None:
-            said = self.stderr.strip().splitlines()
-            raise DeviceLostError(
-                f"{self._shell.connection.address}: the connection ended before the program did"
-                + (f": {said[-1]}" if said else "")
-            )
+            said, ended, _ = self.stderr.rpartition(f"\n{self._token} ")
+            where = self._shell.connection.address
+            if ended:  # the script did, before it came to the program
+                raise DeviceError(f"{where}: {(said.strip().splitlines() or ['no answer'])[-1]}", said)
+            raise DeviceLostError(f"{where}: the connection ended before the program did", self.stderr)
         if end.exit_code in COULD_NOT_START:
             raise ProgramStartError("cannot start the program", end.stderr.strip())
 
