@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarking.platforms.android.android import AndroidPlatform  # noqa: E402
 from benchmarking.platforms.linux.linux import LinuxPlatform  # noqa: E402
-from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions  # noqa: E402
+from benchmarking.platforms.platform_base import PlatformOptions  # noqa: E402
+from benchmarking.platforms.remote.remote_platform import RemotePlatform  # noqa: E402
 from tests.device_lab.lab import AndroidDevice, DeviceLab, Host, why_not  # noqa: E402
 from tests.support.workshop import Workshop  # noqa: E402
 
@@ -101,7 +102,7 @@ def overhead(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> Non
     print(f"{host.name}: so the harness's own {(further - medians['bare']) * 1e3:.0f} ms (reach: under 150)")
 
 
-def discovered(host: Host) -> PlatformBase:
+def discovered(host: Host) -> RemotePlatform:
     kind = AndroidPlatform if isinstance(host, AndroidDevice) else LinuxPlatform
     return kind.discover(PlatformOptions(devices=(chosen(host)[-1],))).devices[0]
 
@@ -126,17 +127,21 @@ def push(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
             client, target = "scp", f"{host.address}:{host.home}/by_hand"
             options = ("-F", str(lab.ssh_configuration), *by_hand[1:3])
             theirs = ("scp", "-q", *options, str(model), target)
-        samples: dict[str, list[float]] = {"ours": [], "theirs": [], "again": []}
+        connection, place = device._shell.connection, f"{device._staging.directory}/by_us"
+        samples: dict[str, list[float]] = {name: [] for name in ("transfer", "ours", "theirs", "again")}
         for _ in range(rounds):
             fresh_model()
             samples["theirs"].append(timed(lambda: quiet(*theirs)))
+            samples["transfer"].append(timed(lambda: connection.push(model, place, cancellation=None)))
             samples["ours"].append(timed(ours))
             samples["again"].append(timed(ours))
     medians = {name: statistics.median(values) for name, values in samples.items()}
-    speed = {name: MODEL_BYTES / 1e6 / seconds for name, seconds in medians.items()}
+    speed = {name: f"{MODEL_BYTES / 1e6 / seconds:.0f} MB/s" for name, seconds in medians.items()}
+    ratio = {name: f"{medians['theirs'] / medians[name]:.2f}" for name in ("transfer", "ours")}
     print(
-        f"{host.name}: 100 MB by {client} {speed['theirs']:.0f} MB/s, by us {speed['ours']:.0f} MB/s, "
-        f"ratio {medians['theirs'] / medians['ours']:.2f}; staged again in {medians['again'] * 1e3:.0f} ms"
+        f"{host.name}: 100 MB by {client} {speed['theirs']}; our transfer {speed['transfer']} (ratio "
+        f"{ratio['transfer']}), staged with both sides' hashes {speed['ours']} (ratio {ratio['ours']}); "
+        f"staged again in {medians['again'] * 1e3:.0f} ms"
     )
 
 
