@@ -147,7 +147,7 @@ def test_a_worker_that_fails_in_the_middle_is_told_and_keeps_what_was_measured(c
     assert done.returncode == 3, done.stderr
     (result,) = document["results"]
     assert message in result["failure"]["message"]
-    assert len(result["types"][0]["values"]) == 10
+    assert 0 < len(result["types"][0]["values"]) < 20
     if "dies_at" in fault:
         assert "out of luck" in result["failure"]["evidence"]
     left = [" ".join(one.info["cmdline"] or ()) for one in psutil.process_iter(["cmdline"])]

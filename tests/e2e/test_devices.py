@@ -565,10 +565,10 @@ def test_a_run_during_which_the_device_is_throttled_is_tainted(workshop, android
         document = json.loads(harness.stdout.read())
     android.set_frequency_limit(1_800_000)
     android.set_battery(level=87, temperature=28.5, powered=True)
-    assert document["results"][0]["meta"]["tainted"] == [
+    assert set(document["results"][0]["meta"]["tainted"]) >= {
         "the limit of the CPU's frequency went from 1800 to 1200 MHz",
         "it went from charging to not charging",
-    ]
+    }  # this machine's own load may taint it as well
 
 
 def test_a_reboot_before_the_first_test(workshop, android):
