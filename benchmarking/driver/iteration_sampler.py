@@ -11,6 +11,7 @@ from random import Random
 
 from benchmarking import sequential
 from benchmarking.driver import conditions
+from benchmarking.driver.clock import suitable_clock
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_which_arm
 from benchmarking.driver.worker import NoWorkersError, Worker, WorkerSource
@@ -36,13 +37,6 @@ RENEWAL_PAIRS = 4
 After so many pairs both processes are started anew."""
 MEMORY_MARGIN = 1.2
 """The control may need so much more than the treatment took."""
-SEVERAL_THREADS = 1.2
-"""CPU time over wall time from which on more than one thread must have computed."""
-WAITS = 0.8
-"""CPU time, with the waiting for a core, over wall time below which a program waits for something else."""
-COARSE_STEPS = 100
-"""An iteration that is shorter than so many steps of a clock is not timed with it."""
-
 Conditions = Callable[[], Mapping[str, Fact]]
 
 
@@ -258,19 +252,7 @@ class IterationSampler:
             return self._clock_choice, "--clock says so"
         if not self._computes_on_cpu:
             return "wall", "the work is not the CPU's"
-        if any(one.cpu_ns is None for one in samples):
-            return "wall", "the program does not tell its CPU time"
-        wall_ns = sum(one.wall_ns for one in samples)
-        cpu_ns = sum(one.cpu_ns or 0.0 for one in samples)
-        waited_ns = sum(one.run_delay_ns or 0 for one in samples)
-        step_ns = max(record.cpu_resolution_ns for record in self._records.values())
-        if cpu_ns < COARSE_STEPS * step_ns * len(samples):
-            return "wall", f"the clock of CPU time has steps of {step_ns / 1e3:g} us"
-        if cpu_ns > SEVERAL_THREADS * wall_ns:
-            return "wall", "several threads compute at once"
-        if cpu_ns + waited_ns < WAITS * wall_ns:
-            return "wall", f"the CPU is used for {cpu_ns / wall_ns:.0%} of the time only".replace("%", " %")
-        return "cpu", "one thread computes all the time"
+        return suitable_clock(samples, max(record.cpu_resolution_ns for record in self._records.values()))
 
     def _pair_conditions(self, number: int, before: Mapping[str, Fact]) -> dict[str, Fact]:
         samples = [sample for record in self._records.values() for sample in record.of_pair(number)]
