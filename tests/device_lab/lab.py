@@ -25,8 +25,6 @@ import filelock
 
 HERE = Path(__file__).parent
 PACKAGES = "adbd,procps,mksh,toybox,dash,coreutils,bash,util-linux,sed,grep,findutils"
-MIRROR = "http://deb.debian.org/debian"
-"""Packages are checked by their signatures."""
 PROGRAMS = ("adb", "mmdebstrap", "ip", "unshare", "setpriv", "c++", "ssh", "ssh-keygen", "/usr/sbin/sshd")
 TOYBOX_COMMANDS = (
     *("cat", "chmod", "cp", "date", "dirname", "env", "find", "grep", "head", "ls", "md5sum", "mkdir", "mv"),
@@ -73,7 +71,7 @@ def _system_root(architecture: str) -> Path:
                 made = Path(directory) / "root"
                 _call(
                     *("mmdebstrap", "--quiet", "--mode=root", "--variant=extract"),
-                    *(f"--arch={architecture}", f"--include={PACKAGES}", "trixie", str(made), MIRROR),
+                    *(f"--arch={architecture}", f"--include={PACKAGES}", "trixie", str(made)),
                 )
                 made.rename(root)
         library = kept / f"properties-{architecture}.so"
