@@ -48,6 +48,8 @@ def _document(results: list[Result], summary: RunSummary) -> str:
     parts = [f"**{counted}** in {summary.duration_s:.1f} s: {EXIT_STATUS_MEANING[summary.exit_status]}"]
     if results:
         parts.append(_table(results))
+    if promised := numbers.guarantee(results):
+        parts.append(f"_{_escape(promised)}_")
     parts += [f"- {_escape(problem)}" for problem in summary.problems]
     parts += [line for result in results for line in _verdict_lines(result)]
     parts += [_tainted(result) for result in results if result.meta.tainted]

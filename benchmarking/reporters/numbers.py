@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Sampling, Summary
+from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Result, Sampling, Summary
+from benchmarking.sequential import FALSE_ALARMS_PER_RUN
 
 _UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
 
@@ -50,6 +51,16 @@ def sampling(how: Sampling) -> list[str]:
         f"{way}, {how.duration_s:.1f} s, by {clock}: {how.clock_reason}",
         *([f"canary: {how.canary}"] if how.canary else []),
     ]
+
+
+def guarantee(results: Sequence[Result]) -> str:
+    """What a run of comparisons promises (docs/statistics.md); empty where none was made."""
+    if not any(result.meta.sampling for result in results):
+        return ""
+    return (
+        "of runs like this one with identical programs, at most "
+        f"{100 * FALSE_ALARMS_PER_RUN:g} % confirm a regression"
+    )
 
 
 def confidence(interval: Interval) -> str:

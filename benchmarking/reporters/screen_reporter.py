@@ -78,6 +78,8 @@ class ScreenReporter(ReporterBase):
         counted = numbers.counts(status)
         meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
         self._write(Text(f"{counted} in {summary.duration_s:.1f} s{meaning}", style))
+        if promised := numbers.guarantee(self._results):
+            self._write(Text(promised, "dim"))
         for destination in summary.destinations:
             self._write(Text(numbers.plain(destination), overflow="ignore", no_wrap=True))
 
