@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -29,8 +28,6 @@ RUN_DELAY = "run_delay_share"
 """Of a pair: how long its programs waited for a core, over their wall time."""
 DOUBTFUL_RUN_DELAY = 0.05
 DOUBTFUL_STEAL = 0.02
-
-logger = logging.getLogger(__name__)
 
 
 def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ RENEWAL_PAIRS = 4
 After so many pairs both processes are started anew."""
 MEMORY_MARGIN = 1.2
 """The control may need so much more than the treatment took."""
-Conditions = Callable[[], Mapping[str, Fact]]
+
+ReadConditions = Callable[[], conditions.Conditions]
 
 
 @dataclass
@@ -69,7 +70,7 @@ class IterationSampler:
         self,
         test: PairedTest,
         random: Random,
-        read_conditions: Conditions,
+        read_conditions: ReadConditions,
         pin: Callable[[int], int | None],
         *,
         operators: bool,

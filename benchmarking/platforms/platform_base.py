@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.command import Command, Outcome, Program
-from benchmarking.errors import UsageError
+from benchmarking.errors import DeviceError, UsageError
 from benchmarking.live_program import LiveProgram
 from benchmarking.process import Cancellation
 from benchmarking.results import Fact
@@ -47,6 +47,13 @@ class PlatformOptions:
     """A word for this machine, for the others that use the same devices."""
     cancellation: Cancellation | None = None
     """Of the whole run: ends transfers too."""
+
+    def check_affinity(self, device: str, cores: int | None) -> None:
+        """Raises:
+        DeviceError: the device has no such cores; ``cores`` is how many it has, None where that is not known.
+        """
+        if self.affinity_mask is not None and cores is not None and self.affinity_mask >> cores:
+            raise DeviceError(f"--affinity: {device} has the cores 0 to {cores - 1} only")
 
 
 @dataclass(frozen=True)

@@ -66,14 +66,9 @@ class HostPlatform(PlatformBase):
             self._shell(frequency.restore_script(directory))
 
     def _check_affinity(self) -> None:
-        mask = self._options.affinity_mask
-        if mask is None:
-            return
-        if shutil.which("taskset") is None:
+        if self._options.affinity_mask is not None and shutil.which("taskset") is None:
             raise DeviceError("--affinity needs the program taskset, of util-linux")
-        cores = os.cpu_count()
-        if cores is not None and mask >> cores:
-            raise DeviceError(f"--affinity: {self.device.name} has the cores 0 to {cores - 1} only")
+        self._options.check_affinity(self.device.name, os.cpu_count())
 
     def _shell(self, script: str) -> str:
         """Raises:

@@ -70,7 +70,8 @@ class RemotePlatform(PlatformBase):
     @contextmanager
     def hold(self) -> Iterator[None]:
         directory = self._staging.directory
-        self._check_affinity()
+        cores = self.device.facts.get("logical_cores")
+        self._options.check_affinity(self.device.name, cores if isinstance(cores, int) else None)
         self._lease.take()
         try:
             self._staging.sweep()
@@ -86,11 +87,6 @@ class RemotePlatform(PlatformBase):
                     self._staging.remove_all() if self._options.remove_staged else self._staging.prune()
                     self._lease.give_back()
             self.close()
-
-    def _check_affinity(self) -> None:
-        mask, cores = self._options.affinity_mask, self.device.facts.get("logical_cores")
-        if mask is not None and isinstance(cores, int) and mask >> cores:
-            raise DeviceError(f"--affinity: {self.device.name} has the cores 0 to {cores - 1} only")
 
     def recover(self) -> None:
         """Connects anew until the device answers and is ready; what ran there is ended."""
