@@ -1,16 +1,19 @@
 """Is a true slowdown of one operator found, on this very machine, and nothing where there is none?
 
     python benchmarks/live_detection.py [--identical 300] [--each 100] [--sizes 1,2,3,5] [--spinners 0]
+        [--save FILE]
 
 The treatment is our Caffe2 program in which one operator burns CPU time on top, so much that the net takes so
 many per cent longer; the control is the same program in which it burns none. Each comparison is what
 harness.py does for one test: pairs until there is a verdict, and a suspicion is verified on fresh pairs. With
---spinners so many processes compete for the cores. A line for each comparison goes to stderr.
+--spinners so many processes compete for the cores. A line for each comparison goes to stderr. With --save, a
+line of JSON goes to FILE as well, and the comparisons that it holds already are counted, not made again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import statistics
@@ -20,7 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -67,22 +70,23 @@ def prepare_slowed(self, *arguments, **more):
         for step in self._steps
     ]
 TorchNet.__init__ = prepare_slowed
-sys.exit(main.main(sys.argv[1:]))
+main.leave(main.main(sys.argv[1:]))
 """
 
 
-@dataclass
-class Tally:
-    comparisons: int = 0
-    suspected: int = 0
-    confirmed: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
-    named: int = 0
-    """Confirmed, and the slow operator is among the operators that regressed."""
-    wrongly_named: int = 0
-    """Another operator is."""
-    seconds: list[float] = field(default_factory=list)
-    pairs: list[int] = field(default_factory=list)
+@dataclass(frozen=True)
+class Comparison:
+    slower_percent: float
+    outcome: str
+    """Of the net, by the first stage."""
+    reason: str
+    ratio: float
+    pairs: int
+    seconds: float
+    """Both: until the first verdict."""
+    load: float
+    suspected: list[str]
+    confirmed: list[str]
 
 
 @dataclass
@@ -116,43 +120,49 @@ class Live:
         plan = self.plan(control, control, 1, comparing=Comparing(fixed_pairs=3))
         return statistics.median(self.run(plan).types[0].cpu_values) * 1e3
 
-    def compare(self, treatment: Program, control: Program, seed: int, tally: Tally) -> None:
+    def compare(self, percent: float, treatment: Program, control: Program, seed: int) -> Comparison:
         started = time.monotonic()
         plan = self.plan(treatment, control, seed).for_run(1)
         first = self.run(plan)
-        tally.seconds.append(time.monotonic() - started)
-        tally.pairs.append(first.meta.sampling.pairs)
-        tally.comparisons += 1
+        seconds = time.monotonic() - started
         decisions = {one.type: one.decision for one in first.types if one.decision}
-        tally.outcomes[str(decisions[NET_DELAY].verdict)] += 1
         suspects = tuple(name for name, one in decisions.items() if one.verdict is Verdict.REGRESSED)
-        confirmed: set[str] = set()
+        confirmed: list[str] = []
         if suspects:
-            tally.suspected += 1
             second = self.run(replace(plan, run_type="verify", regressed_types=suspects, seed=seed))
             again = {one.type: one.decision for one in second.types if one.decision}
-            confirmed = {
+            confirmed = [
                 name
                 for name in suspects
                 if sequential.confirm(decisions[name], again[name]).verdict is Verdict.REGRESSED
-            }
-        tally.confirmed += bool(confirmed)
-        tally.named += self.operator in confirmed
-        tally.wrongly_named += bool(confirmed - {NET_DELAY, self.operator})
+            ]
         net = decisions[NET_DELAY]
-        print(f"{net.verdict}: {net.reason}; confirmed: {sorted(confirmed)}", file=sys.stderr)
+        return Comparison(
+            slower_percent=percent,
+            outcome=str(net.verdict),
+            reason=net.reason,
+            ratio=net.comparison.ratio,
+            pairs=first.meta.sampling.pairs,
+            seconds=round(seconds, 2),
+            load=os.getloadavg()[0],
+            suspected=list(suspects),
+            confirmed=confirmed,
+        )
 
 
-def report(label: str, tally: Tally) -> None:
-    if not tally.comparisons:
-        return
-    count = tally.comparisons
-    outcomes = ", ".join(f"{number} {what}" for what, number in tally.outcomes.most_common())
+def report(percent: float, operator: str, comparisons: list[Comparison]) -> None:
+    count = len(comparisons)
+    confirmed = [set(one.confirmed) for one in comparisons if one.confirmed]
+    outcomes = Counter(one.outcome for one in comparisons).most_common()
     print(
-        f"{label:10} {count:4} comparisons: {tally.confirmed} confirmed ({tally.confirmed / count:.1%}), "
-        f"{tally.suspected} suspected, operator named {tally.named}, another named {tally.wrongly_named}; "
-        f"the net: {outcomes}; {statistics.median(tally.pairs):.0f} pairs, "
-        f"{statistics.median(tally.seconds):.1f} s until the first verdict",
+        f"+{percent:g} %: {count} comparisons: {len(confirmed)} confirmed ({len(confirmed) / count:.1%}), "
+        f"{sum(bool(one.suspected) for one in comparisons)} suspected; "
+        f"operator named {sum(operator in names for names in confirmed)}, "
+        f"another named {sum(bool(names - {NET_DELAY, operator}) for names in confirmed)}; "
+        f"the net: {', '.join(f'{number} {what}' for what, number in outcomes)}; "
+        f"{statistics.mean(one.ratio for one in comparisons) - 1:+.2%} on average; "
+        f"{statistics.median(one.pairs for one in comparisons):.0f} pairs, "
+        f"{statistics.median(one.seconds for one in comparisons):.1f} s until the first verdict",
         flush=True,
     )
 
@@ -170,6 +180,7 @@ def main() -> None:
     parser.add_argument("--net", choices=NETS, default="squeezenet64")
     parser.add_argument("--operators", action="store_true", help="time each operator, too")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--save", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     file, shape, operator = NETS[arguments.net]
     cases = expand(read_benchmarks(ROOT / "specifications/models/caffe2" / file), None)
@@ -192,19 +203,28 @@ def main() -> None:
         cores = len(os.sched_getaffinity(0))
         print(f"{arguments.net}: {net_ns / 1e6:.2f} ms, {cores} cores, {arguments.spinners} spinners")
         control = live.program("control", 0)
-        tallies = {0.0: Tally(), **{size: Tally() for size in arguments.sizes}}
-        programs = {size: live.program(f"slower_{size:g}", round(net_ns * size / 100)) for size in tallies}
+        sizes = [0.0, *arguments.sizes]
+        programs = {size: live.program(f"slower_{size:g}", round(net_ns * size / 100)) for size in sizes}
         kinds = [0.0] * arguments.identical + [
             size for size in arguments.sizes for _ in range(arguments.each)
         ]
         random.Random(arguments.seed).shuffle(kinds)
-        for number, size in enumerate(kinds):
+        made: list[Comparison] = []
+        if arguments.save and arguments.save.exists():
+            made += [Comparison(**json.loads(line)) for line in arguments.save.read_text().splitlines()]
+        for number, size in enumerate(kinds[len(made) :], start=len(made)):
             print(f"[{number + 1}/{len(kinds)}] +{size:g} %: ", end="", file=sys.stderr, flush=True)
-            live.compare(programs[size], control, 1000 * arguments.seed + number, tallies[size])
+            one = live.compare(size, programs[size], control, 1000 * arguments.seed + number)
+            made.append(one)
+            print(f"{one.outcome}: {one.reason}; confirmed: {one.confirmed}", file=sys.stderr)
+            if arguments.save:
+                with arguments.save.open("a") as file:
+                    file.write(json.dumps(asdict(one)) + "\n")
             if (number + 1) % 50 == 0 or number + 1 == len(kinds):
                 print(f"after {number + 1} comparisons:")
-                for one, tally in tallies.items():
-                    report(f"+{one:g} %", tally)
+                for percent in sizes:
+                    if of_size := [one for one in made if one.slower_percent == percent]:
+                        report(percent, operator, of_size)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from benchmarking.results import NET_DELAY, Clock, Fact, Sampling, SequentialDec
 from benchmarking.worker_protocol import IterationSample
 
 ARMS = ("treatment", "control")
-PAIR_S = 0.4
+PAIR_S = 0.25
 """What the iterations of a pair may take about: as long as making the pair ready does."""
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
 WARM_UP_S = 0.1
@@ -32,7 +32,7 @@ TRIED_ROUNDS = 3
 LEAST_SHARE = 0.01
 """Of the net's time: operators that take less in both arms are not judged. What such a one gains or loses
 does not matter, and a few nanoseconds of chance would look like much."""
-RENEWAL_PAIRS = 4
+RENEWAL_PAIRS = 6
 """Workers that one process forked have its places in memory in common, which may favour one arm a little.
 After so many pairs both processes are started anew."""
 MEMORY_MARGIN = 1.2
@@ -149,6 +149,10 @@ class IterationSampler:
         order = self._random.sample(ARMS, k=len(ARMS))
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
+            # The first two one after the other: whether both fit into the memory is not known yet.
+            for arm in order if number else ():
+                with _telling(arm):
+                    sources[arm].prepare()
             for arm in order:
                 workers[arm] = stack.enter_context(_fresh(arm, sources[arm]))
                 self._records[arm].facts = workers[arm].ready.facts

@@ -66,6 +66,7 @@ class WorkerSource:
         self._stack = ExitStack()
         self._program: LiveProgram | None = None
         """That forks workers."""
+        self._forking = False
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +82,7 @@ class WorkerSource:
             CaseError, DeviceError, RunCancelledError: it cannot be started.
         """
         self._stack.close()
+        self._forking = False
         self._layout_seed = layout_seed
         if self._can_fork is not False:
             self._program = self._stack.enter_context(self._started(forks=True))
@@ -99,6 +101,16 @@ class WorkerSource:
                 with self._started() as probe:
                     self._first_answer(probe)
 
+    def prepare(self) -> None:
+        """The next fresh worker sets itself up from now on, where it is forked.
+
+        Raises:
+            DeviceLostError: the device is gone.
+        """
+        if self._program is not None and not self._forking:
+            self._program.write_line(Request.FORK)
+            self._forking = True
+
     @contextmanager
     def fresh(self) -> Iterator[Worker]:
         """Raises:
@@ -108,7 +120,8 @@ class WorkerSource:
             with self._started() as program:
                 yield self._worker(program)
             return
-        self._program.write_line(Request.FORK)
+        self.prepare()
+        self._forking = False
         yield self._worker(self._program)
         self._program.write_line(Request.END)
         worker_protocol.read_as(self._program.read_line(self._limit_s), WorkerEnded)

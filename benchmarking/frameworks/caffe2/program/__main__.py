@@ -1,5 +1,5 @@
 import sys
 
-from caffe2_benchmark.main import main
+from caffe2_benchmark.main import leave, main
 
-sys.exit(main(sys.argv[1:]))
+leave(main(sys.argv[1:]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, NoReturn, Sequence
 
 from . import __version__, flags
 from .errors import BenchmarkProgramError, UsageError
@@ -39,6 +40,13 @@ def main(arguments: Sequence[str]) -> int:
         print("caffe2_benchmark: error: %s" % error, file=sys.stderr)
         return error.exit_status
     return 0
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process at once. All files are closed, and torch takes a third of a second to tidy itself up."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _benchmark(settings: Settings) -> None:
