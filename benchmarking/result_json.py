@@ -55,8 +55,9 @@ def type_json(one: TypeResult) -> dict[str, Any]:
             value[name] = asdict(getattr(one, name))
     if one.control_values:
         value["control_type"] = one.type
-    if one.regressed:
-        value["regressed"] = 1
+    for flag in ("known", "regressed"):
+        if getattr(one, flag):
+            value[flag] = 1
     return value
 
 
@@ -94,6 +95,7 @@ def read_type(value: Mapping[str, Any]) -> TypeResult:
         cost=Cost(**{one.name: int(value["cost"][one.name]) for one in fields(Cost)})
         if "cost" in value
         else None,
+        known=bool(value.get("known", 0)),
         regressed=bool(value.get("regressed", 0)),
         cpu_values=tuple(_number(one) for one in value.get("cpu_values", ())),
         control_cpu_values=tuple(_number(one) for one in value.get("control_cpu_values", ())),

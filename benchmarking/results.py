@@ -192,6 +192,8 @@ class TypeResult:
     confirmation: Confirmation | None = None
     """In a run of type verify: what both stages came to."""
     cost: Cost | None = None
+    known: bool = False
+    """It is slower than the control, but no slower than earlier commits already were."""
     regressed: bool = False
     """The regression of this type has been confirmed."""
 
@@ -310,7 +312,8 @@ class Result:
             return self.status
         verified = any(one.confirmation for one in self.types)
         if self.verdict is Verdict.REGRESSED:
-            return "verified" if verified else "suspicious"
+            is_known = all(one.known for one in self.types if one.verdict is Verdict.REGRESSED)
+            return "known" if is_known else "verified" if verified else "suspicious"
         return "not confirmed" if verified else str(self.verdict)
 
     @property

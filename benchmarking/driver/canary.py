@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,23 +59,32 @@ def run_canary(
     case = next((one for one in cases if one.metric == "delay"), None)
     if case is None or plan.control is None or not plan.comparing.canary or plan.run_type != "benchmark":
         return Canary()
-    with tempfile.TemporaryDirectory(prefix="benchmark-canary-") as directory:
-        own_plan = replace(plan, treatment=_copy(plan.control, Path(directory)))
+    with ExitStack() as stack:
+        verdict: SequentialDecision | Confirmation | str
+        try:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-canary-"))
+            own_plan = replace(plan, treatment=_copy(plan.control, Path(directory)))
+        except OSError as error:
+            return _not_run(platform, f"cannot copy {plan.control.program.path}: {error}")
         driver = BenchmarkDriver(platform, own_plan, cache, cancellation)
         first = _judged(driver.run(case))
-        verdict: SequentialDecision | Confirmation | str = first
+        verdict = first
         if isinstance(first, SequentialDecision) and sequential.canary_alarms(first):
             verification = replace(own_plan, run_type="verify", regressed_types=(NET_DELAY,))
             second = _judged(BenchmarkDriver(platform, verification, cache, cancellation).run(case))
             verdict = sequential.confirm(first, second) if isinstance(second, SequentialDecision) else second
     if isinstance(verdict, str):
-        text = f"the canary could not be run: {verdict}"
-        logger.warning("%s: %s", platform.device.name, text)
-        return Canary(text=text)
+        return _not_run(platform, verdict)
     text = f"the control against its own copy: {verdict.verdict}, {verdict.reason}"
     log = logger.error if sequential.canary_alarms(verdict) else logger.info
     log("canary on %s: %s", platform.device.name, text)
     return Canary(verdict, text)
+
+
+def _not_run(platform: PlatformBase, reason: str) -> Canary:
+    text = f"the canary could not be run: {reason}"
+    logger.warning("%s: %s", platform.device.name, text)
+    return Canary(text=text)
 
 
 def _copy(control: Arm, directory: Path) -> Arm:

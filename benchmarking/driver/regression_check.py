@@ -35,26 +35,40 @@ class RegressionCheck:
     detector: str | None = None
     """The name of what judges delays by the earlier runs, pairs or no pairs; None: as said above."""
 
+    def marked(self, result: Result, plan: RunPlan) -> Result:
+        """With a mark on what regressed, but no further than earlier commits already had."""
+        suspects = {one.type for one in result.types if one.verdict is Verdict.REGRESSED}
+        if not suspects:
+            return result
+        runs = self._runs(result)
+        types = [
+            replace(one, known=True) if one.type in suspects and _was_known(one, runs, plan) else one
+            for one in result.types
+        ]
+        return replace(result, types=tuple(types))
+
     def follow_up(self, first: Result, plan: RunPlan, run_with: RunWith) -> Sequence[Result]:
-        """Runs a suspicious case again (``verify``); what is suspicious again is confirmed (``regress``)."""
-        suspects = self._suspects(first, plan)
+        """Runs a suspicious case again (``verify``); what is suspicious again is confirmed (``regress``).
+
+        Args:
+            first: as ``marked``.
+        """
+        suspects = self._suspects(first)
         if not suspects:
             return []
         verification = run_with(
             replace(plan, run_type="verify", regressed_types=suspects),
-            lambda second: _with_confirmations(first, second, suspects),
+            lambda second: _with_confirmations(first, self.marked(second, plan), suspects),
         )
-        confirmed = tuple(one for one in self._suspects(verification, plan) if one in suspects)
+        confirmed = tuple(one for one in self._suspects(verification) if one in suspects)
         if not confirmed:
             return [verification]
         confirmation = run_with(replace(plan, run_type="regress", regressed_types=confirmed), lambda one: one)
         return [verification, confirmation]
 
-    def _suspects(self, result: Result, plan: RunPlan) -> tuple[str, ...]:
+    def _suspects(self, result: Result) -> tuple[str, ...]:
         suspects = {
-            name: reason
-            for name, verdict, reason in self._judge(result, plan)
-            if verdict is Verdict.REGRESSED
+            name: reason for name, verdict, reason in self._judge(result) if verdict is Verdict.REGRESSED
         }
         for name, reason in suspects.items():
             logger.warning(
@@ -62,22 +76,21 @@ class RegressionCheck:
             )
         return tuple(suspects)
 
-    def _judge(self, result: Result, plan: RunPlan) -> list[tuple[str, Verdict, str]]:
+    def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:
         """Type, verdict, reason."""
-        runs = self.history.runs(result.meta, self.commits) if self.history else []
         if self.detector is None and any(one.decision for one in result.types):
             judged = [(one, one.judged) for one in result.types]
-            return [
-                (one.type, how.verdict, how.reason)
-                for one, how in judged
-                if how and not (how.verdict is Verdict.REGRESSED and _was_known(one, runs, plan))
-            ]
+            return [(one.type, how.verdict, how.reason) for one, how in judged if how and not one.known]
+        runs = self._runs(result)
         detector = make_detector(result.meta.metric, self.detector)
         decisions = [
             (newest.type, detector.decide([run[newest.type] for run in runs if newest.type in run], newest))
             for newest in result.types
         ]
         return [(name, one.verdict, one.reason) for name, one in decisions]
+
+    def _runs(self, result: Result) -> Sequence[Run]:
+        return self.history.runs(result.meta, self.commits) if self.history else []
 
 
 def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:

@@ -96,7 +96,7 @@ class Session:
             self.publish(result)
             return result
 
-        first = run_with(self.plan, lambda one: one)
+        first = run_with(self.plan, lambda one: self.regression_check.marked(one, self.plan))
         if self.plan.run_type != "benchmark":
             return [first]
         return [first, *self.regression_check.follow_up(first, self.plan, run_with)]

@@ -15,7 +15,7 @@ from benchmarking.regression_detectors.change_points import (
     find_creep,
 )
 from benchmarking.result_tree import RunMeta, SavedRun
-from benchmarking.results import Interval, TypeResult
+from benchmarking.results import Interval, TypeResult, Verdict
 
 
 @dataclass(frozen=True, order=True)
@@ -48,8 +48,9 @@ class Point:
     ratio_interval: Interval | None = None
     control_commit: str | None = None
     control_commit_time: int | None = None
-    regressed: bool = False
-    """A run of this commit confirmed a regression."""
+    verdict: Verdict | None = None
+    """Of its last run and of that one's verification; regressed, where any of its runs confirmed that. None:
+    nothing was judged."""
     tainted: tuple[str, ...] = ()
 
 
@@ -100,6 +101,7 @@ def series_of(runs: Iterable[SavedRun]) -> list[Series]:
 class _Points:
     unit: str
     points: dict[str, Point] = field(default_factory=dict)
+    verified: dict[str, Verdict | None] = field(default_factory=dict)
     regressed: set[str] = field(default_factory=set)
 
     def add(self, meta: RunMeta, one: TypeResult) -> None:
@@ -107,10 +109,18 @@ class _Points:
             self.regressed.add(meta.commit)
         if meta.run_type == "benchmark":
             self.points[meta.commit] = _point(meta, one)
+            self.verified.pop(meta.commit, None)
+        elif one.confirmation:
+            self.verified[meta.commit] = one.verdict
 
     def sorted(self) -> tuple[Point, ...]:
-        marked = (replace(one, regressed=one.commit in self.regressed) for one in self.points.values())
-        return tuple(sorted(marked, key=lambda one: one.commit_time))
+        judged = (replace(one, verdict=self._verdict(one)) for one in self.points.values())
+        return tuple(sorted(judged, key=lambda one: one.commit_time))
+
+    def _verdict(self, one: Point) -> Verdict | None:
+        return (
+            Verdict.REGRESSED if one.commit in self.regressed else self.verified.get(one.commit, one.verdict)
+        )
 
 
 def _key(meta: RunMeta, one: TypeResult) -> SeriesKey:
@@ -136,6 +146,7 @@ def _point(meta: RunMeta, one: TypeResult) -> Point:
         ratio_interval=one.comparison.ratio_interval if one.comparison else None,
         control_commit=meta.control_commit,
         control_commit_time=meta.control_commit_time,
+        verdict=one.verdict,
         tainted=meta.tainted,
     )
 

@@ -24,11 +24,13 @@ from benchmarking.regression_detectors.change_points import (
 )
 from benchmarking.regression_detectors.series import Point, Series
 from benchmarking.reporters import numbers
+from benchmarking.reporters.screen_reporter import VERDICT_STYLES
 from benchmarking.results import Comparison
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 80
 COMMIT_DIGITS = 12
+_TEXT_COLUMNS = ("commit", "date", "against", "verdict", "last good..first bad", "", "confidence")
 
 
 def show(series: Sequence[Series], width: int | None) -> str:
@@ -62,17 +64,21 @@ def _render(parts: Sequence[RenderableType], width: int | None) -> str:
 
 def _shown(series: Series) -> RenderableType:
     compared = any(one.ratio is not None for one in series.points)
-    table = _table("commit", "date", _quantity(series), *(["change", "against"] if compared else []), "")
+    judged = any(one.verdict for one in series.points)
+    table = _table(
+        *("commit", "date", _quantity(series)),
+        *(["change", "against"] if compared else []),
+        *(["verdict"] if judged else []),
+        "",
+    )
     for one in series.points:
-        notes = Text(", ".join(one.tainted and ["tainted"]), "yellow")
-        if one.regressed:
-            notes = Text("REGRESSED", "bold red").append(f"{', ' if notes else ''}").append(notes)
         table.add_row(
             _commit(one),
             _day(one),
             _value(series, one.value),
             *([_change(one), _short(one.control_commit or "")] if compared else []),
-            notes,
+            *([Text(one.verdict or "", VERDICT_STYLES.get(one.verdict, "yellow"))] if judged else []),
+            Text("tainted" if one.tainted else "", "yellow"),
         )
     return Group(_heading(series), Padding(Group(_sparkline(series), table), (0, 0, 0, 2)))
 
@@ -109,7 +115,7 @@ def _heading(series: Series) -> Text:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        is_text = column in ("commit", "date", "against", "last good..first bad", "", "confidence")
+        is_text = column in _TEXT_COLUMNS
         table.add_column(column, justify="left" if is_text else "right", no_wrap=True)
     return table
 

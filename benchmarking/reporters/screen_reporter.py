@@ -30,12 +30,12 @@ from benchmarking.results import (
 PIPED_WIDTH = 160
 """Wide enough for every line: what reads a pipe does not wrap."""
 
-_VERDICT_STYLES: dict[Verdict | None, str] = {
+VERDICT_STYLES: dict[Verdict | None, str] = {
     Verdict.REGRESSED: "bold red",
     Verdict.IMPROVED: "bold green",
     Verdict.UNCHANGED: "green",
 }
-_OPEN = ("inconclusive", "not comparable", "suspicious", "not confirmed")
+_OPEN = ("inconclusive", "not comparable", "suspicious", "not confirmed", "known")
 _OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
 
 
@@ -98,7 +98,7 @@ class ScreenReporter(ReporterBase):
         judged = net.judged
         if judged is None:
             return
-        style = _VERDICT_STYLES.get(judged.verdict, "yellow")
+        style = VERDICT_STYLES.get(judged.verdict, "yellow")
         self._write(Text(f"{judged.verdict}: {numbers.plain(judged.reason)}", style), indent=2)
         if sampling is not None:
             for line in numbers.sampling(sampling):
@@ -202,7 +202,7 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
         kind, name = match.groups() if match else ("", one.type)
         share = f"{one.summary.p50 / total:.1%}" if total else ""
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
-        style = _VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
+        style = VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
         text = Text(numbers.plain(name), style)
         speed = _speed(one, program) if costed else []
         verdict = [Text(str(one.verdict) if one.verdict in CHANGED else "", style)] if changed else []

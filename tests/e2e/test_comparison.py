@@ -82,7 +82,9 @@ def test_a_faster_program_is_improved(compare):
 def test_what_cannot_be_decided_is_inconclusive(compare, fail_on, status):
     noisy = {"noise": (0.5, 0.5)}
     document, done = compare(
-        *("--canary", "off", "--max_pairs", "8", "--fail_on", fail_on), treatment=noisy, control=noisy
+        *("--canary", "off", "--alpha", "0.0001", "--max_pairs", "14", "--fail_on", fail_on),
+        treatment=noisy,
+        control=noisy,
     )
     assert done.returncode == status, done.stderr
     (result,) = document["results"]

@@ -33,7 +33,7 @@ def follow_up(check, first, *answers):
         asked.append((plan.run_type, plan.regressed_types))
         return finish(left.pop(0))
 
-    return check.follow_up(first, PLAN, run_with), asked
+    return check.follow_up(check.marked(first, PLAN), PLAN, run_with), asked
 
 
 @pytest.mark.parametrize("verdict", [one for one in Verdict if one is not Verdict.REGRESSED])
@@ -63,8 +63,11 @@ def history(tmp_path):
 
 
 def test_what_earlier_commits_show_already_is_not_told_again(history):
-    assert follow_up(history, judged(Verdict.REGRESSED, 1.052))[1] == []
+    as_slow = judged(Verdict.REGRESSED, 1.052)
+    assert follow_up(history, as_slow)[1] == []
+    assert (history.marked(as_slow, PLAN).outcome, as_slow.outcome) == ("known", "suspicious")
     worse = judged(Verdict.REGRESSED, 1.12)
+    assert history.marked(worse, PLAN).outcome == "suspicious"
     assert len(follow_up(history, worse, worse, worse)[1]) == 2
 
 

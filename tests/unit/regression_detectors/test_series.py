@@ -4,7 +4,8 @@ import pytest
 
 from benchmarking.regression_detectors.series import Point, levels, series_of
 from benchmarking.result_tree import RunMeta, SavedRun
-from tests.support.sample_results import AB, DELAY, ERROR
+from benchmarking.results import Verdict
+from tests.support.sample_results import AB, DELAY, ERROR, JUDGED, NOT_CONFIRMED
 
 META_OF_A_RUN = RunMeta(
     platform="device",
@@ -45,8 +46,19 @@ def test_of_a_commit_the_last_normal_run_counts_and_a_confirmation_marks_it():
     runs = [saved(commit="c1", commit_time=1), saved(), saved(newer), saved(confirmed, run_type="regress")]
     series = next(one for one in series_of(runs) if one.key.type == "NET_DELAY")
     assert [one.commit for one in series.points] == ["c0", "c1"]
-    assert [one.regressed for one in series.points] == [True, False]
+    assert [one.verdict for one in series.points] == [Verdict.REGRESSED, None]
     assert series.points[0].value == 7.0
+
+
+def test_a_suspicion_has_the_verdict_of_its_own_verification():
+    verification = saved(NOT_CONFIRMED, run_type="verify")
+
+    def verdict(*runs):
+        return next(one for one in series_of(runs) if one.key.type == "NET_DELAY").points[0].verdict
+
+    assert verdict(saved(JUDGED)) is Verdict.REGRESSED
+    assert verdict(saved(JUDGED), verification) is Verdict.INCONCLUSIVE
+    assert verdict(saved(JUDGED), verification, saved(JUDGED)) is Verdict.REGRESSED
 
 
 def test_a_commit_that_was_only_confirmed_is_no_point():

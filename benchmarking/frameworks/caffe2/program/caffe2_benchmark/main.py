@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process at once. All files are closed, and torch takes a third of a second to tidy itself up."""
+    """Ends the process at once: all files are closed, and torch tidies itself up for a third of a second."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
