@@ -325,6 +325,9 @@ WHOLE_PROCESSES = [*SYNTHETIC, *PROCESS_TRACES]
 REPLAYS = {
     "sequential": Replay(Sequential(), [*ALTERNATING, *BEYOND], IDENTICAL_FACTOR),
     "sequential, confirmed": Replay(Sequential(confirmed=True), [*ALTERNATING, *BEYOND], IDENTICAL_FACTOR),
+    "sequential, confirmed, in a run of 50": Replay(
+        Sequential(PLAN.for_run(50), confirmed=True), ALTERNATING, IDENTICAL_FACTOR
+    ),
     "sequential, median of rounds": Replay(Sequential(statistic=median_of_rounds), ALTERNATING),
     "sequential, 100 rounds": Replay(
         Sequential(pair=partial(alternating_pair, rounds=100)), [*SYNTHETIC, *BEYOND]
