@@ -29,9 +29,11 @@ from ..errors import NetError
 from ..net_check import label, listed, require_fed, require_known_types
 from . import fusion
 from .arguments import Arguments
+from .backends import BACKENDS, backend_class
+from .backends.backend import Backend, NoKernelError, on_host
 from .operators import OPERATORS
 from .plan import PlannedOperator, as_written, blobs_read, inner_nets, written_blobs
-from .registry import Compute, Operator
+from .registry import Compute, Operator, Registration
 
 
 class Step(NamedTuple):
@@ -51,7 +53,7 @@ class Step(NamedTuple):
 
 class TorchEngine(Engine):
     name = "torch"
-    backends = ("builtin", "default")
+    backends = tuple(BACKENDS)
     optimizations = ("none", "fuse")
 
     def __init__(self, threads: int, seed: int, backend: str, optimize: str = "none") -> None:
@@ -59,9 +61,11 @@ class TorchEngine(Engine):
         torch.set_grad_enabled(False)
         self._seed = seed
         self._fuses = optimize == "fuse"
+        self._backend = backend_class(backend)(threads)
 
     def facts(self) -> Mapping[str, Fact]:
-        return {"engine": self.name, "engine_version": torch.__version__, "numpy": np.__version__}
+        versions = {"engine": self.name, "engine_version": torch.__version__, "numpy": np.__version__}
+        return {**versions, **self._backend.facts()}
 
     def load(
         self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()
@@ -82,7 +86,10 @@ class TorchEngine(Engine):
         facts: Dict[str, Fact] = {"operators_run": len(plan)}
         if why_not is not None:
             facts["not_fused"] = why_not
-        loaded = TorchNet(plan, workspace, self._seed, weights - written_blobs(net), facts)
+        if self._backend.is_device:
+            workspace.update({name: self._backend.upload(tensor) for name, tensor in workspace.items()})
+        constants = weights - written_blobs(net)
+        loaded = TorchNet(plan, workspace, self._seed, constants, facts, self._backend)
         loaded.rehearse()
         return loaded
 
@@ -113,15 +120,19 @@ class TorchNet(LoadedNet):
         seed: int,
         constants: AbstractSet[str] = frozenset(),
         facts: Optional[Mapping[str, Fact]] = None,
+        backend: Optional[Backend] = None,
     ) -> None:
-        """``constants``: the blobs that are the same in every run."""
+        """``constants``: the blobs that are the same in every run; ``backend``: None: host tensors."""
         self._plan = plan
         self._workspace = workspace
         self._constants = constants
         self._facts = facts or {}
         self._operators: List[OperatorFacts] = []
         self._written = written_blobs(_net_of(plan))
-        self._steps = _Preparation(plan, workspace, seed, constants).steps(plan, set(workspace))
+        self._backend = backend or backend_class("builtin")(1)
+        self._is_device = self._backend.is_device
+        self._preparation = _Preparation(plan, workspace, seed, constants, self._backend)
+        self._steps = self._preparation.steps(plan, set(workspace))
 
     @property
     def operator_names(self) -> Sequence[str]:
@@ -137,23 +148,50 @@ class TorchNet(LoadedNet):
         saved = {name: workspace[name] for name in self._written if name in workspace}
         workspace.update({name: blob.clone() for name, blob in saved.items()})
         with torch.inference_mode():
-            for step, planned in zip(self._steps, self._plan):
-                _check_type(step, workspace)
+            for number, planned in enumerate(self._plan):
+                step = self._steps[number]
                 inputs = self._blob_facts(step.inputs)
-                _run([step], workspace)
+                self._rehearse_step(number, planned)
                 arguments, outputs = planned.definition.arg, self._blob_facts(step.outputs)
                 self._operators.append(OperatorFacts(step.name, planned.types, arguments, inputs, outputs))
+            self._backend.synchronise()
         for name in self._written:
             workspace.pop(name, None)
         workspace.update(saved)
 
+    def _rehearse_step(self, number: int, planned: PlannedOperator) -> None:
+        """Where the backend turns out to have no kernel for what comes, the host takes over for good."""
+        if number in self._preparation.own:
+            try:
+                if self._runs_own(self._steps[number]):
+                    return
+            except NetError as error:
+                if not isinstance(error.__cause__, NoKernelError):
+                    raise
+            self._steps[number] = self._preparation.host_step(number, planned, set(self._workspace))
+        _check_type(self._steps[number], self._workspace)
+        _run([self._steps[number]], self._workspace)
+
+    def _runs_own(self, step: Step) -> bool:
+        """False: the backend's kernel is for other types of elements; nothing was run."""
+        takes = step.takes
+        if takes is not None and step.inputs and self._workspace[step.inputs[0]].dtype not in takes:
+            return False
+        _run([step], self._workspace)
+        return True
+
     def run(self) -> None:
         with torch.inference_mode():
+            if self._is_device:
+                self._backend.start()
             _run(self._steps, self._workspace)
+            if self._is_device:
+                self._backend.synchronise()
 
     def run_operators(self) -> List[int]:
         with torch.inference_mode():
-            return _run_timed(self._steps, self._workspace)
+            synchronise = self._backend.synchronise if self._is_device else None
+            return _run_timed(self._steps, self._workspace, synchronise)
 
     def operators(self) -> Sequence[OperatorFacts]:
         return self._operators
@@ -172,7 +210,7 @@ class TorchNet(LoadedNet):
     def blob(self, name: str) -> Any:
         if name not in self._workspace:
             raise NetError("there is no blob %r; there are %s" % (name, listed(self.blob_names())))
-        blob = self._workspace[name]
+        blob = self._backend.download(self._workspace[name])
         return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
 
 
@@ -195,8 +233,10 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
         raise _failure(step, workspace, error) from error
 
 
-def _run_timed(steps: Sequence[Step], workspace: Dict[str, Any]) -> List[int]:
-    """As ``_run``; the nanoseconds of each step."""
+def _run_timed(
+    steps: Sequence[Step], workspace: Dict[str, Any], synchronise: Optional[Callable[[], None]] = None
+) -> List[int]:
+    """As ``_run``; the nanoseconds of each step. ``synchronise`` waits for the device."""
     clock = time.perf_counter_ns
     times_ns = []
     step = None
@@ -207,6 +247,8 @@ def _run_timed(steps: Sequence[Step], workspace: Dict[str, Any]) -> List[int]:
             if released is not None:
                 workspace[released] = None
             result = compute(*[workspace[name] for name in inputs])
+            if synchronise is not None:
+                synchronise()
             times_ns.append(clock() - start)
             if len(outputs) == 1:
                 workspace[outputs[0]] = result
@@ -266,6 +308,24 @@ def _net_of(plan: Sequence[PlannedOperator]) -> Any:
     return messages.NetDef(op=[one.definition for one in plan])
 
 
+class _HostView(Dict[str, Any]):
+    """The blobs as host tensors, for an operator that the host computes for a device."""
+
+    def __init__(self, blobs: Dict[str, Any], backend: Backend) -> None:
+        super().__init__()
+        self._blobs = blobs
+        self._backend = backend
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._blobs
+
+    def __getitem__(self, name: str) -> Any:
+        return self._backend.download(self._blobs[name])
+
+    def __setitem__(self, name: str, tensor: Any) -> None:
+        self._blobs[name] = self._backend.upload(tensor)
+
+
 class _Preparation:
     """Makes the steps of a net, and of the nets in its arguments."""
 
@@ -275,52 +335,101 @@ class _Preparation:
         workspace: Dict[str, Any],
         seed: int,
         constants: AbstractSet[str],
+        backend: Backend,
     ) -> None:
         reads = Counter(blobs_read(_net_of(plan)))
         self._read_by_others = {name for name, count in reads.items() if count > 1}
         self._workspace = workspace
         self._seed = seed
         self._constants = constants
+        self._backend = backend
+        self.own: Set[int] = set()
+        """The places of the steps that the backend has kernels for, as far as is known before they run."""
 
     def steps(self, plan: Sequence[PlannedOperator], known: Set[str]) -> List[Step]:
         """``known``: the blobs that there are when it runs; its own are added."""
         result = []
         for number, one in enumerate(plan):
-            result.append(self._step(number, one, known))
+            result.append(self._own_step(number, one, known) or self.host_step(number, one, known))
             known.update(one.definition.output)
         return result
 
-    def _step(self, number: int, planned: PlannedOperator, known: Set[str]) -> Step:
+    def _own_step(self, number: int, planned: PlannedOperator, known: Set[str]) -> Optional[Step]:
+        registration = self._backend.operators.get(planned.definition.type)
+        if registration is None:
+            return None
+        place = self._place(number, planned, known, self._workspace, self._read_by_others)
+        try:
+            step = _step(planned, place, registration)
+        except NoKernelError:
+            return None
+        self.own.add(number)
+        return step
+
+    def host_step(self, number: int, planned: PlannedOperator, known: Set[str]) -> Step:
+        """On host tensors; for a device with the way there and back."""
+        registration = OPERATORS[planned.definition.type]
+        if not self._backend.is_device:
+            place = self._place(number, planned, known, self._workspace, self._read_by_others)
+            return _step(planned, place, registration)
+        # What it would repack is a blob of the device: it has to keep that form to itself.
+        nothing_to_repack = frozenset(planned.definition.input)
+        view = _HostView(self._workspace, self._backend)
+        place = self._place(number, planned, known, view, nothing_to_repack)
+        step = _step(planned, place, registration)
+        held = [place.constant(index) for index in range(place.input_count)]
+        return step._replace(compute=on_host(self._backend, step.compute, held))
+
+    def _place(
+        self,
+        number: int,
+        planned: PlannedOperator,
+        known: Set[str],
+        workspace: Dict[str, Any],
+        read_by_others: AbstractSet[str],
+    ) -> Operator:
         definition = planned.definition
-        place = Operator(
+        return Operator(
             type=definition.type,
             arguments=Arguments(definition.arg),
             inputs=tuple(definition.input),
             outputs=tuple(definition.output),
-            workspace=self._workspace,
+            workspace=workspace,
             seed=self._seed + number,
             constants=self._constants,
-            read_by_others=self._read_by_others,
+            read_by_others=read_by_others,
             overwrites=planned.overwrites,
             prepare_net=lambda net: self._inner_net(net, known),
         )
-        registration = OPERATORS[definition.type]
-        try:
-            compute = registration.prepare(place)
-        except NetError as error:
-            raise NetError("%s: %s" % (planned.label, error)) from error
-        return Step(
-            label=planned.label,
-            name=planned.name,
-            compute=compute,
-            inputs=place.inputs,
-            outputs=place.outputs,
-            released=_released(definition),
-            takes=registration.takes,
-        )
 
     def _inner_net(self, net: Any, known: Set[str]) -> Callable[[], None]:
-        """What it overwrites may be shared with the outer net: nothing is written in place."""
+        """What it overwrites may be shared with the outer net: nothing is written in place.
+
+        It may be run never or later than the rehearsal, when the backend cannot give way any more: its
+        operators are the host's.
+        """
         check(net, known)
-        steps = self.steps(as_written(net, overwrites=False), set(known))
+        inner = set(known)
+        steps = []
+        for number, one in enumerate(as_written(net, overwrites=False)):
+            steps.append(self.host_step(number, one, inner))
+            inner.update(one.definition.output)
         return lambda: _run(steps, self._workspace)
+
+
+def _step(planned: PlannedOperator, place: Operator, registration: Registration) -> Step:
+    try:
+        compute = registration.prepare(place)
+    except NoKernelError:
+        raise
+    except NetError as error:
+        raise NetError("%s: %s" % (planned.label, error)) from error
+    return Step(
+        label=planned.label,
+        name=planned.name,
+        compute=compute,
+        inputs=place.inputs,
+        outputs=place.outputs,
+        released=_released(planned.definition),
+        takes=registration.takes,
+    )

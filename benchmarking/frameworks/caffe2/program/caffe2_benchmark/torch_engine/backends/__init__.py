@@ -1,0 +1,21 @@
+"""The backends of the engine torch. A backend's module is imported only when it is chosen."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Dict, Tuple, Type
+
+if TYPE_CHECKING:
+    from .backend import Backend
+
+BACKENDS: Dict[str, Tuple[str, str]] = {
+    "builtin": (".builtin", "Builtin"),
+    "default": (".builtin", "Default"),
+}
+"""Module (with a dot: of this package) and class by name."""
+
+
+def backend_class(name: str) -> Type[Backend]:
+    module, class_name = BACKENDS[name]
+    found: Type[Backend] = getattr(import_module(module, __name__), class_name)
+    return found
