@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import AbstractSet, Any, Dict, List, Mapping, Sequence, Union
+from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence
 
 from .costs import OperatorFacts
-
-Fact = Union[str, int, float, bool, None]
+from .errors import UsageError
+from .kernels import Fact, Observation
 
 
 class LoadedNet(ABC):
@@ -31,9 +31,17 @@ class LoadedNet(ABC):
             NetError: an operator failed; names it, its type and its inputs.
         """
 
+    def device_ns(self) -> Optional[int]:
+        """Nanoseconds of the last run by the clock of the device that it ran on; None: it has none."""
+        return None
+
     @abstractmethod
     def run_operators(self) -> List[int]:
         """One iteration, operator by operator: the nanoseconds that each took."""
+
+    @abstractmethod
+    def observe(self) -> Observation:
+        """Runs the net once, and tells which kernels computed it. The next runs are as if it had not been."""
 
     @abstractmethod
     def operators(self) -> Sequence[OperatorFacts]:
@@ -62,7 +70,17 @@ class Engine(ABC):
     """What --optimize may name for this engine."""
 
     @abstractmethod
-    def __init__(self, threads: int, seed: int, backend: str, optimize: str) -> None: ...
+    def __init__(
+        self, threads: int, seed: int, backend: str, optimize: str, backend_options: Sequence[str]
+    ) -> None:
+        """Raises:
+        UsageError: the backend is not there, or has no such option.
+        """
+
+    @classmethod
+    @abstractmethod
+    def why_unavailable(cls, backend: str) -> str:
+        """Why one of ``backends`` is not there, and how to get it, in a line; empty: it is there."""
 
     @abstractmethod
     def facts(self) -> Mapping[str, Fact]:
@@ -77,3 +95,13 @@ class Engine(ABC):
         Raises:
             NetError: an operator is unknown, a blob is fed by nobody, an argument is wrong ...
         """
+
+
+def require_options(backend: str, known: Sequence[str], chosen: Sequence[str]) -> None:
+    """Raises:
+    UsageError: the backend has no such switch.
+    """
+    for one in chosen:
+        if one not in known:
+            has = "it has %s" % ", ".join(known) if known else "it has none"
+            raise UsageError("--backend_options: the backend %s has no option %r; %s" % (backend, one, has))

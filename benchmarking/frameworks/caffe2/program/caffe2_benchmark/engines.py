@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Callable, Dict, Type
+from typing import Callable, Dict, List, Sequence, Tuple, Type, Union
 
 from .engine import Engine
 from .errors import UsageError
@@ -18,10 +18,7 @@ def _torch() -> Type[Engine]:
 
 def _native() -> Type[Engine]:
     if not _has_real_caffe2():
-        raise UsageError(
-            "--engine native: %s has no Caffe2; torch 1.10.2 was the last with it, for Python 3.6 to 3.9"
-            % sys.executable
-        )
+        raise UsageError("--engine native: " + _no_caffe2())
     from .native_engine import NativeEngine
 
     return NativeEngine
@@ -39,27 +36,48 @@ def _has_real_caffe2() -> bool:
     )
 
 
+def _no_caffe2() -> str:
+    return (
+        "%s has no Caffe2; torch 1.10.2 was the last with it, for Python 3.6 to 3.9"
+        " (docs/caffe2.md says how to get it)" % sys.executable
+    )
+
+
 ENGINES: Dict[str, Callable[[], Type[Engine]]] = {"torch": _torch, "native": _native}
 AUTOMATIC = "auto"
+_ONLY_NATIVE = ("eigen",)
+_BACKENDS_OF_NATIVE = ("default", "eigen", "nnpack", "mkl", "cuda")
+"""Known without it, too: to be listed where it is missing."""
 
 
-def make(name: str, threads: int, seed: int, backend: str, optimize: str = "none") -> Engine:
+def make(
+    name: str,
+    threads: int,
+    seed: int,
+    backend: str,
+    optimize: str = "none",
+    backend_options: Sequence[str] = (),
+) -> Engine:
     """As ``choose``."""
-    return choose(name, backend, optimize)(threads, seed, backend, optimize)
+    return choose(name, backend, optimize)(threads, seed, backend, optimize, backend_options)
 
 
 def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
-    """``auto`` is real Caffe2 where it is there, else torch.
+    """``auto`` is real Caffe2 where it is there and has the backend, else torch.
 
     Raises:
         UsageError: there is no such engine, or it has no such backend or optimization.
     """
     chosen = name
     if name == AUTOMATIC:
-        chosen = "native" if _has_real_caffe2() else "torch"
+        has_it = backend == "builtin" or backend in _BACKENDS_OF_NATIVE
+        chosen = "native" if has_it and _has_real_caffe2() else "torch"
     if chosen not in ENGINES:
         raise UsageError("--engine: %r is not one of %s, %s" % (name, AUTOMATIC, ", ".join(ENGINES)))
     engine = ENGINES[chosen]()
+    if backend in _ONLY_NATIVE and backend not in engine.backends:
+        how = "take --engine native" if _has_real_caffe2() else _no_caffe2()
+        raise UsageError("--backend %s: only real Caffe2 has it; %s" % (backend, how))
     if backend not in engine.backends:
         raise UsageError(
             "--backend: the engine %s has no backend %r; it has %s"
@@ -68,3 +86,22 @@ def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
     if optimize not in engine.optimizations:
         raise UsageError("--optimize: the engine %s runs nets as they are; it cannot %s" % (chosen, optimize))
     return engine
+
+
+def backends() -> List[Dict[str, Union[str, bool]]]:
+    """Those of all engines; ``builtin`` is ``default`` by another name, and left out."""
+    reasons: Dict[Tuple[str, str], str] = {}
+    torch_engine = _torch()
+    for name in torch_engine.backends:
+        reasons["torch", name] = torch_engine.why_unavailable(name)
+    if _has_real_caffe2():
+        native_engine = _native()
+        for name in native_engine.backends:
+            reasons["native", name] = native_engine.why_unavailable(name)
+    else:
+        reasons.update({("native", name): _no_caffe2() for name in _BACKENDS_OF_NATIVE})
+    return [
+        {"name": name, "engine": engine, "available": not reason, "reason": reason}
+        for (engine, name), reason in reasons.items()
+        if name != "builtin"
+    ]

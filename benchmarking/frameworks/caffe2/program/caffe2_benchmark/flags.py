@@ -34,7 +34,10 @@ FLAGS: Dict[str, Flag] = {
     "run_individual": Flag(False, "time each operator, too, in a second run of each iteration"),
     "backend": Flag(
         "builtin",
-        "what computes the operators: builtin (or default); the engine native also has eigen and nnpack",
+        "what computes the operators: builtin (or default), or another that --list_backends tells of",
+    ),
+    "backend_options": Flag(
+        "", "switches of the backend, separated by commas; cuda has channels_last, tf32 and autotune"
     ),
     "engine": Flag(
         "auto", "what runs the net: torch, native (real Caffe2), or auto: native where it can be imported"
@@ -51,13 +54,16 @@ FLAGS: Dict[str, Flag] = {
     "summary": Flag(
         False, "print the net as a table (shapes, parameters, FLOPs, bytes) instead of timing it"
     ),
+    "list_backends": Flag(
+        False, "print, as JSON, the backends of both engines, and why those that are not there are missing"
+    ),
     "help": Flag(False, "show this text"),
     "version": Flag(False, "show the version"),
 }
 
 CHOICES = {"optimize": ("none", "fuse"), "worker": ("false", "true", "fork")}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-_NEED_NO_VALUE = ("summary", "help", "version")
+_NEED_NO_VALUE = ("summary", "list_backends", "help", "version")
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,14 @@ class Settings:
     warmup: int
     run_individual: bool
     backend: str
+    backend_options: str
     engine: str
     optimize: str
     threads: int
     seed: int
     worker: str
     summary: bool
+    list_backends: bool
     help: bool
     version: bool
 

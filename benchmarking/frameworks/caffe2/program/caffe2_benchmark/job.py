@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
-from typing import Dict
+from typing import Dict, Mapping
 
 from . import __version__, engines, net_file, tensor_file
-from .engine import Fact, LoadedNet
+from .engine import LoadedNet
 from .flags import Settings
+from .kernels import Fact, Kernel, require_own
 
 
 class Job:
@@ -24,15 +25,25 @@ class Job:
         self._engine_class = engines.choose(settings.engine, settings.backend, settings.optimize)
         self.facts: Dict[str, Fact] = {}
         """Known once the net is loaded."""
+        self.kernels: Mapping[str, Kernel] = {}
+        """Which ran, by operator; as ``facts``."""
+        self.fallbacks: Mapping[str, str] = {}
+        """Why the backend did not compute an operator."""
 
     def load(self) -> LoadedNet:
         """Raises:
-        NetError: the net cannot be run.
+        NetError: the net cannot be run, or not with the backend that was asked for.
         """
         settings = self._settings
-        engine = self._engine_class(settings.threads, settings.seed, settings.backend, settings.optimize)
+        options = tuple(filter(None, settings.backend_options.split(",")))
+        engine = self._engine_class(
+            settings.threads, settings.seed, settings.backend, settings.optimize, options
+        )
         wanted = frozenset(filter(None, settings.output.split(",")))
         loaded = engine.load(self._init_net, self.net, self._inputs, wanted)
+        observation = loaded.observe()
+        require_own(observation, settings.backend)
+        self.kernels, self.fallbacks = observation.kernels, observation.reasons
         self.facts = {
             "program": "caffe2_benchmark",
             "program_version": __version__,
@@ -40,11 +51,13 @@ class Job:
             "threads": settings.threads,
             "seed": settings.seed,
             "backend": settings.backend,
+            "backend_options": settings.backend_options,
             "optimize": settings.optimize,
             "net": self.net.name,
             "operators": len(self.net.op),
             **engine.facts(),
             **loaded.facts,
+            **observation.facts(settings.backend),
         }
         return loaded
 

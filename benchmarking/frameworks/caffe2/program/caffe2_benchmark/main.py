@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 import time
@@ -25,6 +26,10 @@ def main(arguments: Sequence[str]) -> int:
             print(flags.help_text())
         elif settings.version:
             print("caffe2_benchmark " + __version__)
+        elif settings.list_backends:
+            from . import engines
+
+            print(json.dumps({"backends": engines.backends()}))
         elif not settings.net:
             raise UsageError("--net is missing: the NetDef file to run")
         else:
@@ -63,6 +68,10 @@ def _benchmark(settings: Settings) -> None:
     observer = Observer(sys.stderr)
     observer.facts(job.facts)
     observer.net_name(job.net.name)
+    for name, kernel in job.kernels.items():
+        observer.kernel(name, kernel)
+    for name, reason in job.fallbacks.items():
+        observer.fallback(name, settings.backend, reason)
     _run(loaded, settings, observer)
     if settings.output and settings.iter + settings.warmup == 0:
         loaded.run()
@@ -84,6 +93,9 @@ def _run(loaded: LoadedNet, settings: Settings, observer: Observer) -> None:
         loaded.run()
         end = clock()
         observer.net_iteration(end - start)
+        device_ns = loaded.device_ns()
+        if device_ns is not None:
+            observer.device_iteration(device_ns)
         if settings.run_individual:
             operators_ns = loaded.run_operators()
             observer.operator_iteration(list(zip(loaded.operator_names, operators_ns)))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import sys
 from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
@@ -13,29 +10,46 @@ import torch
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
 
+from . import printed
 from .costs import BlobFacts, OperatorFacts
-from .engine import Engine, Fact, LoadedNet
-from .errors import NetError
-from .net_check import label, listed, operator_name, require_fed, require_known_types
+from .engine import Engine, LoadedNet, require_options
+from .errors import NetError, UsageError
+from .kernels import Fact, Kernel, Observation
+from .native_backends import BACKENDS, NativeBackend, Part, is_helper, reason
+from .net_check import label, listed, require_fed, require_known_types
 
-_OPERATOR_ENGINES = {"builtin": None, "default": None, "eigen": "EIGEN", "nnpack": "NNPACK"}
-"""--backend to the engine that each operator of the net is given; None: as the net says."""
 _WARNINGS_AND_WORSE = 1
-_END_OF_REASON = re.compile(r"\(Error from operator|Operator def:|: input: |\n")
 _NET_NAME = "caffe2_benchmark_net"
 
 
 class NativeEngine(Engine):
     name = "native"
-    backends = tuple(_OPERATOR_ENGINES)
+    backends = tuple(BACKENDS)
 
-    def __init__(self, threads: int, seed: int, backend: str, optimize: str = "none") -> None:
+    def __init__(
+        self,
+        threads: int,
+        seed: int,
+        backend: str,
+        optimize: str = "none",
+        backend_options: Sequence[str] = (),
+    ) -> None:
         """Caffe2 has no seed for what its fill operators draw without one in the net."""
         options = ["omp_num_threads=%d" % threads, "mkl_num_threads=%d" % threads]
         options.append("log_level=%d" % _WARNINGS_AND_WORSE)
-        with _quiet(sys.stderr):  # it complains about every instruction set that it was not compiled for
+        with printed.captured(
+            printed.STDERR
+        ):  # it complains about every instruction set that it was not compiled for
             workspace.GlobalInit(["caffe2_benchmark", *["--caffe2_" + option for option in options]])
-        self._operator_engine = _OPERATOR_ENGINES[backend]
+        require_options(backend, (), backend_options)
+        problem = self.why_unavailable(backend)
+        if problem:
+            raise UsageError("--backend %s: %s" % (backend, problem))
+        self._backend = BACKENDS[backend]()
+
+    @classmethod
+    def why_unavailable(cls, backend: str) -> str:
+        return BACKENDS[backend].why_unavailable()
 
     def facts(self) -> Mapping[str, Fact]:
         version = "Caffe2 of torch %s" % torch.__version__
@@ -44,6 +58,12 @@ class NativeEngine(Engine):
     def load(
         self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()
     ) -> LoadedNet:
+        kernel_of = self._backend.proven(lambda: self._load(init_net, net, inputs, wanted).parts)
+        loaded = self._load(init_net, net, inputs, wanted)
+        loaded.kernels = {part.name: kernel_of(part) for part in loaded.parts}
+        return loaded
+
+    def _load(self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> "NativeNet":
         types = frozenset(workspace.RegisteredOperators())
         if init_net is not None:
             require_known_types(init_net, types, self.name)
@@ -58,60 +78,87 @@ class NativeEngine(Engine):
         require_fed(net, workspace.Blobs())
         definition = _as_caffe2(net)
         definition.name = _NET_NAME
-        if self._operator_engine is not None:
-            for operator in definition.op:
-                operator.engine = self._operator_engine
-        return NativeNet(definition, weights)
+        return NativeNet(definition, weights, self._backend, wanted)
 
 
 class NativeNet(LoadedNet):
-    def __init__(self, definition: Any, weights: AbstractSet[str]) -> None:
+    def __init__(
+        self, definition: Any, weights: AbstractSet[str], backend: NativeBackend, wanted: AbstractSet[str]
+    ) -> None:
         """``weights``: the blobs that are there before and are not inputs."""
-        self._definition = definition
         self._weights = weights - {name for one in definition.op for name in one.output}
-        with _told(definition):
-            workspace.CreateNet(definition)
+        self._backend = backend
+        self.parts, self._on_device = backend.prepare(definition, wanted | set(definition.external_output))
+        self.kernels: Mapping[str, Kernel] = {}
+        self._definition = _definition_of(definition, self.parts)
+        self._labels = [
+            label(index, part.source) for index, part in enumerate(self.parts) for _ in part.operators
+        ]
+        with self._told():
+            workspace.CreateNet(self._definition)
 
     @property
     def operator_names(self) -> Sequence[str]:
-        return [operator_name(index, one) for index, one in enumerate(self._definition.op)]
+        return [part.name for part in self.parts]
 
     def run(self) -> None:
         try:
             workspace.C.run_net(_NET_NAME, 1, False)
         except RuntimeError as error:
-            raise _failure(error, self._definition) from error
+            raise self._failure(error) from error
 
     def run_operators(self) -> List[int]:
-        """Caffe2's own benchmark runs the net once more before it runs it operator by operator."""
-        with _quiet(sys.stdout):
+        """Caffe2's own benchmark runs the net once more before it runs it operator by operator.
+
+        An operator's time is with that of the copies that it needs.
+        """
+        with printed.captured(printed.STDOUT):
             _, *milliseconds = workspace.BenchmarkNet(_NET_NAME, 0, 1, True)
-        return [round(one * 1e6) for one in milliseconds]
+        times_ns = iter([round(one * 1e6) for one in milliseconds])
+        return [sum(next(times_ns) for _ in part.operators) for part in self.parts]
+
+    def observe(self) -> Observation:
+        types = self._backend.covered_types
+        covered = [part.name for part in self.parts if types is None or part.source.type in types]
+        return Observation(self.kernels, self._backend.covers, covered)
 
     def operators(self) -> Sequence[OperatorFacts]:
         """Runs each operator once more: the blob that it writes may be written again, in another shape."""
         result = []
-        known = {name: _blob_facts(name, True) for name in self._weights}
-        for index, one in enumerate(self._definition.op):
-            inputs = [known.get(name) or _blob_facts(name, False) for name in one.input]
-            with _told(self._definition):
-                workspace.RunOperatorOnce(one)
-            outputs = [_blob_facts(name, False) for name in one.output]
-            result.append(
-                OperatorFacts(
-                    operator_name(index, one),
-                    (one.type,),
-                    one.arg,
-                    [blob for blob in inputs if blob is not None],
-                    [blob for blob in outputs if blob is not None],
-                )
-            )
+        for part in self.parts:
+            one = part.operator if part.operator.type == part.source.type else part.source
+            with self._told():
+                for copy in part.copies:
+                    workspace.RunOperatorOnce(copy)
+            inputs = self._facts_of(part.source.input, one.input)
+            with self._told():
+                workspace.RunOperatorOnce(part.operator)
+            outputs = self._facts_of(part.source.output, one.output)
+            result.append(OperatorFacts(part.name, (part.source.type,), part.source.arg, inputs, outputs))
         return result
 
+    def _facts_of(self, names: Sequence[str], places: Sequence[str]) -> List[BlobFacts]:
+        """Of those that are tensors and hold something; ``places``: the names of where they are."""
+        facts = [_blob_facts(name, place, name in self._weights) for name, place in zip(names, places)]
+        return [one for one in facts if one is not None]
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: RuntimeError) -> NetError:
+        return _failure(error, self._definition.name, self._labels)
+
     def blob_names(self) -> Sequence[str]:
-        return sorted(name for name in workspace.Blobs() if isinstance(workspace.FetchBlob(name), np.ndarray))
+        there = [name for name in workspace.Blobs() if isinstance(workspace.FetchBlob(name), np.ndarray)]
+        return sorted({*(name for name in there if not is_helper(name)), *self._on_device})
 
     def blob(self, name: str) -> Any:
+        if name in self._on_device:
+            self._backend.download(self._on_device[name], name)
         value = workspace.FetchBlob(name) if workspace.HasBlob(name) else None
         if not isinstance(value, np.ndarray):
             raise NetError("there is no blob %r; the net's blobs: %s" % (name, listed(self.blob_names())))
@@ -122,9 +169,20 @@ def _as_caffe2(net: Any) -> Any:
     return caffe2_pb2.NetDef.FromString(net.SerializeToString())
 
 
-def _blob_facts(name: str, is_weight: bool) -> Optional[BlobFacts]:
+def _definition_of(net: Any, parts: Sequence[Part]) -> Any:
+    definition = caffe2_pb2.NetDef()
+    definition.CopyFrom(net)
+    del definition.op[:]
+    definition.op.extend([one for part in parts for one in part.operators])
+    if any(part.operator.device_option.device_type for part in parts):
+        # They would have to name every blob of the device.
+        del definition.external_input[:], definition.external_output[:]
+    return definition
+
+
+def _blob_facts(name: str, place: str, is_weight: bool) -> Optional[BlobFacts]:
     """None: it is no tensor, or holds none."""
-    value = workspace.FetchBlob(name)
+    value = workspace.FetchBlob(place)
     if not isinstance(value, np.ndarray):
         return None
     return BlobFacts(name, value.shape, value.itemsize, is_weight)
@@ -135,29 +193,13 @@ def _told(definition: Any) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise _failure(error, definition) from error
+        labels = [label(index, one) for index, one in enumerate(definition.op)]
+        raise _failure(error, definition.name, labels) from error
 
 
-def _failure(error: RuntimeError, definition: Any) -> NetError:
-    """Caffe2's message without the place in its sources, the operator's definition and the stack."""
-    text = _END_OF_REASON.split(str(error), maxsplit=1)[0]
-    reason = text.split("] ", 1)[-1].strip(" .")
+def _failure(error: RuntimeError, net: str, labels: Sequence[str]) -> NetError:
+    """``labels``: for each operator that is run, that of the net's which it is there for."""
     position = workspace.C.Workspace.current._last_failed_op_net_position()
-    if 0 <= position < len(definition.op):
-        return NetError("%s, failed: %s" % (label(position, definition.op[position]), reason))
-    return NetError("the net %r cannot be made: %s" % (definition.name, reason))
-
-
-@contextlib.contextmanager
-def _quiet(stream: Any) -> Iterator[None]:
-    """What Caffe2's C++ prints does not pass Python's streams: the descriptor itself is turned away."""
-    stream.flush()
-    kept = os.dup(stream.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, stream.fileno())
-        yield
-    finally:
-        os.dup2(kept, stream.fileno())
-        os.close(kept)
-        os.close(nowhere)
+    if 0 <= position < len(labels):
+        return NetError("%s, failed: %s" % (labels[position], reason(error)))
+    return NetError("the net %r cannot be made: %s" % (net, reason(error)))

@@ -6,7 +6,7 @@ import json
 from typing import Mapping, Sequence, TextIO, Tuple
 
 from .costs import Cost
-from .engine import Fact
+from .kernels import Fact, Kernel
 
 _PREFIX = "[I net_observer_reporter_print.cc:%d] Caffe2Observer "
 
@@ -33,6 +33,24 @@ class Observer:
         """In the form of later programs, an object in a line; readers of delays pass over it."""
         value = {"type": name, "metric": "cost", **cost._asdict()}
         self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
+
+    def kernel(self, name: str, kernel: Kernel) -> None:
+        """In the same form."""
+        value = {"type": name, "metric": "kernel", **kernel._asdict()}
+        self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
+
+    def fallback(self, name: str, backend: str, reason: str) -> None:
+        self._write(["caffe2_benchmark: %s is not computed by %s: %s" % (name, backend, reason)])
+
+    def device_iteration(self, device_ns: int) -> None:
+        """What the iteration before took by the clock of its device."""
+        value = {
+            "type": "NET",
+            "metric": "device_latency",
+            "unit": "us",
+            "value": "%.3f" % (device_ns / 1000),
+        }
+        self._write(["Caffe2Observer " + json.dumps(value)])
 
     def _block(self, values_ns: Sequence[Tuple[str, int]]) -> None:
         lines = [_PREFIX % 30 + "%s - %.3f (us)" % (name, ns / 1000) for name, ns in values_ns]

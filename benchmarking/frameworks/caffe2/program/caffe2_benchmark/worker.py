@@ -126,6 +126,7 @@ def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = N
             "wall_resolution_ns": counters.resolution_ns(time.perf_counter_ns),
             "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
             "operators": list(loaded.operator_names),
+            "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
             "facts": job.facts,
         }
     )
@@ -139,7 +140,8 @@ def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = N
 def _answer(line: str, loaded: LoadedNet) -> Mapping[str, Any]:
     try:
         if line == "run":
-            return _timed(loaded.run)[0]
+            sample, device_ns = _timed(loaded.run)[0], loaded.device_ns()
+            return sample if device_ns is None else {**sample, "device_ns": device_ns}
         if line == "run operators":
             sample, times_ns = _timed(loaded.run_operators)
             return {**sample, "operators": dict(zip(loaded.operator_names, times_ns))}

@@ -27,24 +27,28 @@ needs_caffe2 = pytest.mark.skipif(
 RUN_CASES = """
 import json, sys
 import numpy as np
-program, cases = sys.argv[1:]
+program, cases, backend, tolerance = sys.argv[1:]
 sys.path.insert(0, program)
 from caffe2.python import workspace
 from caffe2_benchmark import engines, messages
 from caffe2_benchmark.errors import NetError
-engine = engines.make("native", 1, 0, "builtin")
-failures = {}
+engine = engines.make("native", 1, 0, backend)
+failures, own = {}, {}
 for case in json.load(open(cases + "/index.json"))["cases"]:
     workspace.ResetWorkspace()
     data = np.load(cases + "/" + case["file"])
     inputs = {name: data["in_%d" % index] for index, name in enumerate(case["inputs"])}
     failed = None
     try:
-        loaded = engine.load(None, messages.NetDef.FromString(data["net"].tobytes()), inputs)
+        net = messages.NetDef.FromString(data["net"].tobytes())
+        loaded = engine.load(None, net, inputs, frozenset(case["outputs"]))
         loaded.run()
         outputs = {name: loaded.blob(name) for name in case["outputs"]}
     except NetError as error:
         failed = str(error)
+    if failed is None:
+        for name, kernel in loaded.observe().kernels.items():
+            own.setdefault(name.split("_")[2], []).append(kernel.own)
     if failed is not None or case["expect"] == "error":
         if (failed is not None) != (case["expect"] == "error"):
             failures[case["id"]] = failed or "no error"
@@ -53,10 +57,13 @@ for case in json.load(open(cases + "/index.json"))["cases"]:
         expected = data["out_%d" % index]
         same = outputs[name].shape == expected.shape
         if same and case["check"] != "shape":
-            same = np.allclose(outputs[name].astype("f8"), expected.astype("f8"), equal_nan=True, **case["tol"])
+            value, wanted = outputs[name].astype("f8"), expected.astype("f8")
+            largest = np.abs(wanted[np.isfinite(wanted)]).max(initial=0)
+            atol = max(case["tol"]["atol"], float(tolerance) * largest)
+            same = np.allclose(value, wanted, rtol=case["tol"]["rtol"], atol=atol, equal_nan=True)
         if not same:
             failures[case["id"]] = name + " differs"
-print(json.dumps(failures))
+print(json.dumps([failures, {type_: sum(of_it) for type_, of_it in own.items()}]))
 """
 
 
@@ -66,10 +73,22 @@ def program(*arguments, python=None):
 
 
 @needs_caffe2
-def test_all_cases():
-    command = [os.environ["CAFFE2_PYTHON"], "-c", RUN_CASES, PROGRAM, CASES]
+@pytest.mark.parametrize(
+    ("backend", "tolerance", "own"),
+    [
+        ("builtin", 0, {"Conv": 46, "Relu": 12, "PRelu": 5}),
+        ("eigen", 0, {"Conv": 33, "Relu": 0, "PRelu": 0}),
+        ("nnpack", 1e-4, {"Conv": 37, "Relu": 0, "PRelu": 0}),
+        ("mkl", 0, {"Conv": 37, "Relu": 11, "PRelu": 4}),
+    ],
+)
+def test_all_cases(backend, tolerance, own):
+    """What a backend has no kernel for, or one that computes something else, is computed by Caffe2's default."""
+    command = [os.environ["CAFFE2_PYTHON"], "-c", RUN_CASES, PROGRAM, CASES, backend, tolerance]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == {}
+    failures, found = json.loads(done.stdout.splitlines()[-1])
+    assert failures == {}
+    assert {type_: found[type_] for type_ in own} == own
 
 
 @needs_caffe2
@@ -112,10 +131,63 @@ def test_the_table_is_the_same_with_both_engines():
 
 
 @needs_caffe2
-@pytest.mark.parametrize("backend", ["eigen", "nnpack"])
-def test_operator_engines(backend):
-    done = program(*NET, *SHAPE, "--iter", 1, "--backend", backend, "--engine", "native")
+@pytest.mark.parametrize(
+    ("backend", "kernels", "summary"),
+    [
+        ("eigen", ["caffe2:eigen", "caffe2:cpu"], "eigen: 2 of 2 convolutions"),
+        ("nnpack", ["caffe2:nnpack", "caffe2:cpu"], "nnpack: 2 of 2 convolutions"),
+        ("mkl", ["onednn:", "onednn:"], "mkl: 7 of 8 operators, 1 fell back"),
+    ],
+)
+def test_backends_tell_what_ran(backend, kernels, summary, tmp_path):
+    flags = ["--output", "softmax", "--output_folder", tmp_path, "--text_output", "true"]
+    done = program(
+        *(*NET, *SHAPE, "--iter", 1, "--backend", backend, "--engine", "native", *flags),
+        *("--run_individual", "true"),
+    )
     assert done.returncode == 0, done.stderr
+    told = [json.loads(line.split(" ", 1)[1]) for line in done.stderr.splitlines() if '"kernel"' in line]
+    assert [one["type"] for one in told][:2] == ["ID_0_Conv_conv1", "ID_1_MaxPool_pool1"]
+    assert all(one["kernel"].startswith(kernel) for one, kernel in zip(told, kernels, strict=False))
+    log = observer_log.parse(done.stderr)
+    assert log.facts["backend_summary"] == summary
+    assert set(log.operators_us) == {one["type"] for one in told}
+    reference = program(
+        *NET,
+        *SHAPE,
+        "--engine",
+        "native",
+        "--iter",
+        1,
+        *flags[:2],
+        *("--output_folder", tmp_path / "d"),
+        *flags[4:],
+    )
+    assert reference.returncode == 0, reference.stderr
+    outputs = [np.loadtxt(folder / "softmax.txt") for folder in (tmp_path, tmp_path / "d")]
+    np.testing.assert_allclose(*outputs, rtol=1e-3, atol=1e-6)
+    assert (
+        log.costs
+        == observer_log.parse(
+            program(*NET, *SHAPE, "--engine", "native", "--iter", 1, "--run_individual", "true").stderr
+        ).costs
+    )
+
+
+@needs_caffe2
+def test_a_dilated_convolution_would_end_nnpack_and_is_left_to_the_default(tmp_path):
+    text = (
+        'op { type: "Conv" input: "x" input: "w" output: "y" arg { name: "kernel" i: 3 } '
+        'arg { name: "dilation" i: 2 } }'
+    )
+    (tmp_path / "net.txt").write_text(text)
+    flags = ["--net", tmp_path / "net.txt", "--input", "x,w", "--input_dims", "1,2,9,9;3,2,3,3"]
+    done = program(*flags, "--iter", 1, "--backend", "nnpack", "--engine", "native")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "caffe2_benchmark: error: --backend nnpack computed none of the net's 1 operators "
+        "(they ran caffe2:cpu); take another for this net"
+    )
 
 
 @needs_caffe2
@@ -130,7 +202,7 @@ def test_errors_are_one_line_that_names_the_operator(tmp_path):
         ([*NET, "--input_dims", "1,2,28,28"], 1, "operator 0, Conv 'conv1', failed: C == filter"),
         ([*NET, *SHAPE, "--output", "nonesuch", "--iter", 1], 1, "there is no blob 'nonesuch'"),
         ([*NET, *SHAPE, "--optimize", "fuse"], 2, "--optimize: the engine native runs nets as they are"),
-        ([*NET, *SHAPE, "--backend", "mkl"], 2, "--backend: the engine native has no backend 'mkl'"),
+        ([*NET, *SHAPE, "--backend", "glow"], 2, "--backend: the engine native has no backend 'glow'"),
     ):
         done = program(*arguments, "--engine", "native")
         assert done.returncode == status, done.stderr

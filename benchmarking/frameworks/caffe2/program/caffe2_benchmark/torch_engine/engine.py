@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import contextmanager
 from typing import (
     AbstractSet,
     Any,
     Callable,
     Collection,
     Dict,
+    Iterator,
     List,
     Mapping,
     NamedTuple,
@@ -24,13 +26,15 @@ import torch
 
 from .. import messages
 from ..costs import BlobFacts, OperatorFacts
-from ..engine import Engine, Fact, LoadedNet
-from ..errors import NetError
+from ..engine import Engine, LoadedNet, require_options
+from ..errors import NetError, UsageError
+from ..kernels import Fact, Kernel, Observation
 from ..net_check import label, listed, require_fed, require_known_types
 from . import fusion
 from .arguments import Arguments
 from .backends import BACKENDS, backend_class
 from .backends.backend import Backend, NoKernelError, on_host
+from .host_kernels import HostKernels
 from .operators import OPERATORS
 from .plan import PlannedOperator, as_written, blobs_read, inner_nets, written_blobs
 from .registry import Compute, Operator, Registration
@@ -56,12 +60,29 @@ class TorchEngine(Engine):
     backends = tuple(BACKENDS)
     optimizations = ("none", "fuse")
 
-    def __init__(self, threads: int, seed: int, backend: str, optimize: str = "none") -> None:
+    def __init__(
+        self,
+        threads: int,
+        seed: int,
+        backend: str,
+        optimize: str = "none",
+        backend_options: Sequence[str] = (),
+    ) -> None:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._seed = seed
         self._fuses = optimize == "fuse"
+        problem = self.why_unavailable(backend)
+        if problem:
+            raise UsageError("--backend %s: %s" % (backend, problem))
+        require_options(backend, backend_class(backend).options, backend_options)
         self._backend = backend_class(backend)(threads)
+        self._backend.switch_on(backend_options)
+        torch._C._set_mkldnn_enabled(self._backend.uses_onednn)
+
+    @classmethod
+    def why_unavailable(cls, backend: str) -> str:
+        return backend_class(backend).why_unavailable()
 
     def facts(self) -> Mapping[str, Fact]:
         versions = {"engine": self.name, "engine_version": torch.__version__, "numpy": np.__version__}
@@ -144,10 +165,7 @@ class TorchNet(LoadedNet):
 
     def rehearse(self) -> None:
         """One run on copies of what it writes: operators work out what hangs on shapes, and pack weights."""
-        workspace = self._workspace
-        saved = {name: workspace[name] for name in self._written if name in workspace}
-        workspace.update({name: blob.clone() for name, blob in saved.items()})
-        with torch.inference_mode():
+        with self._on_copies():
             for number, planned in enumerate(self._plan):
                 step = self._steps[number]
                 inputs = self._blob_facts(step.inputs)
@@ -155,9 +173,35 @@ class TorchNet(LoadedNet):
                 arguments, outputs = planned.definition.arg, self._blob_facts(step.outputs)
                 self._operators.append(OperatorFacts(step.name, planned.types, arguments, inputs, outputs))
             self._backend.synchronise()
+
+    @contextmanager
+    def _on_copies(self) -> Iterator[None]:
+        """What is written meanwhile is gone afterwards."""
+        workspace = self._workspace
+        saved = {name: workspace[name] for name in self._written if name in workspace}
+        workspace.update({name: blob.clone() for name, blob in saved.items()})
+        with torch.inference_mode():
+            yield
         for name in self._written:
             workspace.pop(name, None)
         workspace.update(saved)
+
+    def observe(self) -> Observation:
+        backend, host = self._backend, HostKernels()
+        named: List[List[str]] = []
+        with self._on_copies(), host.recorded(backend.observes_mkl, not backend.profiles) as operator:
+            for number, step in enumerate(self._steps):
+                with operator(number), backend.observe() as names:
+                    _run([step], self._workspace)
+                    backend.synchronise()
+                named.append(names)
+        kernels = {
+            step.name: _kernel(backend, [*names, *host.of(number)])
+            for number, (step, names) in enumerate(zip(self._steps, named))
+        }
+        types = backend.covered_types
+        covered = [one.name for one in self._plan if types is None or one.definition.type in types]
+        return Observation(kernels, backend.covers, covered, self._preparation.reasons)
 
     def _rehearse_step(self, number: int, planned: PlannedOperator) -> None:
         """Where the backend turns out to have no kernel for what comes, the host takes over for good."""
@@ -165,9 +209,12 @@ class TorchNet(LoadedNet):
             try:
                 if self._runs_own(self._steps[number]):
                     return
+                reason = "its kernel is for other types of elements"
             except NetError as error:
                 if not isinstance(error.__cause__, NoKernelError):
                     raise
+                reason = str(error.__cause__)
+            self._preparation.reasons[planned.name] = reason
             self._steps[number] = self._preparation.host_step(number, planned, set(self._workspace))
         _check_type(self._steps[number], self._workspace)
         _run([self._steps[number]], self._workspace)
@@ -187,6 +234,9 @@ class TorchNet(LoadedNet):
             _run(self._steps, self._workspace)
             if self._is_device:
                 self._backend.synchronise()
+
+    def device_ns(self) -> Optional[int]:
+        return self._backend.device_ns()
 
     def run_operators(self) -> List[int]:
         with torch.inference_mode():
@@ -212,6 +262,12 @@ class TorchNet(LoadedNet):
             raise NetError("there is no blob %r; there are %s" % (name, listed(self.blob_names())))
         blob = self._backend.download(self._workspace[name])
         return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
+
+
+def _kernel(backend: Backend, names: Sequence[str]) -> Kernel:
+    """The first that is the backend's own, else the first."""
+    own = next((name for name in names if backend.is_own(name)), None)
+    return Kernel(names[0], False) if own is None else Kernel(own, True)
 
 
 _FAILURES = (NetError, RuntimeError, ValueError, IndexError, TypeError)
@@ -345,6 +401,8 @@ class _Preparation:
         self._backend = backend
         self.own: Set[int] = set()
         """The places of the steps that the backend has kernels for, as far as is known before they run."""
+        self.reasons: Dict[str, str] = {}
+        """Why the host computes an operator that the backend has a kernel for."""
 
     def steps(self, plan: Sequence[PlannedOperator], known: Set[str]) -> List[Step]:
         """``known``: the blobs that there are when it runs; its own are added."""
@@ -361,7 +419,8 @@ class _Preparation:
         place = self._place(number, planned, known, self._workspace, self._read_by_others)
         try:
             step = _step(planned, place, registration)
-        except NoKernelError:
+        except NoKernelError as error:
+            self.reasons[planned.name] = str(error)
             return None
         self.own.add(number)
         return step

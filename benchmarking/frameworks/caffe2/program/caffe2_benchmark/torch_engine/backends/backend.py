@@ -6,8 +6,8 @@ from abc import ABC
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
-from ...engine import Fact
 from ...errors import NetError
+from ...kernels import Fact
 from ..registry import Compute, Registration
 
 
@@ -32,15 +32,29 @@ class Backend(ABC):  # noqa: B024, what it has beyond a name is up to it
     covered_types: Optional[Sequence[str]] = None
     """None: every type."""
 
+    uses_onednn = True
+    """Whether torch may take oneDNN's kernels for what the host computes."""
+    observes_mkl = False
+    """Whether MKL has to tell which of its kernels run."""
+    profiles = False
+    """Whether ``observe`` starts a profiler of torch's; the host is not profiled then, as two cannot run."""
+    options: Sequence[str] = ()
+    """Switches that --backend_options may name."""
+
     def __init__(self, threads: int) -> None:  # noqa: B027
-        """Raises:
-        UsageError: it cannot be used here; says how to get it.
+        """Only where ``why_unavailable`` has nothing against it.
+
+        Raises:
+            UsageError: it cannot be used all the same; says how to get it.
         """
 
     @classmethod
     def why_unavailable(cls) -> str:
         """In a line that also says how to get it; empty: it is there. Cheap, and starts no thread."""
         return ""
+
+    def switch_on(self, options: Sequence[str]) -> None:  # noqa: B027
+        """Some of ``options``; before anything is uploaded."""
 
     def facts(self) -> Mapping[str, Fact]:
         return {}
@@ -69,7 +83,10 @@ class Backend(ABC):  # noqa: B024, what it has beyond a name is up to it
 
     @contextmanager
     def observe(self) -> Iterator[List[str]]:
-        """The names of the kernels that run meanwhile are appended, at the latest when it ends."""
+        """The names of the kernels that run meanwhile are in the list when it ends.
+
+        What runs on the host (torch's operators, kernels of oneDNN and MKL) is observed anyway.
+        """
         yield []
 
     def is_own(self, kernel: str) -> bool:

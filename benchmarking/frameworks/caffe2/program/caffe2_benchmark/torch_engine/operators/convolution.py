@@ -11,12 +11,18 @@ from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
 
 FUSED_CONVOLUTION = "Conv+"
+Unpacked = Callable[[Fit, int], Compute]
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 
 
 @operator("Conv", "Conv1D", "Conv2D", "Conv3D", inputs=(2, 3), takes=FLOAT)
 def convolution(op: Operator) -> Compute:
     """Weights: (M, C / group, kernel...), in NHWC (M, kernel..., C / group)."""
+    return convolution_with(op, direct)
+
+
+def convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
+    """``unpacked`` computes it where oneDNN has not packed the weights."""
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
     channels_last = is_channels_last(op.arguments)
@@ -25,9 +31,9 @@ def convolution(op: Operator) -> Compute:
         if channels_last:
             x, weight = to_channels_first(x), to_channels_first(weight)
         fit = window.fit(x.shape[2:])
-        _require_fitting(x, weight, bias, fit, group)
+        require_fitting(x, weight, bias, fit, group)
         packed = _pack(op, weight, x, fit, group)
-        run = direct(fit, group) if packed is None else packed_run(fit, group)
+        run = unpacked(fit, group) if packed is None else packed_run(fit, group)
         if not channels_last:
             return run if packed is None or op.repack(1, packed) else _with_weight(run, packed)
 
@@ -40,7 +46,7 @@ def convolution(op: Operator) -> Compute:
     return by_shape(prepare)
 
 
-def _require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int) -> None:
+def require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int) -> None:
     require(list(weight.shape[2:]) == fit.kernel, "the weights' kernel is not %s" % fit.kernel)
     outputs, inputs = weight.shape[:2]
     require(
@@ -63,19 +69,19 @@ def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[A
 def packed_weight(weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
     """None where oneDNN is not there."""
     reorder = _reorder_weight()
-    if reorder is None:
+    if reorder is None or weight.device.type != "cpu":
         return None
     padding = fit.heads if fit.is_symmetric else [0, 0]
     return reorder(weight.contiguous(), padding, fit.stride, fit.dilation, group, list(x.shape))
 
 
 def _reorder_weight() -> Optional[Callable[..., Any]]:
-    """None where torch is older than this function, or built without oneDNN."""
+    """None where torch is older than this function, or oneDNN is not in it or switched off."""
     try:
         function: Callable[..., Any] = torch.ops.mkldnn._reorder_convolution_weight
     except (AttributeError, RuntimeError):
         return None
-    return function if torch._C._has_mkldnn else None
+    return function if torch._C._has_mkldnn and torch._C._get_mkldnn_enabled() else None
 
 
 def packed_run(fit: Fit, group: int, activation: str = "none") -> Compute:
@@ -111,16 +117,21 @@ def fused_convolution(op: Operator) -> Compute:
 
     No net names it: optimizing makes it, out of convolutions whose weights are constants, in NCHW.
     """
+    return fused_convolution_with(op, direct)
+
+
+def fused_convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
+    """As ``convolution_with``."""
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
     has_relu = op.arguments.boolean("relu", False)
 
     def prepare(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Compute:
         fit = window.fit(x.shape[2:])
-        _require_fitting(x, weight, bias, fit, group)
+        require_fitting(x, weight, bias, fit, group)
         packed = _pack(op, weight, x, fit, group)
         if packed is None:
-            return _then(direct(fit, group), has_relu)
+            return then(unpacked(fit, group), has_relu)
         if other is None:
             run = packed_run(fit, group, "relu" if has_relu else "none")
         else:
@@ -134,7 +145,7 @@ def _with_weight(run: Compute, weight: Any) -> Compute:
     return lambda x, _, *more: run(x, weight, *more)
 
 
-def _then(convolve: Compute, has_relu: bool) -> Compute:
+def then(convolve: Compute, has_relu: bool) -> Compute:
     def compute(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Any:
         y = convolve(x, weight, bias)
         if other is not None:

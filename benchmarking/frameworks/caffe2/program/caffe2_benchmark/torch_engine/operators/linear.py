@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, Tuple
 
 import torch
 import torch.nn.functional as functional
@@ -15,32 +15,52 @@ def canonical_axis(axis: int, dimensions: int) -> int:
     return axis % dimensions
 
 
-@operator("FC", "FCTransposed", inputs=(3, 3), takes=FLOAT)
-def fully_connected(op: Operator) -> Compute:
+class Layer(NamedTuple):
+    """A fully connected layer for one shape of the input."""
+
+    rows: int
+    inputs: int
+    outputs: int
+    weight_shape: Tuple[int, int]
+    """Of the weights as a matrix, as they lie there."""
+    is_transposed: bool
+    """Whether that is (inputs, outputs)."""
+    result: Tuple[int, ...]
+    """The output's shape."""
+
+    def on(self, multiply: Compute) -> Compute:
+        """A function of a matrix and whatever else, as one of the input as it is."""
+        rows, inputs, result = self.rows, self.inputs, self.result
+        return lambda x, *others: multiply(x.reshape(rows, inputs), *others).reshape(result)
+
+
+def fitting(op: Operator, x: Any, weight: Any, bias: Any) -> Layer:
     """y = x w^T + b, with x flattened at ``axis`` and w at ``axis_w``; leading dimensions of x stay.
 
     FCTransposed has the weights the other way round: y = x w + b.
     """
-    axis = op.arguments.integer("axis", 1)
-    axis_w = op.arguments.integer("axis_w", 1)
+    kept = x.shape[: canonical_axis(op.arguments.integer("axis", 1), x.dim())]
+    columns = x.shape[len(kept) :].numel()
+    axis_w = canonical_axis(op.arguments.integer("axis_w", 1), weight.dim())
+    first, second = weight.shape[:axis_w].numel(), weight.shape[axis_w:].numel()
     is_transposed = op.type == "FCTransposed"
+    outputs, inputs = (second, first) if is_transposed else (first, second)
+    require(inputs == columns, "the weights do not fit an input of %d values" % columns)
+    require(bias.dim() == 1 and bias.numel() == outputs, "the bias has not %d values" % outputs)
+    return Layer(kept.numel(), inputs, outputs, (first, second), is_transposed, (*kept, outputs))
 
+
+def as_matrix(weight: Any, layer: Layer) -> Any:
+    """The weights as (outputs, inputs)."""
+    weight = weight.reshape(layer.weight_shape)
+    return weight.t() if layer.is_transposed else weight
+
+
+@operator("FC", "FCTransposed", inputs=(3, 3), takes=FLOAT)
+def fully_connected(op: Operator) -> Compute:
     def prepare(x: Any, weight: Any, bias: Any) -> Compute:
-        kept = x.shape[: canonical_axis(axis, x.dim())]
-        columns = x.shape[len(kept) :].numel()
-        first = weight.shape[: canonical_axis(axis_w, weight.dim())].numel()
-        second = weight.shape[canonical_axis(axis_w, weight.dim()) :].numel()
-        outputs, inputs = (second, first) if is_transposed else (first, second)
-        require(inputs == columns, "the weights do not fit an input of %d values" % columns)
-        require(bias.dim() == 1 and bias.numel() == outputs, "the bias has not %d values" % outputs)
-        rows, result = kept.numel(), (*kept, outputs)
-
-        def compute(x: Any, weight: Any, bias: Any) -> Any:
-            weight = weight.reshape(first, second)
-            y = functional.linear(x.reshape(rows, columns), weight.t() if is_transposed else weight, bias)
-            return y.reshape(result)
-
-        return compute
+        layer = fitting(op, x, weight, bias)
+        return layer.on(lambda x, weight, bias: functional.linear(x, as_matrix(weight, layer), bias))
 
     return by_shape(prepare)
 

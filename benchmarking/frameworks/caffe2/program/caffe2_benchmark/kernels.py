@@ -1,0 +1,54 @@
+"""Which kernels ran: of a backend's own, or of what it fell back to."""
+
+from __future__ import annotations
+
+from typing import Dict, List, Mapping, NamedTuple, Sequence, Union
+
+from .errors import NetError
+
+Fact = Union[str, int, float, bool, None]
+
+
+class Kernel(NamedTuple):
+    kernel: str
+    own: bool
+    """Whether it is the chosen backend's."""
+
+
+class Observation(NamedTuple):
+    """Of one run of a net."""
+
+    kernels: Mapping[str, Kernel]
+    """By operator, in the order of the net."""
+    covers: str
+    """What the backend is meant for: ``convolutions``, ``operators`` ..."""
+    covered: Sequence[str]
+    """The operators that are of that kind."""
+    reasons: Mapping[str, str] = {}
+    """Why the backend did not compute an operator that it has a kernel for; by operator."""
+
+    @property
+    def own(self) -> List[str]:
+        return [name for name, one in self.kernels.items() if one.own]
+
+    def facts(self, backend: str) -> Dict[str, Fact]:
+        return {"backend_operators": len(self.own), "backend_summary": self._summary(backend)}
+
+    def _summary(self, backend: str) -> str:
+        counted = {name: self.kernels[name].own for name in self.covered}
+        own = sum(counted.values())
+        text = "%s: %d of %d %s" % (backend, own, len(counted), self.covers)
+        return text + (", %d fell back" % (len(counted) - own) if own < len(counted) else "")
+
+
+def require_own(observation: Observation, backend: str) -> None:
+    """Raises:
+    NetError: the backend was asked for and computed nothing.
+    """
+    if not observation.kernels or observation.own:
+        return
+    others = sorted({one.kernel for one in observation.kernels.values()})
+    raise NetError(
+        "--backend %s computed none of the net's %d operators (they ran %s); take another for this net"
+        % (backend, len(observation.kernels), ", ".join(others[:5]) + (" ..." if len(others) > 5 else ""))
+    )
