@@ -1,6 +1,9 @@
 """What the engine torch does around the kernels of a backend, and each backend that is here."""
 
+import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -8,13 +11,16 @@ import pytest
 import torch
 
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError, UsageError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.kernels import require_own
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine import backends
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends import cuda_operators
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends.backend import (
     Backend,
     NoKernelError,
 )
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine, TorchNet
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.plan import as_written
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.registry import (
     FLOAT,
     Registration,
@@ -59,6 +65,11 @@ def relu(op):
 
 def negative(op):
     raise NoKernelError("never")
+
+
+def needs(backend):
+    why_not = TorchEngine.why_unavailable(backend)
+    return pytest.mark.skipif(bool(why_not), reason=why_not)
 
 
 calls = []
@@ -165,3 +176,185 @@ def test_host_backends_are_no_devices():
     for name in ("builtin", "default"):
         assert not backends.backend_class(name)(threads=1).is_device
     assert BoxedBackend(threads=1).is_device
+
+
+def test_why_the_host_took_over_is_told():
+    loaded = load(
+        net_of(("Relu", ["x"], ["y"]), ("Negative", ["y"], ["z"]), ("Copy", ["i"], ["j"])),
+        x=X[None],
+        i=X.astype("i4"),
+    )
+    observation = loaded.observe()
+    assert observation.reasons == {
+        "ID_0_Relu_y": "only rows and columns",
+        "ID_1_Negative_z": "never",
+        "ID_2_Copy_j": "its kernel is for other types of elements",
+    }
+    assert {name: one.own for name, one in observation.kernels.items()} == dict.fromkeys(
+        observation.reasons, False
+    )
+    assert observation.facts("boxed")["backend_summary"] == "boxed: 0 of 3 operators, 3 fell back"
+    with pytest.raises(NetError, match=r"--backend boxed computed none of the net's 3 operators .*aten::"):
+        require_own(observation, "boxed")
+
+
+def test_observing_leaves_the_blobs_as_they_were():
+    net = net_of(("Relu", ["x"], ["x"]), ("Sqr", ["x"], ["y"]))
+    loaded = TorchEngine(threads=1, seed=0, backend="builtin").load(None, net, {"x": X})
+    loaded.observe()
+    assert loaded.blob_names() == ["x"]
+    np.testing.assert_array_equal(loaded.blob("x"), X)
+
+
+def test_what_is_printed_meanwhile_is_not_lost_afterwards(capfd):
+    loaded = TorchEngine(threads=1, seed=0, backend="default").load(
+        None, net_of(("Relu", ["x"], ["y"])), {"x": X}
+    )
+    print("before", flush=True)
+    loaded.observe()
+    print("after", flush=True)
+    assert capfd.readouterr().out == "before\nafter\n"
+
+
+def convolution(kernel, group=1, dilation=1, order="NCHW", pads=(0, 0, 0, 0)):
+    net = net_of(("Conv", ["x", "w", "b"], ["y"]))
+    arguments = {"kernel": kernel, "group": group, "dilation": dilation}
+    for name, value in arguments.items():
+        net.op[0].arg.add(name=name, i=value)
+    net.op[0].arg.add(name="order", s=order.encode())
+    net.op[0].arg.add(name="pads", ints=pads)
+    return net
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"kernel": 3}, None),
+        ({"kernel": 3, "pads": (0, 1, 1, 0)}, None),
+        ({"kernel": 3, "group": 2}, "NNPACK knows no groups"),
+        ({"kernel": 3, "dilation": 2}, "NNPACK wants two dimensions without dilation"),
+        ({"kernel": 3, "order": "NHWC"}, "NNPACK wants channels first"),
+        ({"kernel": 1, "pads": (1, 1, 1, 1)}, "NNPACK refuses it"),
+    ],
+    ids=lambda value: str(value),
+)
+@needs("nnpack")
+def test_nnpack_takes_the_convolutions_that_it_can(arguments, reason):
+    generator = np.random.default_rng(0)
+    net = convolution(**arguments)
+    size, group = arguments["kernel"], arguments.get("group", 1)
+    x, w = (1, 4, 12, 12), (6, 4 // group, size, size)
+    if "order" in arguments:
+        x, w = (1, 12, 12, 4), (6, size, size, 4)
+    inputs = {"x": x, "w": w, "b": (6,)}
+    inputs = {name: generator.standard_normal(shape).astype("f4") for name, shape in inputs.items()}
+    found, expected = (
+        TorchEngine(1, 0, backend).load(None, net, inputs) for backend in ("nnpack", "default")
+    )
+    observation = found.observe()
+    assert observation.kernels["ID_0_Conv_y"].own == (reason is None)
+    assert observation.reasons == ({} if reason is None else {"ID_0_Conv_y": reason})
+    assert observation.facts("nnpack")["backend_summary"] == (
+        "nnpack: 1 of 1 convolutions" if reason is None else "nnpack: 0 of 1 convolutions, 1 fell back"
+    )
+    for loaded in (found, expected):
+        loaded.run()
+    np.testing.assert_allclose(found.blob("y"), expected.blob("y"), rtol=1e-4, atol=1e-3)
+
+
+@needs("nnpack")
+def test_a_kernel_that_is_off_is_not_taken(monkeypatch):
+    right = torch._nnpack_spatial_convolution
+    monkeypatch.setattr(torch, "_nnpack_spatial_convolution", lambda *inputs: right(*inputs) * 1.01)
+    inputs = {"x": np.ones((1, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4"), "b": np.zeros(2, "f4")}
+    loaded = TorchEngine(1, 0, "nnpack").load(None, convolution(3), inputs)
+    assert loaded.observe().reasons == {"ID_0_Conv_y": "NNPACK is off by 1.0e-02 of the largest value"}
+    loaded.run()
+    np.testing.assert_allclose(loaded.blob("y"), 36)
+
+
+@needs("mkl")
+def test_mkl_leaves_onednn_off_and_the_next_backend_has_it_again():
+    inputs = {"x": np.ones((1, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4"), "b": np.zeros(2, "f4")}
+    kernels = []
+    for backend in ("mkl", "onednn", "mkl"):
+        loaded = TorchEngine(1, 0, backend).load(None, convolution(3), inputs)
+        kernels.append(loaded.observe().kernels["ID_0_Conv_y"].kernel.split(":")[0])
+    assert kernels == ["mkl", "onednn", "mkl"]
+
+
+def test_options_are_those_of_the_backend():
+    with pytest.raises(UsageError, match="the backend default has no option 'tf32'; it has none"):
+        TorchEngine(1, 0, "default", backend_options=("tf32",))
+    assert backends.backend_class("cuda").options == ("channels_last", "tf32", "autotune")
+
+
+def on_device_only():
+    """The cases that a GPU computes without the host."""
+    for case in INDEX:
+        with np.load(CASES / case["file"]) as data:
+            net = messages.NetDef.FromString(data["net"].tobytes())
+            shapes = {
+                name: (data[f"in_{index}"].shape, data[f"in_{index}"].dtype.str)
+                for index, name in enumerate(case["inputs"])
+            }
+        # A shape that is an input is a value, which has to be read.
+        reads_values = any(one.type == "Reshape" and len(one.input) > 1 for one in net.op)
+        if case["expect"] == "ok" and {one.type for one in net.op} <= set(META) and not reads_values:
+            yield pytest.param(net, shapes, id=case["id"])
+
+
+CASES = Path(os.environ.get("CAFFE2_CONFORMANCE_DIR", Path(__file__).parents[4] / "data/caffe2/conformance"))
+INDEX = json.loads((CASES / "index.json").read_text())["cases"]
+META = cuda_operators.operators("meta")
+
+
+class MetaBackend(Backend):
+    operators = META
+
+
+@pytest.mark.parametrize("has_constants", [False, True])
+@pytest.mark.parametrize(("net", "inputs"), list(on_device_only()))
+def test_what_cuda_computes_makes_nothing_on_the_host(net, inputs, has_constants):
+    """On torch's device without memory, which refuses tensors of another one as a GPU does."""
+    blobs = {
+        name: torch.from_numpy(np.zeros(shape, dtype)).to("meta") for name, (shape, dtype) in inputs.items()
+    }
+    constants = frozenset(list(blobs)[1:]) if has_constants else frozenset()
+    loaded = TorchNet(as_written(net), blobs, 0, constants, None, MetaBackend(1))
+    loaded.run()
+    assert {blob.device.type for blob in blobs.values()} == {"meta"}
+
+
+@needs("cuda")
+@pytest.mark.parametrize("options", [(), ("channels_last", "autotune"), ("tf32",)])
+@pytest.mark.parametrize("case", INDEX, ids=[case["id"] for case in INDEX])
+def test_cases_on_a_gpu(case, options):
+    with np.load(CASES / case["file"]) as data:
+        net = messages.NetDef.FromString(data["net"].tobytes())
+        inputs = {name: data[f"in_{index}"] for index, name in enumerate(case["inputs"])}
+        expected = {name: data[f"out_{index}"] for index, name in enumerate(case["outputs"])}
+    engine = TorchEngine(1, 0, "cuda", backend_options=options)
+    if case["expect"] == "error":
+        with pytest.raises(NetError):
+            engine.load(None, net, inputs, frozenset(expected)).run()
+        return
+    loaded = engine.load(None, net, inputs, frozenset(expected))
+    loaded.run()
+    assert loaded.device_ns() > 0
+    for name, value in expected.items():
+        found = loaded.blob(name)
+        assert found.shape == value.shape
+        if case["check"] != "shape":
+            tolerance = 1e-2 if "tf32" in options else 1e-3
+            np.testing.assert_allclose(found.astype("f8"), value.astype("f8"), rtol=tolerance, atol=tolerance)
+
+
+@needs("cuda")
+def test_what_ran_on_a_gpu_is_told():
+    inputs = {"x": np.ones((1, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4"), "b": np.zeros(2, "f4")}
+    engine = TorchEngine(1, 0, "cuda", backend_options=("tf32",))
+    observation = engine.load(None, convolution(3), inputs).observe()
+    assert observation.facts("cuda")["backend_summary"] == "cuda: 1 of 1 operators"
+    assert engine.facts()["cuda_tf32"] is True
+    assert engine.facts()["cuda_channels_last"] is False

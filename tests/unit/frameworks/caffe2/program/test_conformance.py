@@ -9,6 +9,7 @@ import pytest
 
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends import nnpack
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.operators import OPERATORS
 
@@ -45,14 +46,18 @@ def as_weights(net, inputs):
     return init, {name: array for name, array in inputs.items() if name not in filled}
 
 
-def run(net_bytes, inputs, outputs, mode):
+def load(net_bytes, inputs, outputs, mode, backend):
     net = messages.NetDef.FromString(net_bytes)
     init = None
     if mode != "all blobs fed":
         init, inputs = as_weights(net, inputs)
     optimize = "fuse" if mode == "fused" else "none"
-    engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
-    loaded = engine.load(init, net, inputs, frozenset(outputs))
+    engine = TorchEngine(threads=1, seed=0, backend=backend, optimize=optimize)
+    return engine.load(init, net, inputs, frozenset(outputs))
+
+
+def run(net_bytes, inputs, outputs, mode, backend="builtin"):
+    loaded = load(net_bytes, inputs, outputs, mode, backend)
     loaded.run()
     return {name: loaded.blob(name) for name in outputs}
 
@@ -66,15 +71,53 @@ def test_case(case, mode):
         with pytest.raises(NetError):
             run(net_bytes, inputs, expected, mode)
         return
-    for name, value in run(net_bytes, inputs, expected, mode).items():
+    require_same(case, run(net_bytes, inputs, expected, mode), expected, 0)
+
+
+def require_same(case, found, expected, tolerance):
+    """``tolerance``: of the largest value, beyond that of the case."""
+    for name, value in found.items():
         assert value.shape == expected[name].shape
         if case["check"] == "shape":
             continue
         assert value.dtype == expected[name].dtype
         if value.dtype == bool:
             np.testing.assert_array_equal(value, expected[name])
-        else:
-            np.testing.assert_allclose(value.astype("f8"), expected[name].astype("f8"), **case["tol"])
+            continue
+        value, wanted = value.astype("f8"), expected[name].astype("f8")
+        finite = wanted[np.isfinite(wanted)]
+        atol = max(case["tol"]["atol"], tolerance * np.abs(finite).max(initial=0))
+        np.testing.assert_allclose(value, wanted, rtol=case["tol"]["rtol"], atol=atol)
+
+
+COMPUTED_BY = {
+    "onednn": lambda kernel: kernel.startswith("onednn:") and "reorder" not in kernel,
+    "mkl": lambda kernel: kernel.startswith("mkl:"),
+    "nnpack": lambda kernel: kernel == "aten::_nnpack_spatial_convolution",
+}
+
+
+@pytest.mark.parametrize("mode", ["all blobs fed", "weights"])
+@pytest.mark.parametrize("backend", COMPUTED_BY)
+@pytest.mark.parametrize("case", INDEX, ids=[case["id"] for case in INDEX])
+def test_case_on_backends(case, backend, mode):
+    """And it is recorded what computed each operator: a kernel of the backend, or what it fell back to."""
+    why_not = TorchEngine.why_unavailable(backend)
+    if why_not:
+        pytest.skip(why_not)
+    net_bytes, inputs, expected = read(case)
+    if case["expect"] == "error":
+        with pytest.raises(NetError):
+            run(net_bytes, inputs, expected, mode, backend)
+        return
+    loaded = load(net_bytes, inputs, expected, mode, backend)
+    kernels = loaded.observe().kernels
+    assert list(kernels) == list(loaded.operator_names)
+    for one in kernels.values():
+        assert one.own == COMPUTED_BY[backend](one.kernel), one
+    loaded.run()
+    found = {name: loaded.blob(name) for name in expected}
+    require_same(case, found, expected, nnpack.TOLERANCE if backend == "nnpack" else 0)
 
 
 @pytest.mark.parametrize(

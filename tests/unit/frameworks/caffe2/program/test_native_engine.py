@@ -191,6 +191,17 @@ def test_a_dilated_convolution_would_end_nnpack_and_is_left_to_the_default(tmp_p
 
 
 @needs_caffe2
+def test_the_backends_of_both_engines():
+    told = {
+        (one["engine"], one["name"]): one for one in json.loads(program("--list_backends").stdout)["backends"]
+    }
+    assert all(told["native", name]["available"] for name in ("default", "eigen", "nnpack", "mkl"))
+    assert told["torch", "nnpack"]["available"]
+    assert told["torch", "onednn"]["reason"].startswith("torch 1.10.2")
+    assert all(one["available"] == (one["reason"] == "") for one in told.values())
+
+
+@needs_caffe2
 def test_errors_are_one_line_that_names_the_operator(tmp_path):
     (tmp_path / "odd.txt").write_text(
         'op { type: "Foo" input: "x" output: "y" } op { type: "Bar" input: "y" output: "z" }'

@@ -1,6 +1,7 @@
 """The program as it is started from a shell."""
 
 import base64
+import json
 import os
 import re
 import shutil
@@ -186,7 +187,7 @@ def test_wrong_nets_and_data_end_with_status_1_and_one_line(workshop):
         assert done.returncode == 1, (words, done.stderr)
         assert part in done.stderr
         assert "Traceback" not in done.stderr
-    for words in (["--backend", "mkl"], ["--engine", "nonesuch"], ["--input_dims", "1,x"]):
+    for words in (["--backend", "glow"], ["--engine", "nonesuch"], ["--input_dims", "1,x"]):
         done = workshop.run(*arguments(workshop, *words))
         assert done.returncode == 2
         assert words[0] in done.stderr
@@ -316,3 +317,114 @@ def test_weights_that_do_not_fit_are_told_of_the_operator(optimize, label, weigh
     engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
     with pytest.raises(NetError, match=f"^{re.escape(label)}, failed: {part}"):
         engine.load(init, net, {"x": np.zeros((1, 1, 8, 8), dtype=np.float32)})
+
+
+CONV_WEIGHT = ("GivenTensorFill", [], ["w"], {"shape": [1, 1, 1, 1], "values": [2.0]})
+CONV_BIAS = ("ConstantFill", [], ["b"], {"shape": [1], "value": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("backend", "kernel", "summary"),
+    [
+        ("builtin", "onednn:", "builtin: 2 of 2 operators"),
+        ("onednn", "onednn:", "onednn: 1 of 1 convolutions and FCs"),
+        ("mkl", "mkl:", "mkl: 1 of 1 convolutions and FCs"),
+        ("nnpack", "aten::_nnpack_spatial_convolution", "nnpack: 1 of 1 convolutions"),
+    ],
+)
+def test_it_tells_what_computed_each_operator(workshop, backend, kernel, summary):
+    if why_not := TorchEngine.why_unavailable(backend):
+        pytest.skip(why_not)
+    conv = ("Conv", ["x", "w", "b"], ["y"], {"kernel": 1})
+    nets = ["--init_net", workshop.net("init", CONV_WEIGHT, CONV_BIAS)]
+    nets += ["--net", workshop.net("predict", conv, RELU)]
+    done = workshop.run(*nets, "--input", "x", "--input_dims", "1,1,8,8", "--iter", 2, "--backend", backend)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line.split(" ", 1)[1]) for line in done.stderr.splitlines() if '"kernel"' in line]
+    assert [one["type"] for one in told] == ["ID_0_Conv_y", "ID_1_Relu_gpu_0/out"]
+    assert told[0]["kernel"].startswith(kernel)
+    assert [one["own"] for one in told] == [True, backend == "builtin"]
+    log = observer_log.parse(done.stderr)
+    assert log.facts["backend_summary"] == summary
+    assert log.facts["backend_operators"] == (2 if backend == "builtin" else 1)
+    assert len(log.net_us) == 2
+    assert log.damaged_lines == ()
+
+
+def test_a_backend_that_computes_nothing_is_an_error(workshop):
+    done = workshop.run(*arguments(workshop, "--backend", "nnpack"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "caffe2_benchmark: error: --backend nnpack computed none of the net's 2 operators ("
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_operator_that_the_backend_gives_up_is_told_with_the_reason(workshop):
+    odd = ("Conv", ["x", "w", "b"], ["y"], {"kernel": 1, "pad": 1})
+    even = ("Conv", ["y", "w", "b"], ["z"], {"kernel": 1})
+    nets = [
+        "--init_net",
+        workshop.net("init", CONV_WEIGHT, CONV_BIAS),
+        "--net",
+        workshop.net("predict", odd, even),
+    ]
+    done = workshop.run(*nets, "--input", "x", "--input_dims", "1,1,8,8", "--iter", 1, "--backend", "nnpack")
+    assert done.returncode == 0, done.stderr
+    assert "caffe2_benchmark: ID_0_Conv_y is not computed by nnpack: NNPACK refuses it\n" in done.stderr
+    assert '"backend_summary": "nnpack: 1 of 2 convolutions, 1 fell back"' in done.stderr
+
+
+def test_the_backends_are_listed_with_what_those_that_are_missing_need(workshop):
+    done = workshop.run("--list_backends")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert list(told) == ["backends"]
+    by_name = {(one["engine"], one["name"]): one for one in told["backends"]}
+    assert by_name["torch", "default"] == {
+        "engine": "torch",
+        "name": "default",
+        "available": True,
+        "reason": "",
+    }
+    assert {name for engine, name in by_name if engine == "native"} == {
+        "default",
+        "eigen",
+        "nnpack",
+        "mkl",
+        "cuda",
+    }
+    for one in by_name.values():
+        assert one["available"] == (one["reason"] == "")
+        assert "\n" not in one["reason"]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--backend", "eigen"], "--backend eigen: only real Caffe2 has it; "),
+        (["--backend", "eigen", "--engine", "torch"], "(docs/caffe2.md says how to get it)"),
+        (
+            ["--backend", "onednn", "--backend_options", "tf32"],
+            "the backend onednn has no option 'tf32'; it has none",
+        ),
+        (
+            ["--backend", "glow"],
+            "the engine torch has no backend 'glow'; it has builtin, default, onednn, mkl, ",
+        ),
+    ],
+)
+def test_backends_that_are_not_there_end_with_status_2_and_one_line(workshop, words, part):
+    done = workshop.run(*arguments(workshop, *words))
+    assert done.returncode == 2
+    assert part in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_gpu_cuda_says_what_it_needs(workshop):
+    if not TorchEngine.why_unavailable("cuda"):
+        pytest.skip("here is a GPU")
+    done = workshop.run(*arguments(workshop, "--backend", "cuda"))
+    assert done.returncode == 2
+    why_not = TorchEngine.why_unavailable("cuda")
+    assert done.stderr == f"caffe2_benchmark: error: --backend cuda: {why_not}\n"

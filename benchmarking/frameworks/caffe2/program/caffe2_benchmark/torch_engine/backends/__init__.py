@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 BACKENDS: Dict[str, Tuple[str, str]] = {
     "builtin": (".builtin", "Builtin"),
     "default": (".builtin", "Default"),
+    "onednn": (".onednn", "Onednn"),
+    "mkl": (".mkl", "Mkl"),
+    "nnpack": (".nnpack", "Nnpack"),
+    "cuda": (".cuda", "Cuda"),
 }
 """Module (with a dot: of this package) and class by name."""
 
