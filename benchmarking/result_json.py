@@ -14,6 +14,7 @@ from benchmarking.results import (
     Cost,
     ErrorStatistics,
     Interval,
+    Kernel,
     Meta,
     Percentiles,
     Result,
@@ -28,7 +29,7 @@ LAYOUT_VERSION = 1
 
 _NUMBERS = ("values", "pairs", "cpu_values", "control_values", "control_pairs", "control_cpu_values")
 _PARTS = (
-    *("control_summary", "diff_summary", "comparison", "error", "control_error", "cost"),
+    *("control_summary", "diff_summary", "comparison", "error", "control_error", "cost", "kernel"),
     *("decision", "confirmation"),
 )
 
@@ -94,6 +95,9 @@ def read_type(value: Mapping[str, Any]) -> TypeResult:
         else None,
         cost=Cost(**{one.name: int(value["cost"][one.name]) for one in fields(Cost)})
         if "cost" in value
+        else None,
+        kernel=Kernel(str(value["kernel"]["name"]), bool(value["kernel"]["own"]))
+        if "kernel" in value
         else None,
         known=bool(value.get("known", 0)),
         regressed=bool(value.get("regressed", 0)),

@@ -163,6 +163,15 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """What really computed an operator."""
+
+    name: str
+    own: bool
+    """Of the backend that was asked for; else the operator fell back to this one."""
+
+
+@dataclass(frozen=True)
 class TypeResult:
     """Everything about one measured type: ``NET_DELAY``, an operator, or an output blob.
 
@@ -192,6 +201,8 @@ class TypeResult:
     confirmation: Confirmation | None = None
     """In a run of type verify: what both stages came to."""
     cost: Cost | None = None
+    kernel: Kernel | None = None
+    """Of an operator, where the program tells it; in A/B the treatment's."""
     known: bool = False
     """It is slower than the control, but no slower than earlier commits already were."""
     regressed: bool = False
@@ -281,6 +292,8 @@ class Meta:
     ``peak_flops_per_s`` and ``peak_bytes_per_s``: what it found that the device can do at best.
     """
     control_program: Mapping[str, Fact] = field(default_factory=dict)
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    """By operator, in the order of the net, timed or not: what the treatment's program says that ran."""
     user: Mapping[str, Fact] = field(default_factory=dict)
     """The ``meta`` of --info."""
     sampling: Sampling | None = None

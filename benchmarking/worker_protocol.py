@@ -40,6 +40,14 @@ Count = Annotated[int, Field(ge=0)]
 Nanoseconds = Annotated[float, Field(ge=0)]
 
 
+class WorkerKernel(_Answer):
+    """What computed an operator in a run before the first one that is timed."""
+
+    kernel: str
+    own: bool
+    """Of the backend that was asked for."""
+
+
 class WorkerReady(_Answer):
     """It is set up and warm. What is None, the program or its system does not know."""
 
@@ -54,6 +62,8 @@ class WorkerReady(_Answer):
     operators: list[str] = Field(default_factory=list)
     """In the order of the net; empty: not told."""
     facts: dict[str, Fact] = Field(default_factory=dict)
+    kernels: dict[str, WorkerKernel] = Field(default_factory=dict)
+    """By operator; empty: not told."""
 
 
 class WorkerForks(_Answer):

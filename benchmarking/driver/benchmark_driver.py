@@ -317,6 +317,7 @@ class BenchmarkDriver:
             device=device.facts,
             program=measured.treatment.facts,
             control_program=measured.control.facts,
+            kernels=measured.treatment.kernels,
             user=plan.user_meta,
             sampling=measured.sampling,
         )

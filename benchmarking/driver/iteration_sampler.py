@@ -17,7 +17,7 @@ from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_wh
 from benchmarking.driver.worker import NoWorkersError, Worker, WorkerSource
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.options import ClockChoice
-from benchmarking.results import NET_DELAY, Clock, Fact, Sampling, SequentialDecision, Verdict
+from benchmarking.results import NET_DELAY, Clock, Fact, Kernel, Sampling, SequentialDecision, Verdict
 from benchmarking.worker_protocol import IterationSample
 
 ARMS = ("treatment", "control")
@@ -51,6 +51,7 @@ class _ArmRecord:
     names: tuple[str, ...] = ()
     """Of the operators, in the order of the net."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
     cpu_resolution_ns: float = 0.0
 
     def of_pair(self, number: int) -> list[IterationSample]:
@@ -156,6 +157,9 @@ class IterationSampler:
             for arm in order:
                 workers[arm] = stack.enter_context(_fresh(arm, sources[arm]))
                 self._records[arm].facts = workers[arm].ready.facts
+                self._records[arm].kernels = {
+                    name: Kernel(one.kernel, one.own) for name, one in workers[arm].ready.kernels.items()
+                }
                 self._records[arm].names = tuple(workers[arm].ready.operators)
                 self._records[arm].cpu_resolution_ns = workers[arm].ready.cpu_resolution_ns or 0.0
                 self._core = self._pinned(workers[arm])
@@ -346,4 +350,4 @@ def _arm_samples(record: _ArmRecord) -> ArmSamples:
         types.append(
             TypeSamples(name, "us", tuple(us for _, us in of_type), tuple(pair for pair, _ in of_type))
         )
-    return ArmSamples(tuple(types) if record.net else (), facts=record.facts)
+    return ArmSamples(tuple(types) if record.net else (), facts=record.facts, kernels=record.kernels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import ToleranceError
-from benchmarking.results import Cost, SequentialDecision, TypeResult
+from benchmarking.results import SequentialDecision, TypeResult
 from benchmarking.specs.model import ToleranceSpec
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
     """One result per type that the treatment has; compared where the control has it too."""
     control_types = {one.type: one for one in samples.control.types} if samples.control else {}
-    costs = samples.treatment.costs
+    costs, kernels = samples.treatment.costs, samples.treatment.kernels
     return tuple(
         replace(
-            _delay_result(one, control_types.get(one.type), costs.get(one.type)),
+            _delay_result(one, control_types.get(one.type)),
+            cost=costs.get(one.type),
+            kernel=kernels.get(one.type),
             **_judged(samples.decisions.get(one.type)),
         )
         for one in samples.treatment.types
@@ -38,7 +40,7 @@ def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
     return {"decision": decision, "comparison": decision.comparison} if decision else {}
 
 
-def _delay_result(treatment: TypeSamples, control: TypeSamples | None, cost: Cost | None) -> TypeResult:
+def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:
     summary = stats.summarize(treatment.values, treatment.pairs)
     alone = TypeResult(
         type=treatment.type,
@@ -47,7 +49,6 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None, cost: Cos
         values=treatment.values,
         pairs=treatment.pairs,
         cpu_values=treatment.cpu_values,
-        cost=cost,
     )
     if control is None:
         return alone

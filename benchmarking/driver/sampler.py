@@ -11,7 +11,7 @@ from random import Random
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.results import Cost, Fact, Sampling, SequentialDecision
+from benchmarking.results import Cost, Fact, Kernel, Sampling, SequentialDecision
 
 RunProgram = Callable[[], ProgramReport]
 """Runs one whole process of one arm.
@@ -40,6 +40,8 @@ class ArmSamples:
     warnings: tuple[str, ...] = ()
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """By type."""
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    """By operator."""
 
 
 @dataclass(frozen=True)
@@ -146,5 +148,6 @@ def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
         ),
         facts=reports[-1][1].facts if reports else {},
         costs=reports[-1][1].costs if reports else {},
+        kernels=reports[-1][1].kernels if reports else {},
         warnings=tuple(dict.fromkeys(text for _, report in reports for text in report.warnings)),
     )

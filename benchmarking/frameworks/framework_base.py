@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import Fault
-from benchmarking.results import Cost, Fact, Measurement
+from benchmarking.results import Cost, Fact, Kernel, Measurement
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +53,8 @@ class ProgramReport:
     """What a reader of the result has to know."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """By the type of measurement, where the program tells them."""
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    """By operator, in the order of the net: what computed it, where the program tells that."""
 
 
 class FrameworkBase(ABC):

@@ -52,6 +52,7 @@ def _document(results: list[Result], summary: RunSummary) -> str:
         parts.append(f"_{_escape(promised)}_")
     parts += [f"- {_escape(problem)}" for problem in summary.problems]
     parts += [line for result in results for line in _verdict_lines(result)]
+    parts += [_fell_back(result) for result in results if numbers.fallbacks(result.meta)]
     parts += [_tainted(result) for result in results if result.meta.tainted]
     parts += [_failure(result) for result in results if result.failure]
     return "\n\n".join(parts) + "\n"
@@ -101,6 +102,13 @@ def _verdict_lines(result: Result) -> list[str]:
         change = f" {numbers.change(one.comparison)}" if one.comparison else ""
         lines.append(f"  - {_escape(f'{one.type}{change}: {one.verdict}')}")
     return ["\n".join(lines)]
+
+
+def _fell_back(result: Result) -> str:
+    meta = result.meta
+    lines = [f"- {_escape(f'{meta.net_name} {meta.metric} {meta.identifier}: {numbers.ran_on(meta)}')}"]
+    lines += [f"  - {_escape(line)}" for line in numbers.fallbacks(meta)]
+    return "\n".join(lines)
 
 
 def _tainted(result: Result) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Result, Sampling, Summary
 from benchmarking.sequential import FALSE_ALARMS_PER_RUN
 
+SHOWN_NAMES = 3
+"""Of operators that share a fate; the others are counted."""
+
+_OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
 _UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
 
 
@@ -94,6 +99,37 @@ def share_of_peak(cost: Cost, time_us: float, program: Mapping[str, Fact]) -> st
         return ""
     what = max(shares, key=lambda one: shares[one])
     return f"{shares[what]:.0%} {what}".replace("%", " %")
+
+
+def operator(name: str) -> tuple[str, str]:
+    """Its kind and what it is called: ``Conv`` and ``conv1`` of ``ID_0_Conv_conv1``."""
+    match = _OPERATOR_NAME.fullmatch(name)
+    return (match.group(1), match.group(2)) if match else ("", name)
+
+
+def ran_on(meta: Meta) -> str:
+    """Whether the backend that was asked for is the one that ran, as the program tells; else empty."""
+    summary = meta.program.get("backend_summary")
+    if isinstance(summary, str) and summary:
+        return summary
+    if not meta.kernels:
+        return ""
+    own = sum(one.own for one in meta.kernels.values())
+    return f"{meta.backend or 'the backend'}: {own} of {len(meta.kernels)} operators"
+
+
+def fallbacks(meta: Meta) -> list[str]:
+    """What did not run on the backend, by what ran in its place: ``Conv conv1 fell back to gemm``."""
+    by_kernel: dict[str, list[str]] = {}
+    for name, kernel in meta.kernels.items():
+        if not kernel.own:
+            by_kernel.setdefault(kernel.name, []).append(" ".join(filter(None, operator(name))))
+    lines = []
+    for kernel_name, names in by_kernel.items():
+        more = len(names) - SHOWN_NAMES
+        shown = ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"{shown} fell back to {kernel_name}")
+    return lines
 
 
 def shapes(meta: Meta) -> str:

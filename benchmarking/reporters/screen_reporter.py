@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import ClassVar, TextIO
@@ -21,6 +20,7 @@ from benchmarking.results import (
     Cost,
     Fact,
     Failure,
+    Meta,
     Result,
     Sampling,
     TypeResult,
@@ -36,7 +36,6 @@ VERDICT_STYLES: dict[Verdict | None, str] = {
     Verdict.UNCHANGED: "green",
 }
 _OPEN = ("inconclusive", "not comparable", "suspicious", "not confirmed", "known")
-_OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
 
 
 class ScreenReporter(ReporterBase):
@@ -56,6 +55,7 @@ class ScreenReporter(ReporterBase):
             self._print_delay(result)
         elif result.types:
             self._write(_error_table(result), indent=2)
+        self._print_backend(result.meta)
         if result.failure:
             self._print_failure(result.failure)
         for reason in result.meta.tainted:
@@ -103,6 +103,13 @@ class ScreenReporter(ReporterBase):
         if sampling is not None:
             for line in numbers.sampling(sampling):
                 self._write(Text(numbers.plain(line), "dim"), indent=2)
+
+    def _print_backend(self, meta: Meta) -> None:
+        fallbacks = numbers.fallbacks(meta)
+        if summary := numbers.ran_on(meta):
+            self._write(Text(numbers.plain(summary), "yellow" if fallbacks else "dim"), indent=2)
+        for line in fallbacks:
+            self._write(Text(numbers.plain(line), "dim"), indent=4)
 
     def _print_failure(self, failure: Failure) -> None:
         self._write(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"), indent=2)
@@ -197,9 +204,11 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
     costed = any(one.cost for one in operators)
     columns = ["type", "p50", "share", *(["speed", "of peak"] if costed else [])]
     table = _table(title, *columns, *(["change"] if compared else []), *([""] if changed else []))
+    told = any(one.kernel for one in shown)
+    if told:
+        table.add_column("kernel", overflow="fold")
     for one in shown:
-        match = _OPERATOR_NAME.fullmatch(one.type)
-        kind, name = match.groups() if match else ("", one.type)
+        kind, name = numbers.operator(one.type)
         share = f"{one.summary.p50 / total:.1%}" if total else ""
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
         style = VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
@@ -207,8 +216,15 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
         speed = _speed(one, program) if costed else []
         verdict = [Text(str(one.verdict) if one.verdict in CHANGED else "", style)] if changed else []
         delay = numbers.duration(one.summary.p50)
-        table.add_row(text, numbers.plain(kind), delay, share, *speed, *change, *verdict)
+        kernel = [_kernel(one)] if told else []
+        table.add_row(text, numbers.plain(kind), delay, share, *speed, *change, *verdict, *kernel)
     return table
+
+
+def _kernel(one: TypeResult) -> Text:
+    if one.kernel is None:
+        return Text()
+    return Text(numbers.plain(one.kernel.name), "dim" if one.kernel.own else "yellow")
 
 
 def _speed(one: TypeResult, program: Mapping[str, Fact]) -> list[str]:

@@ -16,6 +16,7 @@ from benchmarking.results import (
     Failure,
     FailureKind,
     Interval,
+    Kernel,
     Meta,
     Percentiles,
     Result,
@@ -113,6 +114,25 @@ COSTED = Result(
         replace(OPERATORS[2], cost=Cost(0, 1_740_000, 13_930_000)),
         replace(delays("ID_5_Conv+Relu_fire2/expand3x3", 533.0), cost=Cost(9280, 56_000_000, 1_010_000)),
         OPERATORS[6],
+    ),
+    duration_s=2.5,
+)
+KERNELS = {
+    **{one.type: Kernel("jit:avx512_core", own=False) for one in OPERATORS[:5]},
+    "ID_5_Conv_fire2/expand3x3": Kernel("nnpack:winograd", own=True),
+    "ID_6_Softmax_softmaxout": Kernel("softmax", own=False),
+}
+FELL_BACK = Result(
+    replace(
+        META,
+        identifier="delay-nnpack",
+        backend="nnpack",
+        kernels=KERNELS,
+        program={"backend_summary": "nnpack: 1 of 3 convolutions, 2 fell back", "backend_operators": 1},
+    ),
+    (
+        delays(NET_DELAY, 12345.6),
+        *(replace(one, kernel=KERNELS[one.type]) for one in OPERATORS),
     ),
     duration_s=2.5,
 )
@@ -267,6 +287,8 @@ NASTY = Result(
         identifier=NASTY_NAME,
         input_shapes={NASTY_NAME: (1, 2)},
         device={"cpu_model": NASTY_NAME},
+        program={"backend_summary": NASTY_NAME},
+        kernels={NASTY_NAME: Kernel(NASTY_NAME, own=False)},
     ),
     (delays(NET_DELAY, 5.0), delays(NASTY_NAME, 2.0)),
     failure=Failure(FailureKind.CASE, "ProgramError", NASTY_NAME, NASTY_EVIDENCE),
@@ -314,6 +336,17 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
         RunSummary(
             ExitStatus.DEVICE_FAILED, 9.0, problems=("all tests are missing on board1: Connection refused",)
         ),
+    ),
+    "fell_back": (
+        (
+            FELL_BACK,
+            replace(
+                FELL_BACK,
+                meta=replace(FELL_BACK.meta, identifier="told-less", program={}),
+                types=FELL_BACK.types[:1],
+            ),
+        ),
+        RunSummary(ExitStatus.OK, 5.0),
     ),
     "nasty": ((NASTY,), RunSummary(ExitStatus.BENCHMARK_FAILED, 0.1, (NASTY_NAME,), (NASTY_NAME,))),
     "interrupted": ((DELAY,), RunSummary(ExitStatus.INTERRUPTED, 2.6)),

@@ -22,6 +22,7 @@ from tests.support.sample_results import (
     DELAY,
     ERROR,
     FAILED,
+    FELL_BACK,
     JUDGED,
     META,
     NASTY,
@@ -72,7 +73,7 @@ def test_a_confirmed_regression_and_an_error(tmp_path):
     assert {"summary", "control_summary", "diff_summary"} <= value.keys()
 
 
-@pytest.mark.parametrize("result", [DELAY, AB, REGRESSED, ERROR, JUDGED, VERIFIED])
+@pytest.mark.parametrize("result", [DELAY, AB, REGRESSED, ERROR, JUDGED, VERIFIED, FELL_BACK])
 def test_what_is_written_is_read_back(result):
     for one in result.types:
         assert result_json.read_type(json.loads(result_json.dumps(result_json.type_json(one)))) == one

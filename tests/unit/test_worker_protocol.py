@@ -43,6 +43,9 @@ READY = st.fixed_dictionaries(
         "cpu_resolution_ns": TIME,
         "operators": st.lists(st.text()),
         "facts": FACTS,
+        "kernels": st.dictionaries(
+            st.text(), st.fixed_dictionaries({"kernel": st.text(), "own": st.booleans()})
+        ),
     },
 )
 
@@ -96,6 +99,7 @@ def test_anything_is_an_answer_or_garbage_with_evidence(line):
         *('{"wall_ns": 5, "involuntary_switches": 0.5}', '{"wall_ns": 5, "operators": {"a": "x"}}'),
         *('{"wall_ns": 5, "operators": ["a"]}', '{"protocol": 2, "ready": true}', '{"ready": true}'),
         *('{"protocol": 1, "ready": false}', '{"protocol": 1}'),
+        '{"protocol": 1, "ready": true, "kernels": {"ID_0_Conv_c": {"kernel": "gemm"}}}',
         *('{"ended": false}', '{"error": 3}', '{"protocol": 1, "forks": "yes"}'),
         "[I observer.cc:1] Caffe2Observer NET_DELAY - 5 (us)",
     ],

@@ -161,7 +161,7 @@ class Caffe2(FrameworkBase):
         except ProgramOutputError as error:
             raise ProgramOutputError(str(error), outcome.tail()) from error
         self._require_samples(log, outcome, case)
-        return ProgramReport(log.measurements(), log.facts, log.warnings(), log.costs)
+        return ProgramReport(log.measurements(), log.facts, log.warnings(), log.costs, log.kernels)
 
     def _require_samples(self, log: observer_log.ObserverLog, outcome: Outcome, case: TestCase) -> None:
         def wrong_count(found: int, what: str) -> ProgramOutputError:

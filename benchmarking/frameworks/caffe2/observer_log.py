@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from benchmarking.errors import ProgramOutputError
-from benchmarking.results import NET_DELAY, Cost, Fact, Measurement
+from benchmarking.results import NET_DELAY, Cost, Fact, Kernel, Measurement
 
 _OBSERVER = re.compile(r"Caffe2Observer\s+(.*)$")
 _VALUE = re.compile(r"(?P<name>\S.*?) - (?P<value>\S+)\s+\((?P<unit>[^)]*)\)$")
@@ -24,6 +25,8 @@ _MICROSECONDS = {"ns": 1e-3, "us": 1.0, "m": 1e3, "ms": 1e3, "s": 1e6}
 """One of each unit in microseconds. ``m`` is the ``ms`` of programs that print it cut off."""
 
 _NET_TYPES = ("NET", "NET_DELAY")
+
+Told = TypeVar("Told", Cost, Kernel)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class ObserverLog:
     """Numbers, from 1, of lines that look like an observer's but cannot be read."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """By operator, and of the whole net as ``NET_DELAY``."""
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    """By operator, in the order of the net."""
 
     def measurements(self) -> tuple[Measurement, ...]:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
@@ -70,6 +75,7 @@ class _Reader:
         self._operators_us: dict[str, list[float]] = {}
         self._facts: dict[str, Fact] = {}
         self._costs: dict[str, Cost] = {}
+        self._kernels: dict[str, Kernel] = {}
         self._damaged: list[int] = []
         self._block: list[tuple[str, float]] | None = None
 
@@ -90,6 +96,7 @@ class _Reader:
             self._facts,
             tuple(self._damaged),
             self._costs,
+            {name: self._kernels[name] for name in sorted(self._kernels, key=_net_order)},
         )
 
     def _read_classic(self, body: str, number: int) -> None:
@@ -129,11 +136,10 @@ class _Reader:
             return
         name = value.get("type")
         if value.get("metric") == "cost":
-            cost = _cost(value)
-            if cost is None or not isinstance(name, str):
-                self._damaged.append(number)
-            else:
-                self._costs[name] = cost
+            self._keep(self._costs, name, _cost(value), number)
+            return
+        if value.get("metric") == "kernel":
+            self._keep(self._kernels, name, _kernel(value), number)
             return
         if value.get("metric") not in ("latency", "delay"):
             return  # cpu_percent, tensor_shapes ...: not delays
@@ -144,6 +150,12 @@ class _Reader:
             self._net_us.append(value_us)
         else:
             self._operators_us.setdefault(name, []).append(value_us)
+
+    def _keep(self, kept: dict[str, Told], name: object, told: Told | None, number: int) -> None:
+        if told is None or not isinstance(name, str):
+            self._damaged.append(number)
+        else:
+            kept[name] = told
 
     def _read_facts(self, body: str, number: int) -> None:
         value = _json_object(body)
@@ -172,6 +184,12 @@ def _cost(value: Mapping[str, object]) -> Cost | None:
     return None
 
 
+def _kernel(value: Mapping[str, object]) -> Kernel | None:
+    """None where the name or whose it is is missing."""
+    name, own = value.get("kernel"), value.get("own")
+    return Kernel(name, own) if isinstance(name, str) and isinstance(own, bool) else None
+
+
 def _microseconds(text: str, unit: str) -> float | None:
     """None where the text is no duration."""
     factor = _MICROSECONDS.get(unit.strip())
@@ -194,9 +212,10 @@ def _net_order(name: str) -> tuple[float, str]:
 
 
 def richest(streams: Sequence[str]) -> ObserverLog:
-    """Of several streams, each read by itself, the one with the most samples; the facts of all."""
+    """Of several streams, each read by itself, the one with the most samples; of all what else they tell."""
     logs = [parse(text) for text in streams]
     best = max(logs, key=lambda log: (len(log.net_us), len(log.operators_us)))
     facts = {name: fact for log in logs for name, fact in log.facts.items()}
     costs = {name: cost for log in logs for name, cost in log.costs.items()}
-    return ObserverLog(best.net_us, best.operators_us, facts, best.damaged_lines, costs)
+    kernels = {name: kernel for log in logs for name, kernel in log.kernels.items()}
+    return ObserverLog(best.net_us, best.operators_us, facts, best.damaged_lines, costs, kernels)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from benchmarking.errors import ProgramOutputError
 from benchmarking.frameworks.caffe2 import observer_log
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.observer import Observer
+from benchmarking.results import Kernel
 
 PREFIXES = [
     "",
@@ -123,6 +124,24 @@ def test_what_our_program_writes_is_read_back():
     assert log.operators_us == {"ID_0_Conv_fire2/squeeze1x1": (7.001,), "ID_1_Relu_x (y)": (0.005,)}
     assert log.facts == {"engine": "torch", "threads": 1}
     assert log.damaged_lines == ()
+
+
+def test_what_computed_each_operator_is_read_in_the_order_of_the_net():
+    lines = [
+        '{"type": "ID_10_Relu_r", "metric": "kernel", "kernel": "relu", "own": false}',
+        '{"type": "ID_2_Conv_c", "metric": "kernel", "kernel": "jit:avx512_core", "own": true}',
+        '{"type": "ID_3_Conv_d", "metric": "kernel", "kernel": "jit:avx512_core"}',
+        '{"type": "ID_4_Conv_e", "metric": "kernel", "kernel": "x", "own": "yes"}',
+        '{"metric": "kernel", "kernel": "x", "own": true}',
+    ]
+    text = "".join(f"Caffe2Observer {line}\n" for line in lines)
+    log = observer_log.richest((block(("NET_DELAY", "1 (us)")), text))
+    assert list(log.kernels.items()) == [
+        ("ID_2_Conv_c", Kernel("jit:avx512_core", own=True)),
+        ("ID_10_Relu_r", Kernel("relu", own=False)),
+    ]
+    assert observer_log.parse(text).damaged_lines == (3, 4, 5)
+    assert log.net_us == (1.0,)
 
 
 pieces = st.sampled_from(
