@@ -40,7 +40,7 @@ UNLIMITED_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
-class _LocalFiles:
+class LocalFiles:
     """Everything a case reads, as checked local files."""
 
     model: Mapping[str, Path]
@@ -49,7 +49,7 @@ class _LocalFiles:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
     types: tuple[TypeResult, ...] = ()
     failure: BaseException | None = None
     program_command: str = ""
@@ -59,7 +59,7 @@ class _Measured:
 
 
 @dataclass(frozen=True)
-class _ReadyArm:
+class ReadyArm:
     """Treatment or control of one case, staged on the device."""
 
     case: TestCase
@@ -82,12 +82,12 @@ class _ReadyArm:
         return self.platform.start(replace(command, timeout_s=None), self.cancellation) if command else None
 
     def outputs(self) -> dict[str, NDArray[np.float64]]:
-        """What the last run wrote, by blob of ``case.golden_files``: flattened values."""
+        """What the last run wrote, by blob: flattened values."""
         with tempfile.TemporaryDirectory(prefix="benchmark-outputs-") as directory:
             self.platform.fetch_outputs(self.staged, Path(directory))
             return {
                 blob: self.framework.read_tensor(Path(directory) / self.framework.output_file(blob))
-                for blob in self.case.golden_files
+                for blob in self.invocation.outputs
             }
 
 
@@ -109,21 +109,23 @@ class BenchmarkDriver:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
-        unsteady = self._cool_down()
-        before = conditions.read(self._platform)
+        watch = conditions.Watch(self._platform, self._plan.cooldown_s, self._cancellation)
         measured = self._attempt(case)
-        lost = isinstance(measured.failure, DeviceLostError)
-        after = {} if lost else conditions.read(self._platform)
-        tainted = conditions.taints(before, after, conditions.core_count(self._platform))
+        watched = watch.finish(lost=isinstance(measured.failure, DeviceLostError))
+        return self.result(case, measured, watched, time.monotonic() - started)
+
+    def result(
+        self, case: TestCase, measured: Measured, watched: conditions.Watched, duration_s: float
+    ) -> Result:
         return Result(
             meta=replace(
                 self._meta(case, measured),
-                conditions_before=before,
-                conditions_after=after,
-                tainted=(unsteady, *tainted) if unsteady else tainted,
+                conditions_before=watched.before,
+                conditions_after=watched.after,
+                tainted=watched.tainted,
             ),
             types=self._marked(measured.types),
-            failure=_describe(measured.failure) if measured.failure else None,
+            failure=describe_failure(measured.failure) if measured.failure else None,
             warnings=(
                 *(
                     f"treatment: {text}" if self._plan.control else text
@@ -131,33 +133,25 @@ class BenchmarkDriver:
                 ),
                 *(f"control: {text}" for text in measured.control.warnings),
             ),
-            duration_s=time.monotonic() - started,
+            duration_s=duration_s,
         )
 
     def missing(self, case: TestCase, error: DeviceError) -> Result:
         """The result of a case that was not even tried."""
-        return Result(self._meta(case, _Measured()), failure=_describe(error))
+        return Result(self._meta(case, Measured()), failure=describe_failure(error))
 
-    def _cool_down(self) -> str | None:
-        if self._plan.cooldown_s is None:
-            return None
-        try:
-            return conditions.cool_down(self._platform, self._plan.cooldown_s, self._cancellation)
-        except DeviceError as error:
-            return f"whether the device was steady is unknown: {error}"
-
-    def _attempt(self, case: TestCase) -> _Measured:
+    def _attempt(self, case: TestCase) -> Measured:
         try:
             return self._measure(case)
         except RunCancelledError:
             raise
         except Exception as error:  # a bug, too, costs one case only; it keeps its traceback
-            return _Measured(failure=error)
+            return Measured(failure=error)
 
-    def _measure(self, case: TestCase) -> _Measured:
+    def _measure(self, case: TestCase) -> Measured:
         """What had been measured until a failure is kept; the stages see the failure all the same."""
-        files = self._local_files(case)
-        measured = _Measured()
+        files = self.local_files(case)
+        measured = Measured()
         try:
             with ExitStack() as stack:
                 measured = self._measure_staged(stack, case, files)
@@ -167,17 +161,20 @@ class BenchmarkDriver:
             return replace(measured, failure=error)
         return measured
 
-    def _measure_staged(self, stack: ExitStack, case: TestCase, files: _LocalFiles) -> _Measured:
-        treatment = self._make_ready(stack, case, files, self._plan.treatment)
-        control = self._make_ready(stack, case, files, self._plan.control) if self._plan.control else None
+    def _measure_staged(self, stack: ExitStack, case: TestCase, files: LocalFiles) -> Measured:
+        outputs = tuple(case.golden_files)
+        treatment = self.make_ready(stack, case, files, self._plan.treatment, outputs)
+        control = (
+            self.make_ready(stack, case, files, self._plan.control, outputs) if self._plan.control else None
+        )
         samples = _if_comparable(self._sample(case, treatment, control))
         failure: CaseError | DeviceError | None = samples.failure
         types: tuple[TypeResult, ...] = ()
         if case.metric == "delay":
             types = metrics.delay_results(samples)
         elif failure is None:
-            types, failure = self._errors(case, files, treatment, control)
-        return _Measured(
+            types, failure = self.errors(case, files, treatment, control)
+        return Measured(
             types=types,
             failure=failure,
             program_command=str(treatment.command),
@@ -186,7 +183,7 @@ class BenchmarkDriver:
             sampling=samples.sampling if case.metric == "delay" else None,
         )
 
-    def _sample(self, case: TestCase, treatment: _ReadyArm, control: _ReadyArm | None) -> Samples:
+    def _sample(self, case: TestCase, treatment: ReadyArm, control: ReadyArm | None) -> Samples:
         """An output does not vary from run to run as a delay does: one pair of it is enough."""
         if control is None:
             return sample_once(treatment.run)
@@ -224,9 +221,10 @@ class BenchmarkDriver:
     def _conditions(self) -> conditions.Conditions:
         return conditions.read(self._platform)
 
-    def _errors(
-        self, case: TestCase, files: _LocalFiles, treatment: _ReadyArm, control: _ReadyArm | None
+    def errors(
+        self, case: TestCase, files: LocalFiles, treatment: ReadyArm, control: ReadyArm | None = None
     ) -> tuple[tuple[TypeResult, ...], CaseError | DeviceError | None]:
+        """The outputs of the last runs against the golden ones, and what is wrong with them."""
         golden = {blob: self._plan.framework.read_tensor(path) for blob, path in files.golden.items()}
         outputs = treatment.outputs()
         types = metrics.error_results(outputs, {}, golden)
@@ -241,8 +239,8 @@ class BenchmarkDriver:
             return types, error
         return types, None
 
-    def _local_files(self, case: TestCase) -> _LocalFiles:
-        return _LocalFiles(
+    def local_files(self, case: TestCase) -> LocalFiles:
+        return LocalFiles(
             model=self._cache.resolve(case).files,
             inputs={blob.name: self._cache.local_file(blob.file, case) for blob in case.inputs if blob.file},
             golden={
@@ -250,7 +248,10 @@ class BenchmarkDriver:
             },
         )
 
-    def _make_ready(self, stack: ExitStack, case: TestCase, files: _LocalFiles, arm: Arm) -> _ReadyArm:
+    def make_ready(
+        self, stack: ExitStack, case: TestCase, files: LocalFiles, arm: Arm, outputs: tuple[str, ...]
+    ) -> ReadyArm:
+        """``outputs``: the blobs that its program shall write."""
         plan = self._plan
         staged = stack.enter_context(
             self._platform.stage(
@@ -267,12 +268,13 @@ class BenchmarkDriver:
             launcher=self._platform.launcher(arm.program, staged),
             model_files={key: staged.paths[path] for key, path in files.model.items()},
             input_files={blob: staged.paths[path] for blob, path in files.inputs.items()},
-            output_directory=staged.output_directory if case.golden_files else None,
+            output_directory=staged.output_directory if outputs else None,
+            outputs=outputs,
             shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
             backend=plan.backend,
             timeout_s=plan.timeout_s,
         )
-        return _ReadyArm(
+        return ReadyArm(
             case=case,
             command=plan.framework.compose(invocation),
             invocation=invocation,
@@ -288,7 +290,7 @@ class BenchmarkDriver:
             return types
         return tuple(replace(one, regressed=one.type in self._plan.regressed_types) for one in types)
 
-    def _meta(self, case: TestCase, measured: _Measured) -> Meta:
+    def _meta(self, case: TestCase, measured: Measured) -> Meta:
         plan, device = self._plan, self._platform.device
         return Meta(
             time=int(time.time()),
@@ -336,7 +338,7 @@ def _if_comparable(samples: Samples) -> Samples:
     return replace(samples, decisions=decisions)
 
 
-def _describe(error: BaseException) -> Failure:
+def describe_failure(error: BaseException) -> Failure:
     name = type(error).__name__
     if isinstance(error, DeviceError | CaseError):
         notes = [error.evidence, *getattr(error, "__notes__", ())]

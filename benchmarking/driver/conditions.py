@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from benchmarking.errors import DeviceError, RunCancelledError
 from benchmarking.platforms.platform_base import PlatformBase
@@ -28,6 +29,38 @@ RUN_DELAY = "run_delay_share"
 """Of a pair: how long its programs waited for a core, over their wall time."""
 DOUBTFUL_RUN_DELAY = 0.05
 DOUBTFUL_STEAL = 0.02
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A device's conditions around a measurement."""
+
+    before: Conditions
+    after: Conditions
+    tainted: tuple[str, ...]
+
+
+class Watch:
+    def __init__(self, platform: PlatformBase, cooldown_s: float | None, cancellation: Cancellation) -> None:
+        """Waits for the device to be steady, for ``cooldown_s`` at most.
+
+        Raises:
+            RunCancelledError: the run was cancelled.
+        """
+        self._platform = platform
+        self._unsteady: str | None = None
+        if cooldown_s is not None:
+            try:
+                self._unsteady = cool_down(platform, cooldown_s, cancellation)
+            except DeviceError as error:
+                self._unsteady = f"whether the device was steady is unknown: {error}"
+        self._before = read(platform)
+
+    def finish(self, *, lost: bool) -> Watched:
+        """``lost``: the device cannot be asked any more."""
+        after = {} if lost else read(self._platform)
+        tainted = taints(self._before, after, core_count(self._platform))
+        return Watched(self._before, after, (self._unsteady, *tainted) if self._unsteady else tainted)
 
 
 def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[str, ...]:

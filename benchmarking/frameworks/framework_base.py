@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarking.command import Command, Outcome, Program
-from benchmarking.errors import Fault
+from benchmarking.errors import Fault, ProgramOutputError
 from benchmarking.results import Cost, Fact, Kernel, Measurement
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ class Invocation:
     input_files: Mapping[str, str]
     """By blob, where a case feeds files."""
     output_directory: str | None = None
-    """Where the program shall write the blobs of ``case.golden_files``; None: no outputs are wanted."""
+    """Where the program shall write the blobs that are wanted; None: none are."""
+    outputs: tuple[str, ...] = ()
+    """The blobs that are wanted, where they are others than those of ``case.golden_files``."""
     shared_libraries: tuple[str, ...] = ()
     backend: str | None = None
     """The command line's choice; beats the specification's."""
@@ -55,6 +57,18 @@ class ProgramReport:
     """By the type of measurement, where the program tells them."""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     """By operator, in the order of the net: what computed it, where the program tells that."""
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """A backend as a program tells of it, on the device that it was asked on."""
+
+    name: str
+    available: bool
+    reason: str = ""
+    """Why it is not, and how to get it; one line."""
+    engine: str = ""
+    """Of a program that has several: which of them has the backend."""
 
 
 class FrameworkBase(ABC):
@@ -91,6 +105,27 @@ class FrameworkBase(ABC):
         that does not may do anything, so bound it in time.
         """
         return None
+
+    def compose_backend_list(
+        self, launcher: tuple[str, ...], shared_libraries: tuple[str, ...] = ()
+    ) -> Command | None:
+        """The command that tells which backends the program has; None: no program of this framework does.
+
+        A program that knows no such command may do anything with it.
+        """
+        return None
+
+    def parse_backend_list(self, outcome: Outcome) -> tuple[BackendStatus, ...]:
+        """What ``compose_backend_list`` gave.
+
+        Raises:
+            ProgramError: the program did not tell.
+        """
+        raise ProgramOutputError(f"programs of the framework {self.name} do not tell their backends")
+
+    def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        """The blobs that a model's answer is made of; empty where that is not known."""
+        return tuple(case.model.outputs or ())
 
     def times_operators(self, case: TestCase) -> bool:
         """Whether the case asks for the time of each operator."""

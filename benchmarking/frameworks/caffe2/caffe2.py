@@ -20,7 +20,7 @@ from benchmarking.errors import (
     UsageError,
 )
 from benchmarking.frameworks.caffe2 import observer_log, tensor_file
-from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
+from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,8 @@ OWN_OPTIONS = (
 """Options of the program that the specification says in its own words, not in ``commands``."""
 
 PROGRAM_DIRECTORY = Path(__file__).parent / "program"
+_ERROR_LINE = re.compile(r"^caffe2_benchmark: error: (.*?)\s*$", re.MULTILINE)
+"""How our own program says why it ends."""
 _SEPARATORS = re.compile(r"[,;]")
 
 
@@ -125,15 +127,10 @@ class Caffe2(FrameworkBase):
         if backend is not None:
             arguments["backend"] = backend
         if invocation.output_directory is not None:
-            arguments["output"] = ",".join(case.golden_files)
+            arguments["output"] = ",".join(invocation.outputs or case.golden_files)
             arguments["output_folder"] = invocation.output_directory
             arguments["text_output"] = "true"
-        environment = {}
-        if invocation.shared_libraries:
-            directories = dict.fromkeys(
-                str(PurePosixPath(path).parent) for path in invocation.shared_libraries
-            )
-            environment["LD_LIBRARY_PATH"] = ":".join(directories)
+        environment = _library_path(invocation.shared_libraries)
         argv = [word for name, value in arguments.items() for word in (f"--{name}", value)]
         return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
 
@@ -148,6 +145,22 @@ class Caffe2(FrameworkBase):
             argv=(*command.argv, "--worker", "fork" if forks else "true"),
             environment={**command.environment, "PYTHONHASHSEED": str(layout_seed)},
         )
+
+    def compose_backend_list(
+        self, launcher: tuple[str, ...], shared_libraries: tuple[str, ...] = ()
+    ) -> Command:
+        return Command((*launcher, "--list_backends"), _library_path(shared_libraries))
+
+    def parse_backend_list(self, outcome: Outcome) -> tuple[BackendStatus, ...]:
+        from benchmarking.frameworks.caffe2 import backend_list
+
+        _require_success(outcome)
+        return backend_list.read(outcome)
+
+    def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        """As the specification says, or else the external outputs of the net."""
+        names = tuple(case.model.outputs or ()) or _external_outputs(model_files["predict"])
+        return () if any(_SEPARATORS.search(name) for name in names) else names
 
     def times_operators(self, case: TestCase) -> bool:
         return _is_true(self._options(case).get("run_individual", False))
@@ -203,6 +216,22 @@ def _write_zipapp(path: Path, content: Mapping[str, bytes]) -> None:
                 archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
 
 
+def _external_outputs(net: Path) -> tuple[str, ...]:
+    """None of a file that is no net: what runs it says so in its own words."""
+    from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
+    from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
+
+    try:
+        return tuple(net_file.read(str(net), "net").external_output)
+    except NetError:
+        return ()
+
+
+def _library_path(libraries: Sequence[str]) -> Mapping[str, str]:
+    directories = dict.fromkeys(str(PurePosixPath(path).parent) for path in libraries)
+    return {"LD_LIBRARY_PATH": ":".join(directories)} if directories else {}
+
+
 def _input_type(inputs: Sequence[InputBlob]) -> str:
     """One value where it is the same for all: older programs take no list."""
     types = [blob.type for blob in inputs]
@@ -230,4 +259,5 @@ def _require_success(outcome: Outcome) -> None:
             if outcome.exit_code < 0
             else f"ended with exit status {outcome.exit_code}"
         )
-        raise ProgramExitError(f"the program {how}", outcome.tail())
+        said = _ERROR_LINE.findall(outcome.stderr)
+        raise ProgramExitError(f"the program {how}{f': {said[-1]}' if said else ''}", outcome.tail())

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 import zipfile
@@ -9,9 +10,10 @@ from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import tensor_file as program_tensor_file
-from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.framework_base import BackendStatus, Invocation
 from benchmarking.specs.expand import InputBlob
 from benchmarking.specs.location import Location
+from benchmarking.specs.model import OutputSpec
 from tests.support.cases import case
 
 ROOT = Path(__file__).parents[4]
@@ -175,3 +177,50 @@ def test_numpy_files_are_tensors_too(tmp_path):
 
     np.save(tmp_path / "x.npy", np.arange(6, dtype=np.uint8).reshape(2, 3))
     assert FRAMEWORK.read_tensor(tmp_path / "x.npy").tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_answer_of_a_model_is_what_the_specification_says_or_the_nets_external_outputs():
+    models = ROOT / "specifications/models/caffe2"
+    predict = {"predict": models / "faster_rcnn_head/predict_net.pb"}
+    assert FRAMEWORK.outputs(case(), predict) == ("score_nms", "bbox_nms", "class_nms")
+    said = case().model.model_copy(update={"outputs": {"other": OutputSpec()}})
+    assert FRAMEWORK.outputs(case(model=said), predict) == ("other",)
+    assert FRAMEWORK.outputs(case(), {"predict": Path(__file__)}) == ()
+
+
+def test_other_outputs_than_the_golden_ones_can_be_wanted():
+    argv = compose(case(), output_directory="/out", outputs=("a", "b")).argv
+    assert argv[argv.index("--output") + 1] == "a,b"
+
+
+def listed(stdout, **more):
+    command = FRAMEWORK.compose_backend_list(("program",), ("/l/a.so",))
+    return FRAMEWORK.parse_backend_list(Outcome(command, more.pop("exit_code", 0), stdout, "", 0.1, **more))
+
+
+def test_the_list_of_backends():
+    command = FRAMEWORK.compose_backend_list(("program",), ("/l/a.so",))
+    assert (command.argv, command.environment) == (("program", "--list_backends"), {"LD_LIBRARY_PATH": "/l"})
+    told = [
+        {"name": "nnpack", "engine": "torch", "available": True, "reason": "", "later": 1},
+        {"name": "opengl", "engine": "torch", "available": False, "reason": "no EGL device"},
+    ]
+    assert listed(json.dumps({"backends": told})) == (
+        BackendStatus("nnpack", available=True, engine="torch"),
+        BackendStatus("opengl", available=False, reason="no EGL device", engine="torch"),
+    )
+
+
+@pytest.mark.parametrize("stdout", ["", "usage: program", "{}", '{"backends": [{"name": "nnpack"}]}', "[]"])
+def test_another_list_is_refused_with_the_evidence(stdout):
+    with pytest.raises(ProgramOutputError, match="--list_backends") as caught:
+        listed(stdout)
+    assert stdout in caught.value.evidence
+    with pytest.raises(ProgramExitError):
+        listed(stdout, exit_code=1)
+
+
+def test_why_our_program_ended_is_in_the_message():
+    outcome = Outcome(compose(case()), 2, "", "x\ncaffe2_benchmark: error: --backend: no such\ny", 0.1)
+    with pytest.raises(ProgramExitError, match=r"exit status 2: --backend: no such$"):
+        FRAMEWORK.parse(outcome, case())
