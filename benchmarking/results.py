@@ -5,7 +5,8 @@ A ``Result`` is one test case on one device. Delays are microseconds everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -221,6 +222,42 @@ class TypeResult:
         return self.confirmation or self.decision
 
 
+@dataclass(frozen=True)
+class BackendCell:
+    """In a run on several backends: what a test on one of them came to beside the others."""
+
+    reference: str
+    """The backend that the others are held against."""
+    blocks: int
+    """In each of which every backend ran once, in random order."""
+    comparison: Comparison | None = None
+    """The net's delay over the reference's, paired by block; None of the reference itself, and where one of
+    the two has none."""
+    answer_of: str = ""
+    """What the outputs were held against: the reference's name, or ``golden``; empty: nothing."""
+    errors: Mapping[str, ErrorStatistics] = field(default_factory=dict)
+    """By output blob."""
+    wrong: bool = False
+    """The outputs are too far off."""
+    not_compared: str = ""
+    """Why the outputs were held against nothing."""
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    """The backends that this device has not, by name, why: where all were asked for."""
+
+    @property
+    def max_absolute_error(self) -> float | None:
+        return _greatest([one.max_absolute for one in self.errors.values()])
+
+    @property
+    def max_relative_error(self) -> float | None:
+        return _greatest([one.max_relative for one in self.errors.values()])
+
+
+def _greatest(values: Sequence[float]) -> float | None:
+    """NaN where there is one; None of nothing."""
+    return max(values, key=lambda one: math.inf if math.isnan(one) else one, default=None)
+
+
 class FailureKind(StrEnum):
     CASE = "failed"
     """The test itself failed."""
@@ -298,6 +335,8 @@ class Meta:
     """The ``meta`` of --info."""
     sampling: Sampling | None = None
     """In A/B, of delays."""
+    cell: BackendCell | None = None
+    """In a run on several backends."""
 
 
 @dataclass(frozen=True)

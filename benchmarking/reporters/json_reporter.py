@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TextIO
+from typing import ClassVar, TextIO
 
 from benchmarking import result_json
 from benchmarking.errors import ReporterError
+from benchmarking.reporters import backend_table
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import Result
 
@@ -15,14 +16,15 @@ class JsonReporter(ReporterBase):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._results: list[dict[str, Any]] = []
+        self._results: list[Result] = []
 
     def report(self, result: Result) -> None:
-        self._results.append(result_json.result_json(result))
+        self._results.append(result)
 
     def finish(self, summary: RunSummary) -> None:
         document = {
-            "results": self._results,
+            "results": [result_json.result_json(one) for one in self._results],
+            "backends": [backend_table.table_json(one) for one in backend_table.tables(self._results)],
             "exit_status": int(summary.exit_status),
             "duration_s": summary.duration_s,
             "destinations": summary.destinations,

@@ -74,8 +74,9 @@ def _case(result: Result) -> Any:
     from junitparser import Error, Failure, TestCase
 
     meta = result.meta
+    on = f" on {meta.backend}" if meta.cell and meta.backend else ""
     case = TestCase(
-        numbers.plain(f"{meta.metric} {meta.identifier}"),
+        numbers.plain(f"{meta.metric} {meta.identifier}{on}"),
         numbers.plain(meta.net_name),
         round(result.duration_s, 3),
     )

@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from benchmarking import atomic_file
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
-from benchmarking.reporters import destination_file, numbers
+from benchmarking.reporters import backend_markdown, backend_table, destination_file, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import CHANGED, NET_DELAY, Result, Verdict
+from benchmarking.results import CHANGED, NET_DELAY, Meta, Result, Verdict
 
 _QUIET = ("passed", "unchanged")
 
@@ -46,8 +46,11 @@ class MarkdownReporter(ReporterBase):
 def _document(results: list[Result], summary: RunSummary) -> str:
     counted = numbers.counts(Counter(result.outcome for result in results))
     parts = [f"**{counted}** in {summary.duration_s:.1f} s: {EXIT_STATUS_MEANING[summary.exit_status]}"]
-    if results:
-        parts.append(_table(results))
+    single = [result for result in results if result.meta.cell is None]
+    if single:
+        parts.append(_table(single))
+    for table in backend_table.tables(results):
+        parts += backend_markdown.parts(table, _escape)
     if promised := numbers.guarantee(results):
         parts.append(f"_{_escape(promised)}_")
     parts += [f"- {_escape(problem)}" for problem in summary.problems]
@@ -121,13 +124,18 @@ def _failure(result: Result) -> str:
     meta, failure = result.meta, result.failure
     if failure is None:
         return ""
-    text = f"{meta.net_name} {meta.metric} {meta.identifier}: {failure.message}"
+    text = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
     title = _without_mentions(html.escape(numbers.plain(text)))
     evidence = "\n".join(numbers.plain_lines(failure.evidence))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
     return f"<details><summary>{title}</summary>\n\n{fence}text\n{evidence}\n{fence}\n\n</details>"
+
+
+def _on(meta: Meta) -> str:
+    """Where a test ran on several."""
+    return f" on {meta.backend}" if meta.cell and meta.backend else ""
 
 
 def _escape(text: str) -> str:

@@ -132,6 +132,10 @@ def fallbacks(meta: Meta) -> list[str]:
     return lines
 
 
+def blocks(count: int) -> str:
+    return f"{count} block{'' if count == 1 else 's'}"
+
+
 def shapes(meta: Meta) -> str:
     """``data 1x3x224x224``."""
     return ", ".join(f"{blob} {shape(sizes)}" for blob, sizes in meta.input_shapes.items())

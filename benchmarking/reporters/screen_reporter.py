@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
-from benchmarking.reporters import numbers
+from benchmarking.reporters import backend_screen, backend_table, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import (
     CHANGED,
@@ -55,6 +55,8 @@ class ScreenReporter(ReporterBase):
             self._print_delay(result)
         elif result.types:
             self._write(_error_table(result), indent=2)
+        for line in backend_screen.result_lines(result):
+            self._write(line, indent=2)
         self._print_backend(result.meta)
         if result.failure:
             self._print_failure(result.failure)
@@ -65,8 +67,13 @@ class ScreenReporter(ReporterBase):
         self._write(Text())
 
     def finish(self, summary: RunSummary) -> None:
-        if len(self._results) > 1:
-            self._write(_overview(self._results))
+        single = [result for result in self._results if result.meta.cell is None]
+        if len(single) > 1:
+            self._write(_overview(single))
+            self._write(Text())
+        for table in backend_table.tables(self._results):
+            for part in backend_screen.blocks_of(table):
+                self._write(part)
             self._write(Text())
         if len(_devices(self._results)) > 1 or any(one.status == "missing" for one in self._results):
             self._write(_where(self._results))

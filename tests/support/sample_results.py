@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from benchmarking import stats
@@ -9,6 +10,7 @@ from benchmarking.errors import ExitStatus
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import (
     NET_DELAY,
+    BackendCell,
     Comparison,
     Confirmation,
     Cost,
@@ -248,6 +250,81 @@ ERROR = Result(
     (errors("softmax", 2.5e-7), errors("fc1", 0.0)),
     duration_s=0.4,
 )
+UNAVAILABLE = {
+    "cuda": "this torch was built without CUDA: install one from the index of CUDA builds",
+    "eigen": "only real Caffe2 has it: docs/caffe2.md says how to get it",
+}
+
+
+def on_backend(backend: str, identifier: str, typical_us: float | None, cell: BackendCell, **more) -> Result:
+    meta = {"kernels": {}, "program": {}} | more.pop("meta", {})
+    return Result(
+        replace(META, identifier=identifier, backend=backend, cell=cell, **meta),
+        (delays(NET_DELAY, typical_us),) if typical_us else (),
+        duration_s=3.0,
+        **more,
+    )
+
+
+def on_backends(identifier: str, scale: float) -> tuple[Result, ...]:
+    """A test that is the reference, slower, faster but with a failed check of its answer, failed, wrong."""
+    reference = BackendCell("default", 6, unavailable=UNAVAILABLE)
+
+    def cell(ratio: float | None, error: float | None, **more) -> BackendCell:
+        bounds = Interval(ratio * 0.97, ratio * 1.04, 0.96875) if ratio else None
+        errors = {"softmax": ErrorStatistics(1000, error, error * 12, error / 3, 0.99)} if error else {}
+        return replace(
+            reference,
+            comparison=Comparison(6, ratio, bounds) if ratio else None,
+            errors=errors,
+            answer_of="default" if errors else "",
+            **more,
+        )
+
+    too_far = "1 of 1000 values of 'softmax' are more than 0.0008 off the backend default's"
+    no_gpu = "the program ended with exit status 1: no GPU answers"
+    return (
+        on_backend("default", identifier, 12345.6 * scale, reference),
+        on_backend(
+            "nnpack",
+            identifier,
+            15300.0 * scale,
+            cell(1.24, 2.1e-6),
+            meta={"kernels": KERNELS, "program": FELL_BACK.meta.program},
+        ),
+        on_backend(
+            "onednn",
+            identifier,
+            9800.0 * scale,
+            cell(0.79, None, not_compared="the reference default has no outputs: softmax.txt: no such file"),
+            meta={"program": {"backend_operators": 26, "operators": 26}},
+        ),
+        on_backend(
+            "vulkan",
+            identifier,
+            None,
+            cell(None, None),
+            failure=Failure(FailureKind.CASE, "ProgramExitError", no_gpu, "the end of its log"),
+        ),
+        on_backend(
+            "opengl",
+            identifier,
+            99230.0 * scale,
+            cell(8.03, 0.7, wrong=True),
+            failure=Failure(FailureKind.CASE, "ToleranceError", too_far),
+        ),
+    )
+
+
+def golden_on(backend: str, size: float, failure: Failure | None = None) -> Result:
+    types = (errors("softmax", size),)
+    cell = BackendCell(
+        "default", 1, answer_of="golden", errors={"softmax": types[0].error}, unavailable=UNAVAILABLE
+    )
+    meta = replace(ERROR.meta, net_name="squeezenet", backend=backend, cell=cell)
+    return Result(meta, types, failure=failure, duration_s=0.4)
+
+
 TOO_LARGE_ERROR = replace(
     ERROR,
     meta=replace(ERROR.meta, identifier="golden-1", backend="eigen"),
@@ -347,6 +424,37 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
             ),
         ),
         RunSummary(ExitStatus.OK, 5.0),
+    ),
+    "backends": (
+        (
+            *on_backends("delay-0", 1.0),
+            *on_backends("delay-1", 30.0),
+            golden_on("default", 2.5e-7),
+            golden_on("nnpack", 3.1e-6),
+        ),
+        RunSummary(ExitStatus.BENCHMARK_FAILED, 61.0, destinations=("heat map in backends.svg",)),
+    ),
+    "nasty_backends": (
+        (
+            replace(
+                NASTY,
+                meta=replace(
+                    NASTY.meta,
+                    backend=NASTY_NAME,
+                    cell=BackendCell(
+                        NASTY_NAME,
+                        1,
+                        Comparison(1, 123.4, None),
+                        NASTY_NAME,
+                        {NASTY_NAME: ErrorStatistics(1, math.nan, math.inf, math.nan, 0.0)},
+                        wrong=True,
+                        not_compared=NASTY_NAME,
+                        unavailable={NASTY_NAME + "x": NASTY_NAME},
+                    ),
+                ),
+            ),
+        ),
+        RunSummary(ExitStatus.BENCHMARK_FAILED, 0.1),
     ),
     "nasty": ((NASTY,), RunSummary(ExitStatus.BENCHMARK_FAILED, 0.1, (NASTY_NAME,), (NASTY_NAME,))),
     "interrupted": ((DELAY,), RunSummary(ExitStatus.INTERRUPTED, 2.6)),

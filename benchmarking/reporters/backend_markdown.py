@@ -1,0 +1,56 @@
+"""The table of backends in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from benchmarking.reporters import backend_table, numbers
+from benchmarking.reporters.backend_table import BackendTable, Entry, Row
+
+Escape = Callable[[str], str]
+
+
+def parts(table: BackendTable, escape: Escape) -> list[str]:
+    """Paragraphs: what it is, models x backends, and what is not available."""
+    from tabulate import tabulate
+
+    title = f"**Backends on {escape(table.device)}**, {numbers.blocks(table.blocks)}: median, ratio to "
+    title += f"{escape(table.reference)} (below 1 is faster) with its interval, largest error (relative), "
+    title += "operators on the backend"
+    rows = [[_test(row, escape), *_cells(table, row, escape)] for row in table.rows]
+    means = [table.mean_ratio(name) for name in table.backends]
+    if any(one is not None for one in means):
+        rows.append(
+            ["geometric mean", *(backend_table.factor(one) if one is not None else "" for one in means)]
+        )
+    columns = ["test", *map(escape, table.backends)]
+    grid = tabulate(rows, columns, tablefmt="pipe", disable_numparse=True)
+    gone = [
+        f"- {escape(name)} is not available: {escape(reason)}" for name, reason in table.unavailable.items()
+    ]
+    return [title, grid, *(["\n".join(gone)] if gone else [])]
+
+
+def _test(row: Row, escape: Escape) -> str:
+    return f"{escape(row.name)}<br>{escape(row.shapes)}"
+
+
+def _cells(table: BackendTable, row: Row, escape: Escape) -> list[str]:
+    return [_cell(row.entries[name], escape) if name in row.entries else "" for name in table.backends]
+
+
+def _cell(entry: Entry, escape: Escape) -> str:
+    cell = entry.cell
+    lines = [f"**{entry.state}**"] if entry.state != "measured" else []
+    if entry.summary is not None:
+        lines.append(numbers.duration(entry.summary.p50))
+    if entry.ratio is not None:
+        lines.append(escape(backend_table.ratio(entry.ratio)))
+    if cell.max_absolute_error is not None and cell.max_relative_error is not None:
+        absolute, relative = numbers.error(cell.max_absolute_error), numbers.error(cell.max_relative_error)
+        lines.append(f"error {absolute} ({relative})")
+    if cell.not_compared:
+        lines.append("answer not checked")
+    if share := backend_table.share(entry.result.meta):
+        lines.append(share)
+    return "<br>".join(lines)

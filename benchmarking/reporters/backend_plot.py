@@ -1,0 +1,231 @@
+"""The table of backends as a heat map."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmarking import atomic_file
+from benchmarking.errors import ReporterError
+from benchmarking.reporters import backend_table, destination_file, numbers
+from benchmarking.reporters.backend_table import BackendTable, Entry, Row
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.results import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ColourOf = Callable[[float], tuple[float, float, float]]
+"""Of a ratio: red, green and blue."""
+
+MAXIMUM_ROWS = 150
+"""Of one picture: 150 inches."""
+CELL_WIDTH_INCHES, CELL_HEIGHT_INCHES = 1.5, 0.95
+CHARACTER_INCHES = 0.085
+MARGIN_INCHES = 1.3
+"""Of each table, for its title and the names of the backends."""
+COLOURS = "RdBu_r"
+"""Blue is faster than the reference, white is as fast, red is slower: told apart by the colour-blind too."""
+LEAST_SPREAD, GREATEST_SPREAD = 2.0, 8.0
+"""The ratio that has the darkest colour is the largest there is, between these two."""
+_GREY, _WRONG = "0.88", "#b2182b"
+
+
+class BackendPlotReporter(ReporterBase):
+    """Writes the file once, at the end, whole."""
+
+    name: ClassVar[str] = "plot"
+
+    def __init__(self, file: Path) -> None:
+        """Raises:
+        UsageError: the file's directory cannot be written to.
+        """
+        self._file = destination_file.checked("--plot", file)
+        self._results: list[Result] = []
+        self._is_drawn = False
+
+    def report(self, result: Result) -> None:
+        self._results.append(result)
+
+    def finish(self, summary: RunSummary) -> None:
+        tables = backend_table.tables(self._results)
+        if not tables:
+            raise ReporterError("there is nothing to draw: no test was run on several backends")
+        rows = sum(len(table.rows) for table in tables)
+        if rows > MAXIMUM_ROWS:
+            raise ReporterError(f"{rows} tests are too many for a picture, {MAXIMUM_ROWS} are the most")
+        try:
+            draw(tables, self._file)
+        except OSError as error:
+            raise ReporterError(f"cannot write {self._file}: {error.strerror or error}") from error
+
+    @property
+    def destination(self) -> str | None:
+        return f"heat map in {self._file}"
+
+
+def draw(tables: Sequence[BackendTable], path: Path) -> None:
+    """One table below the other.
+
+    Args:
+        path: ends in ``.svg`` or ``.png``.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # Not pyplot: that would look for a display, and keep the figure.
+    from matplotlib import rc_context
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    columns = max(len(_columns(table)) for table in tables)
+    labels = max(len(line) for table in tables for row in table.rows for line in _label(row).split("\n"))
+    heights = [len(table.rows) * CELL_HEIGHT_INCHES + MARGIN_INCHES for table in tables]
+    width = columns * CELL_WIDTH_INCHES + labels * CHARACTER_INCHES + MARGIN_INCHES
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    limit = math.log2(_spread(tables))
+    scale, colour_of = ScalarMappable(Normalize(-limit, limit), COLOURS), colours(limit)
+    grid = figure.subplots(len(tables), squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axes, table in zip(grid.flat, tables, strict=True):
+        _draw_table(axes, table, colour_of)
+        ticks = [-limit, -limit / 2, 0, limit / 2, limit]
+        bar = figure.colorbar(scale, ax=axes, ticks=ticks, shrink=0.8, pad=0.02, aspect=30)
+        bar.ax.set_yticklabels([backend_table.factor(2**one) for one in ticks], fontsize="small")
+    kind = path.suffix.lower().removeprefix(".")
+    # No date and no random identifiers: the same results give the same file.
+    with (
+        rc_context({"svg.hashsalt": "backends", "svg.fonttype": "none"}),
+        atomic_file.writing(path) as stream,
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "Glyph")  # of a name that the font has not: it draws a box
+        figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
+
+
+def colours(limit: float) -> ColourOf:
+    """From 2 ** -limit to 2 ** limit; beyond, nothing changes."""
+    from matplotlib import colormaps
+
+    def colour_of(ratio: float) -> tuple[float, float, float]:
+        red, green, blue, _ = colormaps[COLOURS]((math.log2(ratio) / limit + 1) / 2)
+        return red, green, blue
+
+    return colour_of
+
+
+def _spread(tables: Sequence[BackendTable]) -> float:
+    entries = [entry for table in tables for row in table.rows for entry in row.entries.values()]
+    ratios = [entry.ratio.ratio for entry in entries if entry.ratio]
+    greatest = max((max(one, 1 / one) for one in ratios), default=LEAST_SPREAD)
+    return min(max(greatest, LEAST_SPREAD), GREATEST_SPREAD)
+
+
+def _columns(table: BackendTable) -> list[str]:
+    return [*table.backends, *(name for name in table.unavailable if name not in table.backends)]
+
+
+def _label(row: Row) -> str:
+    return numbers.plain(row.name) + "\n" + numbers.plain(row.shapes)
+
+
+def _draw_table(axes: Axes, table: BackendTable, colour_of: ColourOf) -> None:
+    columns = _columns(table)
+    axes.set_xlim(0, len(columns))
+    axes.set_ylim(len(table.rows), 0)
+    title = f"delay on {table.device}: ratio to {table.reference}, below 1 is faster"
+    axes.set_title(numbers.plain(title), fontsize="medium", loc="left", parse_math=False)
+    axes.xaxis.tick_top()
+    axes.set_xticks(
+        [index + 0.5 for index in range(len(columns))],
+        [numbers.plain(name) for name in columns],
+        parse_math=False,
+    )
+    axes.set_yticks(
+        [index + 0.5 for index in range(len(table.rows))],
+        [_label(row) for row in table.rows],
+        fontsize="small",
+        parse_math=False,
+    )
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for index, row in enumerate(table.rows):
+        for column, name in enumerate(columns):
+            entry = row.entries.get(name)
+            if entry is None:
+                _fill(axes, column, index, _GREY, "////")
+                _write(axes, column, index, ["not available"], "0.35")
+            else:
+                _draw_entry(axes, column, index, entry, colour_of)
+
+
+def _draw_entry(axes: Axes, column: int, row: int, entry: Entry, colour_of: ColourOf) -> None:
+    if entry.state == "wrong":
+        _fill(axes, column, row, "white", "", edge=_WRONG)
+        _write(axes, column, row, ["WRONG", *_details(entry)], _WRONG)
+        return
+    if entry.state != "measured":
+        _fill(axes, column, row, _GREY, "xxxx")
+        _write(axes, column, row, [entry.state], _WRONG)
+        return
+    colour: tuple[float, ...] = (1.0, 1.0, 1.0)
+    text = "black"
+    first = ["reference"] if entry.is_reference and entry.summary else []
+    if entry.ratio is not None:
+        red, green, blue = colour_of(entry.ratio.ratio)
+        colour, first = (red, green, blue), [backend_table.factor(entry.ratio.ratio)]
+        text = "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else "black"
+    _fill(axes, column, row, colour, "")
+    _write(axes, column, row, [*first, *_details(entry)], text)
+
+
+def _details(entry: Entry) -> list[str]:
+    interval = entry.ratio.ratio_interval if entry.ratio else None
+    error, share = entry.cell.max_absolute_error, backend_table.share(entry.result.meta)
+    return [
+        *([backend_table.interval(interval)] if interval else []),
+        *([numbers.duration(entry.summary.p50)] if entry.summary else []),
+        *([f"error {numbers.error(error)}"] if error is not None else []),
+        *([f"{share} operators"] if share else []),
+    ]
+
+
+def _fill(
+    axes: Axes, column: int, row: int, colour: tuple[float, ...] | str, hatch: str, edge: str = ""
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    inset = 0.03
+    axes.add_patch(
+        Rectangle(
+            (column + inset, row + inset),
+            1 - 2 * inset,
+            1 - 2 * inset,
+            facecolor=colour,
+            edgecolor=edge or ("0.75" if hatch else "0.6"),
+            hatch=hatch,
+            linewidth=2.5 if edge else 0.6,
+        )
+    )
+
+
+def _write(axes: Axes, column: int, row: int, lines: Sequence[str], colour: str) -> None:
+    """The first line is what matters."""
+    step = 0.18
+    top = 0.5 - step * (len(lines) - 1) / 2
+    for number, line in enumerate(lines):
+        axes.text(
+            column + 0.5,
+            row + top + number * step,
+            numbers.plain(line),
+            ha="center",
+            va="center",
+            fontsize="medium" if number == 0 else "x-small",
+            fontweight="bold" if number == 0 else "normal",
+            color=colour,
+            parse_math=False,
+        )

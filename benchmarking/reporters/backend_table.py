@@ -1,0 +1,182 @@
+"""Results on several backends as a table, models x backends: what every report of them shows. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarking.reporters import numbers
+from benchmarking.results import NET_DELAY, BackendCell, Comparison, Interval, Meta, Result, Summary
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One test on one backend."""
+
+    result: Result
+    cell: BackendCell
+
+    @property
+    def summary(self) -> Summary | None:
+        return next((one.summary for one in self.result.types if one.type == NET_DELAY), None)
+
+    @property
+    def ratio(self) -> Comparison | None:
+        """To the reference; None where one of the two has no delay that counts."""
+        return self.cell.comparison if self.result.failure is None else None
+
+    @property
+    def is_reference(self) -> bool:
+        return self.result.meta.backend == self.cell.reference
+
+    @property
+    def state(self) -> str:
+        """``measured``, ``wrong``, ``failed`` or ``missing``."""
+        if self.cell.wrong:
+            return "wrong"
+        return self.result.status if self.result.failure else "measured"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One test."""
+
+    meta: Meta
+    """Of any of its backends."""
+    entries: Mapping[str, Entry]
+    """By backend."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.meta.net_name} {self.meta.metric} {self.meta.identifier}"
+
+    @property
+    def shapes(self) -> str:
+        return ", ".join(numbers.shape(sizes) for sizes in self.meta.input_shapes.values())
+
+
+@dataclass(frozen=True)
+class BackendTable:
+    """All tests of one device."""
+
+    device: str
+    reference: str
+    backends: tuple[str, ...]
+    rows: tuple[Row, ...]
+    unavailable: Mapping[str, str]
+    """By backend, why."""
+
+    @property
+    def blocks(self) -> int:
+        return max(entry.cell.blocks for row in self.rows for entry in row.entries.values())
+
+    def mean_ratio(self, backend: str) -> float | None:
+        """The geometric mean over the tests that have one; None where a test has none."""
+        delays = [row for row in self.rows if row.meta.metric == "delay"]
+        ratios = [row.entries[backend].ratio for row in delays if backend in row.entries]
+        logs = [math.log(one.ratio) for one in ratios if one]
+        return math.exp(math.fsum(logs) / len(logs)) if logs and len(logs) == len(delays) else None
+
+
+def tables(results: Sequence[Result]) -> list[BackendTable]:
+    """A table for each device; empty where no test ran on several backends."""
+    by_device: dict[str, list[tuple[Result, BackendCell]]] = {}
+    for one in results:
+        if one.meta.cell is not None:
+            by_device.setdefault(one.meta.platform, []).append((one, one.meta.cell))
+    return [_table(device, entries) for device, entries in by_device.items()]
+
+
+def _table(device: str, entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
+    rows: dict[tuple[str, ...], dict[str, Entry]] = {}
+    for result, cell in entries:
+        meta = result.meta
+        row = rows.setdefault((meta.net_name, meta.metric, meta.identifier), {})
+        row[meta.backend or ""] = Entry(result, cell)
+    reference = entries[0][1].reference
+    names = dict.fromkeys([reference, *(result.meta.backend or "" for result, _ in entries)])
+    return BackendTable(
+        device=device,
+        reference=reference,
+        backends=tuple(names),
+        rows=tuple(Row(next(iter(row.values())).result.meta, row) for row in rows.values()),
+        unavailable=entries[0][1].unavailable,
+    )
+
+
+def own_operators(meta: Meta) -> tuple[int, int] | None:
+    """How many operators ran kernels of the backend's own, and of how many; None where that is not told."""
+    if meta.kernels:
+        return sum(one.own for one in meta.kernels.values()), len(meta.kernels)
+    own, all_of_them = meta.program.get("backend_operators"), meta.program.get("operators")
+    if isinstance(own, int) and isinstance(all_of_them, int):
+        return own, all_of_them
+    return None
+
+
+def share(meta: Meta) -> str:
+    """``18 of 26``."""
+    own = own_operators(meta)
+    return f"{own[0]} of {own[1]}" if own else ""
+
+
+def ratio(comparison: Comparison) -> str:
+    """``1.24x [1.20, 1.28]``."""
+    bounds = comparison.ratio_interval
+    return factor(comparison.ratio) + (f" {interval(bounds)}" if bounds else "")
+
+
+def interval(bounds: Interval) -> str:
+    """``[1.20, 1.28]``."""
+    return f"[{_factor(bounds.low)}, {_factor(bounds.high)}]"
+
+
+def factor(value: float) -> str:
+    return f"{_factor(value)}x"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def table_json(table: BackendTable) -> dict[str, Any]:
+    """Names, and the numbers that the table shows; everything else is in the results."""
+    return {
+        "device": table.device,
+        "reference": table.reference,
+        "backends": list(table.backends),
+        "mean_ratios": {name: table.mean_ratio(name) for name in table.backends},
+        "unavailable": [{"name": name, "reason": reason} for name, reason in table.unavailable.items()],
+        "tests": [
+            {
+                "net_name": row.meta.net_name,
+                "metric": row.meta.metric,
+                "identifier": row.meta.identifier,
+                "backends": {name: _entry_json(entry) for name, entry in row.entries.items()},
+            }
+            for row in table.rows
+        ],
+    }
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    own = own_operators(entry.result.meta)
+    comparison = entry.ratio
+    bounds = comparison.ratio_interval if comparison else None
+    return {
+        "state": entry.state,
+        "reason": entry.result.failure.message if entry.result.failure else None,
+        "p50": entry.summary.p50 if entry.summary else None,
+        "ratio": comparison.ratio if comparison else None,
+        "ratio_low": bounds.low if bounds else None,
+        "ratio_high": bounds.high if bounds else None,
+        "ratio_confidence": bounds.confidence if bounds else None,
+        "blocks": entry.cell.blocks,
+        "answer_of": entry.cell.answer_of or None,
+        "max_absolute_error": entry.cell.max_absolute_error,
+        "max_relative_error": entry.cell.max_relative_error,
+        "own_operators": own[0] if own else None,
+        "operators": own[1] if own else None,
+    }

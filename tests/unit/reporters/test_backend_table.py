@@ -1,0 +1,143 @@
+"""The table of backends: what stands where, its means, its JSON, its picture."""
+
+import json
+import math
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarking import result_json
+from benchmarking.errors import ReporterError, UsageError
+from benchmarking.reporters import backend_plot, backend_table
+from benchmarking.reporters.backend_plot import BackendPlotReporter
+from benchmarking.results import BackendCell, Comparison, ErrorStatistics
+from tests.support.sample_results import DELAY, RUNS, UNAVAILABLE, on_backend, on_backends
+
+RESULTS, SUMMARY = RUNS["backends"]
+
+
+def test_each_device_has_its_table_and_each_test_its_row():
+    elsewhere = [
+        replace(one, meta=replace(one.meta, platform="phone")) for one in on_backends("delay-0", 2.0)
+    ]
+    first, second = backend_table.tables([DELAY, *RESULTS, *elsewhere])
+    assert (first.device, second.device) == (DELAY.meta.platform, "phone")
+    assert first.backends == ("default", "nnpack", "onednn", "vulkan", "opengl")
+    assert [row.meta.identifier for row in first.rows] == ["delay-0", "delay-1", "golden-0"]
+    assert list(first.rows[2].entries) == ["default", "nnpack"]
+    assert first.unavailable == UNAVAILABLE
+    states = {name: entry.state for name, entry in second.rows[0].entries.items()}
+    assert states == {
+        **dict.fromkeys(("default", "nnpack", "onednn"), "measured"),
+        "vulkan": "failed",
+        "opengl": "wrong",
+    }
+    assert backend_table.tables([DELAY]) == []
+
+
+def test_what_failed_or_answers_wrong_has_no_ratio():
+    (table,) = backend_table.tables(RESULTS)
+    entries = table.rows[0].entries
+    assert entries["nnpack"].ratio.ratio == 1.24
+    assert entries["opengl"].ratio is None
+    assert entries["opengl"].cell.comparison.ratio == 8.03
+    assert table.mean_ratio("nnpack") == pytest.approx(1.24)
+    assert table.mean_ratio("opengl") is None
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20))
+def test_the_geometric_mean_is_that_of_all_tests_or_there_is_none(ratios):
+    results = []
+    for number, ratio in enumerate(ratios):
+        cell = BackendCell("default", 6)
+        results.append(on_backend("default", f"delay-{number}", 10.0, cell))
+        compared = replace(cell, comparison=Comparison(6, ratio, None))
+        results.append(on_backend("mkl", f"delay-{number}", 10.0 * ratio, compared))
+    (table,) = backend_table.tables(results)
+    assert table.mean_ratio("mkl") == pytest.approx(math.prod(ratios) ** (1 / len(ratios)))
+    assert table.mean_ratio("default") is None
+    lacking = on_backend("mkl", "delay-0", 10.0, BackendCell("default", 6))
+    (table,) = backend_table.tables([*results, lacking])
+    assert table.mean_ratio("mkl") is None
+
+
+def test_the_json_has_what_the_table_shows():
+    (table,) = backend_table.tables(RESULTS)
+    value = json.loads(result_json.dumps(backend_table.table_json(table)))
+    assert value["reference"] == "default"
+    assert [one["name"] for one in value["unavailable"]] == ["cuda", "eigen"]
+    row = value["tests"][0]["backends"]
+    assert row["nnpack"]["ratio"] == 1.24
+    assert row["nnpack"]["ratio_low"] < 1.24 < row["nnpack"]["ratio_high"]
+    assert (row["nnpack"]["own_operators"], row["nnpack"]["operators"]) == (1, 7)
+    assert row["nnpack"]["max_absolute_error"] == 2.1e-6
+    assert (row["opengl"]["state"], row["opengl"]["ratio"]) == ("wrong", None)
+    assert row["vulkan"]["reason"].endswith("no GPU answers")
+
+
+@pytest.mark.parametrize("worst", [math.nan, math.inf])
+def test_the_worst_error_is_never_hidden_by_a_smaller_one(worst):
+    def error(size):
+        return ErrorStatistics(1, size, size, size, 0.0)
+
+    cell = BackendCell("default", 1, errors={"a": error(1.0), "b": error(worst), "c": error(2.0)})
+    assert str(cell.max_absolute_error) == str(cell.max_relative_error) == str(worst)
+
+
+def test_how_many_operators_were_the_backends_own():
+    def told(**meta):
+        return backend_table.share(on_backend("x", "0", None, BackendCell("x", 1), meta=meta).meta)
+
+    assert told() == ""
+    assert told(program={"backend_operators": 3}) == ""
+    assert told(program={"backend_operators": 3, "operators": 5}) == "3 of 5"
+
+
+def drawn(path, results):
+    reporter = BackendPlotReporter(path)
+    for one in results:
+        reporter.report(one)
+    reporter.finish(SUMMARY)
+    return path.read_bytes()
+
+
+def test_the_picture_tells_what_the_table_tells(tmp_path):
+    content = drawn(tmp_path / "m.svg", RESULTS)
+    texts = [one.text for one in ElementTree.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
+    for shown in ("reference", "1.24x", "[1.20, 1.29]", "error 2.1e-06", "1 of 7 operators", "15.6 ms"):
+        assert shown in texts
+    assert (texts.count("WRONG"), texts.count("failed")) == (2, 2)
+    assert texts.count("not available") == 3 * len(UNAVAILABLE) + 3
+    assert texts.count("cuda") == 1
+    assert content == drawn(tmp_path / "again.svg", RESULTS)
+
+
+def test_the_picture_of_any_names(tmp_path):
+    content = drawn(tmp_path / "m.png", RUNS["nasty_backends"][0])
+    assert content.startswith(b"\x89PNG")
+    ElementTree.fromstring(drawn(tmp_path / "m.svg", RUNS["nasty_backends"][0]))
+
+
+def test_faster_is_blue_slower_is_red_and_the_same_is_white():
+    limit = math.log2(backend_plot.LEAST_SPREAD)
+    colour_of = backend_plot.colours(limit)
+    red, _, blue = colour_of(0.6)
+    assert blue > red
+    red, _, blue = colour_of(1.7)
+    assert red > blue
+    assert min(colour_of(1.0)) > 0.95
+    assert colour_of(1000.0) == colour_of(backend_plot.LEAST_SPREAD)
+
+
+def test_what_cannot_be_drawn_is_told(tmp_path):
+    with pytest.raises(UsageError, match="--plot"):
+        BackendPlotReporter(tmp_path / "missing/m.svg")
+    with pytest.raises(ReporterError, match="nothing to draw"):
+        drawn(tmp_path / "m.svg", [DELAY])
+    many = [on_backend("x", str(number), 1.0, BackendCell("x", 1)) for number in range(151)]
+    with pytest.raises(ReporterError, match="151 tests"):
+        drawn(tmp_path / "m.svg", many)
+    assert list(tmp_path.iterdir()) == []
