@@ -48,6 +48,14 @@ class WorkerKernel(_Answer):
     """Of the backend that was asked for."""
 
 
+class WorkerCost(_Answer):
+    """As ``results.Cost``."""
+
+    parameters: Count
+    flops: Count
+    bytes: Count
+
+
 class WorkerReady(_Answer):
     """It is set up and warm. What is None, the program or its system does not know."""
 
@@ -64,6 +72,8 @@ class WorkerReady(_Answer):
     facts: dict[str, Fact] = Field(default_factory=dict)
     kernels: dict[str, WorkerKernel] = Field(default_factory=dict)
     """By operator; empty: not told."""
+    costs: dict[str, WorkerCost] = Field(default_factory=dict)
+    """By operator, and ``NET_DELAY`` of the net."""
 
 
 class WorkerForks(_Answer):

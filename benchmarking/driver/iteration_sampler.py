@@ -17,8 +17,8 @@ from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_wh
 from benchmarking.driver.worker import NoWorkersError, Worker, WorkerSource
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.options import ClockChoice
-from benchmarking.results import NET_DELAY, Clock, Fact, Kernel, Sampling, SequentialDecision, Verdict
-from benchmarking.worker_protocol import IterationSample
+from benchmarking.results import NET_DELAY, Clock, Cost, Fact, Kernel, Sampling, SequentialDecision, Verdict
+from benchmarking.worker_protocol import IterationSample, WorkerReady
 
 ARMS = ("treatment", "control")
 PAIR_S = 0.25
@@ -52,7 +52,15 @@ class _ArmRecord:
     """Of the operators, in the order of the net."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    costs: Mapping[str, Cost] = field(default_factory=dict)
     cpu_resolution_ns: float = 0.0
+
+    def take(self, ready: WorkerReady) -> None:
+        self.facts = ready.facts
+        self.names = tuple(ready.operators)
+        self.cpu_resolution_ns = ready.cpu_resolution_ns or 0.0
+        self.kernels = {name: Kernel(one.kernel, one.own) for name, one in ready.kernels.items()}
+        self.costs = {name: Cost(one.parameters, one.flops, one.bytes) for name, one in ready.costs.items()}
 
     def of_pair(self, number: int) -> list[IterationSample]:
         return [sample for pair, sample in self.net if pair == number]
@@ -156,12 +164,7 @@ class IterationSampler:
                     sources[arm].prepare()
             for arm in order:
                 workers[arm] = stack.enter_context(_fresh(arm, sources[arm]))
-                self._records[arm].facts = workers[arm].ready.facts
-                self._records[arm].kernels = {
-                    name: Kernel(one.kernel, one.own) for name, one in workers[arm].ready.kernels.items()
-                }
-                self._records[arm].names = tuple(workers[arm].ready.operators)
-                self._records[arm].cpu_resolution_ns = workers[arm].ready.cpu_resolution_ns or 0.0
+                self._records[arm].take(workers[arm].ready)
                 self._core = self._pinned(workers[arm])
                 if number == 0 and arm == order[0]:
                     _check_memory(workers[arm], before)
@@ -350,4 +353,6 @@ def _arm_samples(record: _ArmRecord) -> ArmSamples:
         types.append(
             TypeSamples(name, "us", tuple(us for _, us in of_type), tuple(pair for pair, _ in of_type))
         )
-    return ArmSamples(tuple(types) if record.net else (), facts=record.facts, kernels=record.kernels)
+    return ArmSamples(
+        tuple(types) if record.net else (), facts=record.facts, kernels=record.kernels, costs=record.costs
+    )

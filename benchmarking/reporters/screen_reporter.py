@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from typing import ClassVar, TextIO
@@ -208,8 +209,9 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
     slowest = sorted(operators, key=lambda one: one.summary.p50, reverse=True)[:count]
     shown = [*slowest, *(one for one in changed if one not in slowest)]
     title = f"slowest {len(slowest)} of {len(operators)} operators"
-    costed = any(one.cost for one in operators)
-    columns = ["type", "p50", "share", *(["speed", "of peak"] if costed else [])]
+    speeds = {one.type: _speed(one, program) for one in operators}
+    speed_columns = [any(column) for column in zip(*speeds.values(), strict=True)]
+    columns = ["type", "p50", "share", *itertools.compress(("speed", "of peak"), speed_columns)]
     table = _table(title, *columns, *(["change"] if compared else []), *([""] if changed else []))
     told = any(one.kernel for one in shown)
     if told:
@@ -220,7 +222,7 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
         style = VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
         text = Text(numbers.plain(name), style)
-        speed = _speed(one, program) if costed else []
+        speed = itertools.compress(speeds[one.type], speed_columns)
         verdict = [Text(str(one.verdict) if one.verdict in CHANGED else "", style)] if changed else []
         delay = numbers.duration(one.summary.p50)
         kernel = [_kernel(one)] if told else []

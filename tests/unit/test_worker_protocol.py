@@ -46,6 +46,9 @@ READY = st.fixed_dictionaries(
         "kernels": st.dictionaries(
             st.text(), st.fixed_dictionaries({"kernel": st.text(), "own": st.booleans()})
         ),
+        "costs": st.dictionaries(
+            st.text(), st.fixed_dictionaries({"parameters": COUNT, "flops": COUNT, "bytes": COUNT})
+        ),
     },
 )
 
@@ -100,6 +103,7 @@ def test_anything_is_an_answer_or_garbage_with_evidence(line):
         *('{"wall_ns": 5, "operators": ["a"]}', '{"protocol": 2, "ready": true}', '{"ready": true}'),
         *('{"protocol": 1, "ready": false}', '{"protocol": 1}'),
         '{"protocol": 1, "ready": true, "kernels": {"ID_0_Conv_c": {"kernel": "gemm"}}}',
+        '{"protocol": 1, "ready": true, "costs": {"NET_DELAY": {"parameters": 1, "flops": -2, "bytes": 3}}}',
         *('{"ended": false}', '{"error": 3}', '{"protocol": 1, "forks": "yes"}'),
         "[I observer.cc:1] Caffe2Observer NET_DELAY - 5 (us)",
     ],

@@ -13,7 +13,7 @@ from benchmarking.driver.plan import Comparing
 from benchmarking.driver.worker import NoWorkersError, WorkerSource
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramExitError
 from benchmarking.live_program import LiveProgram
-from benchmarking.results import Kernel
+from benchmarking.results import Cost, Kernel
 
 
 class MadeUpProgram(LiveProgram):
@@ -39,7 +39,7 @@ class MadeUpProgram(LiveProgram):
         self.arm.started += 1
         self.arm.process_factor = math.exp(self.arm.random.gauss(0, 0.002))
         ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "pid": 1, "cpu_resolution_ns": 1}
-        ready["kernels"] = self.arm.kernels
+        ready |= {"kernels": self.arm.kernels, "costs": self.arm.costs}
         self.answers.append(self.line({**ready, "operators": list(self.arm.operators)}))
 
     def send(self, data):
@@ -74,7 +74,7 @@ class MadeUpArm:
         self.layout_seeds = []
         self.net_ns, self.wall_over_cpu, self.waits = 10_000_000, 1.0, 0.0
         self.facts = {"threads": 1}
-        self.kernels = {}
+        self.kernels, self.costs = {}, {}
         vars(self).update(more)
 
     def iteration(self, request):
@@ -193,9 +193,11 @@ def test_operators_that_do_not_matter_are_not_judged():
     assert [one.type for one in samples.treatment.types] == ["NET_DELAY", *shares]
 
 
-def test_what_computed_each_operator_is_kept_apart_for_both():
+def test_what_computed_each_operator_and_its_cost_are_kept_apart_for_both():
     told = {"ID_0_Conv_c": {"kernel": "gemm", "own": False}}
-    samples = run(MadeUpArm("treatment", kernels=told), MadeUpArm("control", seed=2))
+    costs = {"NET_DELAY": {"parameters": 1, "flops": 2, "bytes": 3}}
+    samples = run(MadeUpArm("treatment", kernels=told, costs=costs), MadeUpArm("control", seed=2))
+    assert samples.treatment.costs == {"NET_DELAY": Cost(parameters=1, flops=2, bytes=3)}
     assert samples.treatment.kernels == {"ID_0_Conv_c": Kernel("gemm", own=False)}
     assert samples.control.kernels == {}
 

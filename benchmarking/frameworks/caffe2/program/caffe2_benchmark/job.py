@@ -25,6 +25,7 @@ class Job:
         self._engine_class = engines.choose(settings.engine, settings.backend, settings.optimize)
         self.facts: Dict[str, Fact] = {}
         """Known once the net is loaded."""
+        self.tells_costs = settings.run_individual
         self.kernels: Mapping[str, Kernel] = {}
         """Which ran, by operator; as ``facts``."""
         self.fallbacks: Mapping[str, str] = {}

@@ -14,7 +14,7 @@ import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple
 
-from . import counters
+from . import costs, counters
 from .engine import LoadedNet
 from .errors import BenchmarkProgramError, UsageError
 from .flags import Settings
@@ -127,6 +127,7 @@ def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = N
             "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
             "operators": list(loaded.operator_names),
             "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
+            "costs": _costs(loaded) if job.tells_costs else {},
             "facts": job.facts,
         }
     )
@@ -135,6 +136,12 @@ def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = N
         channel.answer(_answer(line, loaded))
         line = channel.line()
     job.write_outputs(loaded)
+
+
+def _costs(loaded: LoadedNet) -> Mapping[str, Any]:
+    operators = loaded.operators()
+    by_name = {"NET_DELAY": costs.total(operators), **{one.name: costs.cost(one) for one in operators}}
+    return {name: one._asdict() for name, one in by_name.items()}
 
 
 def _answer(line: str, loaded: LoadedNet) -> Mapping[str, Any]:

@@ -124,6 +124,13 @@ def test_it_runs_single_iterations(start):
     assert worker.close() == (0, "")
 
 
+def test_it_tells_costs_where_operators_are_to_be_timed(start):
+    ready = start(*NET, "--worker", "true", "--run_individual", "true").answer()
+    assert list(ready.costs) == ["NET_DELAY", *OPERATORS]
+    assert ready.costs["NET_DELAY"].flops == sum(ready.costs[name].flops for name in OPERATORS) > 0
+    assert start(*NET, "--worker", "true").answer().costs == {}
+
+
 def test_the_clocks_fit_each_other(start):
     """One thread cannot take more CPU time than goes by."""
     worker = start(*NET, "--worker", "true", "--warmup", 5)
