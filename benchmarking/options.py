@@ -45,6 +45,13 @@ class HarnessOptions:
     program: Path | None = None
     shared_libs: tuple[str, ...] = ()
     backend: str | None = None
+    """One, several with commas between, or ``all``."""
+    reference_backend: str | None = None
+    """None: ``default``, or the first."""
+    blocks: int = 6
+    backend_tolerance: float = 1e-3
+    """In parts of an output's largest value."""
+    plot: Path | None = None
     devices: tuple[str, ...] = ()
     excluded_devices: tuple[str, ...] = ()
     android_dir: str | None = None

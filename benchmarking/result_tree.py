@@ -32,6 +32,8 @@ FAILURES_DIRECTORY = ".failures"
 """Below the root: the same tree, of the cases that failed. Readers of the results never see it."""
 NAME_FILE = ".name"
 """In a directory whose name is not the very name it stands for: that name."""
+ON_BACKEND = " on "
+"""Between the names of a test and of a backend."""
 MAXIMUM_PART_BYTES = 150
 
 Run = Mapping[str, TypeResult]
@@ -143,18 +145,27 @@ class History:
             count = 0
             for commit in _commits(case, selection.since):
                 runs = [one for path in _numbered(commit) if (one := _load(path, types)) is not None]
+                if selection.identifiers:
+                    runs = [one for one in runs if one.meta.identifier in selection.identifiers]
                 yield from runs
                 count += bool(runs)
                 if count == selection.limit:
                     break
 
     def _cases(self, selection: Selection) -> list[Path]:
-        wanted = (selection.platforms, (), selection.nets, selection.metrics, selection.identifiers)
+        wanted = (selection.platforms, (), selection.nets, selection.metrics)
         directories = [self.root]
         for names in wanted:
             children = (child for directory in directories for child in _children(directory))
             directories = [child for child in children if not names or _readable_owner(child) in names]
-        return directories
+        cases = (child for directory in directories for child in _children(directory))
+        return [one for one in cases if _may_be_of(one, selection.identifiers)]
+
+
+def _may_be_of(case: Path, identifiers: Sequence[str]) -> bool:
+    """Whether its runs are of one of the tests, on one backend or on several; what they say of it decides."""
+    owner = _readable_owner(case) or ""
+    return not identifiers or any(owner == one or owner.startswith(one + ON_BACKEND) for one in identifiers)
 
 
 def _children(directory: Path) -> list[Path]:
@@ -212,6 +223,9 @@ def _read_run(directory: Path, like: Meta) -> Run | None:
     meta = _read_meta(directory)
     if meta is None or meta.platform_hash != like.platform_hash or meta.run_type != "benchmark":
         return None
+    if meta.backend != like.backend:
+        logger.info("%s is not comparable: it ran on the backend %s", directory, meta.backend)
+        return None
     different = (
         *comparability.differences(meta.device, like.device, comparability.DEVICE_SETTINGS),
         *comparability.differences(
@@ -267,8 +281,15 @@ def _parts(meta: Meta, commit: str | None = None, commit_time: int | None = None
     """The names that the directories of a run stand for."""
     time = datetime.fromtimestamp(meta.commit_time if commit_time is None else commit_time, UTC)
     date = [str(time.year), str(time.month), str(time.day)]
-    names = [meta.platform, meta.framework, meta.net_name, meta.metric, meta.identifier]
+    names = [meta.platform, meta.framework, meta.net_name, meta.metric, _test_name(meta)]
     return [*names, *date, meta.commit if commit is None else commit]
+
+
+def _test_name(meta: Meta) -> str:
+    """A run on several backends has a directory for each."""
+    if meta.cell is None or meta.backend is None:
+        return meta.identifier
+    return f"{meta.identifier}{ON_BACKEND}{meta.backend}"
 
 
 def path_part(name: str) -> str:

@@ -276,6 +276,6 @@ def _same(output: NDArray[np.float64], golden: NDArray[np.float64]) -> NDArray[n
 
 def _require_same_length(output: NDArray[np.float64], golden: NDArray[np.float64]) -> None:
     if output.size != golden.size:
-        raise CaseError(f"the output has {output.size} values, the golden output has {golden.size}")
+        raise CaseError(f"the output has {output.size} values, where {golden.size} are expected")
     if output.size == 0:
         raise CaseError("the output has no values")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from benchmarking.cli import harness_arguments
+from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options, user_directory
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
@@ -165,6 +165,7 @@ def _plan(
         raise UsageError("--run_type regress confirms a regression: name its types with --regressed_types")
     if options.regressed_types and run_type == "benchmark":
         raise UsageError("--regressed_types goes with --run_type verify or regress")
+    backends = backend_choice.several(options, info, run_type)
     return RunPlan(
         framework=framework,
         treatment=_arm("treatment", info.treatment, options, framework),
@@ -175,7 +176,8 @@ def _plan(
         shared_libraries=tuple(
             _existing_file("--shared_libs", text) for text in options.shared_libs or info.shared_libs
         ),
-        backend=options.backend,
+        backend=None if backends else options.backend,
+        backends=backends,
         timeout_s=options.timeout,
         run_type=run_type,
         regressed_types=regressed_types,
@@ -275,6 +277,10 @@ def _reporters(options: HarnessOptions) -> list[ReporterBase]:
         from benchmarking.reporters.markdown_reporter import MarkdownReporter
 
         reporters.append(MarkdownReporter(options.markdown))
+    if options.plot is not None:
+        from benchmarking.reporters.backend_plot import BackendPlotReporter
+
+        reporters.append(BackendPlotReporter(options.plot))
     if options.json:
         from benchmarking.reporters.json_reporter import JsonReporter
 

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarking import __version__
-from benchmarking.cli.argument_types import affinity, comma_separated, frequency, positive_float, positive_int
+from benchmarking.cli.argument_types import (
+    affinity,
+    comma_separated,
+    frequency,
+    picture,
+    positive_float,
+    positive_int,
+)
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.options import (
@@ -45,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_what_to_run(parser.add_argument_group("what to run"))
     _add_where_to_run(parser.add_argument_group("where to run it"))
     _add_conditions(parser.add_argument_group("the conditions on the device"))
+    _add_backends(parser.add_argument_group("comparison of backends (--backend a,b or all)"))
     _add_comparison(parser.add_argument_group("comparison of two programs (A/B)"))
     _add_reporters(
         parser.add_argument_group(
@@ -96,7 +104,10 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
         help="the directory of models whose location starts with //",
     )
     group.add_argument(
-        "--backend", help="the backend that the tests run on; beats what the specification says"
+        "--backend",
+        metavar="BACKEND[,...]|all",
+        help="the backend that the tests run on; beats what the specification says. With several, or all "
+        "that a device has, each test runs on each of them and they are compared",
     )
     group.add_argument(
         "--validate",
@@ -210,6 +221,37 @@ def _add_conditions(group: argparse._ArgumentGroup) -> None:
         const="warn",
         help="first hold a tiny reference computation against the device's own history; a device that is out "
         "of its band is warned of (warn, also with no value) or not used (require)",
+    )
+
+
+def _add_backends(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--reference_backend",
+        metavar="BACKEND",
+        help="the backend that the others are held against (default: default where it is among them, else "
+        "the first)",
+    )
+    group.add_argument(
+        "--blocks",
+        type=positive_int,
+        default=HarnessOptions.blocks,
+        metavar="N",
+        help="so many blocks, in each of which every backend runs once, in random order "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--backend_tolerance",
+        type=positive_float,
+        default=HarnessOptions.backend_tolerance,
+        metavar="FRACTION",
+        help="how far an output may be from the reference's, in parts of its largest value (default: "
+        "%(default)g)",
+    )
+    group.add_argument(
+        "--plot",
+        type=picture,
+        metavar="FILE",
+        help="also draw the tests on all backends as a heat map; .svg or .png",
     )
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking.cli.argument_types import comma_separated, positive_int
+from benchmarking.cli.argument_types import comma_separated, picture, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.errors import ExitStatus, UsageError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 1000
 ALL_TYPES = "all"
-PICTURES = (".svg", ".png")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print a JSON document")
     output.add_argument(
-        "--plot", type=_picture, metavar="FILE", help="also draw the series and their changes; .svg or .png"
+        "--plot", type=picture, metavar="FILE", help="also draw the series and their changes; .svg or .png"
     )
     return parser
 
@@ -97,13 +96,6 @@ def _date(text: str) -> date:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no date, as in 2026-03-31") from None
-
-
-def _picture(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() not in PICTURES:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(PICTURES)}")
-    return path
 
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import ToleranceError
-from benchmarking.results import SequentialDecision, TypeResult
+from benchmarking.results import ErrorStatistics, SequentialDecision, TypeResult
 from benchmarking.specs.model import ToleranceSpec
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[np.float64]]
     """Flattened values by blob."""
+
+LARGE_WHOLE_NUMBER = 100
+"""From which on one more or less is a rounding error."""
 
 
 def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
@@ -85,6 +88,46 @@ def error_results(outputs: Tensors, control_outputs: Tensors, golden: Tensors) -
         for blob, expected in golden.items()
         for error in [stats.error_statistics(outputs[blob], expected)]
     )
+
+
+def answer_errors(outputs: Tensors, expected: Tensors) -> dict[str, ErrorStatistics]:
+    """By blob of ``expected``.
+
+    Raises:
+        CaseError: an output has another number of values than what is expected.
+    """
+    return {blob: stats.error_statistics(outputs[blob], values) for blob, values in expected.items()}
+
+
+def check_answer(outputs: Tensors, expected: Tensors, fraction: float, whose: str) -> None:
+    """Whether each output is within ``fraction`` of the largest expected value.
+
+    Outputs of whole numbers up to 100 or more (an image's bytes) may be one off: rounding may go either way.
+
+    Raises:
+        ToleranceError: names every blob that is too far off, and its worst value.
+    """
+    complaints = []
+    for blob, values in expected.items():
+        allowed = _allowed_error(values, fraction)
+        beyond, worst = stats.beyond_tolerance(outputs[blob], values, allowed, 0.0)
+        if beyond:
+            complaints.append(
+                f"{beyond} of {values.size} values of {blob!r} are more than {allowed:.3g} off {whose}; "
+                f"the worst is number {worst}: {outputs[blob][worst]:.6g} in place of {values[worst]:.6g}"
+            )
+    if complaints:
+        raise ToleranceError("; ".join(complaints))
+
+
+def _allowed_error(expected: NDArray[np.float64], fraction: float) -> float:
+    import numpy as np
+
+    finite = expected[np.isfinite(expected)]
+    largest = float(np.abs(finite).max()) if finite.size else 0.0
+    if largest >= LARGE_WHOLE_NUMBER and bool((finite == np.round(finite)).all()):
+        return max(fraction * largest, 1.0)
+    return fraction * largest
 
 
 def check_tolerance(outputs: Tensors, golden: Tensors, tolerance: ToleranceSpec | None) -> None:

@@ -38,6 +38,20 @@ class Comparing:
 
 
 @dataclass(frozen=True)
+class ManyBackends:
+    """Every test on several backends."""
+
+    names: tuple[str, ...] = ()
+    """Empty: all that a device has."""
+    reference: str | None = None
+    """That the others are held against; None: ``default``, or the first."""
+    blocks: int = 6
+    """In each of which every backend runs once: with 6 the interval of a ratio covers 95 %."""
+    tolerance: float = 1e-3
+    """How far an output may be from the reference's, in parts of its largest value."""
+
+
+@dataclass(frozen=True)
 class RunPlan:
     framework: FrameworkBase
     treatment: Arm
@@ -49,6 +63,8 @@ class RunPlan:
     comparing: Comparing = field(default_factory=Comparing)
     shared_libraries: tuple[Path, ...] = ()
     backend: str | None = None
+    """Of one; where there are several, each gets a plan with its own."""
+    backends: ManyBackends | None = None
     timeout_s: float | None = None
     run_type: RunType = "benchmark"
     regressed_types: tuple[str, ...] = ()

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from benchmarking.driver.backend_matrix import BackendMatrix, DeviceBackends, find_backends
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
 from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.regression_check import Finish, RegressionCheck
-from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus, RunCancelledError
+from benchmarking.errors import CaseError, DeviceError, DeviceLostError, ExitStatus, RunCancelledError
 from benchmarking.model_cache import ModelCache
 from benchmarking.options import FailOn, Reboot
 from benchmarking.platforms.platform_base import PlatformBase
@@ -24,6 +25,9 @@ from benchmarking.specs.expand import TestCase
 
 logger = logging.getLogger(__name__)
 
+RunTest = Callable[[], tuple[Result, ...]]
+MissTest = Callable[[DeviceError], tuple[Result, ...]]
+"""The results of a test that was run, or that could not be."""
 Publish = Callable[[Result], None]
 """Takes every result as soon as it is there, from any thread."""
 
@@ -54,6 +58,7 @@ class Session:
             with self._held(state):
                 if state.given_up is None:
                     state.canary = run_canary(self.platform, self.plan, cases, self.cache, self.cancellation)
+                    self._find_backends(state)
                 for number, case in enumerate(cases, start=1):
                     if state.given_up is None:
                         logger.info("[%d/%d] %s on %s", number, len(cases), case.label, name)
@@ -87,12 +92,34 @@ class Session:
         except DeviceError as error:
             state.give_up(error)
 
+    def _find_backends(self, state: _DeviceState) -> None:
+        if self.plan.backends is None:
+            return
+        try:
+            state.backends = find_backends(self.platform, self.plan, self.cancellation)
+        except CaseError as error:
+            state.no_backends = error
+            logger.error("%s", error)
+        except DeviceError as error:
+            state.give_up(error)
+        else:
+            name, found = self.platform.device.name, state.backends
+            logger.info("backends on %s: %s", name, ", ".join(found.chosen))
+            for backend, reason in {**found.missing, **found.unavailable}.items():
+                logger.info("  not available: %s: %s", backend, reason)
+
     def _run_case(self, case: TestCase, state: _DeviceState) -> list[Result]:
+        if self.plan.backends is not None:
+            return self._run_on_backends(case, state)
+
         def run_with(plan: RunPlan, finish: Finish) -> Result:
             if self.cancellation.is_set:
                 raise RunCancelledError("the run was cancelled")
             driver = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation)
-            result = finish(state.canary.applied_to(self._run_once(driver, case, state)))
+            (tried,) = self._run_once(
+                lambda: (driver.run(case),), lambda error: (driver.missing(case, error),), state
+            )
+            result = finish(state.canary.applied_to(tried))
             self.publish(result)
             return result
 
@@ -101,24 +128,40 @@ class Session:
             return [first]
         return [first, *self.regression_check.follow_up(first, self.plan, run_with)]
 
-    def _run_once(self, driver: BenchmarkDriver, case: TestCase, state: _DeviceState) -> Result:
+    def _run_on_backends(self, case: TestCase, state: _DeviceState) -> list[Result]:
+        """A result for each backend; a single one where they are not known."""
+        if self.cancellation.is_set:
+            raise RunCancelledError("the run was cancelled")
+        if state.backends is None:
+            why = state.given_up or state.no_backends or DeviceError("its backends are not known")
+            driver = BenchmarkDriver(self.platform, self.plan, self.cache, self.cancellation)
+            results: tuple[Result, ...] = (driver.missing(case, why),)
+        else:
+            matrix = BackendMatrix(self.platform, self.plan, self.cache, self.cancellation, state.backends)
+            results = self._run_once(
+                lambda: matrix.run(case), lambda error: matrix.missing(case, error), state
+            )
+        for one in results:
+            self.publish(one)
+        return list(results)
+
+    def _run_once(self, run: RunTest, missing: MissTest, state: _DeviceState) -> tuple[Result, ...]:
         """Once more after the device was lost and came back; never again for what it measured."""
         if state.given_up is not None:
-            return driver.missing(case, state.given_up)
+            return missing(state.given_up)
         if self.reboot == "run":
             try:
                 self.platform.reboot()
             except DeviceError as error:
                 state.give_up(error)
-                return driver.missing(case, error)
-        result = driver.run(case)
-        if result.failure is None or result.failure.kind is not FailureKind.LOST:
-            return result
-        if not self._recover(result.failure.message, state):
-            return result
-        again = driver.run(case)
-        text = f"run again, as the device was lost the first time: {result.failure.message}"
-        return replace(again, warnings=(*again.warnings, text))
+                return missing(error)
+        results = run()
+        failures = [one.failure for one in results if one.failure]
+        lost = next((one.message for one in failures if one.kind is FailureKind.LOST), None)
+        if lost is None or not self._recover(lost, state):
+            return results
+        text = f"run again, as the device was lost the first time: {lost}"
+        return tuple(replace(again, warnings=(*again.warnings, text)) for again in run())
 
     def _recover(self, reason: str, state: _DeviceState) -> bool:
         name = self.platform.device.name
@@ -143,6 +186,10 @@ class _DeviceState:
     recoveries: int = 0
     given_up: DeviceError | None = None
     """Why no more cases are run."""
+    backends: DeviceBackends | None = None
+    """Where the tests run on several."""
+    no_backends: CaseError | None = None
+    """Why it is not known on which."""
     canary: Canary = field(default_factory=Canary)
 
     def give_up(self, error: DeviceError) -> None:

@@ -3,7 +3,7 @@
 
 It understands the arguments that the harness composes for Caffe2 and prints observer lines. What else it
 does is told by the environment variable OBSERVER_PROGRAM, a JSON object, or by the file of the same name
-with `.json` beside it.
+with `.json` beside it. Its "on" tells by backend what is different there.
 """
 
 import json
@@ -37,9 +37,25 @@ def print_block(lines: list[str]) -> None:
         print(f"[I observer.cc:1] Caffe2Observer {line}", file=sys.stderr)
 
 
+def list_backends(how: dict) -> int:
+    """By name, why each is not available; "" where it is."""
+    if "backends" not in how:
+        print("unknown flag --list_backends", file=sys.stderr)
+        return 1
+    told = [
+        {"name": name, "engine": "made up", "available": not reason, "reason": reason}
+        for name, reason in how["backends"].items()
+    ]
+    print(json.dumps({"backends": told}))
+    return 0
+
+
 def main() -> int:
     how = behaviour()
+    if "--list_backends" in sys.argv:
+        return list_backends(how)
     given = arguments()
+    how |= how.get("on", {}).get(given.get("backend"), {})
     if "record" in how:
         with pathlib.Path(how["record"]).open("a") as stream:
             stream.write(
@@ -62,7 +78,20 @@ def main() -> int:
     for _ in range(how.get("garbage_megabytes", 0)):
         sys.stdout.write("garbage " * 131072 + "\n")
     sys.stdout.flush()
+    if "error" in how:
+        print(f"caffe2_benchmark: error: {how['error']}", file=sys.stderr)
+        return 1
+    if "facts" in how:
+        print("caffe2_benchmark facts " + json.dumps(how["facts"]), file=sys.stderr)
+    for name, (kernel, own) in how.get("kernels", {}).items():
+        line = {"type": name, "metric": "kernel", "kernel": kernel, "own": own}
+        print(f"Caffe2Observer {json.dumps(line)}", file=sys.stderr)
     delay_us = how.get("delay_us", 100.0)
+    if "drifts" in how:
+        count = pathlib.Path(__file__).with_suffix(f".{given.get('backend')}.runs")
+        number = len(count.read_text()) if count.exists() else 0
+        count.write_text("x" * (number + 1))
+        delay_us *= how["drifts"][number]
     iterations = int(given["iter"]) - how.get("missing_samples", 0)
     for number in range(iterations):
         print_block([f"NET_DELAY - {delay_us + number} (us)"])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from benchmarking import result_json
 from benchmarking.errors import ReporterError, UsageError
 from benchmarking.reporters.local_reporter import LocalReporter
-from benchmarking.result_tree import History, path_part
-from benchmarking.results import NET_DELAY, ErrorStatistics
+from benchmarking.result_tree import History, Selection, path_part
+from benchmarking.results import NET_DELAY, BackendCell, ErrorStatistics
 from benchmarking.run_info import Commit
 from tests.support.sample_results import (
     AB,
@@ -106,6 +106,39 @@ def test_the_latest_normal_run_of_each_commit_on_this_device_is_the_history(tmp_
     runs = history.runs(META, [commits[2], commits[3], commits[0]])
     assert [run[NET_DELAY].summary.p50 for run in runs] == [2.0, 2.0]
     assert history.runs(replace(META, identifier="another"), commits) == []
+
+
+def test_each_backend_of_a_run_on_several_has_its_own_directory_and_history(tmp_path):
+    history = History(tmp_path)
+    commit = Commit(commit=META.commit, commit_time=META.commit_time)
+    cell = BackendCell("default", 6)
+    metas = [
+        replace(META, backend="default"),
+        *(replace(META, backend=name, cell=cell) for name in ("default", "nnpack")),
+        replace(META, identifier="delay-0-on-nnpack"),
+    ]
+    paths = []
+    for number, meta in enumerate(metas):
+        types = (replace(DELAY.types[0], summary=replace(DELAY.types[0].summary, p50=float(number))),)
+        paths.append(history.save(replace(DELAY, meta=meta, types=types)))
+    names = [path.relative_to(tmp_path).parts[4] for path in paths]
+    assert names[:3] == ["delay-0", "delay-0-on-default", "delay-0-on-nnpack"]
+    assert len({path.parent for path in paths}) == 4
+    for number, meta in enumerate(metas):
+        (run,) = history.runs(meta, [commit])
+        assert run[NET_DELAY].summary.p50 == number
+    saved = list(history.saved(Selection(identifiers=("delay-0",))))
+    assert sorted(run.types[NET_DELAY].summary.p50 for run in saved) == [0, 1, 2]
+    (one,) = history.saved(Selection(identifiers=("delay-0-on-nnpack",)))
+    assert one.types[NET_DELAY].summary.p50 == 3
+
+
+def test_another_backend_is_no_history(tmp_path):
+    history = History(tmp_path)
+    history.save(replace(DELAY, meta=replace(META, backend="mkl")))
+    commit = Commit(commit=META.commit, commit_time=META.commit_time)
+    assert history.runs(replace(META, backend="nnpack"), [commit]) == []
+    assert len(history.runs(replace(META, backend="mkl"), [commit])) == 1
 
 
 def test_a_damaged_run_is_left_out_with_a_warning(tmp_path, caplog):

@@ -180,7 +180,7 @@ def test_errors_of_special_values():
 
 
 def test_another_length_is_told():
-    with pytest.raises(CaseError, match=r"3 values.*has 2"):
+    with pytest.raises(CaseError, match=r"3 values.*2 are expected"):
         stats.error_statistics(np.zeros(3), np.zeros(2))
     with pytest.raises(CaseError, match="no values"):
         stats.error_statistics(np.zeros(0), np.zeros(0))

@@ -1,12 +1,19 @@
 """docs/backends.md: what it shows is what is read and printed."""
 
+import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+from benchmarking.cli.harness_arguments import parse
 from benchmarking.frameworks.caffe2 import observer_log
 from benchmarking.results import Kernel
 
-TEXT = (Path(__file__).parents[3] / "docs/backends.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs/backends.md").read_text(encoding="utf-8")
+GOLDEN = "specifications/models/caffe2/squeezenet/golden/synthetic_output.txt"
 
 
 def blocks(language):
@@ -19,3 +26,38 @@ def test_the_lines_of_a_program_are_read():
     assert log.kernels == {"ID_0_Conv_conv1": Kernel("jit:avx512_core", own=False)}
     assert log.facts["backend_summary"].startswith("nnpack: 18 of 26")
     assert log.damaged_lines == ()
+
+
+def test_the_tables_are_what_the_screen_shows():
+    golden = (ROOT / "tests/data/reporters/screen_backends.txt").read_text(encoding="utf-8")
+    shown = [block for block in blocks("text") if "geometric mean" in block or "on backend" in block]
+    assert len(shown) == 2
+    for block in shown:
+        assert block.strip() in golden
+
+
+def test_the_command_runs(tmp_path, monkeypatch):
+    """On a program that has backends at once."""
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "user"))
+    program = tmp_path / "program.py"
+    program.write_text((ROOT / "tests/support/observer_program.py").read_text())
+    answers = {"softmaxout": (ROOT / GOLDEN).read_text().split()}
+    told = {"backends": {"default": "", "nnpack": "", "eigen": "no Caffe2"}, "outputs": answers}
+    program.with_suffix(".json").write_text(json.dumps(told))
+    (command,) = blocks("sh")
+    (tmp_path / "specifications").symlink_to(ROOT / "specifications")
+    argv = [sys.executable, str(ROOT / "harness.py"), *shlex.split(command)[2:], "--program", str(program)]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nnpack" in (tmp_path / "backends.md").read_text()
+    assert (tmp_path / "backends.svg").exists()
+    assert "  eigen  no Caffe2" in done.stdout
+
+
+def test_the_defaults():
+    options = parse(["--benchmark_file", "x.json"])
+    assert options.blocks == 6
+    assert "With 6 blocks, the default," in TEXT
+    assert options.backend_tolerance == 0.001
+    assert "a thousandth where nothing else is said" in TEXT

@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from benchmarking.command import Program
 from benchmarking.driver import session
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
-from benchmarking.driver.plan import Arm, RunPlan
+from benchmarking.driver.plan import Arm, ManyBackends, RunPlan
 from benchmarking.driver.session import Session, exit_status, run_sessions
 from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
@@ -83,9 +84,17 @@ def run(tmp_path):
 
         locks = DeviceLocks(tmp_path / "locks", "fail")
 
-        def run_on(*devices, **more):
+        def run_on(*devices, backends=None, **more):
             sessions = [
-                Session(device, plan, cache, cancellation, published.append, locks, **more)
+                Session(
+                    device,
+                    replace(plan, backends=backends),
+                    cache,
+                    cancellation,
+                    published.append,
+                    locks,
+                    **more,
+                )
                 for device in devices
             ]
             return run_sessions(sessions, cases)
@@ -227,3 +236,40 @@ def test_a_device_in_bad_health_is_not_used_where_health_is_required(run, tmp_pa
     results = run(device, health_check=check)
     assert [one.status for one in results] == ["missing"] * 3
     assert "the reference took 800 ms, usually 500 ms" in results[0].failure.message
+
+
+SEVERAL = ManyBackends(("default", "mkl"), blocks=2)
+
+
+def on_backends(results):
+    return [(one.meta.identifier, one.meta.backend, one.failure and one.failure.kind) for one in results]
+
+
+def test_each_case_on_each_backend_side_by_side_on_all_devices(run):
+    results = run(Device("one"), Device("two"), backends=SEVERAL)
+    expected = [(str(number), backend, None) for number in range(3) for backend in SEVERAL.names]
+    assert on_backends(results) == expected * 2
+    assert all(one.meta.cell.blocks == 2 for one in results)
+
+
+def test_a_device_that_is_lost_among_the_backends_runs_the_case_again_whole(run):
+    device = Losing("one", 4)  # the first run is the question for its backends, four more are a case
+    results = run(device, backends=SEVERAL)
+    assert on_backends(results) == [
+        (str(number), name, None) for number in range(3) for name in SEVERAL.names
+    ]
+    assert "run again, as the device was lost" in results[0].warnings[0]
+    assert device.runs == 1 + 3 + 3 * 4
+
+
+def test_a_device_that_stays_away_is_missing_on_every_backend(run):
+    results = run(Losing("one", 7, recovers=False), backends=SEVERAL)
+    assert on_backends(results)[:2] == [("0", "default", None), ("0", "mkl", None)]
+    assert all(one.failure.is_of_the_device and one.meta.cell for one in results[2:])
+    assert [one.meta.backend for one in results[2:]] == ["default", "mkl"] * 2
+
+
+def test_a_bug_among_the_backends_costs_its_own_case(run):
+    results = run(Device("one", KeyError("bug"), fails_at=6), backends=SEVERAL)
+    assert on_backends(results)[:2] == [("0", "default", None), ("0", "mkl", None)]
+    assert {one.failure.kind for one in results[2:]} == {FailureKind.BUG}

@@ -1,0 +1,56 @@
+"""Whether a run is on several backends, and on which."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarking.errors import UsageError
+from benchmarking.options import HarnessOptions
+
+if TYPE_CHECKING:
+    from benchmarking.driver.plan import ManyBackends
+    from benchmarking.run_info import RunInfo
+
+ALL = "all"
+
+
+def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBackends | None:
+    """None: the tests run on one.
+
+    Raises:
+        UsageError: the options do not fit together.
+    """
+    from benchmarking.driver.plan import ManyBackends
+
+    text = options.backend or ""
+    names = tuple(one.strip() for one in text.split(","))
+    if len(names) == 1 and names != (ALL,):
+        for name in ("reference_backend", "plot"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name} goes with several backends: --backend a,b or --backend all")
+        return None
+    _check_names(names, text, options.reference_backend)
+    if info.control or info.regression_commits:
+        raise UsageError(
+            "--backend: several backends are compared with each other, not with the control or the "
+            "regression_commits of --info: name one backend, or leave those out"
+        )
+    if run_type != "benchmark":
+        raise UsageError(f"--backend: a run of type {run_type} is on one backend: name the suspicious one")
+    return ManyBackends(
+        names=() if names == (ALL,) else names,
+        reference=options.reference_backend,
+        blocks=options.blocks,
+        tolerance=options.backend_tolerance,
+    )
+
+
+def _check_names(names: tuple[str, ...], text: str, reference: str | None) -> None:
+    if not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"--backend {text}: name each backend once, as in --backend default,nnpack")
+    if names == (ALL,):
+        return
+    if ALL in names:
+        raise UsageError(f"--backend {text}: all stands alone")
+    if reference not in (None, *names):
+        raise UsageError(f"--reference_backend {reference} is not among those of --backend {text}")

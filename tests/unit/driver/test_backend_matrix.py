@@ -1,0 +1,119 @@
+"""Which backends a device has, and whether two answers are the same."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from benchmarking.driver import metrics
+from benchmarking.driver.backend_matrix import choose
+from benchmarking.driver.plan import ManyBackends
+from benchmarking.errors import CaseError, ProgramError, ToleranceError
+from benchmarking.frameworks.framework_base import BackendStatus
+
+STATUSES = (
+    BackendStatus("eigen", available=False, reason="no Caffe2", engine="torch"),
+    BackendStatus("nnpack", available=True, engine="torch"),
+    BackendStatus("default", available=True, engine="torch"),
+    BackendStatus("nnpack", available=False, reason="no Caffe2", engine="native"),
+    BackendStatus("cuda", available=False, reason="no CUDA here", engine="torch"),
+    BackendStatus("cuda", available=False, reason="no Caffe2", engine="native"),
+    BackendStatus("mkl", available=False, engine="torch"),
+)
+
+
+def test_all_are_those_that_one_of_the_engines_has():
+    found = choose(ManyBackends(), STATUSES)
+    assert (found.chosen, found.reference, found.missing) == (("nnpack", "default"), "default", {})
+    assert found.unavailable == {
+        "eigen": "no Caffe2",
+        "cuda": "no CUDA here; no Caffe2",
+        "mkl": "the program does not say why",
+    }
+
+
+def test_without_a_default_the_first_is_the_reference():
+    assert choose(ManyBackends(), STATUSES[:2]).reference == "nnpack"
+    assert choose(ManyBackends(("mkl", "x")), ()).reference == "mkl"
+
+
+def test_what_was_named_runs_unless_it_is_known_to_be_missing():
+    found = choose(ManyBackends(("cuda", "unheard-of", "nnpack")), STATUSES)
+    assert found.chosen == ("cuda", "unheard-of", "nnpack")
+    assert found.missing == {"cuda": "no CUDA here; no Caffe2"}
+    assert found.unavailable == {}
+
+
+def test_a_reference_that_is_missing_is_told_as_one_that_was_named():
+    found = choose(ManyBackends(reference="cuda"), STATUSES)
+    assert (found.chosen, found.reference) == (("cuda", "nnpack", "default"), "cuda")
+    assert found.missing == {"cuda": "no CUDA here; no Caffe2"}
+    assert "cuda" not in found.unavailable
+    assert "it has nnpack, default" in choose(ManyBackends(reference="x"), STATUSES).missing["x"]
+
+
+def test_no_backend_at_all():
+    with pytest.raises(ProgramError, match="none here: eigen: no Caffe2"):
+        choose(ManyBackends(), STATUSES[:1])
+    with pytest.raises(ProgramError, match="names none at all"):
+        choose(ManyBackends(), ())
+
+
+def check(output, expected, fraction=1e-3):
+    outputs, golden = ({"out": np.asarray(one, np.float64)} for one in (output, expected))
+    metrics.check_answer(outputs, golden, fraction, "the reference's")
+
+
+VALUES = arrays.arrays(
+    np.float64, st.integers(1, 20), elements=st.floats(-1e6, 1e6).filter(lambda one: one != round(one))
+)
+
+
+@given(VALUES, st.floats(1e-6, 0.1), st.data())
+def test_an_answer_is_right_up_to_the_tolerance_and_wrong_beyond(expected, fraction, data):
+    allowed = fraction * np.abs(expected).max()
+    index = data.draw(st.integers(0, expected.size - 1))
+    near, far = expected.copy(), expected.copy()
+    near[index] += 0.99 * allowed
+    far[index] -= 1.01 * allowed
+    check(expected, expected, fraction)
+    check(near, expected, fraction)
+    with pytest.raises(ToleranceError, match=f"the worst is number {index}: "):
+        check(far, expected, fraction)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ([0.5, np.nan], [0.5, 1.0]),
+        ([0.5, np.inf], [0.5, 1.0]),
+        ([0.5, 1.0], [0.5, np.nan]),
+        ([0.5, 1.0], [0.5, np.inf]),
+        ([0.5, -np.inf], [0.5, np.inf]),
+        ([1e-300], [0.0]),
+        ([3.0], [4.0]),
+        ([99.0], [100.5]),
+        ([98.0, 255.0], [100.0, 255.0]),
+    ],
+)
+def test_wrong_answers(output, expected):
+    with pytest.raises(ToleranceError):
+        check(output, expected)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ([0.5, np.nan, np.inf], [0.5, np.nan, np.inf]),
+        ([0.0], [0.0]),
+        ([99.0, 255.0], [100.0, 254.0]),
+    ],
+)
+def test_right_answers(output, expected):
+    check(output, expected)
+
+
+def test_another_number_of_values():
+    with pytest.raises(CaseError, match="1 values, where 2 are expected"):
+        check([1.0], [1.0, 2.0])
