@@ -94,11 +94,7 @@ def _ask(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> t
 
 def choose(wanted: ManyBackends, statuses: Sequence[BackendStatus]) -> DeviceBackends:
     available = tuple(dict.fromkeys(one.name for one in statuses if one.available))
-    reasons: dict[str, str] = {}
-    for one in statuses:
-        if one.name not in available:
-            why = one.reason or "the program does not say why"
-            reasons[one.name] = f"{reasons[one.name]}; {why}" if one.name in reasons else why
+    reasons = _reasons([one for one in statuses if one.name not in available])
     if wanted.names:
         missing = {name: reasons[name] for name in wanted.names if name in reasons}
         return DeviceBackends(wanted.names, wanted.reference or _usual_reference(wanted.names), missing)
@@ -110,6 +106,19 @@ def choose(wanted: ManyBackends, statuses: Sequence[BackendStatus]) -> DeviceBac
         return DeviceBackends(available, reference, unavailable=reasons)
     why = reasons.pop(reference, f"the program has no such backend; it has {', '.join(available)}")
     return DeviceBackends((reference, *available), reference, {reference: why}, reasons)
+
+
+def _reasons(unavailable: Sequence[BackendStatus]) -> dict[str, str]:
+    """By name; of a backend that several engines could have, each engine's."""
+    by_name: dict[str, dict[str, str]] = {}
+    for one in unavailable:
+        by_name.setdefault(one.name, {})[one.engine] = one.reason or "the program does not say why"
+    return {
+        name: "; ".join(f"engine {engine}: {why}" for engine, why in reasons.items())
+        if len(reasons) > 1
+        else next(iter(reasons.values()))
+        for name, reasons in by_name.items()
+    }
 
 
 def _usual_reference(names: Sequence[str]) -> str:

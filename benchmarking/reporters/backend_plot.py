@@ -23,7 +23,7 @@ ColourOf = Callable[[float], tuple[float, float, float]]
 
 MAXIMUM_ROWS = 150
 """Of one picture: 150 inches."""
-CELL_WIDTH_INCHES, CELL_HEIGHT_INCHES = 1.5, 0.95
+CELL_WIDTH_INCHES, CELL_HEIGHT_INCHES = 1.5, 1.05
 CHARACTER_INCHES = 0.085
 MARGIN_INCHES = 1.3
 """Of each table, for its title and the names of the backends."""

@@ -110,7 +110,8 @@ def _verdict_lines(result: Result) -> list[str]:
 def _fell_back(result: Result) -> str:
     meta = result.meta
     lines = [f"- {_escape(f'{meta.net_name} {meta.metric} {meta.identifier}: {numbers.ran_on(meta)}')}"]
-    lines += [f"  - {_escape(line)}" for line in numbers.fallbacks(meta)]
+    told = filter(None, [*numbers.fallbacks(meta), numbers.without_kernels(meta)])
+    lines += [f"  - {_escape(line)}" for line in told]
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Result, Sampling, Summary
@@ -119,17 +120,32 @@ def ran_on(meta: Meta) -> str:
 
 
 def fallbacks(meta: Meta) -> list[str]:
-    """What did not run on the backend, by what ran in its place: ``Conv conv1 fell back to gemm``."""
+    """Operators of kinds that the backend has kernels for, and that did not run on it, by what ran in its
+    place: ``Conv conv1, Conv conv5 fell back to gemm``."""
+    kinds = _own_kinds(meta)
     by_kernel: dict[str, list[str]] = {}
     for name, kernel in meta.kernels.items():
-        if not kernel.own:
-            by_kernel.setdefault(kernel.name, []).append(" ".join(filter(None, operator(name))))
+        kind, short = operator(name)
+        if not kernel.own and (kind in kinds or not kind):
+            by_kernel.setdefault(kernel.name, []).append(f"{kind} {short}".strip())
     lines = []
     for kernel_name, names in by_kernel.items():
         more = len(names) - SHOWN_NAMES
         shown = ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
         lines.append(f"{shown} fell back to {kernel_name}")
     return lines
+
+
+def without_kernels(meta: Meta) -> str:
+    """The kinds of operators that ran elsewhere throughout: ``no kernels for 26 Relu``; or empty."""
+    kinds = Counter(operator(name)[0] for name, kernel in meta.kernels.items() if not kernel.own)
+    own = _own_kinds(meta)
+    told = [f"{count} {kind}" for kind, count in kinds.most_common() if kind and kind not in own]
+    return f"no kernels for {', '.join(told)}" if told else ""
+
+
+def _own_kinds(meta: Meta) -> set[str]:
+    return {operator(name)[0] for name, kernel in meta.kernels.items() if kernel.own}
 
 
 def blocks(count: int) -> str:

@@ -116,7 +116,7 @@ class ScreenReporter(ReporterBase):
         fallbacks = numbers.fallbacks(meta)
         if summary := numbers.ran_on(meta):
             self._write(Text(numbers.plain(summary), "yellow" if fallbacks else "dim"), indent=2)
-        for line in fallbacks:
+        for line in filter(None, [*fallbacks, numbers.without_kernels(meta)]):
             self._write(Text(numbers.plain(line), "dim"), indent=4)
 
     def _print_failure(self, failure: Failure) -> None:
