@@ -56,7 +56,8 @@ def _document(results: list[Result], summary: RunSummary) -> str:
     parts += [f"- {_escape(problem)}" for problem in summary.problems]
     parts += [line for result in results for line in _verdict_lines(result)]
     parts += [_fell_back(result) for result in results if numbers.fallbacks(result.meta)]
-    parts += [_tainted(result) for result in results if result.meta.tainted]
+    # A test on several backends has the conditions of all of them.
+    parts += dict.fromkeys(_tainted(result) for result in results if result.meta.tainted)
     parts += [_failure(result) for result in results if result.failure]
     return "\n\n".join(parts) + "\n"
 
