@@ -23,11 +23,14 @@ setup(
     packages=find_packages(include=["benchmarking", "benchmarking.*"]),
     package_data={
         "benchmarking": ["py.typed"],
-        "benchmarking.frameworks.caffe2.program": ["**/*.py", "**/*.proto"],
+        "benchmarking.frameworks.caffe2.program": ["**/*.py", "**/*.proto", "**/*.comp"],
     },
     include_package_data=True,
     install_requires=requirements("requirements.txt"),
-    extras_require={"dev": requirements("requirements-dev.txt")},
+    extras_require={
+        "dev": requirements("requirements-dev.txt"),
+        "opengl": requirements("requirements-opengl.txt"),
+    },
     entry_points={
         "console_scripts": [
             "harness.py = benchmarking.cli.harness:main",

@@ -39,6 +39,8 @@ OWN_OPTIONS = (
 PROGRAM_DIRECTORY = Path(__file__).parent / "program"
 _ERROR_LINE = re.compile(r"^caffe2_benchmark: error: (.*?)\s*$", re.MULTILINE)
 """How our own program says why it ends."""
+PROGRAM_FILES = ("*.py", "*.comp")
+"""Its code, shaders included."""
 _SEPARATORS = re.compile(r"[,;]")
 
 
@@ -96,7 +98,8 @@ class Caffe2(FrameworkBase):
 
         The name holds a hash of the sources, so versions and parallel processes do not meet.
         """
-        sources = sorted(path for path in PROGRAM_DIRECTORY.rglob("*.py") if "__pycache__" not in path.parts)
+        files = (path for pattern in PROGRAM_FILES for path in PROGRAM_DIRECTORY.rglob(pattern))
+        sources = sorted(path for path in files if "__pycache__" not in path.parts)
         content = {str(path.relative_to(PROGRAM_DIRECTORY)): path.read_bytes() for path in sources}
         digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
         directory = self._program_directory or _user_cache_directory()
