@@ -15,6 +15,7 @@ BACKENDS: Dict[str, Tuple[str, str]] = {
     "mkl": (".mkl", "Mkl"),
     "nnpack": (".nnpack", "Nnpack"),
     "cuda": (".cuda", "Cuda"),
+    "opengl": (".opengl", "OpenGL"),
 }
 """Module (with a dot: of this package) and class by name."""
 

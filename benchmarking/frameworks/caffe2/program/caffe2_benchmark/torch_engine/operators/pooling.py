@@ -19,7 +19,7 @@ _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_po
 _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
-def _fitter(op: Operator) -> Any:
+def fitter(op: Operator) -> Any:
     window = Window.of(op.arguments)
     if not window.is_global and window.kernel and window.pads:
         require(
@@ -55,7 +55,7 @@ def _torch_output(size: int, kernel: int, stride: int, dilation: int, head: int,
 
 def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
     """``of_fit`` takes the first input and its fit; it works on (N, C, spatial...)."""
-    fit_to = _fitter(op)
+    fit_to = fitter(op)
     channels_last = is_channels_last(op.arguments)
 
     def prepare(x: Any) -> Compute:
