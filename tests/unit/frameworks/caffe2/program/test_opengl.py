@@ -409,6 +409,53 @@ def test_blobs_stay_on_the_device_and_weights_are_packed_once(monkeypatch):
 
 
 @needs_opengl
+@pytest.mark.parametrize("adds", [False, True], ids=["Relu", "Sum and Relu"])
+@pytest.mark.parametrize("group", [1, 8])
+def test_a_fused_convolution_is_one_shader(adds, group):
+    net = net_of("Conv", ["x", "w", "b"], ["y"], {"kernel": 3, "pad": 1, "group": group})
+    if adds:
+        net.op.add(type="Sum", input=["y", "x"], output=["y"])
+    net.op.add(type="Relu", input=["y"], output=["y"])
+    init = weights_of({"w": floats(8, 8 // group, 3, 3, seed=1), "b": floats(8, seed=2)})
+    inputs = {"x": floats(1, 8, 7, 9)}
+    found = []
+    for backend, optimize in (("default", "none"), ("opengl", "fuse")):
+        engine = TorchEngine(threads=1, seed=0, backend=backend, optimize=optimize)
+        loaded = engine.load(init, net, inputs, frozenset(["y"]))
+        with engine._backend.observe() as log:
+            loaded.run()
+        found.append(loaded.blob("y"))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-5)
+    assert log == ["opengl:convolution_8x8" if group == 1 else "opengl:depthwise_convolution"]
+
+
+@needs_opengl
+def test_where_the_driver_has_a_clock_the_time_of_a_run_is_told(monkeypatch):
+    engine = TorchEngine(threads=1, seed=0, backend="opengl")
+    loaded = engine.load(None, net_of("Relu", ["x"], ["y"], {}), {"x": floats(1, 4)})
+    device = context.shared_device()
+    monkeypatch.setattr(device, "has_clock", False)
+    loaded.run()
+    assert loaded.device_ns() is None
+    monkeypatch.setattr(device, "has_clock", True)
+    for _ in range(2):
+        loaded.run()
+        assert loaded.device_ns() == device.elapsed_ns() > 0
+    loaded.run_operators()
+    assert loaded.device_ns() is None
+
+
+@needs_opengl
+def test_a_run_that_failed_leaves_the_clock_ready(monkeypatch):
+    engine = TorchEngine(threads=1, seed=0, backend="opengl")
+    loaded = engine.load(None, net_of("Relu", ["x"], ["y"], {}), {"x": floats(1, 4)})
+    monkeypatch.setattr(context.shared_device(), "has_clock", True)
+    engine._backend.start()
+    loaded.run()
+    assert loaded.device_ns() is not None
+
+
+@needs_opengl
 def test_a_run_gives_the_same_again_and_a_new_value_counts():
     net = net_of("Relu", ["x"], ["y"], {})
     net.op.add(type="Sum", input=["y", "x"], output=["y"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
@@ -58,16 +58,18 @@ def convolution(device: Device, op: Operator) -> Compute:
         need(fits, "the weights do not fit")
         y = DeviceBlob.to_be_written(device, (x.shape[0], outputs, *fit.output))
         need(not has_other or more[-1].shape == y.shape, "what is added has another shape")
-        if inputs == 1 and group == outputs and not has_relu and not has_other:
-            return _depthwise(device, x, y, fit, weight, bias)
-        pack = packed(device, weight, bias, group)
-        grid = Grid(fit.output[0], fit.output[1])
-        program = _program_for(device, grid, has_relu, has_other)
-        call = _call(device, program, x, y, pack, fit, grid)
+        ending = {"HAS_RELU": int(has_relu), "HAS_OTHER": int(has_other)}
+        if inputs == 1 and group == outputs:
+            call, weights = _depthwise(device, x, y, fit, weight, bias, ending)
+        else:
+            pack = packed(device, weight, bias, group)
+            grid = Grid(fit.output[0], fit.output[1])
+            program = _program_for(device, grid, ending)
+            call, weights = _call(device, program, x, y, pack, fit, grid), pack.storage
 
         def compute(x: DeviceBlob, *more: DeviceBlob) -> DeviceBlob:
             others = (more[-1].storage,) if has_other else ()
-            call((x.storage, pack.storage, *others), y.storage)
+            call((x.storage, weights, *others), y.storage)
             return y
 
         return compute
@@ -104,14 +106,12 @@ def packed(device: Device, weight: Any, bias: Optional[Any], group: int) -> Pack
     return Pack(storage_of(device, torch.cat((heads, taps), 1)), tiles, blocks)
 
 
-def _program_for(
-    device: Device, grid: Grid, has_relu: bool = False, has_other: bool = False
-) -> Tuple[Any, int]:
+def _program_for(device: Device, grid: Grid, ending: Mapping[str, int]) -> Tuple[Any, int]:
     """And how many pixels each invocation computes."""
     pixels = grid.rows * grid.columns
     tile_pixels = 8 if pixels > 32 else 4 if pixels > 8 else 1
     local_size = 32 if pixels >= MANY_PIXELS else 8
-    constants = {"TILE_PIXELS": tile_pixels, "HAS_RELU": int(has_relu), "HAS_OTHER": int(has_other)}
+    constants = {"TILE_PIXELS": tile_pixels, **ending}
     label = "convolution_%dx%d" % (TILE_CHANNELS, tile_pixels)
     return device.program("convolution", local_size, label, **constants), tile_pixels
 
@@ -142,8 +142,14 @@ def _call(
 
 
 def _depthwise(
-    device: Device, x: DeviceBlob, y: DeviceBlob, fit: Fit, weight: Any, bias: Optional[Any]
-) -> Compute:
+    device: Device,
+    x: DeviceBlob,
+    y: DeviceBlob,
+    fit: Fit,
+    weight: Any,
+    bias: Optional[Any],
+    ending: Mapping[str, int],
+) -> Tuple[Call, Storage]:
     channels, taps = weight.shape[0], fit.kernel[0] * fit.kernel[1]
     blocks = x.extent.blocks
     numbers = torch.zeros((blocks * BLOCK, 1 + taps))
@@ -153,19 +159,14 @@ def _depthwise(
     weights = storage_of(device, numbers.reshape(blocks, BLOCK, 1 + taps).permute(0, 2, 1))
     pixels = y.extent.pixels
     need(pixels < MOST_PIXELS, "there are too many pixels for the shaders")
-    program = device.program("depthwise_convolution", 32 if pixels >= MANY_PIXELS else 8)
+    local_size = 32 if pixels >= MANY_PIXELS else 8
+    program = device.program("depthwise_convolution", local_size, "", **ending)
     parameters = (
         *(*x.shape[2:], x.extent.texels, *fit.output),
         *(*fit.stride, *fit.heads, *fit.dilation, *fit.kernel),
     )
     groups = (-(-pixels // (4 * program.local_size)), blocks, x.shape[0])
-    call = Call(device, program, groups, parameters)
-
-    def compute(x: DeviceBlob, *_: Any) -> DeviceBlob:
-        call((x.storage, weights), y.storage)
-        return y
-
-    return compute
+    return Call(device, program, groups, parameters), weights
 
 
 class Phase(NamedTuple):
@@ -269,4 +270,4 @@ def _phase_call(
     grid = Grid(row.pixels, column.pixels, (stride[0], stride[1]), (row.first, column.first))
     heads = [(row.head, 0), (column.head, 0)]
     fit = Fit([len(row.taps), len(column.taps)], [1, 1], [1, 1], heads, [row.pixels, column.pixels])
-    return _call(device, _program_for(device, grid), x, y, pack, fit, grid), pack.storage
+    return _call(device, _program_for(device, grid, {}), x, y, pack, fit, grid), pack.storage

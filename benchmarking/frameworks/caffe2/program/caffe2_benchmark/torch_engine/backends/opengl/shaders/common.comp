@@ -75,3 +75,17 @@ vec4 only_channels(vec4 texel, int first_channel, int channels) {
     ivec4 place = first_channel + ivec4(0, 1, 2, 3);
     return mix(vec4(0.0), texel, lessThan(place, ivec4(channels)));
 }
+
+// The end of a convolution, into which a sum and a Relu may be fused.
+#if HAS_OTHER
+layout(binding = 2) uniform samplerBuffer other;
+#define ADD_OTHER(value, at) value += texelFetch(other, at);
+#else
+#define ADD_OTHER(value, at)
+#endif
+#if HAS_RELU
+#define RECTIFY(value) value = rectified(value);
+#else
+#define RECTIFY(value)
+#endif
+#define FINISH(value, at) ADD_OTHER(value, at) RECTIFY(value) target[at] = value;

@@ -3,9 +3,6 @@
 
 layout(binding = 0) uniform samplerBuffer source;
 layout(binding = 1) uniform samplerBuffer weights;
-#if HAS_OTHER
-layout(binding = 2) uniform samplerBuffer other;
-#endif
 layout(std430, binding = 0) writeonly buffer Target { vec4 target[]; };
 layout(std140, binding = 0) uniform Parameters {
     int source_blocks, source_height, source_width, zero;
@@ -44,17 +41,6 @@ layout(std140, binding = 0) uniform Parameters {
 #define CHANNEL(offset, ADD_IT) { \
     vec4 low = texelFetch(weights, weight + offset), high = texelFetch(weights, weight + offset + 1); \
     EACH(ADD_IT) }
-#if HAS_OTHER
-#define ADD_OTHER(value, at) value += texelFetch(other, at);
-#else
-#define ADD_OTHER(value, at)
-#endif
-#if HAS_RELU
-#define RECTIFY(value) value = rectified(value);
-#else
-#define RECTIFY(value)
-#endif
-#define FINISH(value, at) ADD_OTHER(value, at) RECTIFY(value) target[at] = value;
 #define STORE(j) \
     if (pixel##j < rows * columns) { \
         int at = target_first + (row##j * row_step + first_row) * target_width \

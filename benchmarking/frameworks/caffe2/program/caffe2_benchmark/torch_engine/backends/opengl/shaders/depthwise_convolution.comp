@@ -21,7 +21,10 @@ layout(std140, binding = 0) uniform Parameters {
     bool inside = uint(y) < uint(source_height) && uint(x) < uint(source_width); \
     vec4 value = texelFetch(source, inside ? first + y * source_width + x : zero); \
     sum##j = fma(value, factor, sum##j); }
-#define STORE(j) if (pixel##j < target_plane) target[plane * target_plane + pixel##j] = sum##j;
+#define STORE(j) \
+    if (pixel##j < target_plane) { \
+        int at = plane * target_plane + pixel##j; \
+        FINISH(sum##j, at) }
 
 void main() {
     int first_pixel = int(gl_WorkGroupID.x) * LOCAL_SIZE * 4 + int(gl_LocalInvocationID.x);
