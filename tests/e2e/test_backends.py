@@ -298,8 +298,8 @@ def test_what_disturbs_a_machine_disturbs_all_backends(compare, workshop):
     assert interval["high"] - interval["low"] < 0.01
 
 
-def test_our_own_program_against_itself_under_its_backends_other_name(workshop):
-    """Its outputs are the net's external ones, and the same to the last bit."""
+def test_our_own_program_answers_alike_on_every_backend_of_this_machine(workshop):
+    """Its outputs are the net's external ones; each backend has computed something itself."""
     models = ROOT / "specifications/models/caffe2"
     spec = json.loads((models / "lenet/lenet.json").read_text())
     for file in spec["model"]["files"].values():
@@ -319,11 +319,18 @@ def test_our_own_program_against_itself_under_its_backends_other_name(workshop):
     benchmark = workshop.directory / "lenet.json"
     benchmark.write_text(json.dumps(spec))
     document, done = workshop.json(
-        *("--backend", "default,builtin", "--blocks", "2", "--root_model_dir", models), benchmark=benchmark
+        *("--backend", "all", "--blocks", "1", "--root_model_dir", models), benchmark=benchmark
     )
     assert done.returncode == 0, done.stderr
-    delay, golden = (one["backends"]["builtin"] for one in document["backends"][0]["tests"])
-    assert (delay["answer_of"], delay["max_absolute_error"]) == ("default", 0)
-    assert delay["ratio"] > 0
-    assert golden["answer_of"] == "golden"
-    assert 0 < golden["max_absolute_error"] < 1e-6
+    (table,) = document["backends"]
+    assert table["reference"] == "default"
+    assert {"default", "nnpack"} <= set(table["backends"])
+    assert "cuda" in table["backends"] or "cuda" in {one["name"] for one in table["unavailable"]}
+    delay, golden = (one["backends"] for one in table["tests"])
+    for name in table["backends"]:
+        assert 0 < delay[name]["own_operators"] <= delay[name]["operators"] == 8
+        assert golden[name]["answer_of"] == "golden"
+        assert 0 < golden[name]["max_absolute_error"] < 1e-5
+        if name != "default":
+            assert (delay[name]["answer_of"], delay[name]["ratio"] > 0) == ("default", True)
+            assert delay[name]["max_absolute_error"] < 1e-4
