@@ -263,6 +263,15 @@ def test_nnpack_takes_the_convolutions_that_it_can(arguments, reason):
 
 
 @needs("nnpack")
+def test_without_a_bias_it_is_nnpack_all_the_same():
+    net = convolution(3)
+    del net.op[0].input[2]
+    inputs = {"x": np.ones((1, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4")}
+    kernels = TorchEngine(1, 0, "nnpack").load(None, net, inputs).observe().kernels
+    assert kernels == {"ID_0_Conv_y": ("aten::_nnpack_spatial_convolution", True)}
+
+
+@needs("nnpack")
 def test_a_kernel_that_is_off_is_not_taken(monkeypatch):
     right = torch._nnpack_spatial_convolution
     monkeypatch.setattr(torch, "_nnpack_spatial_convolution", lambda *inputs: right(*inputs) * 1.01)

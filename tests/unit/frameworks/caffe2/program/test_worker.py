@@ -1,5 +1,6 @@
 """The worker protocol, spoken with the program as it is started from a shell."""
 
+import json
 import os
 import signal
 import statistics
@@ -101,6 +102,37 @@ def fails_later(tmp_path):
         "--engine",
         "torch",
     ]
+
+
+@pytest.mark.parametrize("mode", ["true", "fork"])
+def test_it_tells_what_computed_each_operator(start, mode):
+    worker = start(*NET, "--backend", "onednn", "--worker", mode)
+    if mode == "fork":
+        worker.answer()
+        worker.send("fork")
+    ready = json.loads(worker.process.stdout.readline())
+    assert list(ready["kernels"]) == OPERATORS
+    assert [name for name, one in ready["kernels"].items() if one["own"]] == OPERATORS[::2][:3] + OPERATORS[
+        6:7
+    ]
+    assert ready["facts"]["backend_summary"] == "onednn: 4 of 4 convolutions and FCs"
+    worker.send("quit")
+    assert worker.close() == (0, "")
+
+
+@pytest.mark.parametrize("mode", ["true", "fork"])
+def test_a_backend_that_computes_nothing_is_told(start, tmp_path, mode):
+    net = write_net(tmp_path / "net.pb", 'op { type: "Relu" input: "x" output: "y" }')
+    worker = start(
+        *("--net", net, "--input", "x", "--input_dims", "2,3", "--engine", "torch"),
+        *("--backend", "onednn", "--worker", mode),
+    )
+    if mode == "fork":
+        worker.answer()
+        worker.send("fork")
+    answer = worker.answer()
+    assert isinstance(answer, WorkerError)
+    assert answer.error.startswith("--backend onednn computed none of the net's 1 operators")
 
 
 def test_it_runs_single_iterations(start):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 
@@ -13,25 +13,14 @@ from .. import library_kernels, printed
 NOTHING = "none"
 """For an operator that runs no kernel."""
 _MARK = "caffe2_benchmark operator "
-_BOOKKEEPING = frozenset(
-    "aten::" + name
-    for name in (
-        *(
-            "empty",
-            "empty_like",
-            "empty_strided",
-            "new_empty",
-            "resize_",
-            "_nnpack_available",
-            "set_",
-            "item",
-        ),
-        *("view", "reshape", "_reshape_alias", "as_strided", "expand", "permute", "transpose", "t", "select"),
-        *("slice", "narrow", "unsqueeze", "squeeze", "flatten", "alias", "detach", "unflatten", "split"),
-        *("contiguous", "to", "_to_copy", "clone", "copy_", "_local_scalar_dense", "_unsafe_view", "set_"),
-        *("as_strided_", "resolve_conj", "resolve_neg", "zero_", "fill_", "unbind", "chunk", "is_nonzero"),
-    )
-)
+_BOOKKEEPING_NAMES = """
+    empty empty_like empty_strided new_empty zeros zeros_like zero_ fill_ resize_ set_ item is_nonzero
+    view reshape _reshape_alias _unsafe_view as_strided as_strided_ expand permute transpose t select
+    slice narrow unsqueeze squeeze flatten unflatten alias detach split unbind chunk contiguous to
+    _to_copy clone copy_ _local_scalar_dense resolve_conj resolve_neg _nnpack_available
+"""
+_BOOKKEEPING = frozenset("aten::" + name for name in _BOOKKEEPING_NAMES.split())
+"""None of them is the work of an operator, unless nothing else is."""
 
 
 class HostKernels:
@@ -59,11 +48,11 @@ class HostKernels:
                 self._kernels[number] = library_kernels.read(output.read().decode(errors="replace"))
 
             yield operator
-        for number, name in _main_kernels(events).items():
-            self._kernels[number].append(name)
+        for number, names in _torch_kernels(events).items():
+            self._kernels[number] += names
 
     def of(self, number: int) -> List[str]:
-        """Those of oneDNN and MKL first; reorders of data come last of theirs. At least one."""
+        """Those of oneDNN and MKL first, of which reorders come last; then torch's. At least one."""
         return self._kernels[number] or [NOTHING]
 
 
@@ -101,23 +90,24 @@ def _profiled(wanted: bool) -> Iterator[List[Any]]:
         events += profile.function_events
 
 
-def _main_kernels(events: List[Any]) -> Dict[int, str]:
-    """By operator, of torch's innermost ones that which took longest; ``none`` where there was none."""
-    longest: Dict[int, Any] = {}
-    result = {}
+def _torch_kernels(events: List[Any]) -> Dict[int, List[str]]:
+    """By operator, what torch ran: of the innermost that which took longest, then all others that compute."""
+    ran: Dict[int, Dict[str, Tuple[bool, bool, float]]] = {}
     for event in events:
         if event.name.startswith(_MARK):
-            result[int(event.name[len(_MARK) :])] = NOTHING
+            ran.setdefault(int(event.name[len(_MARK) :]), {})
             continue
         number = _operator_of(event)
-        if number is None:
-            continue
-        computes = event.name not in _BOOKKEEPING
-        is_innermost = all(child.name in _BOOKKEEPING for child in event.cpu_children)
-        rank = (computes, is_innermost, event.self_cpu_time_total)
-        if number not in longest or rank > longest[number][0]:
-            longest[number] = (rank, event.name)
-    result.update({number: name for number, (_, name) in longest.items()})
+        if number is not None:
+            computes = event.name not in _BOOKKEEPING
+            is_innermost = all(child.name in _BOOKKEEPING for child in event.cpu_children)
+            rank = (computes, is_innermost, event.self_cpu_time_total)
+            ranks = ran.setdefault(number, {})
+            ranks[event.name] = max(rank, ranks.get(event.name, rank))
+    result = {}
+    for number, ranks in ran.items():
+        main, *others = sorted(ranks, key=lambda name: ranks[name], reverse=True) or [NOTHING]
+        result[number] = [main, *(name for name in others if name not in _BOOKKEEPING)]
     return result
 
 
