@@ -283,8 +283,9 @@ def test_a_kernel_that_is_off_is_not_taken(monkeypatch):
 
 
 @needs("mkl")
-def test_mkl_leaves_onednn_off_and_the_next_backend_has_it_again():
-    inputs = {"x": np.ones((1, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4"), "b": np.zeros(2, "f4")}
+@pytest.mark.parametrize("batch", [1, 16])
+def test_mkl_leaves_onednn_off_and_the_next_backend_has_it_again(batch):
+    inputs = {"x": np.ones((batch, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4"), "b": np.zeros(2, "f4")}
     kernels = []
     for backend in ("mkl", "onednn", "mkl"):
         loaded = TorchEngine(1, 0, backend).load(None, convolution(3), inputs)

@@ -79,6 +79,9 @@ class TorchEngine(Engine):
         self._backend = backend_class(backend)(threads)
         self._backend.switch_on(backend_options)
         torch._C._set_mkldnn_enabled(self._backend.uses_onednn)
+        # Without oneDNN, torch takes NNPACK for batches of 16 and more. Older torch cannot be told not to.
+        if hasattr(torch._C, "_set_nnpack_enabled"):
+            torch._C._set_nnpack_enabled(self._backend.uses_onednn)
 
     @classmethod
     def why_unavailable(cls, backend: str) -> str:
