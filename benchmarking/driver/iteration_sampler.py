@@ -56,6 +56,7 @@ class _ArmRecord:
     cpu_resolution_ns: float = 0.0
 
     def take(self, ready: WorkerReady) -> None:
+        """Of its first worker."""
         self.facts = ready.facts
         self.names = tuple(ready.operators)
         self.cpu_resolution_ns = ready.cpu_resolution_ns or 0.0
@@ -164,7 +165,8 @@ class IterationSampler:
                     sources[arm].prepare()
             for arm in order:
                 workers[arm] = stack.enter_context(_fresh(arm, sources[arm]))
-                self._records[arm].take(workers[arm].ready)
+                if number == 0:
+                    self._records[arm].take(workers[arm].ready)
                 self._core = self._pinned(workers[arm])
                 if number == 0 and arm == order[0]:
                     _check_memory(workers[arm], before)

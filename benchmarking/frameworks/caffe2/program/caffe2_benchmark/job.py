@@ -31,8 +31,10 @@ class Job:
         self.fallbacks: Mapping[str, str] = {}
         """Why the backend did not compute an operator."""
 
-    def load(self) -> LoadedNet:
-        """Raises:
+    def load(self, observes: bool = True) -> LoadedNet:
+        """``observes``: what computes each operator; else nothing is told of that, and nothing demanded.
+
+        Raises:
         NetError: the net cannot be run, or not with the backend that was asked for.
         """
         settings = self._settings
@@ -42,9 +44,6 @@ class Job:
         )
         wanted = frozenset(filter(None, settings.output.split(",")))
         loaded = engine.load(self._init_net, self.net, self._inputs, wanted)
-        observation = loaded.observe()
-        require_own(observation, settings.backend)
-        self.kernels, self.fallbacks = observation.kernels, observation.reasons
         self.facts = {
             "program": "caffe2_benchmark",
             "program_version": __version__,
@@ -58,9 +57,17 @@ class Job:
             "operators": len(self.net.op),
             **engine.facts(),
             **loaded.facts,
-            **observation.facts(settings.backend),
         }
+        if observes:
+            self._observe(loaded)
         return loaded
+
+    def _observe(self, loaded: LoadedNet) -> None:
+        backend = self._settings.backend
+        observation = loaded.observe()
+        require_own(observation, backend)
+        self.kernels, self.fallbacks = observation.kernels, observation.reasons
+        self.facts.update(observation.facts(backend))
 
     def write_outputs(self, loaded: LoadedNet) -> None:
         """Those that --output names, as the last iteration has left them.

@@ -112,9 +112,11 @@ class _Channel:
             content = content[os.write(self._answers, content) :]
 
 
-def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = None) -> None:
+def _work(
+    channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = None, observes: bool = True
+) -> None:
     """Sets up, says so, and serves until it is told to quit or ``last_line`` comes."""
-    loaded = job.load()
+    loaded = job.load(observes)
     for _ in range(warmup):
         loaded.run()
     channel.answer(
@@ -127,7 +129,7 @@ def _work(channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = N
             "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
             "operators": list(loaded.operator_names),
             "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
-            "costs": _costs(loaded) if job.tells_costs else {},
+            "costs": _costs(loaded) if observes and job.tells_costs else {},
             "facts": job.facts,
         }
     )
@@ -180,6 +182,7 @@ class _Zygote:
         self._channel = channel
         self._job = job
         self._warmup = warmup
+        self._forked = 0
 
     def serve(self) -> None:
         self._channel.answer({"protocol": PROTOCOL, "forks": True, "pid": os.getpid()})
@@ -208,6 +211,7 @@ class _Zygote:
             child = os.fork()
         if child == 0:
             os._exit(self._work())
+        self._forked += 1
         _, status = os.waitpid(child, 0)
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -215,7 +219,8 @@ class _Zygote:
         """In the worker. The exit status; nothing is raised, as what lies above is the parent's."""
         try:
             self._held = scatter()
-            _work(self._channel, self._job, self._warmup, "end")
+            # The kernels are those of the first worker: to look again would take a third of its set-up.
+            _work(self._channel, self._job, self._warmup, "end", observes=self._forked == 0)
             return _ENDED
         except BrokenPipeError:
             return _ENDED  # nobody reads the answers

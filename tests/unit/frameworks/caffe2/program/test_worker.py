@@ -271,8 +271,9 @@ def test_it_forks_many_workers(start, threads):
     assert isinstance(forks, WorkerForks)
     assert forks.pid == worker.process.pid
     pids = set()
-    for _ in range(8):
+    for number in range(8):
         ready = worker.ask("fork")
+        assert list(ready.kernels) == (OPERATORS if number == 0 else [])
         pids.add(ready.pid)
         assert isinstance(worker.ask("run"), IterationSample)
         assert list(worker.ask("run operators").operators) == OPERATORS
