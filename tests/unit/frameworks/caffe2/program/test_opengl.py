@@ -550,3 +550,23 @@ def test_the_zipapp_has_the_shaders(tmp_path):
         subprocess.run(list(map(str, argv)), check=True, timeout=120, capture_output=True)
         outputs.append(np.loadtxt(tmp_path / "y.txt"))
     np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-5)
+
+
+@needs_opengl
+@pytest.mark.parametrize("last", ["Alias", "Dropout", "Flatten"])
+def test_a_blob_that_is_fed_back_is_not_read_while_it_is_written(last):
+    """Under its old name the result of one run would be the input of the next, in the same place."""
+    net = net_of("FC", ["x", "w", "b"], ["y"], {})
+    definition = net.op.add(type=last, input=["y"], output=["x"])
+    if last == "Dropout":
+        definition.arg.add(name="is_test", i=1)
+    constants = {"w": floats(300, 300) / 20, "b": floats(300, seed=1)}
+    results = []
+    for backend in ("default", "opengl"):
+        loaded = TorchEngine(threads=1, seed=0, backend=backend).load(
+            weights_of(constants), net, {"x": floats(5, 300, seed=2)}
+        )
+        for _ in range(3):
+            loaded.run()
+        results.append(loaded.blob("x"))
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-4, atol=1e-4)

@@ -16,6 +16,7 @@ from .kernel import (
     kernel,
     need,
     need_channels_first,
+    need_to_be_first,
     output,
     per_shape,
     planes_call,
@@ -169,6 +170,7 @@ def _rest(count: int) -> Sequence[int]:
 def dropout(device: Device, op: Operator) -> Compute:
     """In test mode the blob stays where it is, and the mask is left unwritten."""
     need(op.arguments.boolean("is_test", False), "this program does not train")
+    need_to_be_first(op)
     return (lambda x: x) if op.output_count == 1 else (lambda x: (x,))
 
 

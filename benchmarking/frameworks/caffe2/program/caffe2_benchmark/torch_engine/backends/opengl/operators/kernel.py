@@ -39,6 +39,13 @@ def need_channels_first(op: Operator) -> None:
     need(not is_channels_last(op.arguments), "only the order NCHW is on the device")
 
 
+def need_to_be_first(op: Operator) -> None:
+    """For what leaves a blob where it is: under the name of one that was fed, it would be read by whoever
+    writes it in the next run."""
+    output = op.outputs[0]
+    need(output in op.inputs or output not in op.workspace, "its output is there before the net runs")
+
+
 def per_shape(prepare: Callable[..., Compute]) -> Compute:
     """As ``by_shape``; all inputs have to be floats."""
 

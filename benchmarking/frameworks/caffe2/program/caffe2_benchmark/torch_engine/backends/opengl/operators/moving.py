@@ -11,7 +11,16 @@ from ....operators.linear import canonical_axis
 from ....registry import Compute, Operator
 from ..blob import BLOCK, DeviceBlob
 from ..context import Call, Device
-from .kernel import as_image, kernel, lie_alike, need, need_channels_first, per_shape, planes_call
+from .kernel import (
+    as_image,
+    kernel,
+    lie_alike,
+    need,
+    need_channels_first,
+    need_to_be_first,
+    per_shape,
+    planes_call,
+)
 
 _MODES = {"constant": 0, "reflect": 1, "edge": 2}
 
@@ -148,6 +157,7 @@ def to_shape(device: Device, x: DeviceBlob, shape: Sequence[int]) -> Compute:
 
 @kernel("Reshape")
 def reshape(device: Device, op: Operator) -> Compute:
+    need_to_be_first(op)
     given = op.arguments.integers("shape")
     need(given is not None and op.input_count == 1, "a shape that is read is the host's")
 
@@ -163,6 +173,7 @@ def reshape(device: Device, op: Operator) -> Compute:
 
 @kernel("Flatten")
 def flatten(device: Device, op: Operator) -> Compute:
+    need_to_be_first(op)
     axis = op.arguments.integer("axis", 1)
     need(axis >= 0, "the axis must be 0 or above")
     return per_shape(lambda x: to_shape(device, x, (x.shape[:axis].numel(), x.shape[axis:].numel())))
@@ -170,11 +181,13 @@ def flatten(device: Device, op: Operator) -> Compute:
 
 @kernel("FlattenToVec")
 def flatten_to_vector(device: Device, op: Operator) -> Compute:
+    need_to_be_first(op)
     return per_shape(lambda x: to_shape(device, x, (x.numel(),)))
 
 
 @kernel("Squeeze")
 def squeeze(device: Device, op: Operator) -> Compute:
+    need_to_be_first(op)
     dims = set(op.arguments.integers("dims") or [])
 
     def prepare(x: DeviceBlob) -> Compute:
@@ -186,6 +199,7 @@ def squeeze(device: Device, op: Operator) -> Compute:
 
 @kernel("Alias")
 def alias(device: Device, op: Operator) -> Compute:
+    need_to_be_first(op)
     return lambda x: x
 
 
