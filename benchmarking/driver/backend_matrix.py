@@ -166,7 +166,9 @@ class _Column:
 
     def compared(self, reference: _Column) -> Comparison | None:
         own, other = self.net, reference.net
-        if own is None or other is None or self is reference or reference.failure is not None:
+        if own is None or other is None or self is reference:
+            return None
+        if self.failure is not None or reference.failure is not None:  # its delay counts for nothing
             return None
         return stats.compare(own.values, own.pairs, other.values, other.pairs)
 

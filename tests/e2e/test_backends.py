@@ -107,6 +107,7 @@ def test_a_wrong_kernel_is_caught_and_its_number_shown_as_wrong(compare, worksho
     assert done.returncode == 3
     result = by_backend(document)["onednn"]
     assert result["meta"]["cell"]["wrong"] is True
+    assert result["meta"]["cell"]["comparison"] is None
     assert (
         "1 of 3 values of 'out' are more than 0.004 off the backend default's" in result["failure"]["message"]
     )
