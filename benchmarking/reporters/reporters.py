@@ -34,15 +34,18 @@ class ReporterGroup:
         summary = RunSummary(
             exit_status=self._worsened(exit_status),
             duration_s=duration_s,
-            destinations=tuple(one.destination for one in self._reporters if one.destination),
+            destinations=_destinations(self._reporters),
             problems=(*problems, *self._problems),
         )
+        delivering = list(self._reporters)
         for reporter in self._reporters:
             known = len(self._problems)
-            self._attempt(reporter, partial(reporter.finish, summary))
+            if not self._attempt(reporter, partial(reporter.finish, summary)):
+                delivering.remove(reporter)
             summary = replace(
                 summary,
                 exit_status=self._worsened(exit_status),
+                destinations=_destinations(delivering),
                 problems=(*summary.problems, *self._problems[known:]),
             )
         return summary.exit_status
@@ -54,9 +57,10 @@ class ReporterGroup:
             return ExitStatus.REPORTER_FAILED
         return exit_status
 
-    def _attempt(self, reporter: ReporterBase, deliver: Callable[[], None]) -> None:
+    def _attempt(self, reporter: ReporterBase, deliver: Callable[[], None]) -> bool:
         try:
             deliver()
+            return True
         except ReporterError as error:
             logger.error("the %s reporter failed: %s", reporter.name, error)
             self._problems.append(f"the {reporter.name} reporter failed: {error}")
@@ -65,3 +69,8 @@ class ReporterGroup:
             logger.exception("the %s reporter has a bug", reporter.name)
             self._had_bug = True
             self._problems.append(f"the {reporter.name} reporter has a bug: {error!r}")
+        return False
+
+
+def _destinations(reporters: Sequence[ReporterBase]) -> tuple[str, ...]:
+    return tuple(one.destination for one in reporters if one.destination)

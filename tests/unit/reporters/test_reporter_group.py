@@ -63,6 +63,7 @@ def test_a_failed_reporter_changes_the_status_only_of_a_good_run():
         group = ReporterGroup([Failing(ReporterError("x"), at_end=True), last := Recorder()])
         assert group.finish(status, 1.0, []) is expected
         assert last.summaries[0].exit_status is expected
+        assert last.summaries[0].destinations == ("in memory",)  # its own
 
 
 def test_the_json_document():
