@@ -259,6 +259,10 @@ def test_results_lie_apart_and_the_screen_has_the_table(compare, workshop):
         (["--backend", "a,b", "--plot", "m.pdf"], ".svg or .png"),
         (["--backend", "a,b", "--plot", "missing/m.svg"], "--plot: cannot write"),
         (["--backend", "a,b", "--run_type", "verify"], "verify is on one backend"),
+        (
+            ["--backend", "a,b", "--backend_tolerance", "-1"],
+            "--backend_tolerance: -1 is not a number above 0",
+        ),
         (["--backend", "all", "--info", json.dumps({"treatment": COMMIT, "control": OLDER})], "the control"),
     ],
 )

@@ -74,7 +74,7 @@ def test_what_the_specification_shows_is_accepted():
         (("--exec_dir=e", "--repo_dir=r"), "required: --benchmark_file"),
         ((*REQUIRED, "--platf", "x"), "unrecognized arguments: --platf x"),
         ((*REQUIRED, "--step=0"), "not at least 1"),
-        ((*REQUIRED, "--interval=-1"), "not a number of seconds"),
+        ((*REQUIRED, "--interval=-1"), "is not a number above 0"),
         ((*REQUIRED, "--notify=a 'b"), "is no command"),
         ((*REQUIRED, "--run_type=verify"), "--run_type is set by the loop itself"),
         ((*REQUIRED, "--program", "x"), "--program is set by the loop itself"),
