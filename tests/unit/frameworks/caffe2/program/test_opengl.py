@@ -496,6 +496,18 @@ def test_without_moderngl_it_says_how_to_get_it(monkeypatch):
         OpenGL(threads=1)
 
 
+def test_a_moderngl_that_is_broken_is_no_driver_that_crashes(monkeypatch, tmp_path):
+    (tmp_path / "moderngl.py").write_text("raise ImportError('no glcontext')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "moderngl", raising=False)
+    monkeypatch.setattr(context, "ctypes", SimpleNamespace(CDLL=lambda name: None))
+    monkeypatch.setattr(context._Shared, "device", None)
+    monkeypatch.setattr(context._Shared, "why_unavailable", None)
+    assert OpenGL.why_unavailable().startswith(
+        "the Python package moderngl cannot be imported (no glcontext): pip install"
+    )
+
+
 def test_without_egl_it_says_what_to_install(monkeypatch):
     pytest.importorskip("moderngl")
     monkeypatch.setattr(context._Shared, "device", None)

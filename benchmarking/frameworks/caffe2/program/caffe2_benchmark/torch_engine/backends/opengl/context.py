@@ -77,7 +77,13 @@ def _new_context() -> Any:
     """Raises:
     UsageError: there is no context, or only of an old OpenGL.
     """
-    import moderngl
+    try:
+        import moderngl
+    except Exception as error:  # a part of it is missing, or was built for another system
+        raise UsageError(
+            "the Python package moderngl cannot be imported (%s): pip install --force-reinstall moderngl"
+            % _first_line(error)
+        ) from error
 
     # By the names that are there without development packages; EGL finds OpenGL's functions itself.
     settings: Dict[str, Any] = {"backend": "egl", "libegl": EGL_LIBRARY, "libgl": EGL_LIBRARY}
@@ -85,8 +91,12 @@ def _new_context() -> Any:
         return moderngl.create_context(require=NEEDED_VERSION, standalone=True, **settings)
     except Exception as error:  # moderngl has no type of its own
         raise UsageError(
-            "no EGL device with OpenGL 4.3 or later (%s); %s" % (str(error).splitlines()[0], _PACKAGES)
+            "no EGL device with OpenGL 4.3 or later (%s); %s" % (_first_line(error), _PACKAGES)
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Shared:
