@@ -48,7 +48,12 @@ def require_own(observation: Observation, backend: str) -> None:
     if not observation.kernels or observation.own:
         return
     others = sorted({one.kernel for one in observation.kernels.values()})
+    why = sorted(set(observation.reasons.values()))
     raise NetError(
-        "--backend %s computed none of the net's %d operators (they ran %s); take another for this net"
-        % (backend, len(observation.kernels), ", ".join(others[:5]) + (" ..." if len(others) > 5 else ""))
+        "--backend %s computed none of the net's %d operators (they ran %s)%s; take another for this net"
+        % (backend, len(observation.kernels), _first(others, 5), ": " + _first(why, 3) if why else "")
     )
+
+
+def _first(texts: Sequence[str], count: int) -> str:
+    return ", ".join(texts[:count]) + (" ..." if len(texts) > count else "")

@@ -194,8 +194,13 @@ def test_why_the_host_took_over_is_told():
         observation.reasons, False
     )
     assert observation.facts("boxed")["backend_summary"] == "boxed: 0 of 3 operators, 3 fell back"
-    with pytest.raises(NetError, match=r"--backend boxed computed none of the net's 3 operators .*aten::"):
+    with pytest.raises(
+        NetError, match=r"--backend boxed computed none of the net's 3 operators .*aten::"
+    ) as told:
         require_own(observation, "boxed")
+    assert "): its kernel is for other types of elements, never, only rows and columns; take" in str(
+        told.value
+    )
 
 
 def test_observing_leaves_the_blobs_as_they_were():
