@@ -24,6 +24,8 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
 
     text = options.backend or ""
     names = tuple(one.strip() for one in text.split(","))
+    if options.backend is not None and not all(names):
+        raise UsageError(f"--backend {text!r}: a name is empty; name backends as in --backend default,nnpack")
     if len(names) == 1 and names != (ALL,):
         for name in ("reference_backend", "plot"):
             if getattr(options, name) is not None:
@@ -46,7 +48,7 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
 
 
 def _check_names(names: tuple[str, ...], text: str, reference: str | None) -> None:
-    if not all(names) or len(set(names)) < len(names):
+    if len(set(names)) < len(names):
         raise UsageError(f"--backend {text}: name each backend once, as in --backend default,nnpack")
     if names == (ALL,):
         return

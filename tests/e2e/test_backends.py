@@ -250,7 +250,8 @@ def test_results_lie_apart_and_the_screen_has_the_table(compare, workshop):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--backend", "a,"], "name each backend once"),
+        (["--backend", "a,"], "--backend 'a,': a name is empty"),
+        (["--backend", ""], "--backend '': a name is empty"),
         (["--backend", "a,a"], "name each backend once"),
         (["--backend", "a,all"], "all stands alone"),
         (["--backend", "a,b", "--reference_backend", "c"], "--reference_backend c is not among"),
