@@ -114,6 +114,8 @@ class ScreenReporter(ReporterBase):
 
     def _print_backend(self, meta: Meta) -> None:
         fallbacks = numbers.fallbacks(meta)
+        if meta.backend is None and not fallbacks:
+            return  # nobody chose one, and it is the one that ran
         if summary := numbers.ran_on(meta):
             self._write(Text(numbers.plain(summary), "yellow" if fallbacks else "dim"), indent=2)
         for line in filter(None, [*fallbacks, numbers.without_kernels(meta)]):
