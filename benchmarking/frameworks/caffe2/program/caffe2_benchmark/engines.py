@@ -19,7 +19,7 @@ def _torch() -> Type[Engine]:
 def _native() -> Type[Engine]:
     if not _has_real_caffe2():
         raise UsageError("--engine native: " + _no_caffe2())
-    from .native_engine import NativeEngine
+    from .native_engine.engine import NativeEngine
 
     return NativeEngine
 

@@ -10,13 +10,14 @@ import torch
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
 
-from . import printed
-from .costs import BlobFacts, OperatorFacts
-from .engine import Engine, LoadedNet, require_options
-from .errors import NetError, UsageError
-from .kernels import Fact, Kernel, Observation
-from .native_backends import BACKENDS, NativeBackend, Part, is_helper, reason
-from .net_check import label, listed, require_fed, require_known_types
+from .. import printed
+from ..costs import BlobFacts, OperatorFacts
+from ..engine import Engine, LoadedNet, require_options
+from ..errors import NetError, UsageError
+from ..kernels import Fact, Kernel, Observation
+from ..net_check import label, listed, require_fed, require_known_types
+from .backends import BACKENDS
+from .backends.backend import NativeBackend, Part, is_helper, reason
 
 _WARNINGS_AND_WORSE = 1
 _NET_NAME = "caffe2_benchmark_net"

@@ -1,0 +1,1 @@
+"""Runs nets in real Caffe2."""

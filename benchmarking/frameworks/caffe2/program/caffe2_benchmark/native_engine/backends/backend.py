@@ -1,0 +1,122 @@
+"""What computes the operators of a net in real Caffe2: another engine for them, or another device.
+
+Each operator is tried once before the net is made: Caffe2 falls back without a word where an engine has no
+kernel for an operator, and refuses the whole net where a device has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from abc import ABC, abstractmethod
+from typing import AbstractSet, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from caffe2.python import workspace
+
+from ... import printed
+from ...errors import NetError
+from ...kernels import Kernel
+from ...net_check import label, operator_name
+
+HOST = "caffe2:cpu"
+_END_OF_REASON = re.compile(r"\(Error from operator|Operator def:|: input: |\n")
+_REFUSED = "does not support the requested feature"
+
+
+class Part(NamedTuple):
+    """One operator of the net, as it is run."""
+
+    name: str
+    source: Any
+    """As it stands in the net."""
+    operator: Any
+    copies: Sequence[Any]
+    """Operators that bring its inputs to its device."""
+    kernel: Kernel
+
+    @property
+    def operators(self) -> List[Any]:
+        return [*self.copies, self.operator]
+
+
+class Prepared(NamedTuple):
+    parts: Sequence[Part]
+    on_device: Dict[str, str]
+    """The blobs that lie on a device at the end only, with their names there."""
+
+
+def is_helper(name: str) -> bool:
+    """Whether it is a blob of a backend's, rather than of the net's."""
+    return name.endswith((" @device", " @ordered", " @reference", " @read"))
+
+
+def reason(error: RuntimeError) -> str:
+    """Caffe2's message without the place in its sources, the operator's definition and the stack."""
+    text = _END_OF_REASON.split(str(error), maxsplit=1)[0]
+    return text.split("] ", 1)[-1].strip(" .")
+
+
+def run_once(operator: Any) -> None:
+    """Without the warnings that Caffe2's own function prints where it fails."""
+    workspace.C.run_operator_once(operator.SerializeToString())
+
+
+class NativeBackend(ABC):
+    name = ""
+    covers = "operators"
+    covered_types: Optional[Sequence[str]] = None
+    """None: every type."""
+
+    @classmethod
+    def why_unavailable(cls) -> str:
+        """As in the engine torch."""
+        return ""
+
+    @abstractmethod
+    def prepare(self, definition: Any, wanted: AbstractSet[str]) -> Prepared:
+        """What is run in place of the net; may run its operators, whose inputs are all there.
+
+        ``wanted``: the blobs that are read afterwards.
+        """
+
+    def download(self, source: str, target: str) -> None:
+        """Copies a blob of the device to one of the host."""
+        raise NotImplementedError
+
+    def proven(self, load: Callable[[], Sequence[Part]]) -> Callable[[Part], Kernel]:
+        """Tells which kernel an operator ran; before the net is loaded, which ``load`` does."""
+        return lambda part: part.kernel
+
+
+def part_of(index: int, source: Any, operator: Any, copies: Sequence[Any], kernel: Kernel) -> Part:
+    return Part(operator_name(index, source), source, operator, copies, kernel)
+
+
+def runs(operator: Any) -> bool:
+    """Whether there is such an operator for such inputs, and Caffe2 has taken no other in its place."""
+    with printed.captured(printed.STDERR) as output:
+        try:
+            run_once(operator)
+        except RuntimeError:
+            return False
+        printed.flush()
+        output.seek(0)
+        return _REFUSED not in output.read().decode(errors="replace")
+
+
+def require_run(index: int, definition: Any) -> None:
+    with printed.captured(printed.STDERR):
+        try:
+            run_once(definition)
+        except RuntimeError as error:
+            raise NetError("%s, failed: %s" % (label(index, definition), reason(error))) from error
+
+
+@contextlib.contextmanager
+def inputs_kept(definition: Any) -> Iterator[None]:
+    """The blobs that are there before the net and that it writes."""
+    written = {name for one in definition.op for name in one.output if workspace.HasBlob(name)}
+    kept = {name: workspace.FetchBlob(name) for name in written}
+    yield
+    for name, value in kept.items():
+        workspace.FeedBlob(name, value)

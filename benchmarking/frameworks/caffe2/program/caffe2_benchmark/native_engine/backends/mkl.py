@@ -1,0 +1,108 @@
+"""Caffe2's operators on oneDNN, which is its device IDEEP."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from caffe2.proto import caffe2_pb2
+from caffe2.python import workspace
+
+from ... import library_kernels, printed
+from ...errors import NetError
+from ...kernels import Kernel
+from .backend import Part, run_once
+from .device import Device
+
+_ORDERED = "%s @ordered"
+
+
+_MOVING = ("Concat", "Split", "Slice", "Transpose", "Copy")
+"""Operators whose whole work is to move data."""
+
+
+class Mkl(Device):
+    """Caffe2's operators on oneDNN."""
+
+    name = "mkl"
+    device_type = caffe2_pb2.IDEEP
+    kernel = "caffe2:ideep"
+    to_device, to_host = "CopyCPUToIDEEP", "CopyIDEEPToCPU"
+    never: Tuple[str, ...] = ("NCHW2NHWC", "NHWC2NCHW")
+    """Operators that it has, but that compute something else than those of the host."""
+
+    @classmethod
+    def why_unavailable(cls) -> str:
+        if workspace.C.use_mkldnn:
+            return ""
+        return "this Caffe2 was built without oneDNN; docs/caffe2.md says how to get one that has it"
+
+    def may_try(self, definition: Any) -> bool:
+        """Its operators take channels to come first, and some end the process where they do not."""
+        orders = [one.s for one in definition.arg if one.name == "order"]
+        return super().may_try(definition) and definition.type not in self.never and b"NHWC" not in orders
+
+    def download_operators(self, source: str, target: str) -> List[Any]:
+        """Its copy leaves channels innermost where they are; a transposition to the same order does not."""
+        if getattr(workspace.FetchBlob(source), "ndim", 0) != 4:
+            return super().download_operators(source, target)
+        ordered = _ORDERED % target
+        transposition = caffe2_pb2.OperatorDef(type="Transpose", input=[source], output=[ordered])
+        transposition.arg.add(name="axes", ints=range(4))
+        return [self.on_device(transposition), *super().download_operators(ordered, target)]
+
+    def proven(self, load: Callable[[], Sequence[Part]]) -> Callable[[Part], Kernel]:
+        """oneDNN tells what it runs if it finds an environment variable before it first runs: in a child."""
+        told = _told_in_child(load)
+        if told is None:
+            return lambda part: part.kernel
+
+        def kernel(part: Part) -> Kernel:
+            names = told.get(part.name, [])
+            if part.kernel.kernel != self.kernel or not names:
+                return Kernel(part.kernel.kernel, False)
+            return Kernel(names[0], library_kernels.is_onednn(names[0]) or part.source.type in _MOVING)
+
+        return kernel
+
+
+def _told_in_child(load: Callable[[], Sequence[Part]]) -> Optional[Dict[str, List[str]]]:
+    """The kernels by operator; None: there was no way to learn them."""
+    if not hasattr(os, "fork"):
+        return None
+    with tempfile.TemporaryFile("w+") as answer:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.environ.update(dict.fromkeys(("DNNL_VERBOSE", "MKLDNN_VERBOSE"), "1"))
+                json.dump(_library_kernels(load), answer)
+                answer.flush()
+                status = 0
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            signal = os.WTERMSIG(status)
+            raise NetError("--backend mkl: Caffe2's oneDNN operators ended the process by signal %d" % signal)
+        answer.seek(0)
+        text = answer.read()
+    told: Dict[str, List[str]] = json.loads(text) if text else {}
+    return told if any(told.values()) else None
+
+
+def _library_kernels(load: Callable[[], Sequence[Part]]) -> Dict[str, List[str]]:
+    result = {}
+    with printed.captured(printed.STDOUT, printed.STDERR) as output:
+        for part in load():
+            for copy in part.copies:
+                run_once(copy)
+            printed.flush()
+            start = output.seek(0, 2)
+            run_once(part.operator)
+            printed.flush()
+            output.seek(start)
+            result[part.name] = library_kernels.read(output.read().decode(errors="replace"))
+    return result
