@@ -31,6 +31,7 @@ from ..errors import NetError, UsageError
 from ..kernels import Fact, Kernel, Observation
 from ..net_check import label, listed, require_fed, require_known_types
 from . import fusion
+from .allocator import keep_freed_memory
 from .arguments import Arguments
 from .backends import BACKENDS, backend_class
 from .backends.backend import Backend, NoKernelError, on_host
@@ -68,6 +69,7 @@ class TorchEngine(Engine):
         optimize: str = "none",
         backend_options: Sequence[str] = (),
     ) -> None:
+        keep_freed_memory()
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._seed = seed

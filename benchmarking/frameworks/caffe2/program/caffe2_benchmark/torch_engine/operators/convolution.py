@@ -7,8 +7,16 @@ from typing import Any, Callable, Optional
 import torch
 import torch.nn.functional as functional
 
+from .. import onednn_graph
 from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
-from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
+from .geometry import (
+    Fit,
+    Window,
+    is_channels_last,
+    to_channels_first,
+    to_channels_last,
+    with_channels_innermost,
+)
 
 FUSED_CONVOLUTION = "Conv+"
 Unpacked = Callable[[Fit, int], Compute]
@@ -22,7 +30,7 @@ def convolution(op: Operator) -> Compute:
 
 
 def convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
-    """``unpacked`` computes it where oneDNN has not packed the weights."""
+    """``unpacked`` computes it where oneDNN has neither compiled it nor packed the weights."""
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
     channels_last = is_channels_last(op.arguments)
@@ -32,6 +40,11 @@ def convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
             x, weight = to_channels_first(x), to_channels_first(weight)
         fit = window.fit(x.shape[2:])
         require_fitting(x, weight, bias, fit, group)
+        compiled = _compiled(op, x, weight, bias, fit, group)
+        if compiled is not None:
+            if channels_last:
+                return lambda x, *_: to_channels_last(compiled(to_channels_first(x)))
+            return lambda x, *_: compiled(x)
         packed = _pack(op, weight, x, fit, group)
         run = unpacked(fit, group) if packed is None else packed_run(fit, group)
         if not channels_last:
@@ -56,6 +69,16 @@ def require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: i
     require(
         bias is None or bias.shape == (outputs,), "the bias has not %d values, one for each output" % outputs
     )
+
+
+def _compiled(
+    op: Operator, x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int, has_relu: bool = False
+) -> Optional[Callable[[Any], Any]]:
+    """None where a parameter may change, or oneDNN does not compile it."""
+    is_constant = op.constant(1) is not None and (bias is None or op.constant(2) is not None)
+    if not is_constant or weight.is_mkldnn or len(fit.kernel) != 2:
+        return None
+    return onednn_graph.convolution(x, weight, bias, fit, group, has_relu)
 
 
 def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
@@ -129,6 +152,10 @@ def fused_convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
     def prepare(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Compute:
         fit = window.fit(x.shape[2:])
         require_fitting(x, weight, bias, fit, group)
+        # With a blob to add, the result is written over that where nobody reads it any more.
+        compiled = None if other is not None else _compiled(op, x, weight, bias, fit, group, has_relu)
+        if compiled is not None:
+            return lambda x, *_: compiled(x)
         packed = _pack(op, weight, x, fit, group)
         if packed is None:
             return then(unpacked(fit, group), has_relu)
@@ -163,7 +190,7 @@ def _packed_with_sum(fit: Fit, group: int, has_relu: bool, overwrites: bool) -> 
     def compute(x: Any, weight: Any, bias: Any, other: Any) -> Any:
         if not fit.is_symmetric:
             x = functional.pad(x, fit.torch_padding)
-        channels_innermost = other.contiguous(memory_format=torch.channels_last)
+        channels_innermost = with_channels_innermost(other)
         if overwrites:
             return package._convolution_pointwise_.binary(
                 channels_innermost, x, weight, bias, padding, stride, dilation, group, *last

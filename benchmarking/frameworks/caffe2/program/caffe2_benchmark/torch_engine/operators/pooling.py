@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as functional
 
 from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
-from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
+from .geometry import (
+    Fit,
+    Window,
+    is_channels_last,
+    to_channels_first,
+    to_channels_last,
+    with_channels_innermost,
+)
 
 FEW_CHANNELS = 8
 """Fewer than these next to each other do not fill a vector register."""
@@ -66,7 +73,7 @@ def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
         if x.dim() != 4 or x.shape[1] < FEW_CHANNELS:
             return run
         # Several times as fast with the channels next to each other, the reordering included.
-        return lambda x: run(x.contiguous(memory_format=torch.channels_last))
+        return lambda x: run(with_channels_innermost(x))
 
     return by_shape(prepare)
 

@@ -154,11 +154,11 @@ def channel_shuffle(op: Operator) -> Compute:
     channels_last = is_channels_last(op.arguments)
 
     def compute(x: Any) -> Any:
-        axis = x.dim() - 1 if channels_last else 1
-        channels = x.shape[axis]
+        y = to_channels_first(x) if channels_last else x
+        channels = y.shape[1]
         require(channels % group == 0, "%d channels are not a multiple of %d groups" % (channels, group))
-        parts = x.reshape(*x.shape[:axis], group, channels // group, *x.shape[axis + 1 :])
-        return parts.transpose(axis, axis + 1).reshape(x.shape)
+        shuffled = functional.channel_shuffle(y if y.dim() > 2 else y.unsqueeze(2), group).reshape(y.shape)
+        return to_channels_last(shuffled) if channels_last else shuffled
 
     return compute
 

@@ -1,0 +1,82 @@
+"""Convolutions that oneDNN compiles once, before the timed loop, weights included.
+
+torch's other ways to oneDNN look for a kernel and describe all memory to it anew in every run: 25 to 40 us
+for each convolution, which is longer than many a small one computes. Only in graphs of torch.jit does torch
+keep what oneDNN has compiled (by its Graph API). So each convolution becomes a graph of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, List, Optional
+
+import torch
+import torch.nn.functional as functional
+
+from .operators.geometry import Fit, with_channels_innermost
+
+_COMPILED = "oneDNNFusionGroup"
+"""What torch.jit calls that part of a graph that oneDNN has compiled."""
+
+
+def convolution(
+    x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int, has_relu: bool
+) -> Optional[Callable[[Any], Any]]:
+    """The function of tensors that look like ``x``; the other tensors are the same in every run.
+
+    None: oneDNN does not compile it here, or is switched off. Two dimensions, (N, C, H, W), host tensors.
+    """
+    if not _is_there() or weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return None
+    laid_out = _layout(x, fit)
+    padding = fit.heads if fit.is_symmetric else [0, 0]
+    function = _function(weight, bias, [fit.stride, padding, fit.dilation, group], has_relu)
+    try:
+        for _ in range(2):  # the first run takes down types and shapes, the second one compiles for them
+            function(laid_out(x))
+    except RuntimeError:
+        return None
+    if _COMPILED not in str(torch._C._last_executed_optimized_graph()):
+        return None
+    return lambda x: function(laid_out(x))
+
+
+def _layout(x: Any, fit: Fit) -> Callable[[Any], Any]:
+    """Makes of an input what the graph takes: padded where oneDNN cannot, channels innermost."""
+
+    def pad(x: Any) -> Any:
+        return x if fit.is_symmetric else functional.pad(x, fit.torch_padding)
+
+    shape = pad(x).shape
+    channels, height, width = shape[1:]
+    # Where both layouts are the same memory, the strides must say which is meant: the result has it, too.
+    strides = (channels * height * width, 1, channels * width, channels)
+    if channels == 1 or height * width == 1:
+        return lambda x: with_channels_innermost(pad(x)).as_strided(shape, strides)
+    return with_channels_innermost if fit.is_symmetric else lambda x: with_channels_innermost(pad(x))
+
+
+def _is_there() -> bool:
+    if not (torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()):
+        return False
+    try:
+        torch._C._jit_set_llga_enabled(True)
+    except (AttributeError, RuntimeError):  # torch is too old, or was built without it
+        return False
+    return True
+
+
+def _function(weight: Any, bias: Optional[Any], numbers: List[Any], has_relu: bool) -> Callable[[Any], Any]:
+    """Its graph is put together by hand, as tracing takes ten times as long as all the rest."""
+    graph: Any = torch._C.Graph()
+
+    def add(kind: str, *inputs: Any) -> Any:
+        node = graph.appendNode(graph.create(kind, list(inputs), 1))
+        output = node.output()
+        output.setType(torch._C.TensorType.get())
+        return output
+
+    constants = [graph.insertConstant(one) for one in (weight.contiguous(), bias, *numbers)]
+    y = add("aten::conv2d", graph.addInput("x"), *constants)
+    graph.registerOutput(add("aten::relu", y) if has_relu else y)
+    function: Callable[[Any], Any] = torch._C._create_function_from_graph("convolution", graph)
+    return function
