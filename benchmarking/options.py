@@ -18,6 +18,11 @@ TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's 
 TOKEN_OPTION = "--remote_access_token"  # noqa: S105 - the option's name
 MASK = "***"
 
+BLOCKS = 6
+"""Of several backends, where nothing else is said: the interval of a ratio then covers 95 %."""
+BACKEND_TOLERANCE = 1e-3
+"""How far an output may be from the reference's where nothing else is said, in parts of its largest value."""
+
 Reboot = Literal["commit", "run"]
 """Before the first case of a run, or before each."""
 WhenBusy = Literal["wait", "fail"]
@@ -48,9 +53,10 @@ class HarnessOptions:
     """One, several with commas between, or ``all``."""
     reference_backend: str | None = None
     """None: ``default``, or the first."""
-    blocks: int = 6
-    backend_tolerance: float = 1e-3
-    """In parts of an output's largest value."""
+    blocks: int | None = None
+    """None: ``BLOCKS``."""
+    backend_tolerance: float | None = None
+    """In parts of an output's largest value; None: ``BACKEND_TOLERANCE``."""
     plot: Path | None = None
     devices: tuple[str, ...] = ()
     excluded_devices: tuple[str, ...] = ()

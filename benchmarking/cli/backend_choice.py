@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarking.errors import UsageError
-from benchmarking.options import HarnessOptions
+from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, HarnessOptions
 
 if TYPE_CHECKING:
     from benchmarking.driver.plan import ManyBackends
@@ -27,7 +27,7 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
     if options.backend is not None and not all(names):
         raise UsageError(f"--backend {text!r}: a name is empty; name backends as in --backend default,nnpack")
     if len(names) == 1 and names != (ALL,):
-        for name in ("reference_backend", "plot"):
+        for name in ("reference_backend", "blocks", "backend_tolerance", "plot"):
             if getattr(options, name) is not None:
                 raise UsageError(f"--{name} goes with several backends: --backend a,b or --backend all")
         return None
@@ -42,8 +42,8 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
     return ManyBackends(
         names=() if names == (ALL,) else names,
         reference=options.reference_backend,
-        blocks=options.blocks,
-        tolerance=options.backend_tolerance,
+        blocks=options.blocks or BLOCKS,
+        tolerance=options.backend_tolerance or BACKEND_TOLERANCE,
     )
 
 

@@ -20,6 +20,8 @@ from benchmarking.cli.argument_types import (
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.options import (
+    BACKEND_TOLERANCE,
+    BLOCKS,
     TOKEN_VARIABLE,
     ABMode,
     ClockChoice,
@@ -234,18 +236,15 @@ def _add_backends(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--blocks",
         type=positive_int,
-        default=HarnessOptions.blocks,
         metavar="N",
-        help="so many blocks, in each of which every backend runs once, in random order "
-        "(default: %(default)s)",
+        help=f"so many blocks, in each of which every backend runs once, in random order (default: {BLOCKS})",
     )
     group.add_argument(
         "--backend_tolerance",
         type=positive_float,
-        default=HarnessOptions.backend_tolerance,
         metavar="FRACTION",
         help="how far an output may be from the reference's, in parts of its largest value (default: "
-        "%(default)g)",
+        f"{BACKEND_TOLERANCE:g})",
     )
     group.add_argument(
         "--plot",

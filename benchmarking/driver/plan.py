@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarking.command import Program
 from benchmarking.frameworks.framework_base import FrameworkBase
-from benchmarking.options import ABMode, ClockChoice
+from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, ABMode, ClockChoice
 from benchmarking.results import Fact, RunType
 from benchmarking.sequential import SequentialPlan
 
@@ -45,9 +45,9 @@ class ManyBackends:
     """Empty: all that a device has."""
     reference: str | None = None
     """That the others are held against; None: ``default``, or the first."""
-    blocks: int = 6
-    """In each of which every backend runs once: with 6 the interval of a ratio covers 95 %."""
-    tolerance: float = 1e-3
+    blocks: int = BLOCKS
+    """In each of which every backend runs once."""
+    tolerance: float = BACKEND_TOLERANCE
     """How far an output may be from the reference's, in parts of its largest value."""
 
 

@@ -257,6 +257,8 @@ def test_results_lie_apart_and_the_screen_has_the_table(compare, workshop):
         (["--backend", "a,b", "--reference_backend", "c"], "--reference_backend c is not among"),
         (["--backend", "a", "--reference_backend", "a"], "--reference_backend goes with several"),
         (["--plot", "m.svg"], "--plot goes with several backends"),
+        (["--backend", "a", "--blocks", "3"], "--blocks goes with several backends"),
+        (["--backend_tolerance", "0.1"], "--backend_tolerance goes with several backends"),
         (["--backend", "a,b", "--plot", "m.pdf"], ".svg or .png"),
         (["--backend", "a,b", "--plot", "missing/m.svg"], "--plot: cannot write"),
         (["--backend", "a,b", "--run_type", "verify"], "verify is on one backend"),

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarking.cli.harness_arguments import parse
 from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.options import BACKEND_TOLERANCE, BLOCKS
 from benchmarking.results import Kernel
 
 ROOT = Path(__file__).parents[3]
@@ -56,8 +56,7 @@ def test_the_command_runs(tmp_path, monkeypatch):
 
 
 def test_the_defaults():
-    options = parse(["--benchmark_file", "x.json"])
-    assert options.blocks == 6
+    assert BLOCKS == 6
     assert "With 6 blocks, the default," in TEXT
-    assert options.backend_tolerance == 0.001
+    assert BACKEND_TOLERANCE == 0.001
     assert "a thousandth where nothing else is said" in TEXT
