@@ -69,6 +69,21 @@ def test_same_as_torch(count, group, channels, size, window, sides, switches):
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_the_stride_of_a_single_image_does_not_matter():
+    """torch's shuffle of channels, for one, gives another."""
+    x = (
+        torch.rand(1, 6, 4, 4)
+        .contiguous(memory_format=torch.channels_last)
+        .as_strided((1, 6, 4, 4), (6, 1, 24, 6))
+    )
+    weight = torch.rand(6, 1, 3, 3)
+    with torch.inference_mode():
+        run = onednn_graph.convolution(x, weight, None, plain_fit([(1, 1)] * 2, 3), 6, has_relu=False)
+        found = run(x)
+    assert found.stride() == (96, 1, 24, 6)
+    torch.testing.assert_close(found, torch.nn.functional.conv2d(x, weight, padding=1, groups=6))
+
+
 def one_convolution(**changes):
     values = {"x": torch.ones(1, 2, 5, 5), "weight": torch.ones(3, 2, 3, 3), **changes}
     with torch.inference_mode():

@@ -43,16 +43,18 @@ def convolution(
 def _layout(x: Any, fit: Fit) -> Callable[[Any], Any]:
     """Makes of an input what the graph takes: padded where oneDNN cannot, channels innermost."""
 
-    def pad(x: Any) -> Any:
-        return x if fit.is_symmetric else functional.pad(x, fit.torch_padding)
+    def laid_out(x: Any) -> Any:
+        return with_channels_innermost(x if fit.is_symmetric else functional.pad(x, fit.torch_padding))
 
-    shape = pad(x).shape
+    found = laid_out(x)
+    shape = found.shape
     channels, height, width = shape[1:]
-    # Where both layouts are the same memory, the strides must say which is meant: the result has it, too.
     strides = (channels * height * width, 1, channels * width, channels)
-    if channels == 1 or height * width == 1:
-        return lambda x: with_channels_innermost(pad(x)).as_strided(shape, strides)
-    return with_channels_innermost if fit.is_symmetric else lambda x: with_channels_innermost(pad(x))
+    if found.stride() == strides:
+        return with_channels_innermost if fit.is_symmetric else laid_out
+    # The stride of a dimension of size 1 may be any number. This one tells torch which layout is meant; else
+    # it gives the result the other one.
+    return lambda x: laid_out(x).as_strided(shape, strides)
 
 
 def _is_there() -> bool:
