@@ -27,6 +27,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+SPIN = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    pass
+"""
+"""Until the script that started it is gone, however that ended."""
 sys.path.insert(0, str(ROOT))
 
 from benchmarking import sequential  # noqa: E402
@@ -194,7 +201,7 @@ def main() -> None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cancellation = stack.enter_context(Cancellation())
         for _ in range(arguments.spinners):
-            spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            spinner = subprocess.Popen([sys.executable, "-c", SPIN])
             stack.callback(spinner.kill)
         cache = ModelCache(directory / "cache", cancellation=cancellation, show_progress=False)
         platform = HostPlatform.discover(PlatformOptions()).devices[0]
