@@ -17,7 +17,7 @@ from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
 from benchmarking.process import Cancellation, Streams
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import Interval, RunType, TypeResult
+from benchmarking.results import NET_DELAY, Interval, RunType, TypeResult, Verdict
 
 TERMINATION_GRACE_S = 15.0
 """The harness needs it to end its own programs and to report what is finished."""
@@ -44,6 +44,8 @@ class MeasuredTest:
     run_type: str
     failure: str | None
     types: tuple[MeasuredType, ...]
+    is_inconclusive: bool
+    """Whether the net became slower stayed open."""
 
 
 @dataclass(frozen=True)
@@ -167,17 +169,18 @@ def _tests(document: str) -> tuple[MeasuredTest, ...]:
 
 def _test(value: Mapping[str, Any]) -> MeasuredTest:
     meta = value["meta"]
+    types = [result_json.read_type(one) for one in value["types"]]
     return MeasuredTest(
         label=f"{meta['net_name']} {meta['identifier']} on {meta['platform']}",
         metric=meta["metric"],
         run_type=meta["run_type"],
         failure=value["failure"]["message"] if value["failure"] else None,
-        types=tuple(_type(one) for one in value["types"]),
+        types=tuple(map(_type, types)),
+        is_inconclusive=any(one.type == NET_DELAY and one.verdict is Verdict.INCONCLUSIVE for one in types),
     )
 
 
-def _type(value: Mapping[str, Any]) -> MeasuredType:
-    one = result_json.read_type(value)
+def _type(one: TypeResult) -> MeasuredType:
     comparison = one.comparison
     return MeasuredType(
         name=one.type,

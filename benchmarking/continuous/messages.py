@@ -16,6 +16,7 @@ SUBJECT_WIDTH = 60
 SHOWN_SUSPECTS = 3
 _VERDICTS = {
     RunStatus.MEASURED: "ok",
+    RunStatus.INCONCLUSIVE: "inconclusive",
     RunStatus.REGRESSED: "REGRESSED",
     RunStatus.FAILED: "FAILED",
     RunStatus.BUILD_FAILED: "BUILD FAILED",
@@ -34,7 +35,7 @@ def run_line(run: Run, pending: int) -> str:
     details = run.detail.splitlines()[1:] if run.status is RunStatus.FAILED else run.detail.splitlines()
     if run.status is RunStatus.REGRESSED:
         details = [suspects_text(run.suspects)]
-    if run.status is RunStatus.MEASURED:
+    if run.status in (RunStatus.MEASURED, RunStatus.INCONCLUSIVE):
         details = []
     return "\n".join(["  ".join(columns), *(f"    {line}" for line in details)])
 

@@ -16,7 +16,7 @@ from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
 from benchmarking.continuous.control import control_candidates
 from benchmarking.continuous.history_choice import REACH, comparable_commits
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
-from benchmarking.continuous.state import COMPARABLE, Culprit, Run, RunStatus, State, Suspect
+from benchmarking.continuous.state import JUDGED, Culprit, Run, RunStatus, State, Suspect
 from benchmarking.errors import (
     BuildError,
     DeviceError,
@@ -173,7 +173,7 @@ class Pipeline:
     # --- where a regression comes from ----------------------------------------------------------------------
 
     def explain(self, run: Run) -> list[Culprit]:
-        """The culprit of every suspect, found by bisection where commits were skipped.
+        """The culprit of every suspect, found by bisection where commits before it were not judged.
 
         Raises:
             RepositoryError, StorageError, DeviceError, HarnessError: to be tried again; what was measured
@@ -209,8 +209,8 @@ class Pipeline:
     def _last_good(self, run: Run) -> Revision | None:
         chain = list(islice(self.repo.chain(run.revision.commit), REACH))[1:]
         runs = self._runs(chain, run.platform)
-        measured = (one for one in chain if one.commit in runs and runs[one.commit].status in COMPARABLE)
-        return next(measured, None)
+        judged = (one for one in chain if one.commit in runs and runs[one.commit].status in JUDGED)
+        return next(judged, None)
 
     def _narrow(
         self, suspect: Suspect, good: Revision, commits: Sequence[Revision], platform: str
@@ -272,11 +272,15 @@ def _run(task: Task, built: Built, control: Built | None, report: HarnessReport)
         for one in test.types
         if one.regressed
     )
+    tests = [test for test in report.tests if test.run_type == "benchmark"]
     if report.exit_status == ExitStatus.REGRESSION_CONFIRMED:
         status = RunStatus.REGRESSED
+    elif report.exit_status == ExitStatus.BENCHMARK_FAILED:
+        status = RunStatus.FAILED
     else:
-        status = RunStatus.FAILED if report.exit_status == ExitStatus.BENCHMARK_FAILED else RunStatus.MEASURED
-    number = len([test for test in report.tests if test.run_type == "benchmark"])
+        is_open = any(test.is_inconclusive for test in tests)
+        status = RunStatus.INCONCLUSIVE if is_open else RunStatus.MEASURED
+    number = len(tests)
     return Run(
         platform=task.platform,
         revision=task.revision,

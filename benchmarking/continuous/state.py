@@ -59,6 +59,8 @@ CREATE TABLE culprits (
 
 class RunStatus(StrEnum):
     MEASURED = "measured"
+    INCONCLUSIVE = "inconclusive"
+    """Measured, and it stayed open whether a test became slower; a bisection may come back to it."""
     REGRESSED = "regressed"
     """Measured, and a regression was confirmed."""
     FAILED = "failed"
@@ -68,7 +70,9 @@ class RunStatus(StrEnum):
     """Not measured, because of --step or --max_pending; a bisection may come back to it."""
 
 
-COMPARABLE = (RunStatus.MEASURED, RunStatus.REGRESSED, RunStatus.FAILED)
+JUDGED = (RunStatus.MEASURED, RunStatus.REGRESSED, RunStatus.FAILED)
+"""Of these it is known what they made slower."""
+COMPARABLE = (*JUDGED, RunStatus.INCONCLUSIVE)
 """Of these the history may hold results."""
 
 

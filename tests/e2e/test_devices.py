@@ -420,9 +420,9 @@ def test_a_slow_lossy_link_is_slow_and_nothing_else(workshop, lab, device):
 
 def test_two_harness_processes_take_turns(workshop, device):
     workshop.benchmark()
-    arguments = ("--program", workshop.shell_program("sleep=2.25"), *chosen(device))
+    arguments = ("--program", workshop.shell_program("sleep=5.25"), *chosen(device))
     with subprocess.Popen(workshop.command("--json", *arguments), stdout=subprocess.DEVNULL) as first:
-        wait_until(lambda: device.processes("sleep 2.25"))
+        wait_until(lambda: device.processes("sleep 5.25"))
         document, done = workshop.json(*arguments, "--when_busy", "fail")
         assert done.returncode == 4
         assert f"in use by process {first.pid}" in document["results"][0]["failure"]["message"]

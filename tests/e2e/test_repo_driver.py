@@ -87,6 +87,23 @@ def test_skipped_commits_are_bisected(workshop, tmp_path):
     assert any(json.loads(path.read_text()).get("regressed") == 1 for path in marked)
 
 
+def test_an_inconclusive_commit_is_looked_at_again(workshop, tmp_path):
+    """Where the noise hides a regression, it is not put down to the next commit."""
+    runs = tmp_path / "runs"
+    noisy = (
+        f"$(echo >> '{runs}'; number=$(wc -l < '{runs}'); if [ $number -gt 28 ]; then echo 200; "
+        "elif [ $((number / 4 % 2)) = 0 ]; then echo 100; else echo 300; fi)"
+    )
+    for delay_us in (100.0, 100.0, noisy, 200.0):
+        workshop.commit(delay_us)
+    done = workshop.run("--commit", workshop.commits[0], "--once", "--regression")
+    assert done.returncode == 5, done.stderr
+    assert workshop.statuses()["commit 2"] == "inconclusive"
+    assert "made host slower: commit 2 (" in done.stderr
+    assert "made host slower: commit 3 (" not in done.stderr
+    assert "inconclusive" in workshop.run("--status").stdout
+
+
 def test_the_newest_first_when_too_many_wait(workshop):
     for _ in range(6):
         workshop.commit()

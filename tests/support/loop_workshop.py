@@ -68,7 +68,7 @@ class LoopWorkshop:
         path.write_text(json.dumps(benchmark))
         return path
 
-    def commit(self, delay_us: float = 100.0, **files: str | None) -> str:
+    def commit(self, delay_us: float | str = 100.0, **files: str | None) -> str:
         """One hour after the one before."""
         number = len(self.commits)
         subject = f"commit {number}"
