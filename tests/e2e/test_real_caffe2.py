@@ -87,6 +87,22 @@ def test_the_zoo_gives_real_caffe2s_outputs_with_both_engines(caffe2_program, tm
 
 
 @pytest.mark.timeout(900)
+def test_our_engine_on_its_old_torch(caffe2_program):
+    """Which has neither graphs that oneDNN compiles nor a fast shuffle of channels."""
+    net = ROOT / "specifications/models/caffe2/shufflenet"
+    command = [
+        python_of(caffe2_program),
+        ROOT / "benchmarking/frameworks/caffe2/program",
+        "--engine",
+        "torch",
+    ]
+    command += ["--init_net", net / "synthetic_init_net.pb", "--net", net / "predict_net.pb", "--iter", "1"]
+    command += ["--input", "gpu_0/data", "--input_dims", "1,3,224,224", "--input_type", "float"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "NET_DELAY" in done.stderr
+
+
 def test_the_documented_commands_run(caffe2_program, tmp_path):
     """In a directory that shows the repository, so that nothing is written into it."""
     for path in ROOT.iterdir():

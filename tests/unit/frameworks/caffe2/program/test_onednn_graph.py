@@ -110,6 +110,11 @@ def test_not_while_onednn_is_switched_off():
         torch._C._set_mkldnn_enabled(True)
 
 
+def test_not_where_torch_does_not_tell_whether_it_has_onednn(monkeypatch):
+    monkeypatch.delattr(torch._C, "_has_mkldnn")
+    assert one_convolution() is None
+
+
 @pytest.mark.parametrize("missing", [AttributeError("no such function"), RuntimeError("built without it")])
 def test_not_where_torch_has_no_graphs(missing, monkeypatch):
     def refuse(_):

@@ -58,13 +58,11 @@ def _layout(x: Any, fit: Fit) -> Callable[[Any], Any]:
 
 
 def _is_there() -> bool:
-    if not (torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()):
-        return False
     try:
         torch._C._jit_set_llga_enabled(True)
+        return bool(torch._C._has_mkldnn and torch._C._get_mkldnn_enabled())
     except (AttributeError, RuntimeError):  # torch is too old, or was built without it
         return False
-    return True
 
 
 def _function(weight: Any, bias: Optional[Any], numbers: List[Any], has_relu: bool) -> Callable[[Any], Any]:

@@ -13,6 +13,8 @@ from ..registry import require
 
 NOTSET, VALID, SAME, CAFFE = range(4)
 """Values of ``legacy_pad``."""
+_HAS_SHUFFLE = hasattr(torch, "native_channel_shuffle")
+"""Older torch has one only that is slower than a copy."""
 
 
 def is_channels_last(arguments: Arguments) -> bool:
@@ -167,7 +169,7 @@ def with_channels_innermost(x: Any) -> Any:
     """The same (N, C, H, W) with the channels of a pixel next to each other in memory, as oneDNN likes it."""
     if x.is_contiguous(memory_format=torch.channels_last):
         return x
-    if not x.is_contiguous() or x.dtype != torch.float32 or x.device.type != "cpu":
+    if not (_HAS_SHUFFLE and x.is_contiguous() and x.dtype == torch.float32 and x.device.type == "cpu"):
         return x.contiguous(memory_format=torch.channels_last)
     # An image is C groups of H * W numbers, which become H * W groups of C. torch shuffles groups of channels
     # in half to a third of the time that it takes to copy from one layout to the other.
