@@ -29,11 +29,11 @@ def convolution(
         return None
     laid_out = _layout(x, fit)
     padding = fit.heads if fit.is_symmetric else [0, 0]
-    function = _function(weight, bias, [fit.stride, padding, fit.dilation, group], has_relu)
     try:
+        function = _function(weight, bias, [fit.stride, padding, fit.dilation, group], has_relu)
         for _ in range(2):  # the first run takes down types and shapes, the second one compiles for them
             function(laid_out(x))
-    except RuntimeError:
+    except (RuntimeError, AttributeError, TypeError):  # also: an older torch puts graphs together otherwise
         return None
     if _COMPILED not in str(torch._C._last_executed_optimized_graph()):
         return None
