@@ -5,7 +5,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine import onednn_graph
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.operators import onednn_graph
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.operators.geometry import (
     Fit,
     with_channels_innermost,

@@ -7,8 +7,8 @@ from typing import Any, Callable, Optional
 import torch
 import torch.nn.functional as functional
 
-from .. import onednn_graph
 from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
+from . import onednn_graph
 from .geometry import (
     Fit,
     Window,

@@ -12,7 +12,7 @@ from typing import Any, Callable, List, Optional
 import torch
 import torch.nn.functional as functional
 
-from .operators.geometry import Fit, with_channels_innermost
+from .geometry import Fit, with_channels_innermost
 
 _COMPILED = "oneDNNFusionGroup"
 """What torch.jit calls that part of a graph that oneDNN has compiled."""
