@@ -42,9 +42,9 @@ def convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
         require_fitting(x, weight, bias, fit, group)
         compiled = _compiled(op, x, weight, bias, fit, group)
         if compiled is not None:
-            if channels_last:
-                return lambda x, *_: to_channels_last(compiled(to_channels_first(x)))
-            return lambda x, *_: compiled(x)
+            if not channels_last:
+                return compiled
+            return lambda x, *_: to_channels_last(compiled(to_channels_first(x)))
         packed = _pack(op, weight, x, fit, group)
         run = unpacked(fit, group) if packed is None else packed_run(fit, group)
         if not channels_last:
@@ -73,7 +73,7 @@ def require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: i
 
 def _compiled(
     op: Operator, x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int, has_relu: bool = False
-) -> Optional[Callable[[Any], Any]]:
+) -> Optional[Compute]:
     """None where a parameter may change, or oneDNN does not compile it."""
     is_constant = op.constant(1) is not None and (bias is None or op.constant(2) is not None)
     if not is_constant or weight.is_mkldnn or len(fit.kernel) != 2:
@@ -155,7 +155,7 @@ def fused_convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
         # With a blob to add, the result is written over that where nobody reads it any more.
         compiled = None if other is not None else _compiled(op, x, weight, bias, fit, group, has_relu)
         if compiled is not None:
-            return lambda x, *_: compiled(x)
+            return compiled
         packed = _pack(op, weight, x, fit, group)
         if packed is None:
             return then(unpacked(fit, group), has_relu)

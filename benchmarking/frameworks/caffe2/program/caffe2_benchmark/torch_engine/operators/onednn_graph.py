@@ -12,6 +12,7 @@ from typing import Any, Callable, List, Optional
 import torch
 import torch.nn.functional as functional
 
+from ..registry import Compute
 from .geometry import Fit, with_channels_innermost
 
 _COMPILED = "oneDNNFusionGroup"
@@ -20,8 +21,8 @@ _COMPILED = "oneDNNFusionGroup"
 
 def convolution(
     x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int, has_relu: bool
-) -> Optional[Callable[[Any], Any]]:
-    """The function of tensors that look like ``x``; the other tensors are the same in every run.
+) -> Optional[Compute]:
+    """For tensors that look like ``x``; the other inputs are the same in every run, and ignored there.
 
     None: oneDNN does not compile it here, or is switched off. Two dimensions, (N, C, H, W), host tensors.
     """
@@ -37,7 +38,7 @@ def convolution(
         return None
     if _COMPILED not in str(torch._C._last_executed_optimized_graph()):
         return None
-    return lambda x: function(laid_out(x))
+    return lambda x, *_: function(laid_out(x))
 
 
 def _layout(x: Any, fit: Fit) -> Callable[[Any], Any]:

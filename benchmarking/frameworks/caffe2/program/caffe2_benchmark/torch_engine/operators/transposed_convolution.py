@@ -8,7 +8,14 @@ import torch
 
 from ..registry import FLOAT, Compute, Operator, by_shape, operator, require
 from .convolution import direct, packed_run, packed_weight
-from .geometry import Fit, Window, is_channels_last, to_channels_first, to_channels_last
+from .geometry import (
+    Fit,
+    Window,
+    is_channels_last,
+    to_channels_first,
+    to_channels_last,
+    with_channels_innermost,
+)
 
 FEW_CHANNELS = 4
 """Fewer than these are interleaved faster as planes than as pixels."""
@@ -82,7 +89,7 @@ def _by_phases(x: Any, weight: Any, stride: Sequence[int]) -> Compute:
         if bias is not None:
             steps = step_y * step_x
             repeated = bias.repeat_interleave(steps) if as_planes else bias.repeat(steps)
-        y = convolve(x.contiguous(memory_format=torch.channels_last), weights, repeated)
+        y = convolve(with_channels_innermost(x), weights, repeated)
         pixels = y.permute(0, 2, 3, 1).contiguous()
         if as_planes:
             return _planes(pixels, outputs, step_y)[:, :, :height, :width]
