@@ -182,7 +182,7 @@ class Pipeline:
         good = self._last_good(run)
         commits = self.repo.commits_after(good.commit, run.revision.commit) if good else [run.revision]
         if good is None or len(commits) == 1:
-            note = "" if good else "no earlier commit was measured"
+            note = "" if good else "no earlier commit was judged"
             found = [(run.revision, suspect, note) for suspect in run.suspects]
         else:
             logger.info(

@@ -86,7 +86,7 @@ def test_the_zoo_gives_real_caffe2s_outputs_with_both_engines(caffe2_program, tm
         assert {result["meta"]["program"]["engine"] for result in results} == {engine}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900)  # it may be the first, for which the environment is made
 def test_our_engine_on_its_old_torch(caffe2_program):
     """Which has neither graphs that oneDNN compiles nor a fast shuffle of channels."""
     net = ROOT / "specifications/models/caffe2/shufflenet"
@@ -103,6 +103,7 @@ def test_our_engine_on_its_old_torch(caffe2_program):
     assert "NET_DELAY" in done.stderr
 
 
+@pytest.mark.timeout(900)
 def test_the_documented_commands_run(caffe2_program, tmp_path):
     """In a directory that shows the repository, so that nothing is written into it."""
     for path in ROOT.iterdir():
