@@ -294,7 +294,7 @@ def main() -> int:
         *("--frameworks_dir", str(relative(HERE / "frameworks"))),
         *("--commit", commits[0][:12], "--regression", "--same_host", "--once"),
         *("--benchmark_file", str(relative(HERE / "benchmark.json"))),
-        *("--ab_mode", "process", "--ab_pairs", "7", "--canary", "off"),
+        *("--ab_mode", "process", "--minimum_effect", "0.05", "--target_change", "0.1", "--canary", "off"),
     )
     print(f"{len(commits)} commits in {directory}. Look for those that made it slower:")
     print(f"\n    {shlex.join(command)}")

@@ -407,5 +407,5 @@ def test_the_demo_with_mercurial(tmp_path):
         check=False,
     )
     assert done.returncode == 5, done.stderr
-    assert " made host slower: Write the matrix product as textbooks do (" in done.stderr
-    assert " made host slower: Compute the exponential without the math library (" in done.stderr
+    assert " made host slower: Write the matrix product as textbooks do (" in done.stderr, done.stderr
+    assert " made host slower: Compute the exponential without the math library (" in done.stderr, done.stderr
