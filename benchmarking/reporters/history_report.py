@@ -106,9 +106,10 @@ def _heading(series: Series) -> Text:
     key = series.key
     text = Text(f"{numbers.plain(key.net_name)} {key.metric} {numbers.plain(key.identifier)}", "bold")
     text.append(f" {numbers.plain(key.type)}", "bold")
-    backend = f"  backend {numbers.plain(key.backend)}" if key.backend else ""
-    settings = f"  {numbers.plain(key.settings)}" if key.settings else ""
-    details = f"  on {numbers.plain(key.platform)}{backend}{settings}  {_commits(len(series.points))}"
+    backend = f"backend {key.backend}" if key.backend else ""
+    settings = key.settings if backend in key.settings.split(", ") else f"{backend}  {key.settings}".strip()
+    facts = (f"on {key.platform}", settings, _commits(len(series.points)))
+    details = "".join(f"  {numbers.plain(one)}" for one in facts if one)
     return text.append(details, "dim")
 
 

@@ -60,8 +60,9 @@ class TestCase:
 
     @property
     def label(self) -> str:
-        """How a person calls it."""
-        return f"{self.model.name} {self.metric} {self.identifier}"
+        """How a person calls it, on one line and harmless to a terminal."""
+        text = f"{self.model.name} {self.metric} {self.identifier}"
+        return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tuple[TestCase, ...]:

@@ -62,6 +62,13 @@ def test_notes_operators_errors_and_names_that_bite(tmp_path, run):
     golden.check(run("show", tmp_path, "--type", "all").out, "history/show_everything.txt")
 
 
+@pytest.mark.parametrize("program", [{}, {"engine": "torch", "backend": "mkl"}])
+def test_the_backend_is_told_once(tmp_path, run, program):
+    save(tmp_path, backend="mkl", program=program)
+    heading = run("show", tmp_path).out.splitlines()[0]
+    assert heading.count("backend mkl") == 1
+
+
 def test_the_step_is_at_the_commit_that_made_it(demo, run):
     document = json.loads(run("changes", demo, "--net", "squeezenet", "--json").out)
     (series,) = document["series"]

@@ -34,6 +34,11 @@ def test_every_shape_is_a_case_numbered_over_the_file(tmp_path):
     assert [case.json_path for case in cases] == ["$.tests[0]", "$.tests[0]", "$.tests[1]"]
 
 
+def test_the_label_is_one_line_that_cannot_drive_a_terminal(tmp_path):
+    (case,) = cases_of(tmp_path, {"inputs": {"data": shapes([1])}, "identifier": "a\n\x1b[2Jb"})
+    assert case.label.endswith(" delay a??[2Jb")
+
+
 def test_several_inputs_go_together(tmp_path):
     cases = cases_of(tmp_path, {"inputs": {"a": shapes([1], [2]), "b": shapes([3], [4], type="int")}})
     assert [[blob.shape for blob in case.inputs] for case in cases] == [[(1,), (3,)], [(2,), (4,)]]
