@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping
 
 SERVICES = ("_adb._tcp.local.", "_adb-tls-connect._tcp.local.")
-LISTEN_S = 1.5
+LISTEN_S = 2.5
+"""Datagrams get lost: long enough for an answer to the second question, a second after the first."""
+DETAILS_LIMIT_MS = 1500
 
 
 def announced() -> Mapping[str, str]:
@@ -36,7 +38,7 @@ def announced() -> Mapping[str, str]:
         time.sleep(LISTEN_S)
         found = {}
         for service, name in list(listener.seen):
-            info = network.get_service_info(service, name, timeout=500)
+            info = network.get_service_info(service, name, timeout=DETAILS_LIMIT_MS)
             if info is None:
                 continue
             for address in info.parsed_addresses():

@@ -147,6 +147,11 @@ def test_a_device_that_is_found_twice_is_one(lab, phone):
         assert found.devices[0].answers_to(text)
 
 
+def heard(search):
+    """What a search found: on a busy machine datagrams get lost, or come late."""
+    return next((found for found in (search() for _ in range(3)) if found), {})
+
+
 def test_what_announces_itself_in_the_network_is_told(lab):
     import socket
 
@@ -163,9 +168,9 @@ def test_what_announces_itself_in_the_network_is_told(lab):
     announcer = Zeroconf()
     try:
         announcer.register_service(info)
-        assert mdns.announced() == {"10.77.0.77:5555": "adb-LAB1"}
-        seen = discovery.look_around([], search_network=True)
-        assert "name it: --devices 10.77.0.77:5555" in seen.unusable["10.77.0.77:5555"]
+        assert heard(mdns.announced) == {"10.77.0.77:5555": "adb-LAB1"}
+        unusable = heard(lambda: discovery.look_around([], search_network=True).unusable)
+        assert "name it: --devices 10.77.0.77:5555" in unusable["10.77.0.77:5555"]
         assert not discovery.look_around([]).unusable
     finally:
         announcer.close()
