@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from benchmarking import atomic_file
 from benchmarking.errors import ReporterError
+from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_table, destination_file, numbers
 from benchmarking.reporters.backend_table import BackendTable, Entry, Row
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
@@ -129,7 +130,7 @@ def _columns(table: BackendTable) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return numbers.plain(row.name) + "\n" + numbers.plain(row.shapes)
+    return plain(row.name) + "\n" + plain(row.shapes)
 
 
 def _draw_table(axes: Axes, table: BackendTable, colour_of: ColourOf) -> None:
@@ -138,11 +139,11 @@ def _draw_table(axes: Axes, table: BackendTable, colour_of: ColourOf) -> None:
     axes.set_ylim(len(table.rows), 0)
     # Two lines: above two columns one would reach beyond the picture.
     title = (f"delay on {table.device}", f"ratio to {table.reference}, below 1 is faster")
-    axes.set_title("\n".join(map(numbers.plain, title)), fontsize="medium", loc="left", parse_math=False)
+    axes.set_title("\n".join(map(plain, title)), fontsize="medium", loc="left", parse_math=False)
     axes.xaxis.tick_top()
     axes.set_xticks(
         [index + 0.5 for index in range(len(columns))],
-        [numbers.plain(name) for name in columns],
+        [plain(name) for name in columns],
         parse_math=False,
     )
     axes.set_yticks(
@@ -222,7 +223,7 @@ def _write(axes: Axes, column: int, row: int, lines: Sequence[str], colour: str)
         axes.text(
             column + 0.5,
             row + top + number * step,
-            numbers.plain(line),
+            plain(line),
             ha="center",
             va="center",
             fontsize="medium" if number == 0 else "x-small",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
+from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_table, numbers
 from benchmarking.reporters.backend_table import BackendTable, Entry, Row
 from benchmarking.results import BackendCell, Comparison, Result
@@ -27,12 +28,12 @@ def result_lines(result: Result) -> Iterator[Text]:
         interval = cell.comparison.ratio_interval
         text += f", {numbers.blocks(cell.blocks)}"
         text += f" ({numbers.confidence(interval)} interval)" if interval else ""
-        yield Text(numbers.plain(text))
+        yield Text(plain(text))
     if cell.errors and cell.answer_of == cell.reference:
         text = f"its answer is {_distance(cell)} {cell.reference}'s"
-        yield Text(numbers.plain(text), _WRONG if cell.wrong else "dim")
+        yield Text(plain(text), _WRONG if cell.wrong else "dim")
     if cell.not_compared:
-        yield Text(numbers.plain(f"answer not checked: {cell.not_compared}"), "yellow")
+        yield Text(plain(f"answer not checked: {cell.not_compared}"), "yellow")
 
 
 def _distance(cell: BackendCell) -> str:
@@ -49,7 +50,7 @@ def _errors(value: float | None) -> str:
 def blocks_of(table: BackendTable) -> Iterator[Table | Text]:
     """What is printed one below the other."""
     title = f"backends on {table.device}: ratio to {table.reference}, below 1 is faster"
-    yield Text(numbers.plain(title), "bold")
+    yield Text(plain(title), "bold")
     if sum(row.meta.metric == "delay" for row in table.rows) > 1:
         yield _ratios(table)
     for row in table.rows:
@@ -68,7 +69,7 @@ def _ratios(table: BackendTable) -> Table:
     grid = _grid()
     grid.add_column("test", overflow="fold")
     for name in table.backends:
-        grid.add_column(numbers.plain(name), justify="right", no_wrap=True)
+        grid.add_column(plain(name), justify="right", no_wrap=True)
     for row in table.rows:
         if row.meta.metric == "delay":
             cells = [_ratio_cell(row.entries.get(name)) for name in table.backends]
@@ -81,8 +82,8 @@ def _ratios(table: BackendTable) -> Table:
 
 
 def _test_name(name: str, shapes: str) -> Text:
-    text = Text(numbers.plain(name))
-    text.append(f"  {numbers.plain(shapes)}", "dim")
+    text = Text(plain(name))
+    text.append(f"  {plain(shapes)}", "dim")
     return text
 
 
@@ -107,7 +108,7 @@ def _style(comparison: Comparison) -> str:
 def _details(table: BackendTable, row: Row) -> Table:
     """The columns of all tests lie below each other."""
     grid = _grid()
-    names = [f"  {numbers.plain(name)}" for name in table.backends]
+    names = [f"  {plain(name)}" for name in table.backends]
     grid.add_column("  backend", overflow="fold", min_width=min(max(map(len, names)), LONG_NAME))
     for column, width in _COLUMNS.items():
         grid.add_column(column, justify="right", no_wrap=True, min_width=width)
@@ -140,7 +141,7 @@ def _reasons(table: BackendTable) -> Table:
     for _ in range(2):
         grid.add_column("", overflow="fold")
     for name, reason in table.unavailable.items():
-        grid.add_row(f"  {numbers.plain(name)}", Text(numbers.plain(reason), "dim"))
+        grid.add_row(f"  {plain(name)}", Text(plain(reason), "dim"))
     return grid
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from benchmarking import atomic_file
 from benchmarking.errors import UsageError
+from benchmarking.plain_text import plain
 from benchmarking.regression_detectors.series import Series
-from benchmarking.reporters import numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
 
 def _draw_series(axes: Axes, series: Series) -> None:
     key, levels = series.key, series.levels
-    title = numbers.plain(f"{key.net_name} {key.metric} {key.identifier} {key.type} on {key.platform}")
+    title = plain(f"{key.net_name} {key.metric} {key.identifier} {key.type} on {key.platform}")
     axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
     scale, unit = (1.0, "treatment/control") if levels.is_ratio else (1.0, series.unit or "max error")
     if unit == "us":
@@ -90,4 +90,4 @@ def _draw_level(axes: Axes, values: Sequence[float], first: int, end: int) -> No
 def _tick(series: Series, index: int) -> str:
     point = series.levels.points[index]
     day = datetime.fromtimestamp(point.commit_time, UTC).strftime("%Y-%m-%d")
-    return f"{day}\n{numbers.plain(point.commit[:8])}"
+    return f"{day}\n{plain(point.commit[:8])}"

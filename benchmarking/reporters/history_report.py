@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarking import result_json
+from benchmarking.plain_text import plain
 from benchmarking.regression_detectors.change_points import (
     MINIMUM_RUNS,
     NEIGHBOURHOOD,
@@ -104,12 +105,12 @@ def _changes_shown(series: Series) -> RenderableType:
 
 def _heading(series: Series) -> Text:
     key = series.key
-    text = Text(f"{numbers.plain(key.net_name)} {key.metric} {numbers.plain(key.identifier)}", "bold")
-    text.append(f" {numbers.plain(key.type)}", "bold")
+    text = Text(f"{plain(key.net_name)} {key.metric} {plain(key.identifier)}", "bold")
+    text.append(f" {plain(key.type)}", "bold")
     backend = f"backend {key.backend}" if key.backend else ""
     settings = key.settings if backend in key.settings.split(", ") else f"{backend}  {key.settings}".strip()
     facts = (f"on {key.platform}", settings, _commits(len(series.points)))
-    details = "".join(f"  {numbers.plain(one)}" for one in facts if one)
+    details = "".join(f"  {plain(one)}" for one in facts if one)
     return text.append(details, "dim")
 
 
@@ -204,7 +205,7 @@ def _commit(one: Point) -> str:
 
 
 def _short(commit: str) -> str:
-    return numbers.plain(commit[:COMMIT_DIGITS])
+    return plain(commit[:COMMIT_DIGITS])
 
 
 def _day(one: Point) -> str:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 from benchmarking import atomic_file
 from benchmarking.errors import ReporterError
-from benchmarking.reporters import destination_file, numbers
+from benchmarking.plain_text import plain
+from benchmarking.reporters import destination_file
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import FailureKind, Result
 
@@ -56,16 +57,16 @@ class JUnitReporter(ReporterBase):
 def _suite(device: str, results: list[Result]) -> Any:
     from junitparser import TestSuite
 
-    suite = TestSuite(numbers.plain(device))
+    suite = TestSuite(plain(device))
     first = results[0].meta
     suite.timestamp = datetime.fromtimestamp(first.time - results[0].duration_s, UTC).isoformat(
         timespec="seconds"
     )
-    suite.hostname = numbers.plain(str(first.device.get("host_name", device)))
+    suite.hostname = plain(str(first.device.get("host_name", device)))
     properties = {"commit": first.commit, "control_commit": first.control_commit, **first.device}
     for name, value in properties.items():
         if value is not None:
-            suite.add_property(name, numbers.plain(str(value)))
+            suite.add_property(name, plain(str(value)))
     suite.add_testcases([_case(result) for result in results])
     return suite
 
@@ -76,23 +77,21 @@ def _case(result: Result) -> Any:
     meta = result.meta
     on = f" on {meta.backend}" if meta.cell and meta.backend else ""
     case = TestCase(
-        numbers.plain(f"{meta.metric} {meta.identifier}{on}"),
-        numbers.plain(meta.net_name),
+        plain(f"{meta.metric} {meta.identifier}{on}"),
+        plain(meta.net_name),
         round(result.duration_s, 3),
     )
     if result.failure:
         kind = Failure if result.failure.kind is FailureKind.CASE else Error
-        problem = kind(numbers.plain(result.failure.message), result.failure.error)
+        problem = kind(plain(result.failure.message), result.failure.error)
         problem.text = _FORBIDDEN.sub("?", result.failure.evidence)
         case.result = [problem]
     elif result.regressed_types:
-        case.result = [
-            Failure(numbers.plain("regressed: " + ", ".join(result.regressed_types)), "Regression")
-        ]
+        case.result = [Failure(plain("regressed: " + ", ".join(result.regressed_types)), "Regression")]
     notes = [
         f"{one.type}: {judged.verdict}: {judged.reason}" for one in result.types if (judged := one.judged)
     ]
     notes += [f"tainted: {reason}" for reason in meta.tainted]
     if notes:
-        case.system_out = "\n".join(map(numbers.plain, notes))
+        case.system_out = "\n".join(map(plain, notes))
     return case

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from benchmarking import atomic_file
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
+from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_markdown, backend_table, destination_file, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import CHANGED, NET_DELAY, Meta, Result, Verdict
@@ -129,7 +130,7 @@ def _failure(result: Result) -> str:
     text = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
-    title = _without_mentions(html.escape(numbers.plain(text)))
+    title = _without_mentions(html.escape(plain(text)))
     evidence = "\n".join(numbers.plain_lines(failure.evidence))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
     return f"<details><summary>{title}</summary>\n\n{fence}text\n{evidence}\n{fence}\n\n</details>"
@@ -142,7 +143,7 @@ def _on(meta: Meta) -> str:
 
 def _escape(text: str) -> str:
     """So that nothing in a name is Markdown or HTML. Inside of a word an underscore is no emphasis."""
-    html_safe = html.escape(numbers.plain(text), quote=False)
+    html_safe = html.escape(plain(text), quote=False)
     return _without_mentions(re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", html_safe))
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from benchmarking.plain_text import plain
 from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Result, Sampling, Summary
 from benchmarking.sequential import FALSE_ALARMS_PER_RUN
 
@@ -159,11 +160,6 @@ def shapes(meta: Meta) -> str:
 
 def shape(sizes: tuple[int, ...]) -> str:
     return "x".join(map(str, sizes))
-
-
-def plain(text: str) -> str:
-    """On one line and without control characters, so that a name cannot drive a terminal or break a table."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def plain_lines(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
+from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_screen, backend_table, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import (
@@ -62,9 +63,9 @@ class ScreenReporter(ReporterBase):
         if result.failure:
             self._print_failure(result.failure)
         for reason in result.meta.tainted:
-            self._write(Text(f"tainted: {numbers.plain(reason)}", "yellow"), indent=2)
+            self._write(Text(f"tainted: {plain(reason)}", "yellow"), indent=2)
         for warning in result.warnings:
-            self._write(Text(f"warning: {numbers.plain(warning)}", "yellow"), indent=2)
+            self._write(Text(f"warning: {plain(warning)}", "yellow"), indent=2)
         self._write(Text())
 
     def finish(self, summary: RunSummary) -> None:
@@ -80,7 +81,7 @@ class ScreenReporter(ReporterBase):
             self._write(_where(self._results))
             self._write(Text())
         for problem in summary.problems:
-            self._write(Text(f"problem: {numbers.plain(problem)}", "red"))
+            self._write(Text(f"problem: {plain(problem)}", "red"))
         status = Counter(result.outcome for result in self._results)
         style = "green" if summary.exit_status == 0 else "bold red"
         counted = numbers.counts(status)
@@ -89,7 +90,7 @@ class ScreenReporter(ReporterBase):
         if promised := numbers.guarantee(self._results):
             self._write(Text(promised, "dim"))
         for destination in summary.destinations:
-            self._write(Text(numbers.plain(destination), overflow="ignore", no_wrap=True))
+            self._write(Text(plain(destination), overflow="ignore", no_wrap=True))
 
     def _print_delay(self, result: Result) -> None:
         net = next((one for one in result.types if one.type == NET_DELAY), None)
@@ -107,22 +108,22 @@ class ScreenReporter(ReporterBase):
         if judged is None:
             return
         style = VERDICT_STYLES.get(judged.verdict, "yellow")
-        self._write(Text(f"{judged.verdict}: {numbers.plain(judged.reason)}", style), indent=2)
+        self._write(Text(f"{judged.verdict}: {plain(judged.reason)}", style), indent=2)
         if sampling is not None:
             for line in numbers.sampling(sampling):
-                self._write(Text(numbers.plain(line), "dim"), indent=2)
+                self._write(Text(plain(line), "dim"), indent=2)
 
     def _print_backend(self, meta: Meta) -> None:
         fallbacks = numbers.fallbacks(meta)
         if meta.backend is None and not fallbacks:
             return  # nobody chose one, and it is the one that ran
         if summary := numbers.ran_on(meta):
-            self._write(Text(numbers.plain(summary), "yellow" if fallbacks else "dim"), indent=2)
+            self._write(Text(plain(summary), "yellow" if fallbacks else "dim"), indent=2)
         for line in filter(None, [*fallbacks, numbers.without_kernels(meta)]):
-            self._write(Text(numbers.plain(line), "dim"), indent=4)
+            self._write(Text(plain(line), "dim"), indent=4)
 
     def _print_failure(self, failure: Failure) -> None:
-        self._write(Text(f"{failure.kind}: {numbers.plain(failure.message)}", "bold red"), indent=2)
+        self._write(Text(f"{failure.kind}: {plain(failure.message)}", "bold red"), indent=2)
         if failure.evidence:
             evidence = "\n".join(numbers.plain_lines(failure.evidence))
             self._write(Text(evidence, "dim"), indent=6)
@@ -145,10 +146,10 @@ class ScreenReporter(ReporterBase):
 
 def _heading(result: Result) -> Text:
     meta = result.meta
-    text = Text(numbers.plain(meta.net_name), "bold")
-    text.append(f" {meta.metric} {numbers.plain(meta.identifier)}", "bold")
+    text = Text(plain(meta.net_name), "bold")
+    text.append(f" {meta.metric} {plain(meta.identifier)}", "bold")
     details = [numbers.shapes(meta), f"on {meta.platform}", f"backend {meta.backend}" if meta.backend else ""]
-    text.append("  " + "  ".join(numbers.plain(one) for one in details if one), "dim")
+    text.append("  " + "  ".join(plain(one) for one in details if one), "dim")
     if meta.run_type != "benchmark":
         text.append(f"  ({meta.run_type})", "yellow")
     return text
@@ -223,19 +224,19 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
         share = f"{one.summary.p50 / total:.1%}" if total else ""
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
         style = VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
-        text = Text(numbers.plain(name), style)
+        text = Text(plain(name), style)
         speed = itertools.compress(speeds[one.type], speed_columns)
         verdict = [Text(str(one.verdict) if one.verdict in CHANGED else "", style)] if changed else []
         delay = numbers.duration(one.summary.p50)
         kernel = [_kernel(one)] if told else []
-        table.add_row(text, numbers.plain(kind), delay, share, *speed, *change, *verdict, *kernel)
+        table.add_row(text, plain(kind), delay, share, *speed, *change, *verdict, *kernel)
     return table
 
 
 def _kernel(one: TypeResult) -> Text:
     if one.kernel is None:
         return Text()
-    return Text(numbers.plain(one.kernel.name), "dim" if one.kernel.own else "yellow")
+    return Text(plain(one.kernel.name), "dim" if one.kernel.own else "yellow")
 
 
 def _speed(one: TypeResult, program: Mapping[str, Fact]) -> list[str]:
@@ -258,7 +259,7 @@ def _error_table(result: Result) -> Table:
         row = [*(numbers.error(value) for value in values), f"{one.error.cosine_similarity:.7f}"]
         if in_ab:
             row.append(numbers.error(one.control_error.max_absolute) if one.control_error else "")
-        table.add_row(Text(numbers.plain(one.type), "bold red" if one.regressed else ""), *row)
+        table.add_row(Text(plain(one.type), "bold red" if one.regressed else ""), *row)
     return table
 
 
@@ -286,7 +287,7 @@ def _overview(results: list[Result]) -> Table:
         meta = result.meta
         names = [meta.net_name, f"{meta.metric} {meta.identifier}", _short_shapes(result)]
         names += [meta.platform] if devices else []
-        row = [numbers.plain(name) for name in names] + _overview_numbers(result, compared)
+        row = [plain(name) for name in names] + _overview_numbers(result, compared)
         table.add_row(*row, Text(result.outcome, styles.get(result.outcome, "bold red")))
     return table
 
@@ -306,11 +307,11 @@ def _where(results: list[Result]) -> Table:
         failed = sum(result.status == "failed" for result in own)
         names = ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in missing))
         table.add_row(
-            numbers.plain(device),
+            plain(device),
             str(len(own) - len(missing)),
             str(failed),
             Text(str(len(missing)), "bold red" if missing else ""),
-            numbers.plain(names),
+            plain(names),
         )
     return table
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarking.errors import Fault, SpecificationError
+from benchmarking.plain_text import plain
 from benchmarking.specs import location
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import (
@@ -61,8 +62,7 @@ class TestCase:
     @property
     def label(self) -> str:
         """How a person calls it, on one line and harmless to a terminal."""
-        text = f"{self.model.name} {self.metric} {self.identifier}"
-        return "".join(character if character.isprintable() else "?" for character in text)
+        return plain(f"{self.model.name} {self.metric} {self.identifier}")
 
 
 def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tuple[TestCase, ...]:

@@ -32,7 +32,15 @@ LEVELS = (
             "options",
             "results",
         ),
-        *("atomic_file", "capture", "command", "live_program", "result_json", "worker_protocol"),
+        *(
+            "atomic_file",
+            "capture",
+            "command",
+            "live_program",
+            "plain_text",
+            "result_json",
+            "worker_protocol",
+        ),
     },
     {"errors"},
 )
