@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import ClassVar, Literal
 
 NET_DELAY = "NET_DELAY"
 """The measured type of a whole-net iteration; every other type of ``delay`` is an operator."""
@@ -340,6 +340,22 @@ class Meta:
 
 
 @dataclass(frozen=True)
+class TestKey:
+    """Which test on which device: what results are matched by, wherever they are. Labels are for people."""
+
+    __test__: ClassVar[bool] = False
+    """Not a test of pytest's."""
+
+    net: str
+    metric: str
+    identifier: str
+    framework: str
+    backend: str | None
+    device: str
+    """The device's hash."""
+
+
+@dataclass(frozen=True)
 class Result:
     """One test case on one device: measured, or failed with the evidence."""
 
@@ -349,6 +365,18 @@ class Result:
     failure: Failure | None = None
     warnings: tuple[str, ...] = ()
     duration_s: float = 0.0
+
+    @property
+    def key(self) -> TestKey:
+        meta = self.meta
+        return TestKey(
+            net=meta.net_name,
+            metric=meta.metric,
+            identifier=meta.identifier,
+            framework=meta.framework,
+            backend=meta.backend,
+            device=meta.platform_hash,
+        )
 
     @property
     def status(self) -> str:

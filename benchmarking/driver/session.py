@@ -236,8 +236,4 @@ UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE)
 
 def _final_verdicts(results: Sequence[Result]) -> list[Verdict | None]:
     """Of each test on each device what its last run says: a suspicion was run again."""
-    final = {
-        (one.meta.platform_hash, one.meta.net_name, one.meta.metric, one.meta.identifier): one.verdict
-        for one in results
-    }
-    return list(final.values())
+    return list({result.key: result.verdict for result in results}.values())

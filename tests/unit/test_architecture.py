@@ -34,6 +34,7 @@ LEVELS = (
         ),
         *(
             "atomic_file",
+            "bounds",
             "capture",
             "command",
             "live_program",

@@ -1,0 +1,82 @@
+"""What comes from outside, bounded in size and depth: the readers that everything else shares."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+DEEPEST_JSON = 100
+"""Levels of nesting; Python's own parser ends in a RecursionError at some thousands."""
+LONGEST_NUMBER = 400
+"""Characters; the longest decimal form of a double has about 330."""
+
+
+class OutOfBoundsError(ValueError):
+    """Too large, too deep, or not the kind of file that was meant. The message is one clear line without the
+    file's name."""
+
+
+def read_file(path: Path, limit_bytes: int) -> bytes:
+    """The content of a regular file. Never waits for a pipe, and never reads a device.
+
+    Raises:
+        OutOfBoundsError: it is not a regular file, or larger than the limit.
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OutOfBoundsError("it is not a regular file")
+        content = stream.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise OutOfBoundsError(f"it is larger than {limit_bytes:,} bytes")
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON as the standard has it: no NaN, no Infinity, no number that is none as a double, no deep nesting.
+
+    Raises:
+        ValueError: it is something else (also as ``json.JSONDecodeError`` and ``OutOfBoundsError``).
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_integer, parse_float=_decimal)
+    except RecursionError:
+        raise OutOfBoundsError(f"it is nested deeper than {DEEPEST_JSON} levels") from None
+    _check_depth(value)
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise OutOfBoundsError(f"{name} is not a number that JSON has")
+
+
+def _integer(text: str) -> int:
+    if len(text) > LONGEST_NUMBER or not -(2.0**1023) < (number := int(text)) < 2.0**1023:
+        raise OutOfBoundsError(f"the number {text[:20]}... is too large")
+    return number
+
+
+def _decimal(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise OutOfBoundsError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _check_depth(value: Any) -> None:
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > DEEPEST_JSON:
+            raise OutOfBoundsError(f"it is nested deeper than {DEEPEST_JSON} levels")
+        level = [
+            child
+            for container in level
+            if isinstance(container, dict | list)
+            for child in (container.values() if isinstance(container, dict) else container)
+            if isinstance(child, dict | list)
+        ]

@@ -1,0 +1,53 @@
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarking.bounds import DEEPEST_JSON, OutOfBoundsError, parse_json, read_file
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**70), 2**70)
+        | st.floats(allow_nan=False, allow_infinity=False),
+        lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    )
+)
+def test_what_json_can_say_is_read_as_it_is(value):
+    assert parse_json(json.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "[1e400]", '{"a": ' + "9" * 401 + "}"),
+        *("9" * 5000, "1" + "0" * 309, "[" * 5000 + "]" * 5000, "[" * 100_000, '{"a":' * 20_000),
+        "[" * (DEEPEST_JSON + 1) + "]" * (DEEPEST_JSON + 1),
+    ],
+)
+def test_what_is_beyond_a_bound_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        parse_json(text)
+
+
+def test_nesting_up_to_the_limit_is_read():
+    assert parse_json("[" * DEEPEST_JSON + "]" * DEEPEST_JSON)
+
+
+def test_only_regular_files_within_the_limit_are_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("file")
+    assert read_file(tmp_path / "file", 5) == b"12345"
+    assert read_file(tmp_path / "link", 5) == b"12345"
+    with pytest.raises(OutOfBoundsError, match="larger than 4 bytes"):
+        read_file(tmp_path / "file", 4)
+    for other in (tmp_path / "fifo", "/dev/zero"):
+        with pytest.raises(OutOfBoundsError, match="not a regular file"):
+            read_file(other, 5)
+    with pytest.raises(OSError, match="directory"):
+        read_file(tmp_path, 5)
