@@ -27,7 +27,7 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
         OSError: it cannot be read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
+    with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OutOfBoundsError("it is not a regular file")
         content = stream.read(limit_bytes + 1)
