@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import comma_separated
 from benchmarking.cli.running import cancelled_by_signals, guarded
-from benchmarking.cli.wiring import platform_options, user_directory
+from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
 from benchmarking.options import HarnessOptions
 from benchmarking.platforms.platforms import find_platform, platform_names
+from benchmarking.user import user_directory
 
 if TYPE_CHECKING:
     from benchmarking.driver.device_lock import DeviceLocks

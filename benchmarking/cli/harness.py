@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TextIO
 
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
-from benchmarking.cli.wiring import platform_options, user_directory
+from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
 from benchmarking.options import HarnessOptions, access_token, mask_secrets
+from benchmarking.user import user_directory
 
 if TYPE_CHECKING:
     from benchmarking.command import Program

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import platform
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import core_mask
 from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
+from benchmarking.user import user_directory
 
 if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import PlatformOptions
     from benchmarking.process import Cancellation
-
-APPLICATION = "ml-benchmark-platform"
-"""The name of our directories among the user's."""
-
-
-def user_directory(kind: str) -> Path:
-    """``kind``: cache, data or state."""
-    import platformdirs
-
-    return Path(getattr(platformdirs, f"user_{kind}_dir")(APPLICATION, appauthor=False))
 
 
 def platform_options(options: HarnessOptions, cancellation: Cancellation) -> PlatformOptions:

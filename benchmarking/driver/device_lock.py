@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import json
 import logging
@@ -18,6 +17,7 @@ from benchmarking.errors import DeviceBusyError, DeviceError, RunCancelledError
 from benchmarking.options import WhenBusy
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.process import Cancellation
+from benchmarking.user import user_name
 
 LOOK_AGAIN_S = 0.5
 
@@ -59,7 +59,7 @@ class DeviceLocks:
                 if cancellation.wait(LOOK_AGAIN_S):
                     raise RunCancelledError(f"cancelled while waiting for {device.name}")
             owner.write_text(
-                json.dumps({"user": getpass.getuser(), "pid": os.getpid(), "since": time.time()}),
+                json.dumps({"user": user_name(), "pid": os.getpid(), "since": time.time()}),
                 encoding="utf-8",
             )
         except OSError as error:

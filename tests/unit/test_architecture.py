@@ -40,6 +40,7 @@ LEVELS = (
             "live_program",
             "plain_text",
             "result_json",
+            "user",
             "worker_protocol",
         ),
     },

@@ -21,6 +21,7 @@ from benchmarking.errors import (
 )
 from benchmarking.frameworks.caffe2 import observer_log, tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
+from benchmarking.user import user_directory
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,7 @@ class Caffe2(FrameworkBase):
         sources = sorted(path for path in files if "__pycache__" not in path.parts)
         content = {str(path.relative_to(PROGRAM_DIRECTORY)): path.read_bytes() for path in sources}
         digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
-        directory = self._program_directory or _user_cache_directory()
+        directory = self._program_directory or user_directory("cache") / "programs"
         path = directory / f"caffe2_benchmark-{digest}.pyz"
         if not path.exists():
             try:
@@ -203,12 +204,6 @@ class Caffe2(FrameworkBase):
 
     def read_tensor(self, path: Path) -> NDArray[np.float64]:
         return tensor_file.read(path)
-
-
-def _user_cache_directory() -> Path:
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("ml-benchmark-platform", appauthor=False)) / "programs"
 
 
 def _write_zipapp(path: Path, content: Mapping[str, bytes]) -> None:

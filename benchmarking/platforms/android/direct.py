@@ -251,7 +251,9 @@ def private_keys() -> list[Any]:
     """The keys that adb itself would offer: the user's, and those of ADB_VENDOR_KEYS."""
     from adb_shell.auth.sign_pythonrsa import PythonRSASigner
 
-    paths = [Path.home() / ".android/adbkey"]
+    paths = []
+    with suppress(RuntimeError):  # the user has no home
+        paths.append(Path.home() / ".android/adbkey")
     paths += [Path(text) for text in os.environ.get("ADB_VENDOR_KEYS", "").split(os.pathsep) if text]
     keys = []
     for path in paths:
