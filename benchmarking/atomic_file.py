@@ -15,14 +15,15 @@ TEMPORARY_PREFIX = ".tmp-"
 
 @contextmanager
 def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
-    """A binary stream whose content appears as ``path`` when the block ends without an error.
+    """A binary stream whose content appears as ``path`` when the block ends without an error. It can be read
+    back meanwhile.
 
     Raises:
         OSError: the file cannot be written; ``path`` is as it was.
     """
     descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
+        with os.fdopen(descriptor, "w+b") as stream:
             yield stream
             stream.flush()
             os.fchmod(stream.fileno(), (0o777 if executable else 0o666) & ~umask())

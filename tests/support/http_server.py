@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that behaves as badly as it is told, path by path."""
 
+import gzip
 import socket
 import struct
 import threading
@@ -35,6 +36,10 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def do_GET(self):
         path = self.path.split("?")[0]
@@ -101,6 +106,55 @@ def trickled(data, pause_s, block=1000):
         for start in range(0, len(data), block):
             handler.wfile.write(data[start : start + block])
             time.sleep(pause_s)
+
+    return answer
+
+
+def raw(data):
+    """These bytes in place of an answer, then nothing until the test is over."""
+
+    def answer(handler):
+        handler.wfile.write(data)
+        handler.wfile.flush()
+        handler.server.reached.set()
+        if not data.endswith(b"\r\n\r\n") or b"Content-Length: 0" not in data:
+            handler.server.released.wait(60)
+        handler.close_connection = True
+
+    return answer
+
+
+def dripping(head):
+    """The bytes, then one more now and then until the test is over."""
+
+    def answer(handler):
+        handler.close_connection = True
+        handler.wfile.write(head)
+        handler.server.reached.set()
+        while not handler.server.released.wait(0.05):
+            handler.wfile.write(b"x")
+
+    return answer
+
+
+def endless(block, head=b""):
+    def answer(handler):
+        handler.close_connection = True
+        handler.wfile.write(head)
+        handler.server.reached.set()
+        while not handler.server.released.is_set():
+            handler.wfile.write(block)
+
+    return answer
+
+
+def packed(data, body=None):
+    """As a store serves what it was given with Content-Encoding, whatever is asked for."""
+
+    def answer(handler):
+        blob = gzip.compress(data) if body is None else body
+        handler.begin(length=len(blob), Content_Encoding="gzip")
+        handler.wfile.write(blob)
 
     return answer
 

@@ -28,6 +28,7 @@ LEVELS = (
             "model_cache",
             "download",
             "run_info",
+            "web",
             "process",
             "options",
             "results",

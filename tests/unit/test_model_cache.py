@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import os
@@ -5,26 +6,29 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from benchmarking.download import DownloadLimits, hide_credentials
+from benchmarking.download import DownloadLimits
 from benchmarking.errors import ChecksumError, DownloadError, ModelError, RunCancelledError
 from benchmarking.model_cache import ModelCache
 from benchmarking.process import Cancellation
 from benchmarking.specs.expand import expand
 from benchmarking.specs.location import Location
 from benchmarking.specs.reader import read_benchmarks
+from benchmarking.web import WebLimits, hide_credentials
 from tests.support import http_server
-from tests.support.http_server import content, redirect, stalled, status, trickled, truncated
+from tests.support.http_server import content, packed, redirect, stalled, status, trickled, truncated
 
 ROOT = Path(__file__).parents[2]
 DATA = b"the weights of a model\n" * 5000
 OTHER = b"other weights\n" * 5000
-QUICK = DownloadLimits(connect_timeout_s=2, read_timeout_s=0.5, attempts=3, first_wait_s=0.01)
+QUICK = DownloadLimits(WebLimits(connect_s=2, silence_s=0.5), attempts=3, first_wait_s=0.01)
 
 
 @pytest.fixture
@@ -168,6 +172,87 @@ def test_what_will_not_pass_is_not_tried_again(tmp_path, server, resolve, code):
     assert server.requests["/init"] == 1
 
 
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
+def test_the_statuses_that_are_tried_again_and_how_often(tmp_path, server, resolve, code):
+    with pytest.raises(DownloadError, match=f"{code} .*gave up after 3 attempts"):
+        resolve(case_of(tmp_path, server.on("/init", status(code))))
+    assert server.requests["/init"] == 3
+
+
+@pytest.mark.parametrize("code", [201, 204, 206, 400, 401, 403, 404, 409, 410, 418, 501, 505])
+def test_the_statuses_that_are_not_tried_again(tmp_path, server, resolve, code):
+    with pytest.raises(DownloadError, match=f"answered {code}"):
+        resolve(case_of(tmp_path, server.on("/init", status(code))))
+    assert server.requests["/init"] == 1
+
+
+def test_an_object_that_is_stored_gzipped_is_the_file_that_has_the_right_hash(tmp_path, server, resolve):
+    url = server.on("/init", packed(DATA))
+    assert resolve(case_of(tmp_path, url)).read_bytes() == DATA
+    raw = gzip.compress(DATA, mtime=0)
+    url = server.on("/packed", packed(b"", body=raw))
+    assert resolve(case_of(tmp_path, url, raw)).read_bytes() == raw
+    with pytest.raises(ChecksumError, match="md5 is"):
+        resolve(case_of(tmp_path, url, OTHER))
+    url = server.on("/damaged", packed(b"", body=raw[:-20]))
+    with pytest.raises(ChecksumError, match="md5 is"):
+        resolve(case_of(tmp_path, url, OTHER))
+
+
+def test_an_input_that_is_stored_gzipped_is_unpacked(tmp_path, server):
+    case = case_of(tmp_path, "x")
+    with Cancellation() as cancellation:
+        cache = ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
+        location = Location(server.on("/input", packed(b"1\n2\n")))
+        assert cache.local_file(location, case).read_bytes() == b"1\n2\n"
+        location = Location(server.on("/damaged", packed(b"", body=gzip.compress(b"1\n")[:-4])))
+        with pytest.raises(DownloadError, match="ends early"):
+            cache.local_file(location, case)
+
+
+def test_a_small_answer_that_unpacks_to_too_much_writes_nothing(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.on("/init", packed(bytes(2**26))))
+    limits = DownloadLimits(WebLimits(connect_s=2, silence_s=2, size_bytes=2**24), attempts=1)
+    with pytest.raises(ChecksumError):
+        resolve(case, limits=limits)
+    assert files_below(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (b"<html><title>Sign in</title></html>", ["a web page ('Sign in')", "sign-in"]),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<head>\x1b[31m", ["a web page, not the file"]),
+        (b"<!-- a -->\n<HTML lang=en><title>\x1b[31mx", ["a web page ('?[31mx')"]),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", ["Git LFS", "git lfs pull"]),
+    ],
+)
+def test_what_is_often_found_in_a_files_place_is_named(tmp_path, server, resolve, body, parts):
+    url = server.on("/init", content(body))
+    with pytest.raises(DownloadError) as caught:
+        resolve(case_of(tmp_path, url))
+    assert all(part in str(caught.value) for part in (url, *parts)), caught.value
+    assert str(caught.value).isprintable()
+    assert resolve(case_of(tmp_path, url, body)).read_bytes() == body  # where it is what was meant
+    with Cancellation() as cancellation:
+        cache = ModelCache(tmp_path / "other", cancellation=cancellation, show_progress=False, limits=QUICK)
+        with pytest.raises(DownloadError, match="not the file"):
+            cache.local_file(Location(url), case_of(tmp_path, url))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_a_location_that_is_not_a_file(tmp_path, resolve, kind):
+    path = tmp_path / "init"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DownloadError, match="is not a file"):
+        resolve(case_of(tmp_path, "init"))
+
+
 def test_redirects_are_followed_but_not_in_circles_and_not_to_files(tmp_path, server, resolve):
     server.on("/target", content(DATA))
     assert resolve(case_of(tmp_path, server.on("/init", redirect("/target"))))
@@ -299,6 +384,82 @@ def test_leftovers_of_killed_processes_go_when_they_are_old(tmp_path, server, re
     resolve(case_of(tmp_path, server.on("/init", content(DATA))))
     assert not (directory / ".tmp-old").exists()
     assert (directory / ".tmp-new").exists()
+
+
+@pytest.fixture
+def as_somebody_else():
+    """What another user may only read; root may write anywhere, so it becomes nobody for a while."""
+    directory = Path(tempfile.mkdtemp(prefix="bench-shared-"))
+    directory.chmod(0o755)
+
+    @contextmanager
+    def act():
+        for path in directory.rglob("*"):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        directory.chmod(0o555)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+    yield directory, act
+    for path in (directory, *directory.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("locks", ["kept", "removed"])
+def test_a_complete_cache_that_may_only_be_read_is_used(server, resolve, as_somebody_else, locks):
+    directory, act = as_somebody_else
+    case = case_of(directory, server.on("/init", content(DATA)))
+    path = resolve(case, directory / "cache")
+    (path.parent / ".tmp-of-another").write_text("")
+    os.utime(path.parent / ".tmp-of-another", (0, 0))
+    if locks == "removed":
+        path.with_name(f"{path.name}.lock").unlink()
+    with act():
+        assert resolve(case, directory / "cache") == path
+    assert server.requests["/init"] == 1
+
+
+def test_what_a_cache_that_may_only_be_read_lacks_is_told(server, resolve, as_somebody_else):
+    directory, act = as_somebody_else
+    path = resolve(case_of(directory, server.on("/init", content(DATA))), directory / "cache")
+    case = case_of(directory, server.on("/other", content(OTHER)), OTHER)
+    with act(), pytest.raises(DownloadError, match=r"cannot be used: .*Permission denied; --model_cache"):
+        resolve(case, directory / "cache")
+    assert path.read_bytes() == DATA
+
+
+def test_inputs_are_fetched_beside_a_cache_that_may_only_be_read(server, resolve, as_somebody_else):
+    directory, act = as_somebody_else
+    case = case_of(directory, server.on("/init", content(DATA)))
+    resolve(case, directory / "cache")
+    location = Location(server.on("/input.txt", content(b"1\n")))
+    with act(), Cancellation() as cancellation:
+        cache = ModelCache(directory / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
+        path = cache.local_file(location, case)
+        assert path.read_bytes() == b"1\n"
+        assert directory not in path.parents
+        del cache
+    assert not path.exists()
+
+
+def test_odd_leftovers_of_others_do_no_harm(tmp_path, server, resolve):
+    directory = tmp_path / "cache/caffe2/tiny"
+    (directory / ".tmp-directory").mkdir(parents=True)
+    (directory / ".tmp-link").symlink_to(tmp_path / "precious")
+    (tmp_path / "precious").write_text("x")
+    for path in (directory / ".tmp-directory", directory / ".tmp-link"):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    resolve(case_of(tmp_path, server.on("/init", content(DATA))))
+    assert (tmp_path / "precious").exists()
+    assert (directory / ".tmp-directory").is_dir()
 
 
 def test_a_disk_that_is_full(tmp_path, server):
