@@ -77,6 +77,17 @@ class Streams:
     stderr: IO[bytes] | None = None
 
 
+@dataclass(frozen=True)
+class Tether:
+    """Ties processes to a lock, also when this process is killed."""
+
+    descriptor: int
+    """An open lock file, which they inherit: the lock is held as long as any of them lives."""
+    variable: str
+    mark: str
+    """The variable's value in their environment, by which they are found again."""
+
+
 def run(
     command: Command,
     cancellation: Cancellation,
@@ -85,6 +96,7 @@ def run(
     hidden_environment: Collection[str] = (),
     streams: Streams = Streams(),
     termination_grace_s: float = TERMINATION_GRACE_S,
+    tether: Tether | None = None,
 ) -> Outcome:
     """Runs ``command`` in a process group of its own until it ends.
 
@@ -99,7 +111,7 @@ def run(
     if cancellation.is_set:
         raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
     started = time.monotonic()
-    process = _start(command, hidden_environment, directory, streams)
+    process = _start(command, hidden_environment, directory, streams, tether)
     with process, _Supervisor(process, Capture(), Capture()) as supervisor:
         end = supervisor.wait(command.timeout_s, cancellation)
         duration_s = time.monotonic() - started
@@ -122,13 +134,17 @@ class LiveProcess(LiveProgram):
     """A local process that is spoken to. Of its standard error as much is kept as ``run`` keeps."""
 
     def __init__(
-        self, command: Command, cancellation: Cancellation | None, hidden_environment: Collection[str] = ()
+        self,
+        command: Command,
+        cancellation: Cancellation | None,
+        hidden_environment: Collection[str] = (),
+        tether: Tether | None = None,
     ) -> None:
         """Raises:
         ProgramStartError: it could not be started.
         """
         super().__init__()
-        self._process = _start(command, hidden_environment, None, Streams(), stdin=subprocess.PIPE)
+        self._process = _start(command, hidden_environment, None, Streams(), tether, stdin=subprocess.PIPE)
         self._name = command.argv[0]
         self._cancellation = cancellation
         self._stderr = Capture()
@@ -194,13 +210,16 @@ def _start(
     hidden_environment: Collection[str],
     directory: Path | None,
     streams: Streams,
+    tether: Tether | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if name not in hidden_environment}
+    mark = {} if tether is None else {tether.variable: tether.mark}
     try:
         return subprocess.Popen(
             command.argv,
-            env={**environment, **command.environment},
+            env={**environment, **command.environment, **mark},
+            pass_fds=() if tether is None else (tether.descriptor,),
             cwd=directory,
             bufsize=0,
             stdin=streams.stdin or stdin,

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from benchmarking import atomic_file, leftovers
+from benchmarking.bounds import parse_json, read_file
 from benchmarking.errors import DeviceBusyError, DeviceError, RunCancelledError
 from benchmarking.options import WhenBusy
+from benchmarking.plain_text import plain
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.process import Cancellation
+from benchmarking.process import Cancellation, Tether
 from benchmarking.user import user_name
 
 LOOK_AGAIN_S = 0.5
+VARIABLE = "ML_BENCHMARK_DEVICE_LOCK"
+"""In the environment of all that works on a device and runs on this machine: the lock, and a word for the run
+that has taken it."""
+OWNER_LIMIT_BYTES = 10_000
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DeviceLocks:
-    """The operating system holds the lock, so it ends with its owner, however that ends."""
+    """The operating system holds the lock: as long as the process that took it lives, or any that it started.
+
+    So a run that is killed leaves no device that looks free while its program still computes there. What such
+    a run has left is named and ended by the next one.
+    """
 
     directory: Path
     when_busy: WhenBusy = "wait"
@@ -38,61 +51,132 @@ class DeviceLocks:
         DeviceError: the lock cannot be made.
         RunCancelledError: cancelled while waiting.
         """
-        import filelock
-
-        device = platform.device
-        path, owner = self._files(platform)
+        name = platform.device.name
+        path = self._path(platform)
+        mark = f"{_lock_mark(path)}{secrets.token_hex(8)}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(path)
-            told = False
-            while True:
-                with suppress(filelock.Timeout):
-                    lock.acquire(timeout=0)
-                    break
-                holder = f"{device.name} is in use by {_describe(owner)}"
-                if self.when_busy == "fail":
-                    raise DeviceBusyError(f"{holder}; --when_busy wait waits for it")
-                if not told:
-                    logger.warning("%s: waiting until it is free", holder)
-                    told = True
-                if cancellation.wait(LOOK_AGAIN_S):
-                    raise RunCancelledError(f"cancelled while waiting for {device.name}")
-            owner.write_text(
-                json.dumps({"user": user_name(), "pid": os.getpid(), "since": time.time()}),
-                encoding="utf-8",
-            )
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise DeviceError(f"cannot lock {device.name} in {self.directory}: {error}") from error
+            raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
+        try:
+            self._wait_for(descriptor, platform, cancellation)
+            leftovers.end_marked(VARIABLE, lambda value: value.startswith(_lock_mark(path)))
+            _Owner.of_this_process(mark).write(path)
+            platform.tether = Tether(descriptor, VARIABLE, mark)
+        except OSError as error:
+            os.close(descriptor)
+            raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
         try:
             yield
         finally:
+            platform.tether = None
+            leftovers.end_marked(VARIABLE, mark.__eq__, "a program of this run")
             with suppress(OSError):
-                owner.unlink()
-            lock.release()
+                _owner_path(path).unlink()
+            # Only closed, not unlocked: whatever could not be ended keeps it.
+            os.close(descriptor)
 
     def holder(self, platform: PlatformBase) -> str | None:
         """Who of this machine uses a device now."""
-        import filelock
-
-        path, owner = self._files(platform)
-        if not path.exists():
+        path = self._path(platform)
+        try:
+            descriptor = os.open(path, os.O_RDWR)
+        except OSError:
             return None
         try:
-            with filelock.FileLock(path, timeout=0):
-                return None
-        except filelock.Timeout:
-            return _describe(owner)
+            return None if _is_taken(descriptor) else _describe(_Owner.read(path), path)
+        finally:
+            os.close(descriptor)
 
-    def _files(self, platform: PlatformBase) -> tuple[Path, Path]:
+    def _wait_for(self, descriptor: int, platform: PlatformBase, cancellation: Cancellation) -> None:
+        name, path = platform.device.name, self._path(platform)
+        told = False
+        while not _is_taken(descriptor):
+            owner = _Owner.read(path)
+            if owner is not None and not owner.is_alive(path):
+                # By its own mark: another run may take the lock at this moment, and start programs.
+                leftovers.end_marked(VARIABLE, owner.mark.__eq__)
+                if _is_taken(descriptor):
+                    return
+            holder = f"{name} is in use by {_describe(owner, path)}"
+            if self.when_busy == "fail":
+                raise DeviceBusyError(f"{holder}; --when_busy wait waits for it")
+            if not told:
+                logger.warning("%s: waiting until it is free", holder)
+                told = True
+            if cancellation.wait(LOOK_AGAIN_S):
+                raise RunCancelledError(f"cancelled while waiting for {name}")
+
+    def _path(self, platform: PlatformBase) -> Path:
         digest = hashlib.sha256(f"{platform.name} {platform.device.hash}".encode()).hexdigest()[:16]
-        return self.directory / f"{digest}.lock", self.directory / f"{digest}.owner"
+        return self.directory / f"{digest}.lock"
 
 
-def _describe(owner: Path) -> str:
+def _owner_path(lock: Path) -> Path:
+    return lock.with_suffix(".owner")
+
+
+def _lock_mark(lock: Path) -> str:
+    return f"{lock.absolute()} "
+
+
+def _is_taken(descriptor: int) -> bool:
+    """By us, from now on."""
     try:
-        said = json.loads(owner.read_text(encoding="utf-8"))
-        since = datetime.fromtimestamp(said["since"]).astimezone().strftime("%H:%M:%S")
-        return f"process {said['pid']} of {said['user']} since {since}"
-    except (OSError, ValueError, KeyError, TypeError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class _Owner:
+    """The process that took a lock, as it wrote itself down."""
+
+    user: str
+    pid: int
+    since: float
+    """Unix seconds, when it took the lock."""
+    mark: str
+
+    @classmethod
+    def of_this_process(cls, mark: str) -> _Owner:
+        return cls(user_name(), os.getpid(), time.time(), mark)
+
+    @classmethod
+    def read(cls, lock: Path) -> _Owner | None:
+        """None where there is none, or it cannot be read."""
+        try:
+            said = parse_json(read_file(_owner_path(lock), OWNER_LIMIT_BYTES))
+            return cls(
+                user=str(said["user"]),
+                pid=int(said["pid"]),
+                since=float(said["since"]),
+                mark=str(said["mark"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, lock: Path) -> None:
+        atomic_file.write_text(_owner_path(lock), json.dumps(asdict(self)))
+
+    def is_alive(self, lock: Path) -> bool:
+        """Its number alone may be another's by now."""
+        return leftovers.holds_open(self.pid, lock)
+
+
+def _describe(owner: _Owner | None, lock: Path) -> str:
+    if owner is None:
         return "another process"
+    try:
+        since = datetime.fromtimestamp(owner.since).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        since = "some time ago"
+    process = f"process {owner.pid} of {plain(owner.user)}"
+    if owner.is_alive(lock):
+        return f"{process} since {since}"
+    return f"what {process}, which took it at {since} and is gone, has left running"

@@ -15,7 +15,7 @@ from typing import ClassVar
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, UsageError
 from benchmarking.live_program import LiveProgram
-from benchmarking.process import Cancellation
+from benchmarking.process import Cancellation, Tether
 from benchmarking.results import Fact
 
 
@@ -94,6 +94,8 @@ class PlatformBase(ABC):
     """Whether the CPU time of a program tells how long its work takes."""
     own_options: ClassVar[frozenset[str]] = frozenset()
     """The options of the command line that mean something on some platforms only, this one among them."""
+    tether: Tether | None = None
+    """While the device is locked: for every process that works on it and runs on this machine."""
 
     @classmethod
     @abstractmethod

@@ -15,7 +15,7 @@ PROGRAM = PACKAGE / "frameworks" / "caffe2" / "program"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if PROGRAM not in path.parents)
 
 LEVELS = (
-    {"cli"},
+    {"cli", "devices", "history"},
     {"driver", "continuous"},
     {"frameworks", "platforms", "reporters", "regression_detectors", "repos"},
     {
@@ -38,6 +38,7 @@ LEVELS = (
             "bounds",
             "capture",
             "command",
+            "leftovers",
             "live_program",
             "plain_text",
             "result_json",
@@ -66,10 +67,15 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def level(module: str) -> int | None:
+    """None of other packages, and of the package itself, which is empty but for its version."""
     parts = module.split(".")
-    if parts[0] != "benchmarking" or len(parts) == 1:
+    if parts[0] != "benchmarking" or len(parts) == 1 or not (PACKAGE / parts[1]).is_dir() | (
+        PACKAGE / f"{parts[1]}.py"
+    ).exists():
         return None
-    return next((number for number, names in enumerate(LEVELS) if parts[1] in names), None)
+    found = [number for number, names in enumerate(LEVELS) if parts[1] in names]
+    assert len(found) == 1, f"benchmarking.{parts[1]} is on the levels {found}, and belongs to exactly one"
+    return found[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)

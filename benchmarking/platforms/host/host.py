@@ -79,6 +79,7 @@ class HostPlatform(PlatformBase):
                 Command(("sh", "-c", script), timeout_s=300),
                 never,
                 hidden_environment=self._options.secrets,
+                tether=self.tether,
             )
         if outcome.exit_code != 0:
             raise DeviceError(f"{self.device.name}: {outcome.stderr.strip() or 'no answer'}", outcome.stderr)
@@ -111,10 +112,15 @@ class HostPlatform(PlatformBase):
         return (path,)
 
     def run(self, command: Command, cancellation: Cancellation) -> Outcome:
-        return process.run(self._local(command), cancellation, hidden_environment=self._options.secrets)
+        return process.run(
+            self._local(command),
+            cancellation,
+            hidden_environment=self._options.secrets,
+            tether=self.tether,
+        )
 
     def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
-        return process.LiveProcess(self._local(command), cancellation, self._options.secrets)
+        return process.LiveProcess(self._local(command), cancellation, self._options.secrets, self.tether)
 
     def pin(self, pid: int) -> int | None:
         if not hasattr(os, "sched_setaffinity"):  # macOS
