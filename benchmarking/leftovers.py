@@ -1,7 +1,7 @@
 """Processes that a killed run has left, found by a mark in their environment.
 
-Children inherit the mark, so a process is found whatever session or group it moved to. It is never found by its
-number alone, which may be another's by now.
+Children inherit the mark, so a process is found whatever session or group it moved to. It is never found by
+its number alone, which may be another's by now.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def describe(process: psutil.Process) -> str:
     command: Sequence[str] = ()
     since = ""
     with suppress(psutil.Error, OSError):
-        since = f", started at {datetime.fromtimestamp(process.create_time()).strftime('%H:%M:%S')}"
+        since = (
+            f", started at {datetime.fromtimestamp(process.create_time()).astimezone().strftime('%H:%M:%S')}"
+        )
         command = process.cmdline()
     words = plain(shlex.join(command))[:_SHOWN_CHARACTERS]
     return f"process {process.pid}{f' ({words})' if words else ''}{since}"
@@ -89,4 +91,3 @@ def _signal(process: psutil.Process, how: str) -> None:
 
     with suppress(psutil.Error, OSError):
         getattr(process, how)()
-

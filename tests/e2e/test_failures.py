@@ -105,6 +105,27 @@ def test_an_interrupted_run_keeps_what_is_finished_and_leaves_nothing_behind(wor
     assert not psutil.pid_exists(int(started.read_text()))
 
 
+def test_a_run_that_is_killed_leaves_no_program_beside_the_next_one(workshop):
+    """Its program holds the device until the next run ends it, and says so."""
+    workshop.benchmark()
+    started = workshop.directory / "started"
+    hanging = workshop.program("hanging", hang=True, fork_stubborn_child=True, started_file=str(started))
+    killed = subprocess.Popen(
+        workshop.command("--program", hanging), cwd=workshop.directory, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not started.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    killed.kill()
+    killed.wait()
+    pid = int(started.read_text())
+    assert psutil.pid_exists(pid)
+    done = workshop.run("--program", workshop.program(), "--when_busy", "fail")
+    assert done.returncode == 0, done.stderr
+    assert f"ending process {pid} (" in done.stderr
+    assert not psutil.pid_exists(pid)
+
+
 def test_two_harnesses_at_once_do_not_share_a_run_directory(workshop):
     workshop.benchmark()
     info = json.dumps({"treatment": COMMIT | {"program": str(workshop.program())}})

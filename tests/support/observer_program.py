@@ -69,7 +69,9 @@ def main() -> int:
     if how.get("ignore_terminate"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if how.get("started_file"):
-        pathlib.Path(how["started_file"]).write_text(str(os.getpid()))
+        path = pathlib.Path(how["started_file"])
+        path.with_suffix(".part").write_text(str(os.getpid()))
+        path.with_suffix(".part").rename(path)  # whoever waits for it finds it whole
     if how.get("hang"):
         time.sleep(600)
     if how.get("crash"):

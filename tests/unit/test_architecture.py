@@ -67,11 +67,9 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def level(module: str) -> int | None:
-    """None of other packages, and of the package itself, which is empty but for its version."""
+    """None of other packages, and of the package itself, which holds nothing but its version."""
     parts = module.split(".")
-    if parts[0] != "benchmarking" or len(parts) == 1 or not (PACKAGE / parts[1]).is_dir() | (
-        PACKAGE / f"{parts[1]}.py"
-    ).exists():
+    if parts[0] != "benchmarking" or not {path.stem for path in PACKAGE.iterdir()} & set(parts[1:2]):
         return None
     found = [number for number, names in enumerate(LEVELS) if parts[1] in names]
     assert len(found) == 1, f"benchmarking.{parts[1]} is on the levels {found}, and belongs to exactly one"
