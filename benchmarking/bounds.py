@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 DEEPEST_JSON = 100
 """Levels of nesting; Python's own parser ends in a RecursionError at some thousands."""
@@ -26,27 +28,51 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
         OutOfBoundsError: it is not a regular file, or larger than the limit.
         OSError: it cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OutOfBoundsError("it is not a regular file")
+    with open_regular(path) as stream:
         content = stream.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise OutOfBoundsError(f"it is larger than {limit_bytes:,} bytes")
     return content
 
 
-def parse_json(text: str | bytes) -> Any:
-    """JSON as the standard has it: no NaN, no Infinity, no number that is none as a double, no deep nesting.
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, open for reading, or what a link to it names.
+
+    Raises:
+        OutOfBoundsError: it is not a regular file.
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OutOfBoundsError("it is not a regular file")
+
+
+def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
+    """JSON as the standard has it: no NaN, no Infinity, no number that is none as a double, no deep nesting, no
+    half characters.
+
+    ``make_object`` makes an object of its keys and values, and may refuse it with a ``ValueError``.
 
     Raises:
         ValueError: it is something else (also as ``json.JSONDecodeError`` and ``OutOfBoundsError``).
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_integer, parse_float=_decimal)
+        value = json.loads(
+            text,
+            object_pairs_hook=make_object,
+            parse_constant=_refuse_constant,
+            parse_int=_integer,
+            parse_float=_decimal,
+        )
     except RecursionError:
         raise OutOfBoundsError(f"it is nested deeper than {DEEPEST_JSON} levels") from None
     _check_depth(value)
+    _check_characters(text, value)
     return value
 
 
@@ -80,3 +106,14 @@ def _check_depth(value: Any) -> None:
             for child in (container.values() if isinstance(container, dict) else container)
             if isinstance(child, dict | list)
         ]
+
+
+def _check_characters(text: str | bytes, value: Any) -> None:
+    """Half of a surrogate pair can be escaped in JSON, and is in no file that is written as UTF-8."""
+    try:
+        if isinstance(text, str):
+            text.encode()
+        if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise OutOfBoundsError("it holds half of a character (a lone surrogate)") from None

@@ -40,6 +40,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
+from benchmarking.plain_text import plain
+
+FAULTS_SHOWN = 50
+LONGEST_FAULT = 1000
+"""Characters, as it is shown."""
+
 
 class ExitStatus(IntEnum):
     """What the process ends with."""
@@ -107,14 +113,24 @@ class Fault:
     """What is wrong and what would be right."""
 
     def __str__(self) -> str:
-        return f"{self.file}: {self.json_path}: {self.message}"
+        """On one line, harmless and short enough to be shown: any of its parts may be a file's."""
+        return ": ".join(map(_short, (self.file, self.json_path, self.message)))
+
+
+def _short(text: str) -> str:
+    """Without the middle of what is long: a path's end says which file it is."""
+    shown, half = plain(text), LONGEST_FAULT // 6 - 5
+    return shown if len(shown) <= 2 * half else f"{shown[:half]}...{shown[-half:]}"
 
 
 class SpecificationError(UsageError):
-    """Carries every fault that was found."""
+    """Carries every fault that was found; the message has the first of them."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("\n".join(str(fault) for fault in faults))
+        lines = [str(fault) for fault in faults[:FAULTS_SHOWN]]
+        if len(faults) > FAULTS_SHOWN:
+            lines.append(f"... and {len(faults) - FAULTS_SHOWN:,} more faults")
+        super().__init__("\n".join(lines))
         self.faults = tuple(faults)
 
 

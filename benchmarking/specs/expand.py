@@ -22,6 +22,8 @@ from benchmarking.specs.model import (
 from benchmarking.specs.reader import LoadedBenchmark
 
 ID_PLACEHOLDER = "{ID}"
+LARGEST_EXPANSION = 2**26
+"""Characters of all cases of a test, together; its shapes and lists of files do not count."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,13 @@ def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tu
     Raises:
         SpecificationError: with every fault of every test.
     """
-    faults: list[Fault] = []
+    faults: dict[Fault, None] = {}
     cases: list[TestCase] = []
     for benchmark in loaded:
         cases += _BenchmarkExpansion(benchmark, root_model_dir, faults).cases()
-    faults += _duplicates(cases)
+    faults |= dict.fromkeys(_duplicates(cases))
     if faults:
-        raise SpecificationError(faults)
+        raise SpecificationError(tuple(faults))
     return tuple(cases)
 
 
@@ -99,9 +101,11 @@ def _duplicates(cases: Sequence[TestCase]) -> list[Fault]:
 
 
 class _BenchmarkExpansion:
-    """One benchmark file: counts its cases and gathers its faults."""
+    """One benchmark file: counts its cases and gathers its faults, each of them once."""
 
-    def __init__(self, loaded: LoadedBenchmark, root_model_dir: Path | None, faults: list[Fault]) -> None:
+    def __init__(
+        self, loaded: LoadedBenchmark, root_model_dir: Path | None, faults: dict[Fault, None]
+    ) -> None:
         self._path = loaded.path
         self._spec = loaded.spec
         self._root_model_dir = root_model_dir
@@ -148,9 +152,11 @@ class _BenchmarkExpansion:
                 json_path,
                 f"{shape_count} shapes and {file_count} files: give one shape, or one for each file",
             )
+        count = max(shape_count, file_count)
+        if count * self._characters_per_case(test, inputs) > LARGEST_EXPANSION:
+            self._fault(json_path, f"{count} cases with so many inputs and options are too many")
         if len(self._faults) > known_faults:
             return []
-        count = max(shape_count, file_count)
         return [self._case(test, json_path, inputs, model_files, index) for index in range(count)]
 
     def _check_outputs(self, test: TestSpec, json_path: str) -> None:
@@ -160,6 +166,20 @@ class _BenchmarkExpansion:
             for key in ("output_files", "tolerance"):
                 if getattr(test, key):
                     self._fault(f"{json_path}.{key}", "only the metric error has a use for it; remove it")
+
+    def _characters_per_case(self, test: TestSpec, inputs: Mapping[str, InputSpec]) -> int:
+        """What each case of a test has of its own, however many there are."""
+        options = [
+            text
+            for commands in (self._spec.model.commands, test.commands)
+            for by_name in commands.values()
+            for name, value in by_name.items()
+            for text in (name, str(value))
+        ]
+        files = [*test.input_files.items(), *test.output_files.items()]
+        paths = [path for _, path in files if isinstance(path, str)]
+        texts = [test.identifier, *inputs, *(blob for blob, _ in files), *paths, *options]
+        return sum(len(text) + 1 for text in texts)
 
     def _common_count(self, counts: Mapping[str, int], what: str) -> int:
         """How many there are of ``what``; 1 without any. All have to be as many as the first."""
@@ -223,9 +243,7 @@ class _BenchmarkExpansion:
             return Location(text)
 
     def _fault(self, json_path: str, message: str) -> None:
-        fault = Fault(str(self._path), json_path, message)
-        if fault not in self._faults:
-            self._faults.append(fault)
+        self._faults[Fault(str(self._path), json_path, message)] = None
 
 
 def _merged(

@@ -12,7 +12,9 @@ OptionValue = str | bool | int | float
 Commands = dict[str, dict[str, OptionValue]]
 """Options of the benchmark program by framework: ``{"caffe2": {"run_individual": "true"}}``."""
 
-Dimension = Annotated[int, Field(ge=0)]
+LARGEST_COUNT = 10**9
+
+Dimension = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Shape = Annotated[list[Dimension], Field(min_length=1)]
 PathOrPaths = str | Annotated[list[str], Field(min_length=1)]
 
@@ -70,8 +72,8 @@ class TestSpec(SpecModel):
 
     identifier: Annotated[str, Field(min_length=1)]
     metric: Literal["delay", "error"]
-    iter: Annotated[int, Field(ge=1)]
-    warmup: Annotated[int, Field(ge=0)] = 0
+    iter: Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+    warmup: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
     inputs: Annotated[dict[str, InputSpec], Field(min_length=1)] | None = None
     """The model's ``inputs`` where the test has none."""
     input_files: dict[str, PathOrPaths] = Field(default_factory=dict)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from benchmarking.bounds import OutOfBoundsError, parse_json, read_file
 from benchmarking.errors import Fault, SpecificationError
 from benchmarking.specs.model import BenchmarkSpec, SuiteSpec
 
 MAXIMUM_FILE_BYTES = 16 * 2**20
 MAXIMUM_NAME_BYTES = 200
+MOST_FAULTS = 50_000
+"""Of the types in a file; the ones after that are not looked at."""
+LONGEST_SHOWN = 60
+"""Characters that a fault shows of a value."""
 SUITE_META_KEYS = ("category", "description", "kind", "group")
 """What a suite's ``meta`` may give to each of its models."""
 
@@ -62,12 +70,18 @@ def _read_suite(file: Path, value: dict[str, Any], faults: list[Fault]) -> list[
     for key in suite.meta:
         if key not in SUITE_META_KEYS:
             faults.append(Fault(str(file), f"$.meta.{key}", _unknown_key(key, SUITE_META_KEYS)))
+    listed: dict[str, int] = {}
     for index, entry in enumerate(suite.benchmarks):
         path = file.parent / entry
+        first = listed.setdefault(os.path.normpath(path), index)
+        if first != index:
+            message = f"{_shown(entry)} is listed twice: also as $.benchmarks[{first}]"
+            faults.append(Fault(str(file), f"$.benchmarks[{index}]", message))
+            continue
         known = len(faults)
         benchmark = _read_json(path, faults)
         if isinstance(benchmark, dict) and "benchmarks" in benchmark:
-            message = f"{entry!r} is itself a suite; list its benchmarks here instead"
+            message = f"{_shown(entry)} is itself a suite; list its benchmarks here instead"
             faults.append(Fault(str(file), f"$.benchmarks[{index}]", message))
         elif len(faults) == known:
             loaded += _read_benchmark(path, benchmark, suite.meta, faults)
@@ -98,23 +112,23 @@ def _read_json(path: Path, faults: list[Fault]) -> Any:
         faults.append(Fault(str(path), "$", message))
 
     try:
-        if path.is_file() and path.stat().st_size > MAXIMUM_FILE_BYTES:
-            return fault(f"larger than {MAXIMUM_FILE_BYTES} bytes: not a specification")
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path, MAXIMUM_FILE_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         return fault("there is no such file")
     except IsADirectoryError:
         return fault("is a directory; name a json file")
     except UnicodeDecodeError as error:
         return fault(f"not UTF-8 text (byte {error.start})")
+    except OutOfBoundsError as error:
+        return fault(f"not a specification: {error}")
     except (OSError, ValueError) as error:
-        return fault(f"cannot be read: {error}")
+        return fault(f"cannot be read: {getattr(error, 'strerror', None) or error}")
     try:
-        return json.loads(text, object_pairs_hook=_object_without_duplicates, parse_constant=_refuse_constant)
+        return parse_json(text, make_object=_object_without_duplicates)
     except json.JSONDecodeError as error:
         return fault(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}")
-    except RecursionError:
-        return fault("not a specification: nested too deeply")
+    except OutOfBoundsError as error:
+        return fault(f"not a specification: {error}")
     except ValueError as error:
         return fault(f"not JSON: {error}")
 
@@ -122,14 +136,10 @@ def _read_json(path: Path, faults: list[Fault]) -> Any:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = sorted({key for key in keys if keys.count(key) > 1})
-        raise ValueError(f"the key {twice[0]!r} is given twice in one object")
+        counts = Counter(key for key, _ in pairs)
+        twice = min(key for key, count in counts.items() if count > 1)
+        raise ValueError(f"the key {_shown(twice)} is given twice in one object")
     return result
-
-
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a JSON number")
 
 
 # --- types --------------------------------------------------------------------------------------------------
@@ -139,13 +149,11 @@ def _validate(model: type[M], path: Path, value: Any, faults: list[Fault]) -> M 
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_context=True):
-            fault = Fault(str(path), _json_path(value, one["loc"]), _message(model, one))
-            if fault not in faults:
-                faults.append(fault)
-        return None
-    except RecursionError:
-        faults.append(Fault(str(path), "$", "not a specification: nested too deeply"))
+        found = (
+            Fault(str(path), _json_path(value, one["loc"]), _message(model, one))
+            for one in error.errors(include_url=False, include_context=True)
+        )
+        faults += dict.fromkeys(islice(found, MOST_FAULTS))
         return None
 
 
@@ -213,14 +221,17 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _unknown_key(key: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, known, n=1)
+    close = difflib.get_close_matches(key, known, n=1) if len(key) <= LONGEST_SHOWN else []
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-    return f"unknown key {key!r}; {hint}"
+    return f"unknown key {_cut(repr(key))}; {hint}"
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=repr)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return _cut(json.dumps(value, default=repr))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 # --- names that become paths and options --------------------------------------------------------------------

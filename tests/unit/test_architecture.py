@@ -40,13 +40,12 @@ LEVELS = (
             "command",
             "leftovers",
             "live_program",
-            "plain_text",
             "result_json",
             "user",
             "worker_protocol",
         ),
     },
-    {"errors"},
+    {"errors", "plain_text"},
 )
 """A module imports from its own level and from those below."""
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarking.bounds import DEEPEST_JSON, OutOfBoundsError, parse_json, read_file
+from benchmarking.bounds import DEEPEST_JSON, OutOfBoundsError, open_regular, parse_json, read_file
 
 
 @given(
@@ -34,6 +34,24 @@ def test_what_is_beyond_a_bound_is_a_value_error(text):
         parse_json(text)
 
 
+@pytest.mark.parametrize("text", ['"\\ud800"', b'"\\udfff"', '{"\\ud83d": 1}', '"\ud800"'])
+def test_half_a_character_is_refused(text):
+    with pytest.raises(OutOfBoundsError, match="half of a character"):
+        parse_json(text)
+
+
+def test_escaped_characters_are_read():
+    assert parse_json('"\\ud83d\\ude00 \\u00e4"') == "\U0001f600 \u00e4"
+
+
+def test_an_object_can_be_refused():
+    def refuse(pairs):
+        raise ValueError(f"no {pairs[0][0]}")
+
+    with pytest.raises(ValueError, match="^no a$"):
+        parse_json('{"a": 1}', make_object=refuse)
+
+
 def test_nesting_up_to_the_limit_is_read():
     assert parse_json("[" * DEEPEST_JSON + "]" * DEEPEST_JSON)
 
@@ -49,5 +67,14 @@ def test_only_regular_files_within_the_limit_are_read(tmp_path):
     for other in (tmp_path / "fifo", "/dev/zero"):
         with pytest.raises(OutOfBoundsError, match="not a regular file"):
             read_file(other, 5)
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(IsADirectoryError):
         read_file(tmp_path, 5)
+
+
+def test_what_is_refused_is_closed_again(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    before = len(os.listdir("/proc/self/fd"))
+    for path in (tmp_path, tmp_path / "fifo"):
+        with pytest.raises((OSError, OutOfBoundsError)):
+            open_regular(path)
+    assert len(os.listdir("/proc/self/fd")) == before

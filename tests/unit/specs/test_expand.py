@@ -86,6 +86,35 @@ def test_files_that_do_not_go_together_are_a_fault(tmp_path, more):
         cases_of(tmp_path, ERROR | more)
 
 
+@pytest.mark.parametrize(
+    ("test", "model"),
+    [
+        ({"identifier": "{ID}" * 100_000, "inputs": {"data": shapes(*[[1]] * 1000)}}, {}),
+        (
+            {"inputs": {"data": shapes(*[[1]] * 10_000)}},
+            {"commands": {"caffe2": {f"option{number}": "x" for number in range(10_000)}}},
+        ),
+        (
+            ERROR
+            | {
+                "inputs": {f"data{number}": shapes([1]) for number in range(10_000)},
+                "input_files": {"data0": ["x"] * 10_000},
+                "output_files": {"out": "y"},
+            },
+            {},
+        ),
+    ],
+    ids=["identifier", "options", "inputs"],
+)
+def test_few_lines_do_not_become_more_than_memory_holds(tmp_path, test, model):
+    with pytest.raises(SpecificationError, match=r"\$\.tests\[0\]: 10*0 cases with so many inputs"):
+        cases_of(tmp_path, test, **model)
+
+
+def test_many_shapes_are_many_cases(tmp_path):
+    assert len(cases_of(tmp_path, {"inputs": {"data": shapes(*[[1]] * 30_000)}})) == 30_000
+
+
 def test_the_number_is_filled_in_everywhere(tmp_path):
     (case,) = cases_of(
         tmp_path,
@@ -117,8 +146,12 @@ def test_locations(tmp_path):
     assert resolve("../x.pb", specification, None).path == tmp_path / "x.pb"
     assert resolve("/abs/x.pb", specification, None).path == Path("/abs/x.pb")
     assert resolve("//in/x.pb", specification, root).path == root / "in" / "x.pb"
-    for text in ("//x.pb", "", "a\0b"):
-        with pytest.raises(ValueError, match=r"."):
+    for text, problem in {
+        "//x.pb": r"^'//x\.pb' is relative to --root_model_dir, which is not given$",
+        "": "^'' is not a path$",
+        "a\0b": r"^'a\\x00b' is not a path$",
+    }.items():
+        with pytest.raises(ValueError, match=problem):
             resolve(text, specification, None)
     with pytest.raises(ValueError, match="leaves"):
         resolve("//../x.pb", specification, root)

@@ -1,14 +1,15 @@
 import copy
 import json
+import os
 import string
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarking.errors import SpecificationError
+from benchmarking.errors import FAULTS_SHOWN, LONGEST_FAULT, SpecificationError
 from benchmarking.specs.expand import expand
-from benchmarking.specs.reader import read_benchmarks
+from benchmarking.specs.reader import MOST_FAULTS, read_benchmarks
 
 VALID = {
     "model": {
@@ -84,6 +85,11 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         ((*TEST, "iter"), True, "b.json: $.tests[0].iter: a whole number is wanted, not true"),
         ((*TEST, "iter"), 1.0, "b.json: $.tests[0].iter: a whole number is wanted, not 1.0"),
         ((*TEST, "iter"), 0, "b.json: $.tests[0].iter: 0: should be greater than or equal to 1"),
+        (
+            (*TEST, "iter"),
+            10**10,
+            "b.json: $.tests[0].iter: 10000000000: should be less than or equal to 1000000000",
+        ),
         (
             (*TEST, "itr"),
             3,
@@ -202,12 +208,14 @@ def test_a_suite_in_a_suite_is_refused(tmp_path):
         (b"", "not JSON: Expecting value at line 1, column 1"),
         (b'{\n "model": ,}', "line 2, column 11"),
         (b"\xff\xfe", "not UTF-8"),
-        (b'{"model": NaN}', "NaN is not a JSON number"),
-        (b'{"model": {"name": 1, "name": 2}}', "'name' is given twice"),
-        (b"[" * 200_000, "nested too deeply"),
+        (b'{"model": NaN}', "NaN is not a number that JSON has"),
+        (b'{"model": {"name": 1, "name": 2}}', 'the key "name" is given twice'),
+        (b"[" * 200_000, "nested deeper than 100 levels"),
         (b"[]", "neither a benchmark"),
         (b"{}", "neither a benchmark"),
-        (b'"\\ud800"', "neither a benchmark"),
+        (b'"\\ud800"', "half of a character"),
+        (b'{"model": 1e999}', "the number 1e999 is too large"),
+        (b'{"model": ' + b"9" * 5000 + b"}", "is too large"),
     ],
 )
 def test_what_is_no_specification_at_all(tmp_path, text, part):
@@ -215,16 +223,85 @@ def test_what_is_no_specification_at_all(tmp_path, text, part):
     assert part in fault
 
 
-def test_a_directory_a_huge_file_and_a_missing_one(tmp_path):
+def test_what_cannot_be_a_specification_is_never_read(tmp_path):
     (tmp_path / "huge.json").write_bytes(b" " * (17 * 2**20))
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
     for name, part in {
+        "/dev/zero": "not a regular file",
+        "fifo": "not a regular file",
+        "link": "not a regular file",
+        "loop": "cannot be read",
+        "a" * 5000: "cannot be read",
         ".": "directory",
         "huge.json": "larger",
         "missing.json": "no such file",
-        "a\0b": "read",
+        "a\0b": "cannot be read",
     }.items():
         with pytest.raises(SpecificationError, match=part):
             read_benchmarks(tmp_path / name)
+        (tmp_path / "suite.json").write_text(json.dumps({"benchmarks": [name]}))
+        with pytest.raises(SpecificationError, match=part):
+            read_benchmarks(tmp_path / "suite.json")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"benchmarks": [f"{number}.json" for number in range(30_000)]},
+        {"benchmarks": ["one.json"] * 30_001},
+        VALID | {"tests": [VALID["tests"][0] | {"iter": "x"}] * 30_000},
+        VALID | {"tests": [VALID["tests"][0] | {f"key {number}": 1 for number in range(30_000)}]},
+        VALID | {"tests": [{}] * 100_000},
+    ],
+)
+def test_of_very_many_faults_the_first_are_shown(tmp_path, spec):
+    file = tmp_path / "b.json"
+    file.write_text(json.dumps(spec))
+    with pytest.raises(SpecificationError) as caught:
+        read_benchmarks(file)
+    assert len(caught.value.faults) in (30_000, 30_001, MOST_FAULTS)
+    *lines, rest = str(caught.value).splitlines()
+    assert lines == [str(fault) for fault in caught.value.faults[:FAULTS_SHOWN]]
+    assert rest == f"... and {len(caught.value.faults) - FAULTS_SHOWN:,} more faults"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"benchmarks": ["\x1b[31m\u202e\nx"]},
+        {"benchmarks": ["x" * 100_000]},
+        {"meta": {"\x1b]0;x\x07": "y"}, "benchmarks": ["x"]},
+        {"benchmarks": ["suite.json", "\x1b[2J/../suite.json"]},
+        changed(("model", "\x1b[31m\n"), 1),
+        changed(("model", "x" * 1_000_000), 1),
+        changed(("model", "name"), "\x9b31m" * 1_000_000),
+        changed(("tests", 0, "metric"), "\u2066"),
+        changed(("tests", 0, "commands"), {"\x1b[31m": {"\x07": "\0"}}),
+        changed(("tests", 0, "input_files"), {"\x1b[31m": "x"}),
+    ],
+)
+def test_a_fault_is_a_short_and_harmless_line(tmp_path, spec):
+    file = tmp_path / "suite.json"
+    file.write_text(json.dumps(spec))
+    with pytest.raises(SpecificationError) as caught:
+        expand(read_benchmarks(file), None)
+    lines = str(caught.value).split("\n")
+    assert len(lines) == len(caught.value.faults)
+    assert all(line.isprintable() and len(line) <= LONGEST_FAULT for line in lines)
+
+
+def test_a_benchmark_that_is_listed_twice(tmp_path):
+    (tmp_path / "one.json").write_text(json.dumps(VALID))
+    faults = faults_of(tmp_path, json.dumps({"benchmarks": ["one.json", "./one.json"]}), "suite.json")
+    assert faults == ['suite.json: $.benchmarks[1]: "./one.json" is listed twice: also as $.benchmarks[0]']
+
+
+def test_a_key_that_is_given_twice_among_very_many(tmp_path):
+    keys = ", ".join(f'"{number}": 1' for number in [*range(300_000), 7])
+    (fault,) = faults_of(tmp_path, f"{{{keys}}}")
+    assert fault == 'b.json: $: not JSON: the key "7" is given twice in one object'
 
 
 json_values = st.recursive(
