@@ -6,7 +6,7 @@ A ``Result`` is one test case on one device. Delays are microseconds everywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
@@ -217,6 +217,10 @@ class TypeResult:
         return self.judged.verdict if self.judged else None
 
     @property
+    def is_changed(self) -> bool:
+        return self.verdict in CHANGED
+
+    @property
     def judged(self) -> Confirmation | SequentialDecision | None:
         """What its pairs came to, in both stages or in one."""
         return self.confirmation or self.decision
@@ -379,6 +383,18 @@ class Result:
         )
 
     @property
+    def net(self) -> TypeResult | None:
+        """The delay of the whole net, where it was measured."""
+        return next((one for one in self.types if one.type == NET_DELAY), None)
+
+    @property
+    def operators(self) -> tuple[TypeResult, ...]:
+        """Of a test of delays, in the order of the net."""
+        return (
+            tuple(one for one in self.types if one.type != NET_DELAY) if self.meta.metric == "delay" else ()
+        )
+
+    @property
     def status(self) -> str:
         """passed, failed, missing or regressed: what every report calls it."""
         if self.failure:
@@ -407,3 +423,24 @@ class Result:
         if Verdict.REGRESSED in verdicts.values():
             return Verdict.REGRESSED
         return verdicts.get(NET_DELAY, next(iter(verdicts.values()), None))
+
+
+_STAGES: tuple[RunType, ...] = ("benchmark", "verify", "regress")
+
+
+def by_test(results: Iterable[Result]) -> list[tuple[Result, ...]]:
+    """The results of a run, each test on each device with its stages: what ran first, its verification, its
+    confirmation. The last one is what the test came to."""
+    tests: list[list[Result]] = []
+    latest: dict[TestKey, list[Result]] = {}
+    for result in results:
+        stages = latest.get(result.key)
+        if stages is None or not _follows(result, stages[-1]):  # a suite may name the same test twice
+            stages = latest[result.key] = []
+            tests.append(stages)
+        stages.append(result)
+    return [tuple(stages) for stages in tests]
+
+
+def _follows(later: Result, earlier: Result) -> bool:
+    return _STAGES.index(later.meta.run_type) > _STAGES.index(earlier.meta.run_type)

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from benchmarking.command import Program
     from benchmarking.driver.plan import Arm, Comparing, RunPlan
     from benchmarking.driver.regression_check import RegressionCheck
+    from benchmarking.driver.session import Session
     from benchmarking.frameworks.framework_base import FrameworkBase
+    from benchmarking.platforms.platform_base import PlatformBase
+    from benchmarking.process import Cancellation
     from benchmarking.reporters.reporter_base import ReporterBase
+    from benchmarking.reporters.reporters import ReporterGroup
     from benchmarking.run_info import RunInfo, Version
     from benchmarking.specs.expand import TestCase
 
@@ -60,12 +64,6 @@ def _validate(options: HarnessOptions) -> ExitStatus:
 
 
 def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
-    from benchmarking.driver.device_lock import DeviceLocks
-    from benchmarking.driver.health import HealthCheck
-    from benchmarking.driver.session import Session, exit_status, run_sessions
-    from benchmarking.model_cache import ModelCache
-    from benchmarking.platforms.platforms import select
-    from benchmarking.process import Cancellation
     from benchmarking.reporters.reporters import ReporterGroup
 
     started = time.monotonic()
@@ -76,6 +74,26 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
     check = _regression_check(options, info)
     reporters = ReporterGroup(_reporters(options))
     _warn_of_unused_options(options)
+    try:
+        status, problems = _measure(options, plan, check, cases, reporters)
+    except BaseException as error:
+        reporters.abort(error, time.monotonic() - started)
+        raise
+    return reporters.finish(status, time.monotonic() - started, problems)
+
+
+def _measure(
+    options: HarnessOptions,
+    plan: RunPlan,
+    check: RegressionCheck,
+    cases: Sequence[TestCase],
+    reporters: ReporterGroup,
+) -> tuple[ExitStatus, list[str]]:
+    """Runs every test on every device. Returns what came of that, and what is missing altogether."""
+    from benchmarking.driver.session import exit_status, run_sessions
+    from benchmarking.platforms.platforms import select
+    from benchmarking.process import Cancellation
+
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
         found = select(
             options.platform,
@@ -83,32 +101,10 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
             options.excluded_devices,
             platform_options(options, cancellation),
         )
-        cache = ModelCache(
-            options.model_cache or user_directory("cache") / "models",
-            cancellation=cancellation,
-            show_progress=sys.stderr.isatty(),
-        )
-        health_check = (
-            HealthCheck(user_directory("state") / "health", options.health_check)
-            if options.health_check
-            else None
-        )
         tests = len(found.devices) * sum(case.metric == "delay" for case in cases)
-        plan = plan.for_run(max(tests, 1))
-        sessions = [
-            Session(
-                platform,
-                plan,
-                cache,
-                cancellation,
-                reporters.report,
-                DeviceLocks(user_directory("state") / "locks", options.when_busy),
-                check,
-                health_check,
-                options.reboot,
-            )
-            for platform in found.devices
-        ]
+        sessions = _sessions(
+            options, found.devices, plan.for_run(max(tests, 1)), check, cancellation, reporters
+        )
         results = run_sessions(sessions, cases)
         status = exit_status(
             results,
@@ -116,8 +112,46 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
             devices_missing=bool(found.unusable),
             fail_on=options.fail_on,
         )
-        problems = [f"all tests are missing on {reason}" for reason in found.unusable.values()]
-        return reporters.finish(status, time.monotonic() - started, problems)
+        return status, [f"all tests are missing on {reason}" for reason in found.unusable.values()]
+
+
+def _sessions(
+    options: HarnessOptions,
+    devices: Sequence[PlatformBase],
+    plan: RunPlan,
+    check: RegressionCheck,
+    cancellation: Cancellation,
+    reporters: ReporterGroup,
+) -> list[Session]:
+    from benchmarking.driver.device_lock import DeviceLocks
+    from benchmarking.driver.health import HealthCheck
+    from benchmarking.driver.session import Session
+    from benchmarking.model_cache import ModelCache
+
+    cache = ModelCache(
+        options.model_cache or user_directory("cache") / "models",
+        cancellation=cancellation,
+        show_progress=sys.stderr.isatty(),
+    )
+    health_check = (
+        HealthCheck(user_directory("state") / "health", options.health_check)
+        if options.health_check
+        else None
+    )
+    return [
+        Session(
+            platform=platform,
+            plan=plan,
+            cache=cache,
+            cancellation=cancellation,
+            publisher=reporters,
+            locks=DeviceLocks(user_directory("state") / "locks", options.when_busy),
+            regression_check=check,
+            health_check=health_check,
+            reboot=options.reboot,
+        )
+        for platform in devices
+    ]
 
 
 def _warn_of_unused_options(options: HarnessOptions) -> None:
@@ -291,6 +325,10 @@ def _reporters(options: HarnessOptions) -> list[ReporterBase]:
 
         # Last, so that it can tell where the others left the results; stdout is the JSON document's.
         reporters.append(ScreenReporter(_open_stream("stderr" if options.json else "stdout")))
+    else:
+        from benchmarking.reporters.log_reporter import LogReporter
+
+        reporters.append(LogReporter())
     return reporters
 
 

@@ -17,7 +17,6 @@ from benchmarking.driver.plan import ManyBackends, RunPlan
 from benchmarking.driver.sampler import Samples, joined
 from benchmarking.errors import (
     CaseError,
-    DeviceError,
     DeviceLostError,
     ProgramError,
     RunCancelledError,
@@ -209,7 +208,7 @@ class BackendMatrix:
         reference = columns[self._backends.reference]
         return tuple(self._result(case, one, reference, watched) for one in columns.values())
 
-    def missing(self, case: TestCase, error: CaseError | DeviceError) -> tuple[Result, ...]:
+    def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
         """The results of a case that was not even tried."""
         cell = BackendCell(self._backends.reference, 0, unavailable=self._backends.unavailable)
         results = [one.missing(case, error) for one in self._drivers.values()]

@@ -136,7 +136,7 @@ class BenchmarkDriver:
             duration_s=duration_s,
         )
 
-    def missing(self, case: TestCase, error: CaseError | DeviceError) -> Result:
+    def missing(self, case: TestCase, error: Exception) -> Result:
         """The result of a case that was not even tried."""
         return Result(self._meta(case, Measured()), failure=describe_failure(error))
 

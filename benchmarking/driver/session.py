@@ -5,31 +5,41 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from benchmarking.driver.backend_matrix import BackendMatrix, DeviceBackends, find_backends
-from benchmarking.driver.benchmark_driver import BenchmarkDriver
+from benchmarking.driver.benchmark_driver import BenchmarkDriver, describe_failure
 from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.regression_check import Finish, RegressionCheck
-from benchmarking.errors import CaseError, DeviceError, DeviceLostError, ExitStatus, RunCancelledError
+from benchmarking.errors import BenchmarkError, DeviceError, DeviceLostError, ExitStatus, RunCancelledError
 from benchmarking.model_cache import ModelCache
 from benchmarking.options import FailOn, Reboot
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.process import Cancellation
-from benchmarking.results import FailureKind, Result, Verdict
+from benchmarking.results import FailureKind, Result, Verdict, by_test
 from benchmarking.specs.expand import TestCase
 
 logger = logging.getLogger(__name__)
 
 RunTest = Callable[[], tuple[Result, ...]]
-MissTest = Callable[[DeviceError], tuple[Result, ...]]
+MissTest = Callable[[Exception], tuple[Result, ...]]
 """The results of a test that was run, or that could not be."""
-Publish = Callable[[Result], None]
-"""Takes every result as soon as it is there, from any thread."""
+
+
+class Publisher(Protocol):
+    """Takes what a session has to report as soon as it is there, from any thread. Never raises."""
+
+    def report(self, *results: Result) -> None:
+        """The results of one test, on one backend or on several."""
+
+    def report_bug(self, where: str, error: Exception) -> None:
+        """A bug that cost no test's result."""
+
 
 RECOVERIES = 3
 """A device that is lost more often in one run is given up."""
@@ -43,125 +53,128 @@ class Session:
     plan: RunPlan
     cache: ModelCache
     cancellation: Cancellation
-    publish: Publish
+    publisher: Publisher
     locks: DeviceLocks
     regression_check: RegressionCheck = field(default_factory=RegressionCheck)
     health_check: HealthCheck | None = None
     reboot: Reboot | None = None
 
     def run(self, cases: Sequence[TestCase]) -> tuple[Result, ...]:
-        """Every result that there is; fewer than asked for only after a cancellation."""
+        """Every result that there is; fewer than asked for only after a cancellation.
+
+        Never raises for a device that fails or for a bug: they cost what they hit, and nothing else.
+        """
         name = self.platform.device.name
         state = _DeviceState()
         results: list[Result] = []
         try:
-            with self._held(state):
-                if state.given_up is None:
-                    state.canary = run_canary(self.platform, self.plan, cases, self.cache, self.cancellation)
-                    self._find_backends(state)
+            with ExitStack() as stack:
+                stack.callback(self._end, "closing the connection", self.platform.close)
+                held = ExitStack()
+                stack.callback(self._end, "giving the device back", held.close)
+                with state.giving_up():
+                    held.enter_context(self.locks.held(self.platform, self.cancellation))
+                    held.enter_context(self.platform.hold())
+                    self._prepare(cases, state)
                 for number, case in enumerate(cases, start=1):
                     if state.given_up is None:
                         logger.info("[%d/%d] %s on %s", number, len(cases), case.label, name)
-                    results.extend(self._run_case(case, state))
+                    self._run_case(case, state, results)
         except RunCancelledError:
-            logger.warning("cancelled on %s: %d tests had results", name, len(results))
-        finally:
-            self.platform.close()
+            logger.warning("cancelled on %s: %d tests had results", name, len(by_test(results)))
+        except Exception as error:
+            self.publisher.report_bug(f"the session on {name} ended early", error)
         return tuple(results)
 
-    @contextmanager
-    def _held(self, state: _DeviceState) -> Iterator[None]:
-        """A device that cannot be had is given up: its cases are told as missing."""
-        entered = False
+    def _end(self, what: str, end: Callable[[], None]) -> None:
         try:
-            with self.locks.held(self.platform, self.cancellation), self.platform.hold():
-                entered = True
-                self._prepare(state)
-                yield
-        except DeviceError as error:
-            state.give_up(error)
-            if not entered:
-                yield
+            end()
+        except BenchmarkError as error:
+            logger.error("%s: %s: %s", self.platform.device.name, what, error)
+        except Exception as error:
+            self.publisher.report_bug(f"{what} ({self.platform.device.name})", error)
 
-    def _prepare(self, state: _DeviceState) -> None:
+    def _prepare(self, cases: Sequence[TestCase], state: _DeviceState) -> None:
+        if self.reboot == "commit":
+            self.platform.reboot()
+        if self.health_check is not None:
+            self.health_check.run(self.platform)
         try:
-            if self.reboot == "commit":
-                self.platform.reboot()
-            if self.health_check is not None:
-                self.health_check.run(self.platform)
-        except DeviceError as error:
-            state.give_up(error)
-
-    def _find_backends(self, state: _DeviceState) -> None:
-        if self.plan.backends is None:
-            return
-        try:
-            state.backends = find_backends(self.platform, self.plan, self.cancellation)
-        except CaseError as error:
-            state.no_backends = error
-            logger.error("%s", error)
-        except DeviceError as error:
-            state.give_up(error)
-        else:
-            name, found = self.platform.device.name, state.backends
-            logger.info("backends on %s: %s", name, ", ".join(found.chosen))
-            for backend, reason in {**found.missing, **found.unavailable}.items():
-                logger.info("  not available: %s: %s", backend, reason)
-
-    def _run_case(self, case: TestCase, state: _DeviceState) -> list[Result]:
+            state.canary = run_canary(self.platform, self.plan, cases, self.cache, self.cancellation)
+        except RunCancelledError:
+            raise
+        except Exception as error:
+            self.publisher.report_bug(f"the canary on {self.platform.device.name}", error)
+            state.canary = Canary(text=f"the canary could not be run: a bug: {error!r}")
         if self.plan.backends is not None:
-            return self._run_on_backends(case, state)
+            state.backends = find_backends(self.platform, self.plan, self.cancellation)
+            self._log_backends(state.backends)
+
+    def _log_backends(self, found: DeviceBackends) -> None:
+        logger.info("backends on %s: %s", self.platform.device.name, ", ".join(found.chosen))
+        for backend, reason in {**found.missing, **found.unavailable}.items():
+            logger.info("  not available: %s: %s", backend, reason)
+
+    def _run_case(self, case: TestCase, state: _DeviceState, results: list[Result]) -> None:
+        """In all its stages. Each result is added and published as soon as it is there."""
+        if self.plan.backends is not None:
+            self._publish(self._run_on_backends(case, state), results)
+            return
 
         def run_with(plan: RunPlan, finish: Finish) -> Result:
             if self.cancellation.is_set:
                 raise RunCancelledError("the run was cancelled")
             driver = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation)
-            (tried,) = self._run_once(
+            (measured,) = self._run_once(
                 lambda: (driver.run(case),), lambda error: (driver.missing(case, error),), state
             )
-            result = finish(state.canary.applied_to(tried))
-            self.publish(result)
+            try:
+                result = finish(state.canary.applied_to(measured))
+            except Exception as error:  # what was measured is kept
+                result = replace(measured, failure=measured.failure or describe_failure(error))
+            self._publish([result], results)
             return result
 
         first = run_with(self.plan, lambda one: self.regression_check.marked(one, self.plan))
         if self.plan.run_type != "benchmark":
-            return [first]
-        return [first, *self.regression_check.follow_up(first, self.plan, run_with)]
+            return
+        try:
+            self.regression_check.follow_up(first, self.plan, run_with)
+        except RunCancelledError:
+            raise
+        except Exception as error:
+            self.publisher.report_bug(f"whether {case.label} has regressed is not known", error)
 
-    def _run_on_backends(self, case: TestCase, state: _DeviceState) -> list[Result]:
+    def _publish(self, new: Sequence[Result], results: list[Result]) -> None:
+        results.extend(new)
+        self.publisher.report(*new)
+
+    def _run_on_backends(self, case: TestCase, state: _DeviceState) -> Sequence[Result]:
         """A result for each backend; a single one where they are not known."""
         if self.cancellation.is_set:
             raise RunCancelledError("the run was cancelled")
         if state.backends is None:
-            why = state.given_up or state.no_backends or DeviceError("its backends are not known")
             driver = BenchmarkDriver(self.platform, self.plan, self.cache, self.cancellation)
-            results: tuple[Result, ...] = (driver.missing(case, why),)
-        else:
-            matrix = BackendMatrix(self.platform, self.plan, self.cache, self.cancellation, state.backends)
-            results = self._run_once(
-                lambda: matrix.run(case), lambda error: matrix.missing(case, error), state
-            )
-        for one in results:
-            self.publish(one)
-        return list(results)
+            return [driver.missing(case, state.given_up or DeviceError("its backends are not known"))]
+        matrix = BackendMatrix(self.platform, self.plan, self.cache, self.cancellation, state.backends)
+        return self._run_once(lambda: matrix.run(case), lambda error: matrix.missing(case, error), state)
 
     def _run_once(self, run: RunTest, missing: MissTest, state: _DeviceState) -> tuple[Result, ...]:
         """Once more after the device was lost and came back; never again for what it measured."""
         if state.given_up is not None:
             return missing(state.given_up)
         if self.reboot == "run":
-            try:
+            with state.giving_up():
                 self.platform.reboot()
-            except DeviceError as error:
-                state.give_up(error)
-                return missing(error)
-        results = run()
+            if state.given_up is not None:
+                return missing(state.given_up)
+        results = _attempt(run, missing)
         failures = [one.failure for one in results if one.failure]
         lost = next((one.message for one in failures if one.kind is FailureKind.LOST), None)
         if lost is None or not self._recover(lost, state):
             return results
         text = f"run again, as the device was lost the first time: {lost}"
-        return tuple(replace(again, warnings=(*again.warnings, text)) for again in run())
+        return tuple(replace(again, warnings=(*again.warnings, text)) for again in _attempt(run, missing))
 
     def _recover(self, reason: str, state: _DeviceState) -> bool:
         name = self.platform.device.name
@@ -172,36 +185,50 @@ class Session:
             return False
         state.recoveries += 1
         logger.warning("%s is lost: %s; trying to get it back", name, reason)
-        try:
+        with state.giving_up():
             self.platform.recover()
-        except DeviceError as error:
-            state.give_up(error)
-            return False
-        logger.warning("%s is back", name)
-        return True
+            logger.warning("%s is back", name)
+        return state.given_up is None
+
+
+def _attempt(run: RunTest, missing: MissTest) -> tuple[Result, ...]:
+    try:
+        return run()
+    except RunCancelledError:
+        raise
+    except Exception as error:  # a bug around the test, such as in reading the device's conditions
+        return missing(error)
 
 
 @dataclass
 class _DeviceState:
     recoveries: int = 0
-    given_up: DeviceError | None = None
-    """Why no more cases are run."""
+    given_up: Exception | None = None
+    """Why no more cases are run: each of them has it for its result."""
     backends: DeviceBackends | None = None
     """Where the tests run on several."""
-    no_backends: CaseError | None = None
-    """Why it is not known on which."""
     canary: Canary = field(default_factory=Canary)
 
-    def give_up(self, error: DeviceError) -> None:
+    def give_up(self, error: Exception) -> None:
         self.given_up = error
-        logger.error("%s", error)
+        if isinstance(error, BenchmarkError):
+            logger.error("%s", error)
+        else:
+            logger.error("a bug ends the tests on this device", exc_info=error)
+
+    @contextmanager
+    def giving_up(self) -> Iterator[None]:
+        """Whatever fails inside ends the tests on the device, but neither the run nor its reports."""
+        try:
+            yield
+        except RunCancelledError:
+            raise
+        except Exception as error:
+            self.give_up(error)
 
 
 def run_sessions(sessions: Sequence[Session], cases: Sequence[TestCase]) -> tuple[Result, ...]:
-    """Runs every session in a thread of its own and waits for all of them.
-
-    A bug in one session is raised only after the others have ended.
-    """
+    """Runs every session in a thread of its own and waits for all of them."""
     with ThreadPoolExecutor(max_workers=len(sessions), thread_name_prefix="device") as executor:
         futures = [executor.submit(session.run, cases) for session in sessions]
     return tuple(result for future in futures for result in future.result())
@@ -236,4 +263,4 @@ UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE)
 
 def _final_verdicts(results: Sequence[Result]) -> list[Verdict | None]:
     """Of each test on each device what its last run says: a suspicion was run again."""
-    return list({result.key: result.verdict for result in results}.values())
+    return [stages[-1].verdict for stages in by_test(results)]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarking import atomic_file
 from benchmarking.errors import ReporterError
 from benchmarking.plain_text import plain
-from benchmarking.reporters import backend_table, destination_file, numbers
+from benchmarking.reporters import backend_table, numbers
 from benchmarking.reporters.backend_table import BackendTable, Entry, Row
-from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import Result
+from benchmarking.reporters.file_reporter import FileReporter
+from benchmarking.reporters.reporter_base import RunSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,48 +34,24 @@ LEAST_SPREAD, GREATEST_SPREAD = 2.0, 8.0
 _GREY, _WRONG = "0.88", "#b2182b"
 
 
-class BackendPlotReporter(ReporterBase):
-    """Writes the file once, at the end, whole."""
-
+class BackendPlotReporter(FileReporter):
     name: ClassVar[str] = "plot"
+    content_name: ClassVar[str] = "heat map"
 
-    def __init__(self, file: Path) -> None:
-        """Raises:
-        UsageError: the file's directory cannot be written to.
-        """
-        self._file = destination_file.checked("--plot", file)
-        self._results: list[Result] = []
-        self._is_drawn = False
-
-    def report(self, result: Result) -> None:
-        self._results.append(result)
-
-    def finish(self, summary: RunSummary) -> None:
+    def _content(self, summary: RunSummary | None) -> bytes | None:
         tables = backend_table.tables(self._results)
+        rows = sum(len(table.rows) for table in tables)
+        if not tables and summary is None:
+            return None
         if not tables:
             raise ReporterError("there is nothing to draw: no test was run on several backends")
-        rows = sum(len(table.rows) for table in tables)
         if rows > MAXIMUM_ROWS:
             raise ReporterError(f"{rows} tests are too many for a picture, {MAXIMUM_ROWS} are the most")
-        try:
-            draw(tables, self._file)
-        except OSError as error:
-            raise ReporterError(f"cannot write {self._file}: {error.strerror or error}") from error
-
-    @property
-    def destination(self) -> str | None:
-        return f"heat map in {self._file}"
+        return drawn(tables, self._file.suffix.lower().removeprefix("."))
 
 
-def draw(tables: Sequence[BackendTable], path: Path) -> None:
-    """One table below the other.
-
-    Args:
-        path: ends in ``.svg`` or ``.png``.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def drawn(tables: Sequence[BackendTable], kind: str) -> bytes:
+    """One table below the other, as ``svg`` or ``png``."""
     # Not pyplot: that would look for a display, and keep the figure.
     from matplotlib import rc_context
     from matplotlib.cm import ScalarMappable
@@ -96,15 +71,15 @@ def draw(tables: Sequence[BackendTable], path: Path) -> None:
         ticks = [-limit, -limit / 2, 0, limit / 2, limit]
         bar = figure.colorbar(scale, ax=axes, ticks=ticks, shrink=0.8, pad=0.02, aspect=30)
         bar.ax.set_yticklabels([backend_table.factor(2**one) for one in ticks], fontsize="small")
-    kind = path.suffix.lower().removeprefix(".")
+    content = io.BytesIO()
     # No date and no random identifiers: the same results give the same file.
     with (
         rc_context({"svg.hashsalt": "backends", "svg.fonttype": "none"}),
-        atomic_file.writing(path) as stream,
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "Glyph")  # of a name that the font has not: it draws a box
-        figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    return content.getvalue()
 
 
 def colours(limit: float) -> ColourOf:

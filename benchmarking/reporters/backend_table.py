@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarking.reporters import numbers
-from benchmarking.results import NET_DELAY, BackendCell, Comparison, Interval, Meta, Result, Summary
+from benchmarking.results import BackendCell, Comparison, Interval, Meta, Result, Summary, TestKey
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Entry:
 
     @property
     def summary(self) -> Summary | None:
-        return next((one.summary for one in self.result.types if one.type == NET_DELAY), None)
+        return self.result.net.summary if self.result.net else None
 
     @property
     def ratio(self) -> Comparison | None:
@@ -85,20 +85,19 @@ def tables(results: Sequence[Result]) -> list[BackendTable]:
     by_device: dict[str, list[tuple[Result, BackendCell]]] = {}
     for one in results:
         if one.meta.cell is not None:
-            by_device.setdefault(one.meta.platform, []).append((one, one.meta.cell))
-    return [_table(device, entries) for device, entries in by_device.items()]
+            by_device.setdefault(one.key.device, []).append((one, one.meta.cell))
+    return [_table(entries) for entries in by_device.values()]
 
 
-def _table(device: str, entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
-    rows: dict[tuple[str, ...], dict[str, Entry]] = {}
+def _table(entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
+    rows: dict[TestKey, dict[str, Entry]] = {}
     for result, cell in entries:
-        meta = result.meta
-        row = rows.setdefault((meta.net_name, meta.metric, meta.identifier), {})
-        row[meta.backend or ""] = Entry(result, cell)
+        row = rows.setdefault(replace(result.key, backend=None), {})
+        row[result.meta.backend or ""] = Entry(result, cell)
     reference = entries[0][1].reference
     names = dict.fromkeys([reference, *(result.meta.backend or "" for result, _ in entries)])
     return BackendTable(
-        device=device,
+        device=entries[0][0].meta.platform,
         reference=reference,
         backends=tuple(names),
         rows=tuple(Row(next(iter(row.values())).result.meta, row) for row in rows.values()),

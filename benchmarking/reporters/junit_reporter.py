@@ -1,85 +1,88 @@
-"""A JUnit XML report: a suite per device, a test case per case."""
+"""A JUnit XML report: a suite per device, a test case per test with its stages inside."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarking import atomic_file
-from benchmarking.errors import ReporterError
+from benchmarking.errors import EXIT_STATUS_MEANING, ExitStatus
 from benchmarking.plain_text import plain
-from benchmarking.reporters import destination_file
-from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import FailureKind, Result
+from benchmarking.reporters.file_reporter import FileReporter
+from benchmarking.reporters.reporter_base import RunSummary
+from benchmarking.results import FailureKind, Result, by_test
 
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold in any form. Attributes, where line breaks get lost, hold less: printable text."""
 
 
-class JUnitReporter(ReporterBase):
-    """Writes the file once, at the end, whole."""
-
+class JUnitReporter(FileReporter):
     name: ClassVar[str] = "junit"
+    content_name: ClassVar[str] = "JUnit report"
 
-    def __init__(self, file: Path) -> None:
-        """Raises:
-        UsageError: the file's directory cannot be written to.
-        """
-        self._file = destination_file.checked("--junit", file)
-        self._by_device: defaultdict[str, list[Result]] = defaultdict(list)
-
-    def report(self, result: Result) -> None:
-        self._by_device[result.meta.platform].append(result)
-
-    def finish(self, summary: RunSummary) -> None:
+    def _content(self, summary: RunSummary | None) -> bytes:
         from junitparser import JUnitXml
 
         document = JUnitXml("benchmarks")
-        for device, results in self._by_device.items():
-            document.add_testsuite(_suite(device, results))
+        by_device: defaultdict[str, list[tuple[Result, ...]]] = defaultdict(list)
+        for stages in by_test(self._results):
+            by_device[stages[0].key.device].append(stages)
+        for tests in by_device.values():
+            document.add_testsuite(_suite(tests))
+        if problems := _problems(summary):
+            document.add_testsuite(_suite_of_problems(problems))
         content = io.BytesIO()
         document.write(content, pretty=True)
-        try:
-            with atomic_file.writing(self._file) as stream:
-                stream.write(content.getvalue())
-        except OSError as error:
-            raise ReporterError(f"cannot write {self._file}: {error.strerror or error}") from error
-
-    @property
-    def destination(self) -> str | None:
-        return f"JUnit report in {self._file}"
+        return content.getvalue()
 
 
-def _suite(device: str, results: list[Result]) -> Any:
-    from junitparser import TestSuite
+def _problems(summary: RunSummary | None) -> list[str]:
+    """Why tests may be missing although every test case that is there has passed."""
+    if summary is None:
+        return ["the run has not ended: tests are missing"]
+    interrupted = summary.exit_status is ExitStatus.INTERRUPTED
+    return [*summary.problems, *([EXIT_STATUS_MEANING[summary.exit_status]] if interrupted else [])]
 
-    suite = TestSuite(plain(device))
-    first = results[0].meta
-    suite.timestamp = datetime.fromtimestamp(first.time - results[0].duration_s, UTC).isoformat(
-        timespec="seconds"
-    )
-    suite.hostname = plain(str(first.device.get("host_name", device)))
-    properties = {"commit": first.commit, "control_commit": first.control_commit, **first.device}
-    for name, value in properties.items():
-        if value is not None:
-            suite.add_property(name, plain(str(value)))
-    suite.add_testcases([_case(result) for result in results])
+
+def _suite_of_problems(problems: Sequence[str]) -> Any:
+    from junitparser import Error, TestCase, TestSuite
+
+    suite, case = TestSuite("run"), TestCase("the run as a whole", "run", 0.0)
+    case.result = [Error(plain(problem), "RunProblem") for problem in problems]
+    suite.add_testcase(case)
     return suite
 
 
-def _case(result: Result) -> Any:
+def _suite(tests: Sequence[tuple[Result, ...]]) -> Any:
+    from junitparser import TestSuite
+
+    first = tests[0][0]
+    meta = first.meta
+    suite = TestSuite(plain(meta.platform))
+    suite.timestamp = datetime.fromtimestamp(meta.time - first.duration_s, UTC).isoformat(timespec="seconds")
+    suite.hostname = plain(str(meta.device.get("host_name", meta.platform)))
+    properties = {"commit": meta.commit, "control_commit": meta.control_commit, **meta.device}
+    for name, value in properties.items():
+        if value is not None:
+            suite.add_property(plain(name), plain(str(value)))
+    suite.add_testcases([_case(stages) for stages in tests])
+    return suite
+
+
+def _case(stages: tuple[Result, ...]) -> Any:
+    """What the last stage came to; what each of them found is in the test case's output."""
     from junitparser import Error, Failure, TestCase
 
+    result = stages[-1]
     meta = result.meta
     on = f" on {meta.backend}" if meta.cell and meta.backend else ""
     case = TestCase(
         plain(f"{meta.metric} {meta.identifier}{on}"),
         plain(meta.net_name),
-        round(result.duration_s, 3),
+        round(sum(stage.duration_s for stage in stages), 3),
     )
     if result.failure:
         kind = Failure if result.failure.kind is FailureKind.CASE else Error
@@ -88,10 +91,18 @@ def _case(result: Result) -> Any:
         case.result = [problem]
     elif result.regressed_types:
         case.result = [Failure(plain("regressed: " + ", ".join(result.regressed_types)), "Regression")]
-    notes = [
-        f"{one.type}: {judged.verdict}: {judged.reason}" for one in result.types if (judged := one.judged)
-    ]
-    notes += [f"tainted: {reason}" for reason in meta.tainted]
+    notes = [line for stage in stages for line in _notes(stage, name_it=len(stages) > 1)]
     if notes:
         case.system_out = "\n".join(map(plain, notes))
     return case
+
+
+def _notes(stage: Result, *, name_it: bool) -> list[str]:
+    notes = [
+        f"{one.type}: {judged.verdict}: {judged.reason}" for one in stage.types if (judged := one.judged)
+    ]
+    notes += [f"tainted: {reason}" for reason in stage.meta.tainted]
+    notes += [f"warning: {text}" for text in stage.warnings]
+    if not name_it:
+        return notes
+    return [f"{stage.meta.run_type}: {note}" for note in notes or [stage.outcome]]

@@ -5,48 +5,43 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from pathlib import Path
 from typing import ClassVar
 
-from benchmarking import atomic_file
-from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
+from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.plain_text import plain
-from benchmarking.reporters import backend_markdown, backend_table, destination_file, numbers
-from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import CHANGED, NET_DELAY, Meta, Result, Verdict
+from benchmarking.reporters import backend_markdown, backend_table, numbers
+from benchmarking.reporters.file_reporter import FileReporter
+from benchmarking.reporters.reporter_base import RunSummary
+from benchmarking.results import (
+    NET_DELAY,
+    Confirmation,
+    Meta,
+    Result,
+    SequentialDecision,
+    Verdict,
+    by_test,
+)
 
 _QUIET = ("passed", "unchanged")
 
 
-class MarkdownReporter(ReporterBase):
-    """Writes the file once, at the end, whole."""
-
+class MarkdownReporter(FileReporter):
     name: ClassVar[str] = "markdown"
+    content_name: ClassVar[str] = "Markdown table"
 
-    def __init__(self, file: Path) -> None:
-        """Raises:
-        UsageError: the file's directory cannot be written to.
-        """
-        self._file = destination_file.checked("--markdown", file)
-        self._results: list[Result] = []
-
-    def report(self, result: Result) -> None:
-        self._results.append(result)
-
-    def finish(self, summary: RunSummary) -> None:
-        try:
-            atomic_file.write_text(self._file, _document(self._results, summary))
-        except OSError as error:
-            raise ReporterError(f"cannot write {self._file}: {error.strerror or error}") from error
-
-    @property
-    def destination(self) -> str | None:
-        return f"Markdown table in {self._file}"
+    def _content(self, summary: RunSummary | None) -> bytes:
+        return _document(self._results, summary).encode("utf-8", errors="replace")
 
 
-def _document(results: list[Result], summary: RunSummary) -> str:
+def _document(stages: list[Result], summary: RunSummary | None) -> str:
+    tests = by_test(stages)
+    results = [one[-1] for one in tests]
     counted = numbers.counts(Counter(result.outcome for result in results))
-    parts = [f"**{counted}** in {summary.duration_s:.1f} s: {EXIT_STATUS_MEANING[summary.exit_status]}"]
+    if summary is None:
+        parts = [f"**{counted}** so far: the run has not ended"]
+    else:
+        meaning = EXIT_STATUS_MEANING[summary.exit_status]
+        parts = [f"**{counted}** in {summary.duration_s:.1f} s: {meaning}"]
     single = [result for result in results if result.meta.cell is None]
     if single:
         parts.append(_table(single))
@@ -54,8 +49,8 @@ def _document(results: list[Result], summary: RunSummary) -> str:
         parts += backend_markdown.parts(table, _escape)
     if promised := numbers.guarantee(results):
         parts.append(f"_{_escape(promised)}_")
-    parts += [f"- {_escape(problem)}" for problem in summary.problems]
-    parts += [line for result in results for line in _verdict_lines(result)]
+    parts += [f"- {_escape(problem)}" for problem in summary.problems] if summary else []
+    parts += [line for test in tests for line in _verdict_lines(test)]
     parts += [_fell_back(result) for result in results if numbers.fallbacks(result.meta)]
     # A test on several backends has the conditions of all of them.
     parts += dict.fromkeys(_tainted(result) for result in results if result.meta.tainted)
@@ -75,7 +70,7 @@ def _table(results: list[Result]) -> str:
 
 def _row(result: Result, compared: bool) -> list[str]:
     meta = result.meta
-    net = next((one for one in result.types if one.type == NET_DELAY), None)
+    net = result.net
     row = [meta.net_name, f"{meta.metric} {meta.identifier}", numbers.shapes(meta), meta.platform]
     row = [_escape(text) for text in row]
     row += [numbers.duration(net.summary.p50), numbers.median_interval(net.summary)] if net else ["", ""]
@@ -91,22 +86,31 @@ def _row(result: Result, compared: bool) -> list[str]:
     return [*row, numbers.error(max(errors)) if errors else "", status]
 
 
-def _verdict_lines(result: Result) -> list[str]:
+def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
     """Why a comparison is not simply unchanged, how it was made, and which operators moved."""
-    moved = [one for one in result.types if one.type != NET_DELAY and one.verdict in CHANGED]
-    net = next((one for one in result.types if one.type == NET_DELAY), None)
-    judged = net.judged if net else None
-    if judged is None or (judged.verdict is Verdict.UNCHANGED and not moved):
+    moved = {
+        one.type: one for stage in stages for one in stage.types if one.type != NET_DELAY and one.is_changed
+    }
+    judged = [(stage, net.judged) for stage in stages if (net := stage.net) and net.judged]
+    if not moved and all(how.verdict is Verdict.UNCHANGED for _, how in judged):
         return []
-    meta = result.meta
-    text = f"{meta.net_name} {meta.metric} {meta.identifier}: {judged.verdict}: {judged.reason}"
-    if meta.sampling:
-        text += f"; {numbers.sampling(meta.sampling)[0]}"
-    lines = [f"- {_escape(text)}"]
-    for one in moved:
+    reasons = [_reason(stage, how) for stage, how in judged]
+    meta = stages[-1].meta
+    name = f"{meta.net_name} {meta.metric} {meta.identifier}"
+    lines = [f"- {_escape(f'{name}: {reasons[0]}')}"]
+    if len(reasons) > 1:
+        lines = [f"- {_escape(f'{name}: {stages[-1].outcome}')}"]
+        told = zip(judged, reasons, strict=True)
+        lines += [f"  - {_escape(f'{stage.meta.run_type}: {text}')}" for (stage, _), text in told]
+    for one in moved.values():
         change = f" {numbers.change(one.comparison)}" if one.comparison else ""
         lines.append(f"  - {_escape(f'{one.type}{change}: {one.verdict}')}")
     return ["\n".join(lines)]
+
+
+def _reason(stage: Result, how: Confirmation | SequentialDecision) -> str:
+    sampling = stage.meta.sampling
+    return f"{how.verdict}: {how.reason}" + (f"; {numbers.sampling(sampling)[0]}" if sampling else "")
 
 
 def _fell_back(result: Result) -> str:

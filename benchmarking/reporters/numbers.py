@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.plain_text import plain
+from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Result, Sampling, Summary
 from benchmarking.sequential import FALSE_ALARMS_PER_RUN
 
@@ -58,6 +60,25 @@ def sampling(how: Sampling) -> list[str]:
         f"{way}, {how.duration_s:.1f} s, by {clock}: {how.clock_reason}",
         *([f"canary: {how.canary}"] if how.canary else []),
     ]
+
+
+def test_name(result: Result) -> str:
+    """What a line about one result begins with."""
+    meta = result.meta
+    on = f" with {meta.backend}" if meta.cell and meta.backend else ""
+    stage = "" if meta.run_type == "benchmark" else f" ({meta.run_type})"
+    return f"{meta.net_name} {meta.metric} {meta.identifier}{on} on {meta.platform}{stage}"
+
+
+def closing(tests: Sequence[Result], summary: RunSummary) -> str:
+    """A run in a line: ``3 passed, 1 failed in 12.3 s; at least one test failed``.
+
+    Args:
+        tests: the last result of each.
+    """
+    counted = counts(Counter(result.outcome for result in tests))
+    meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
+    return f"{counted} in {summary.duration_s:.1f} s{meaning}"
 
 
 def guarantee(results: Sequence[Result]) -> str:

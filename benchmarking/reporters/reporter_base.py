@@ -20,6 +20,8 @@ class RunSummary:
     """Where the other reporters left the results, each a line for a person."""
     problems: tuple[str, ...] = ()
     """What went wrong outside of any case: a reporter that failed, a device that was lost."""
+    ended_by_error: bool = False
+    """An error, the last of the problems, ended the run; it is shown in any case."""
 
 
 class ReporterBase(ABC):
@@ -35,8 +37,15 @@ class ReporterBase(ABC):
             ReporterError: it could not be delivered. The run goes on, its exit status tells.
         """
 
+    def save(self) -> None:  # noqa: B027 - nothing to do for most reporters
+        """Called after the results of each test: makes them outlive the process.
+
+        Raises:
+            ReporterError: as in ``report``.
+        """
+
     def finish(self, summary: RunSummary) -> None:  # noqa: B027 - nothing to do for most reporters
-        """Called once after the last result, also when the run was interrupted.
+        """Called once after the last result, also when the run was interrupted or ended by an error.
 
         Raises:
             ReporterError: as in ``report``.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from benchmarking.errors import ExitStatus, ReporterError
+from benchmarking.errors import BenchmarkError, ExitStatus, ReporterError
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import Result
 
@@ -21,37 +21,59 @@ class ReporterGroup:
     def __init__(self, reporters: Sequence[ReporterBase]) -> None:
         self._reporters = tuple(reporters)
         self._lock = threading.Lock()
-        self._problems: list[str] = []
+        self._problems: dict[str, None] = {}
         self._had_bug = False
+        self._is_finished = False
 
-    def report(self, result: Result) -> None:
+    def report(self, *results: Result) -> None:
+        """Delivers the results of a test, on several backends where it ran on several."""
         with self._lock:
             for reporter in self._reporters:
-                self._attempt(reporter, partial(reporter.report, result))
+                for result in results:
+                    self._attempt(reporter, partial(reporter.report, result))
+                self._attempt(reporter, reporter.save)
 
-    def finish(self, exit_status: ExitStatus, duration_s: float, problems: Sequence[str]) -> ExitStatus:
+    def report_bug(self, where: str, error: Exception) -> None:
+        """Of a bug that cost no test's result: the run goes on, and ends with status 1."""
+        logger.error("a bug: %s", where, exc_info=error)
+        with self._lock:
+            self._had_bug = True
+            self._problems[f"a bug: {where}: {error!r}"] = None
+
+    def finish(self, exit_status: ExitStatus, duration_s: float, problems: Sequence[str] = ()) -> ExitStatus:
         """Lets every reporter sum up. Returns the exit status, which a failed reporter changes."""
-        summary = RunSummary(
-            exit_status=self._worsened(exit_status),
-            duration_s=duration_s,
-            destinations=_destinations(self._reporters),
-            problems=(*problems, *self._problems),
-        )
+        return self._finish(RunSummary(exit_status, duration_s, problems=tuple(problems)))
+
+    def abort(self, error: BaseException, duration_s: float) -> None:
+        """Lets every reporter sum up a run that this error ends; whoever raised it shows it."""
+        if isinstance(error, BenchmarkError):
+            status, problem = error.exit_status, str(error)
+        elif isinstance(error, Exception):
+            status, problem = ExitStatus.INTERNAL_ERROR, f"a bug ended the run: {error!r}"
+        else:
+            status, problem = ExitStatus.INTERRUPTED, f"the run was ended by {type(error).__name__}"
+        self._finish(RunSummary(status, duration_s, problems=(problem,), ended_by_error=True))
+
+    def _finish(self, summary: RunSummary) -> ExitStatus:
+        """A run has one end, and one document on stdout, whatever goes wrong while it ends."""
+        if self._is_finished:
+            return self._worsened(summary.exit_status)
+        self._is_finished = True
+        own_status, own_problems = summary.exit_status, summary.problems
         delivering = list(self._reporters)
         for reporter in self._reporters:
-            known = len(self._problems)
-            if not self._attempt(reporter, partial(reporter.finish, summary)):
-                delivering.remove(reporter)
             summary = replace(
                 summary,
-                exit_status=self._worsened(exit_status),
+                exit_status=self._worsened(own_status),
                 destinations=_destinations(delivering),
-                problems=(*summary.problems, *self._problems[known:]),
+                problems=(*own_problems, *self._problems),
             )
-        return summary.exit_status
+            if not self._attempt(reporter, partial(reporter.finish, summary)):
+                delivering.remove(reporter)
+        return self._worsened(own_status)
 
     def _worsened(self, exit_status: ExitStatus) -> ExitStatus:
-        if exit_status is ExitStatus.OK and self._had_bug:
+        if self._had_bug and exit_status is not ExitStatus.INTERRUPTED:
             return ExitStatus.INTERNAL_ERROR
         if exit_status is ExitStatus.OK and self._problems:
             return ExitStatus.REPORTER_FAILED
@@ -62,13 +84,15 @@ class ReporterGroup:
             deliver()
             return True
         except ReporterError as error:
-            logger.error("the %s reporter failed: %s", reporter.name, error)
-            self._problems.append(f"the {reporter.name} reporter failed: {error}")
+            problem = f"the {reporter.name} reporter failed: {error}"
+            if problem not in self._problems:
+                logger.error("%s", problem)
         except Exception as error:
             # A bug of one reporter costs neither the run nor what the others deliver.
             logger.exception("the %s reporter has a bug", reporter.name)
             self._had_bug = True
-            self._problems.append(f"the {reporter.name} reporter has a bug: {error!r}")
+            problem = f"the {reporter.name} reporter has a bug: {error!r}"
+        self._problems[problem] = None
         return False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Mapping
 from typing import ClassVar, TextIO
 
@@ -12,13 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarking.errors import EXIT_STATUS_MEANING, ReporterError
+from benchmarking.errors import ReporterError
 from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_screen, backend_table, numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import (
-    CHANGED,
-    NET_DELAY,
     Cost,
     Fact,
     Failure,
@@ -27,6 +24,7 @@ from benchmarking.results import (
     Sampling,
     TypeResult,
     Verdict,
+    by_test,
 )
 
 PIPED_WIDTH = 160
@@ -69,38 +67,37 @@ class ScreenReporter(ReporterBase):
         self._write(Text())
 
     def finish(self, summary: RunSummary) -> None:
-        single = [result for result in self._results if result.meta.cell is None]
+        if summary.ended_by_error and not self._results:
+            return
+        results = [stages[-1] for stages in by_test(self._results)]
+        single = [result for result in results if result.meta.cell is None]
         if len(single) > 1:
             self._write(_overview(single))
             self._write(Text())
-        for table in backend_table.tables(self._results):
+        for table in backend_table.tables(results):
             for part in backend_screen.blocks_of(table):
                 self._write(part)
             self._write(Text())
-        if len(_devices(self._results)) > 1 or any(one.status == "missing" for one in self._results):
-            self._write(_where(self._results))
+        if len(_devices(results)) > 1 or any(one.status == "missing" for one in results):
+            self._write(_where(results))
             self._write(Text())
         for problem in summary.problems:
             self._write(Text(f"problem: {plain(problem)}", "red"))
-        status = Counter(result.outcome for result in self._results)
         style = "green" if summary.exit_status == 0 else "bold red"
-        counted = numbers.counts(status)
-        meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
-        self._write(Text(f"{counted} in {summary.duration_s:.1f} s{meaning}", style))
-        if promised := numbers.guarantee(self._results):
+        self._write(Text(numbers.closing(results, summary), style))
+        if promised := numbers.guarantee(results):
             self._write(Text(promised, "dim"))
         for destination in summary.destinations:
             self._write(Text(plain(destination), overflow="ignore", no_wrap=True))
 
     def _print_delay(self, result: Result) -> None:
-        net = next((one for one in result.types if one.type == NET_DELAY), None)
+        net = result.net
         if net is not None:
             self._write(_net_table(net), indent=2)
             self._print_verdict(net, result.meta.sampling)
             if net.cost is not None:
                 self._write(_cost_line(net, net.cost, result.meta.program), indent=2)
-        operators = [one for one in result.types if one.type != NET_DELAY]
-        if operators:
+        if operators := list(result.operators):
             self._write(_operator_table(operators, self._top_operators, result.meta.program), indent=2)
 
     def _print_verdict(self, net: TypeResult, sampling: Sampling | None) -> None:
@@ -208,7 +205,7 @@ def _change_interval(one: TypeResult) -> str:
 def _operator_table(operators: list[TypeResult], count: int, program: Mapping[str, Fact]) -> Table:
     total = sum(one.summary.p50 for one in operators)
     compared = any(one.comparison for one in operators)
-    changed = [one for one in operators if one.verdict in CHANGED]
+    changed = [one for one in operators if one.is_changed]
     slowest = sorted(operators, key=lambda one: one.summary.p50, reverse=True)[:count]
     shown = [*slowest, *(one for one in changed if one not in slowest)]
     title = f"slowest {len(slowest)} of {len(operators)} operators"
@@ -223,10 +220,10 @@ def _operator_table(operators: list[TypeResult], count: int, program: Mapping[st
         kind, name = numbers.operator(one.type)
         share = f"{one.summary.p50 / total:.1%}" if total else ""
         change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
-        style = VERDICT_STYLES.get(one.verdict, "") if one.verdict in CHANGED else ""
+        style = VERDICT_STYLES.get(one.verdict, "") if one.is_changed else ""
         text = Text(plain(name), style)
         speed = itertools.compress(speeds[one.type], speed_columns)
-        verdict = [Text(str(one.verdict) if one.verdict in CHANGED else "", style)] if changed else []
+        verdict = [Text(str(one.verdict) if one.is_changed else "", style)] if changed else []
         delay = numbers.duration(one.summary.p50)
         kernel = [_kernel(one)] if told else []
         table.add_row(text, plain(kind), delay, share, *speed, *change, *verdict, *kernel)
@@ -292,8 +289,9 @@ def _overview(results: list[Result]) -> Table:
     return table
 
 
-def _devices(results: list[Result]) -> list[str]:
-    return list(dict.fromkeys(result.meta.platform for result in results))
+def _devices(results: list[Result]) -> dict[str, str]:
+    """The names of the devices by their hashes."""
+    return {result.key.device: result.meta.platform for result in results}
 
 
 def _where(results: list[Result]) -> Table:
@@ -301,13 +299,13 @@ def _where(results: list[Result]) -> Table:
     table = _table("device", "ran", "failed", "missing", "missing tests")
     table.columns[-1].justify = "left"
     table.columns[-1].no_wrap = False
-    for device in _devices(results):
-        own = [result for result in results if result.meta.platform == device]
+    for device, name in _devices(results).items():
+        own = [result for result in results if result.key.device == device]
         missing = [result for result in own if result.status == "missing"]
         failed = sum(result.status == "failed" for result in own)
         names = ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in missing))
         table.add_row(
-            plain(device),
+            plain(name),
             str(len(own) - len(missing)),
             str(failed),
             Text(str(len(missing)), "bold red" if missing else ""),
@@ -321,7 +319,7 @@ def _short_shapes(result: Result) -> str:
 
 
 def _overview_numbers(result: Result, compared: bool) -> list[str]:
-    net = next((one for one in result.types if one.type == NET_DELAY), None)
+    net = result.net
     errors = [one.error.max_absolute for one in result.types if one.error]
     row = [
         numbers.duration(net.summary.p50) if net else "",

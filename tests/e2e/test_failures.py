@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import psutil
@@ -124,6 +125,60 @@ def test_a_run_that_is_killed_leaves_no_program_beside_the_next_one(workshop):
     assert done.returncode == 0, done.stderr
     assert f"ending process {pid} (" in done.stderr
     assert not psutil.pid_exists(pid)
+
+
+def test_a_killed_run_leaves_valid_reports_of_what_was_finished(workshop):
+    workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
+    started = workshop.directory / "started"
+    quick = workshop.program()
+    process = subprocess.Popen(
+        workshop.command("--program", quick, "--junit", "j.xml", "--markdown", "m.md"),
+        cwd=workshop.directory,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (workshop.directory / "m.md").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    quick.with_suffix(".json").write_text(json.dumps({"hang": True, "started_file": str(started)}))
+    while not started.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait(timeout=60)
+    if started.exists() and psutil.pid_exists(int(started.read_text())):
+        psutil.Process(int(started.read_text())).kill()
+    cases = ElementTree.parse(workshop.directory / "j.xml").getroot().findall(".//testcase")
+    assert cases[0].get("name") == "delay first"
+    assert "delay first" in (workshop.directory / "m.md").read_text()
+    if process.returncode < 0 and started.exists():  # it was not already done
+        assert "the run has not ended" in (workshop.directory / "m.md").read_text()
+
+
+@pytest.mark.parametrize("options", [("--json",), ("--junit", "j.xml"), ("--markdown", "m.md")])
+def test_a_run_without_a_device_ends_its_reports(workshop, options):
+    workshop.benchmark()
+    done = workshop.run("--program", workshop.program(), "--devices", "nonesuch", *options)
+    assert done.returncode == 4
+    assert done.stderr.count("nonesuch") == 1
+    files = [workshop.directory / one for one in options[1:]]
+    reports = [done.stdout] if options == ("--json",) else [one.read_text() for one in files]
+    assert ["nonesuch" in one for one in reports] == [True]
+    if options == ("--json",):
+        document = json.loads(done.stdout)
+        assert (document["exit_status"], document["results"]) == (4, [])
+
+
+@pytest.mark.parametrize(
+    "options", [("--junit", "j.xml"), ("--markdown", "m.md"), ("--local_reporter", "d"), ("--json",)]
+)
+def test_failures_and_the_closing_line_reach_stderr_whatever_the_reporter(workshop, options):
+    workshop.benchmark({"identifier": "first"})
+    arguments = ("--program", workshop.program(exit_code=7), *options)
+    done = workshop.run(*arguments)
+    assert done.returncode == 3
+    assert "tiny delay first on" in done.stderr
+    assert "exit status 7" in done.stderr
+    assert "1 failed in" in done.stderr
+    assert workshop.run(*arguments, "--log_level", "error").stderr == ""
 
 
 def test_two_harnesses_at_once_do_not_share_a_run_directory(workshop):

@@ -351,6 +351,7 @@ DEVICE_LOST = Result(
     failure=Failure(FailureKind.DEVICE, "DeviceError", "the device went away"),
     duration_s=9.0,
 )
+PIXEL = replace(META, platform="Pixel-6-0001", platform_hash="beefbeefbeef", device={})
 BUG = Result(
     replace(META, identifier="delay-2"),
     failure=Failure(
@@ -407,8 +408,8 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
         (
             TAINTED,
             DELAY,
-            replace(DEVICE_LOST, meta=replace(META, platform="Pixel-6-0001", identifier="delay-tainted")),
-            replace(DEVICE_LOST, meta=replace(META, platform="Pixel-6-0001")),
+            replace(DEVICE_LOST, meta=replace(PIXEL, identifier="delay-tainted")),
+            replace(DEVICE_LOST, meta=PIXEL),
         ),
         RunSummary(
             ExitStatus.DEVICE_FAILED, 9.0, problems=("all tests are missing on board1: Connection refused",)

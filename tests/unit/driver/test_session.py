@@ -14,6 +14,7 @@ from benchmarking.driver import session
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import Arm, ManyBackends, RunPlan
+from benchmarking.driver.regression_check import RegressionCheck
 from benchmarking.driver.session import Session, exit_status, run_sessions
 from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
@@ -27,6 +28,19 @@ from benchmarking.specs.model import FileSpec, ModelSpec
 from tests.support.cases import case
 
 PROGRAM = Path(__file__).parents[2] / "support/observer_program.py"
+
+
+class Published:
+    """Everything that the sessions reported."""
+
+    def __init__(self):
+        self.results, self.bugs = [], []
+
+    def report(self, *results):
+        self.results.extend(results)
+
+    def report_bug(self, where, error):
+        self.bugs.append((where, error))
 
 
 class Device(HostPlatform):
@@ -75,7 +89,7 @@ def run(tmp_path):
         case(model=model, model_files=locations, identifier=str(number), specification=tmp_path / "tiny.json")
         for number in range(3)
     ]
-    published = []
+    published = Published()
     with Cancellation() as cancellation:
         cache = ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False)
         plan = RunPlan(
@@ -87,13 +101,12 @@ def run(tmp_path):
         def run_on(*devices, backends=None, **more):
             sessions = [
                 Session(
-                    device,
-                    replace(plan, backends=backends),
-                    cache,
-                    cancellation,
-                    published.append,
-                    locks,
-                    **more,
+                    platform=device,
+                    plan=replace(plan, backends=backends),
+                    cache=cache,
+                    cancellation=cancellation,
+                    publisher=published,
+                    **{"locks": locks, **more},
                 )
                 for device in devices
             ]
@@ -114,7 +127,7 @@ def test_devices_run_at_once_and_the_cases_of_each_in_sequence(run):
     barrier = threading.Barrier(2)  # would break if one device waited for the other
     results = run(Device("one", barrier=barrier), Device("two", barrier=barrier))
     assert names(results) == [(device, str(number), None) for device in ("one", "two") for number in range(3)]
-    assert sorted(names(run.published)) == sorted(names(results))
+    assert sorted(names(run.published.results)) == sorted(names(results))
     assert exit_status(results, cancelled=False) is ExitStatus.OK
 
 
@@ -132,6 +145,76 @@ def test_a_bug_costs_its_own_case_and_keeps_its_traceback(run):
     assert results[2].failure.kind is FailureKind.BUG
     assert "Traceback" in results[2].failure.evidence
     assert exit_status(results, cancelled=False) is ExitStatus.INTERNAL_ERROR
+
+
+BUG = KeyError("bug")
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("where", ["conditions", "recover", "stage"])
+def test_a_bug_around_the_tests_of_a_device_costs_no_result_of_another(run, where):
+    """The first conditions are read before the first test, and a device is lost and recovered in between."""
+    broken = Losing("one", 2)
+    broken.__dict__[where] = failing(BUG)
+    results = run(broken, Device("two"))
+    assert sorted(names(run.published.results)) == sorted(names(results))
+    assert [one.failure for one in results if one.meta.platform == "two"] == [None] * 3
+    of_the_broken = [one.failure for one in results if one.meta.platform == "one"]
+    assert len(of_the_broken) == 3
+    bugs = [one for one in of_the_broken if one and one.kind is FailureKind.BUG]
+    assert bugs
+    assert all("Traceback" in one.evidence and "KeyError" in one.evidence for one in bugs)
+    assert exit_status(results, cancelled=False) is ExitStatus.INTERNAL_ERROR
+
+
+@pytest.mark.parametrize("where", ["lock", "hold", "health check", "discovery of backends"])
+def test_a_bug_before_the_first_test_is_the_result_of_every_test(run, where, monkeypatch):
+    device, more = Device("one"), {}
+    if where == "lock":
+        more["locks"] = type("Locks", (), {"held": failing(BUG)})()
+    elif where == "hold":
+        device.hold = failing(BUG)
+    elif where == "health check":
+        more["health_check"] = type("HealthCheck", (), {"run": failing(BUG)})()
+    else:
+        more["backends"] = ManyBackends(("default", "mkl"))
+        monkeypatch.setattr(session, "find_backends", failing(BUG))
+    results = run(device, **more)
+    assert [one.failure.kind for one in results] == [FailureKind.BUG] * 3
+    assert run.published.results == list(results)
+    assert exit_status(results, cancelled=False) is ExitStatus.INTERNAL_ERROR
+    assert [one.status for one in run(Device("one"))] == ["passed"] * 3  # it is free again
+
+
+def test_a_bug_in_the_canary_costs_the_canary(run, monkeypatch):
+    monkeypatch.setattr(session, "run_canary", failing(BUG))
+    assert [one.status for one in run(Device("one"))] == ["passed"] * 3
+    assert run.published.bugs == [("the canary on one", BUG)]
+
+
+@pytest.mark.parametrize("method", ["marked", "follow_up"])
+def test_a_bug_in_the_judgement_keeps_what_was_measured(run, method):
+    check = RegressionCheck()
+    object.__setattr__(check, method, failing(BUG))
+    results = run(Device("one"), regression_check=check)
+    assert [len(one.types) for one in results] == [1] * 3
+    if method == "marked":
+        assert {one.failure.kind for one in results} == {FailureKind.BUG}
+    else:
+        assert [error for _, error in run.published.bugs] == [BUG] * 3
+
+
+def test_a_device_that_cannot_be_let_go_of_costs_nothing(run):
+    device, other = Device("one"), Device("two")
+    device.close, other.close = failing(BUG), failing(DeviceError("gone"))
+    assert [one.status for one in run(device, other)] == ["passed"] * 6
+    assert [error for _, error in run.published.bugs] == [BUG]
 
 
 def test_a_cancelled_run_has_the_results_that_there_are(run):
@@ -180,7 +263,7 @@ def test_a_device_that_does_not_come_back_is_not_tried_again(run):
     assert (device.runs, device.recoveries) == (2, 1)
     assert [one.status for one in results[:3]] == ["passed", "missing", "missing"]
     assert "did not come back" in results[2].failure.message
-    assert sorted(names(run.published)) == sorted(names(results))
+    assert sorted(names(run.published.results)) == sorted(names(results))
     assert exit_status(results, cancelled=False) is ExitStatus.DEVICE_FAILED
 
 

@@ -21,7 +21,8 @@ RESULTS, SUMMARY = RUNS["backends"]
 
 def test_each_device_has_its_table_and_each_test_its_row():
     elsewhere = [
-        replace(one, meta=replace(one.meta, platform="phone")) for one in on_backends("delay-0", 2.0)
+        replace(one, meta=replace(one.meta, platform="phone", platform_hash="feed"))
+        for one in on_backends("delay-0", 2.0)
     ]
     first, second = backend_table.tables([DELAY, *RESULTS, *elsewhere])
     assert (first.device, second.device) == (DELAY.meta.platform, "phone")

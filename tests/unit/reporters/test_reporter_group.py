@@ -1,8 +1,11 @@
 import io
 import json
 
-from benchmarking.errors import ExitStatus, ReporterError
+import pytest
+
+from benchmarking.errors import ExitStatus, NoDeviceError, ReporterError
 from benchmarking.reporters.json_reporter import JsonReporter
+from benchmarking.reporters.log_reporter import LogReporter
 from benchmarking.reporters.reporter_base import ReporterBase
 from benchmarking.reporters.reporters import ReporterGroup
 from tests.support.sample_results import DELAY, NASTY, RUNS
@@ -12,10 +15,13 @@ class Recorder(ReporterBase):
     name = "recorder"
 
     def __init__(self):
-        self.results, self.summaries = [], []
+        self.results, self.saved, self.summaries = [], [], []
 
     def report(self, result):
         self.results.append(result)
+
+    def save(self):
+        self.saved.append(len(self.results))
 
     def finish(self, summary):
         self.summaries.append(summary)
@@ -64,6 +70,94 @@ def test_a_failed_reporter_changes_the_status_only_of_a_good_run():
         assert group.finish(status, 1.0, []) is expected
         assert last.summaries[0].exit_status is expected
         assert last.summaries[0].destinations == ("in memory",)  # its own
+
+
+def test_a_test_on_several_backends_is_saved_once():
+    group = ReporterGroup([recorder := Recorder()])
+    group.report(DELAY, NASTY)
+    group.report(DELAY)
+    assert recorder.saved == [2, 3]
+
+
+def test_what_fails_after_every_test_is_one_problem(caplog):
+    group = ReporterGroup([Failing(ReporterError("no route")), last := Recorder()])
+    for _ in range(3):
+        group.report(DELAY)
+    assert group.finish(ExitStatus.OK, 1.0) is ExitStatus.REPORTER_FAILED
+    assert last.summaries[0].problems == ("the failing reporter failed: no route",)
+    assert caplog.text.count("no route") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (ExitStatus.OK, ExitStatus.INTERNAL_ERROR),
+        (ExitStatus.REGRESSION_CONFIRMED, ExitStatus.INTERNAL_ERROR),
+        (ExitStatus.INTERRUPTED, ExitStatus.INTERRUPTED),
+    ],
+)
+def test_a_bug_beside_the_tests_shows_its_traceback_and_in_the_status(status, expected, caplog):
+    group = ReporterGroup([recorder := Recorder()])
+    try:
+        raise KeyError("bug")
+    except KeyError as error:
+        group.report_bug("the canary on one", error)
+    assert group.finish(status, 1.0) is expected
+    assert "Traceback" in caplog.text
+    assert recorder.summaries[0].problems == ("a bug: the canary on one: KeyError('bug')",)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "part"),
+    [
+        (NoDeviceError("no device"), ExitStatus.DEVICE_FAILED, "no device"),
+        (KeyError("x"), ExitStatus.INTERNAL_ERROR, "KeyError"),
+        (KeyboardInterrupt(), ExitStatus.INTERRUPTED, "KeyboardInterrupt"),
+    ],
+)
+def test_a_run_that_an_error_ends_is_finished_once(error, status, part):
+    stream = io.StringIO()
+    group = ReporterGroup([JsonReporter(stream), recorder := Recorder()])
+    group.report(DELAY)
+    group.abort(error, 1.0)
+    group.abort(error, 1.0)
+    document = json.loads(stream.getvalue())
+    assert document["exit_status"] == status
+    assert part in document["problems"][0]
+    assert len(document["results"]) == 1
+    assert [one.ended_by_error for one in recorder.summaries] == [True]
+
+
+@pytest.mark.parametrize("level", ["WARNING", "ERROR"])
+def test_what_nobody_may_miss_is_logged(level, caplog):
+    caplog.set_level(level, logger="benchmarking")
+    for run in ("judged", "failed", "nasty"):
+        group = ReporterGroup([LogReporter()])
+        results, summary = RUNS[run]
+        for one in results:
+            group.report(one)
+        group.finish(summary.exit_status, summary.duration_s, summary.problems)
+    lines = [record.getMessage() for record in caplog.records]
+    if level == "ERROR":
+        assert lines == []
+        return
+    text = "\n".join(lines)
+    assert all(character.isprintable() for line in lines for character in line)
+    for shown in (
+        "squeezenet delay delay-ab on Linux-x86_64-Example: regressed: +3.11 %",
+        "delay-ab on Linux-x86_64-Example (verify): regressed: regressed in both stages",
+        "ID_0_Conv_conv1: improved: -2.32 %",
+        "(regress): NET_DELAY: the regression is confirmed",
+        "delay-busy on Linux-x86_64-Example: inconclusive: +0.50 %",
+        "1 regressed, 1 not confirmed, 1 inconclusive in 99.0 s; a regression was confirmed",
+        "broken delay delay-0 on Linux-x86_64-Example: failed: the program ended with exit status 134",
+        "line 40 of the program's log",
+        "warning: the machine is busy",
+        "problem: the remote reporter failed: timed out",
+        "1 passed, 3 failed, 1 missing in 20.0 s; a device or the way to it failed",
+    ):
+        assert shown in text
+    assert "line 30 of the program's log" not in text  # the other reports have all of it
 
 
 def test_the_json_document():

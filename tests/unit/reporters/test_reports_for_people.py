@@ -5,15 +5,19 @@ import os
 import pty
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmarking.errors import ReporterError, UsageError
-from benchmarking.reporters import numbers
+from benchmarking.errors import ExitStatus, ReporterError, UsageError
+from benchmarking.plain_text import plain
+from benchmarking.reporters import file_reporter, numbers
+from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.reporters.junit_reporter import JUnitReporter
 from benchmarking.reporters.markdown_reporter import MarkdownReporter
 from benchmarking.reporters.screen_reporter import ScreenReporter
-from benchmarking.results import Interval
+from benchmarking.results import Interval, by_test
 from tests.support import golden
 from tests.support.sample_results import DELAY, RUNS
 
@@ -87,31 +91,81 @@ def test_junit(run, tmp_path):
     deliver(JUnitReporter(tmp_path / "report.xml"), run)
     golden.check((tmp_path / "report.xml").read_text(encoding="utf-8"), f"reporters/junit_{run}.xml")
     root = ElementTree.parse(tmp_path / "report.xml").getroot()
-    results = RUNS[run][0]
-    assert len(root.findall(".//testcase")) == len(results)
-    failures = len(root.findall(".//failure")) + len(root.findall(".//error"))
-    assert failures == sum(bool(result.failure or result.regressed_types) for result in results)
-    assert {suite.get("name") for suite in root.findall("testsuite")} == {
-        one.meta.platform for one in results
-    }
+    results, summary = RUNS[run]
+    tests = [stages[-1] for stages in by_test(results)]
+    suites = root.findall("testsuite")
+    of_the_run = [one for one in suites if one.get("name") == "run"]
+    assert len(of_the_run) == bool(summary.problems or summary.exit_status is ExitStatus.INTERRUPTED)
+    of_devices = [one for one in suites if one not in of_the_run]
+    cases = [case for one in of_devices for case in one.findall("testcase")]
+    assert len(cases) == len(tests)
+    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    assert len(bad) == sum(bool(test.failure or test.regressed_types) for test in tests)
+    assert {one.get("name") for one in of_devices} == {plain(one.meta.platform) for one in results}
+
+
+FILE_REPORTERS = {JUnitReporter: "r.xml", MarkdownReporter: "r.md", BackendPlotReporter: "r.svg"}
+
+
+@pytest.mark.parametrize("kind", FILE_REPORTERS)
+def test_a_file_is_whole_after_every_test_and_says_that_the_run_goes_on(kind, tmp_path):
+    path = tmp_path / FILE_REPORTERS[kind]
+    reporter = kind(path)
+    results, summary = RUNS["backends"]
+    for result in results[:5]:
+        reporter.report(result)
+    assert list(tmp_path.iterdir()) == []  # nothing of a test whose backends are not all there yet
+    reporter.save()
+    unfinished = path.read_text(encoding="utf-8")
+    assert "delay-0" in unfinished
+    assert "delay-1" not in unfinished
+    if kind is not BackendPlotReporter:
+        assert "the run has not ended" in unfinished
+    for result in results[5:]:
+        reporter.report(result)
+    reporter.finish(summary)
+    assert "delay-1" in path.read_text(encoding="utf-8")
+    assert "has not ended" not in path.read_text(encoding="utf-8")
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+    assert str(path) in reporter.destination
+
+
+def test_a_large_file_is_not_written_after_every_test(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_reporter, "QUICK_S", 0.0)
+    monkeypatch.setattr(file_reporter, "PAUSE_FACTOR", 1e9)
+    reporter = MarkdownReporter(tmp_path / "r.md")
+    for identifier in ("first", "second"):
+        reporter.report(replace(DELAY, meta=replace(DELAY.meta, identifier=identifier)))
+        reporter.save()
+    assert "second" not in (tmp_path / "r.md").read_text()
+    reporter.finish(RUNS["passed"][1])
+    assert "second" in (tmp_path / "r.md").read_text()
 
 
 @pytest.mark.parametrize("kind", [JUnitReporter, MarkdownReporter])
-def test_a_report_is_written_at_the_end_whole_or_not_at_all(kind, tmp_path):
-    path = tmp_path / "report"
-    reporter = kind(path)
-    reporter.report(DELAY)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_file_that_cannot_be_written_any_more_is_an_error(kind, tmp_path):
+    reporter = kind(tmp_path / "report")
     tmp_path.chmod(0o500)
     try:
-        if os.geteuid() != 0:
-            with pytest.raises(ReporterError):
-                reporter.finish(RUNS["passed"][1])
+        with pytest.raises(ReporterError):
+            reporter.finish(RUNS["passed"][1])
     finally:
         tmp_path.chmod(0o700)
-    reporter.finish(RUNS["passed"][1])
-    assert [one.name for one in tmp_path.iterdir()] == ["report"]
-    assert str(path) in reporter.destination
+
+
+@pytest.mark.parametrize("kind", [JUnitReporter, MarkdownReporter])
+def test_only_regular_files_are_replaced_and_links_stay(kind, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(UsageError, match="not a regular file"):
+            kind(path)
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    kind(tmp_path / "link").finish(RUNS["passed"][1])
+    assert (tmp_path / "link").is_symlink()
+    assert "squeezenet" not in (tmp_path / "real").read_text()
+    assert (tmp_path / "real").read_text() != "old"
 
 
 @pytest.mark.parametrize("kind", [JUnitReporter, MarkdownReporter])

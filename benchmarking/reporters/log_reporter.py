@@ -1,0 +1,69 @@
+"""What nobody may miss, on stderr: for runs whose results go elsewhere than to the screen."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from benchmarking.plain_text import plain
+from benchmarking.reporters import numbers
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.results import FailureKind, Result, by_test
+
+SHOWN_EVIDENCE_LINES = 10
+"""Of a program's log, from its end; the other reports have all of it. A bug's traceback is shown whole."""
+
+logger = logging.getLogger(__name__)
+
+
+class LogReporter(ReporterBase):
+    """Why tests failed, each verdict, what makes a result doubtful, and the end of the run.
+
+    All of it are warnings to the logging: the level ``error`` silences them.
+    """
+
+    name: ClassVar[str] = "log"
+
+    def __init__(self) -> None:
+        self._results: list[Result] = []
+
+    def report(self, result: Result) -> None:
+        self._results.append(result)
+        name = numbers.test_name(result)
+        if result.failure:
+            _log(f"{name}: {result.failure.kind}: {result.failure.message}")
+            _log_evidence(result)
+        judged = [one for one in result.types if one.judged and (one is result.net or one.is_changed)]
+        for one in judged:
+            what = "" if one is result.net else f"{one.type}: "
+            _log(f"{name}: {what}{one.verdict}: {one.judged.reason if one.judged else ''}")
+        for text in result.regressed_types:
+            _log(f"{name}: {text}: the regression is confirmed")
+        for text in result.meta.tainted:
+            _log(f"{name}: tainted: {text}")
+        for text in result.warnings:
+            _log(f"{name}: warning: {text}")
+
+    def finish(self, summary: RunSummary) -> None:
+        if not summary.ended_by_error:
+            for problem in summary.problems:
+                _log(f"problem: {problem}")
+        if summary.ended_by_error and not self._results:
+            return
+        _log(numbers.closing([stages[-1] for stages in by_test(self._results)], summary))
+        for destination in summary.destinations:
+            _log(destination)
+
+
+def _log_evidence(result: Result) -> None:
+    failure = result.failure
+    if failure is None:
+        return
+    lines = numbers.plain_lines(failure.evidence)
+    shown = lines if failure.kind is FailureKind.BUG else lines[-SHOWN_EVIDENCE_LINES:]
+    for line in shown:
+        _log(f"    {line}")
+
+
+def _log(text: str) -> None:
+    logger.warning("%s", plain(text))
