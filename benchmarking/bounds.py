@@ -53,8 +53,8 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
-    """JSON as the standard has it: no NaN, no Infinity, no number that is none as a double, no deep nesting, no
-    half characters.
+    """JSON as the standard has it: no NaN, no Infinity, no number that is none as a double, no deep nesting,
+    no half characters.
 
     ``make_object`` makes an object of its keys and values, and may refuse it with a ``ValueError``.
 
