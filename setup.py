@@ -13,6 +13,9 @@ def requirements(file: str) -> list[str]:
     return [line for line in lines if line and not line.startswith(("#", "-r"))]
 
 
+SHIPPED = {f"benchmarking.{name}": name for name in ("specifications", "examples")}
+"""Beside the package in a checkout, inside it in a wheel; ``benchmarking/cli/shipped.py`` finds both."""
+
 setup(
     name="ml-benchmark-platform",
     version=runpy.run_path(str(HERE / "benchmarking/__init__.py"))["__version__"],
@@ -20,11 +23,14 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=find_packages(include=["benchmarking", "benchmarking.*"]),
+    packages=[*find_packages(include=["benchmarking", "benchmarking.*"]), *SHIPPED],
+    package_dir=SHIPPED,
     package_data={
+        **{package: ["**/*"] for package in SHIPPED},
         "benchmarking": ["py.typed"],
         "benchmarking.frameworks.caffe2.program": ["**/*.py", "**/*.proto", "**/*.comp"],
     },
+    exclude_package_data={package: ["**/__pycache__/*", "**/*.pyc"] for package in SHIPPED},
     include_package_data=True,
     install_requires=requirements("requirements.txt"),
     extras_require={

@@ -187,3 +187,7 @@ def _facts(row: Row) -> list[str]:
         if name in conditions:
             texts.append(form.format(conditions[name]))
     return texts
+
+
+if __name__ == "__main__":
+    sys.exit(main())

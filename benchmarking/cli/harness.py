@@ -337,3 +337,7 @@ def _open_stream(name: str) -> TextIO:
     if stream is None:
         raise UsageError(f"{name} is closed: there is nowhere to show the results")
     return stream
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,6 +17,7 @@ from benchmarking.cli.argument_types import (
     positive_float,
     positive_int,
 )
+from benchmarking.cli.shipped import shipped
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.options import (
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--benchmark_file",
-        type=Path,
+        type=_benchmark_file,
         required=True,
         metavar="FILE",
         help="the json file of a benchmark, or of a suite of benchmarks",
@@ -370,6 +371,10 @@ def _add_reporters(group: argparse._ArgumentGroup) -> None:
         "--markdown", type=Path, metavar="FILE", help="write a Markdown table for a pull request comment"
     )
     group.add_argument("--json", action="store_true", help="print all results as one JSON document on stdout")
+
+
+def _benchmark_file(text: str) -> Path:
+    return shipped(Path(text))
 
 
 def _json_strings(text: str) -> tuple[str, ...]:

@@ -150,3 +150,7 @@ def _width() -> int | None:
     from benchmarking.reporters.screen_reporter import PIPED_WIDTH
 
     return None if sys.stdout.isatty() else PIPED_WIDTH
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from benchmarking.cli import repo_driver_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.shipped import shipped
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, StorageError, UsageError
 from benchmarking.options import MASK, TOKEN_VARIABLE, HarnessOptions, RepoDriverOptions
 
 if TYPE_CHECKING:
     from benchmarking.continuous.builder import Builder
     from benchmarking.continuous.loop import LoopOptions
-    from benchmarking.continuous.measurement import Harness
+    from benchmarking.continuous.measurement import Harness, HarnessRequest
     from benchmarking.process import Cancellation
     from benchmarking.repos.repo_base import RepoBase
 
@@ -197,10 +198,28 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
         if not set(PurePosixPath(platform).parts).isdisjoint({"..", "/"}):
             raise UsageError(f"--platforms: {platform!r} is no platform")
         find_platform(platform)
-        builder.find_script(platform)
-    report = harness.validate()
-    if report.exit_status != ExitStatus.OK:
-        raise UsageError(report.screen.strip() or f"harness.py --validate ended with {report.exit_status}")
+        request = _sample_request(options, platform, builder.find_script(platform))
+        report = harness.validate(request)
+        if report.exit_status != ExitStatus.OK or not report.output.strip():
+            said = report.screen.strip() or f"harness.py --validate ended with {report.exit_status}"
+            raise UsageError(said)
+
+
+def _sample_request(options: RepoDriverOptions, platform: str, program: Path) -> HarnessRequest:
+    """What the harness will be asked for, with a commit and a program that stand for those to come."""
+    from benchmarking.continuous.builder import Built
+    from benchmarking.continuous.measurement import HarnessRequest
+    from benchmarking.repos.repo_base import Revision
+
+    commit = Revision("0" * 40, 0, "", "")
+    built = Built(commit, program, 0.0)
+    compares = options.regression or options.base_commit is not None
+    return HarnessRequest(
+        platform=platform,
+        treatment=built,
+        control=built if compares else None,
+        history=(commit,) if options.regression else (),
+    )
 
 
 def _own_directory(options: RepoDriverOptions) -> Path:
@@ -214,12 +233,7 @@ def _repo_directory(options: RepoDriverOptions) -> Path:
 
 
 def _frameworks_directory(options: RepoDriverOptions) -> Path:
-    if options.frameworks_dir is not None:
-        return options.frameworks_dir.resolve()
-    default = Path(__file__).parents[2] / "specifications" / "frameworks"
-    if not default.is_dir():
-        raise UsageError("--frameworks_dir: name the directory of the build scripts; it is not installed")
-    return default
+    return shipped(options.frameworks_dir or Path("specifications/frameworks")).resolve()
 
 
 def _harness_arguments(options: RepoDriverOptions, harness_options: HarnessOptions) -> tuple[str, ...]:
@@ -260,7 +274,7 @@ def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | N
     if harness_options is not None:
         benchmarks = [one for one in benchmarks if one == str(harness_options.benchmark_file.resolve())]
     for benchmark in benchmarks:
-        with State(path, benchmark) as state:
+        with State(path, benchmark, read_only=True) as state:
             for line in overview_lines(state.overview(SHOWN_IN_STATUS)):
                 print(line)  # noqa: T201 - what the user asked for
     return ExitStatus.OK
@@ -307,3 +321,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         return text.replace(self._token, MASK) if self._token else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -344,7 +344,9 @@ class Loop:
         self._works_again(task.platform)
         self._record(finished.run)
         self._done_now.add(task)
-        self._statuses |= {_STATUS.get(finished.run.status, ExitStatus.OK), finished.exit_status}
+        self._statuses.add(_STATUS.get(finished.run.status, ExitStatus.OK))
+        if not finished.is_delivered:
+            self._statuses.add(ExitStatus.REPORTER_FAILED)
         logger.info(messages.run_line(finished.run, pending - 1))
         self._finish_single(task)
 
@@ -355,7 +357,7 @@ class Loop:
         if self.state.count_attempt(task.platform, task.revision.commit) < HARNESS_ATTEMPTS:
             return None
         run = Run(task.platform, task.revision, RunStatus.FAILED, str(error), finished_at=time.time())
-        return Finished(run, ExitStatus.BENCHMARK_FAILED)
+        return Finished(run)
 
     def _record(self, run: Run) -> None:
         """What was measured is not measured again because of a full disk; it waits for room."""

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
 from benchmarking.errors import BenchmarkError
+from benchmarking.plain_text import plain
 from benchmarking.reporters import numbers
 from benchmarking.repos.repo_base import Revision
 
 SUBJECT_WIDTH = 60
 SHOWN_SUSPECTS = 3
-_VERDICTS = {
+WORDS = {
     RunStatus.MEASURED: "ok",
+    RunStatus.KNOWN: "known",
     RunStatus.INCONCLUSIVE: "inconclusive",
     RunStatus.REGRESSED: "REGRESSED",
     RunStatus.FAILED: "FAILED",
     RunStatus.BUILD_FAILED: "BUILD FAILED",
     RunStatus.SKIPPED: "skipped",
 }
+"""What a status is called wherever people read it."""
 
 
 def run_line(run: Run, pending: int) -> str:
@@ -30,12 +34,12 @@ def run_line(run: Run, pending: int) -> str:
         *(run.revision.short, run.platform),
         f"built {took(run.build_s) or 'before':>7}",
         f"measured {took(run.run_s):>7}" if run.run_s else f"{'not measured':>16}",
-        *(f"{_VERDICTS[run.status]:<12}", f"{pending:>3} left", subject(run.revision)),
+        *(f"{WORDS[run.status]:<12}", f"{pending:>3} left", subject(run.revision)),
     )
     details = run.detail.splitlines()[1:] if run.status is RunStatus.FAILED else run.detail.splitlines()
     if run.status is RunStatus.REGRESSED:
         details = [suspects_text(run.suspects)]
-    if run.status in (RunStatus.MEASURED, RunStatus.INCONCLUSIVE):
+    if run.status in (RunStatus.MEASURED, RunStatus.KNOWN, RunStatus.INCONCLUSIVE):
         details = []
     return "\n".join(["  ".join(columns), *(f"    {line}" for line in details)])
 
@@ -46,7 +50,7 @@ def took(seconds: float) -> str:
 
 
 def subject(revision: Revision) -> str:
-    text = revision.subject or "(no subject)"
+    text = plain(revision.subject) or "(no subject)"
     return text if len(text) <= SUBJECT_WIDTH else text[: SUBJECT_WIDTH - 1] + "…"
 
 
@@ -64,8 +68,8 @@ def _size(suspect: Suspect) -> float:
 
 def _suspect(one: Suspect) -> str:
     if one.ratio is None:
-        return one.type
-    return f"{one.type} {'+infinite' if math.isinf(one.ratio) else numbers.percent(one.ratio)}"
+        return plain(one.type)
+    return f"{plain(one.type)} {'+infinite' if math.isinf(one.ratio) else numbers.percent(one.ratio)}"
 
 
 def skipped(revisions: Sequence[Revision]) -> str:
@@ -79,8 +83,8 @@ def culprit_lines(culprits: Sequence[Culprit]) -> Iterator[str]:
     for found in _by_commit(culprits).values():
         first = found[0]
         yield (
-            f"{first.revision.short} made {first.platform} slower: {first.revision.subject} "
-            f"({first.revision.author}, {date(first.revision.commit_time)})"
+            f"{first.revision.short} made {first.platform} slower: {plain(first.revision.subject)} "
+            f"({plain(first.revision.author)}, {date(first.revision.commit_time)})"
         )
         good = f" against {first.good[:12]}" if first.good else ""
         yield f"    {suspects_text([one.suspect for one in found])}{good}"
@@ -98,7 +102,11 @@ def put_off(platform: str, error: BenchmarkError, revision: Revision | None, del
 
 
 def date(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    """In UTC; as Unix seconds where the calendar ends, in the year 9999."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f} s"
 
 
 # --- events -------------------------------------------------------------------------------------------------
@@ -143,7 +151,7 @@ def _commit(revision: Revision) -> Mapping[str, Any]:
 
 def _suspect_json(suspect: Suspect) -> Mapping[str, Any]:
     ratio = suspect.ratio if suspect.ratio is None or math.isfinite(suspect.ratio) else None
-    return {"test": suspect.test, "type": suspect.type, "ratio": ratio}
+    return {"test": suspect.label, **asdict(suspect.key), "type": suspect.type, "ratio": ratio}
 
 
 def _by_commit(culprits: Iterable[Culprit]) -> dict[tuple[str, str], list[Culprit]]:

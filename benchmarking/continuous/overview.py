@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from benchmarking.continuous.messages import culprit_lines, date, subject, took
+from benchmarking.continuous.messages import WORDS, culprit_lines, date, subject, took
 from benchmarking.continuous.state import Overview, Pending, Run, RunStatus
 
 SHOWN_PENDING = 10
@@ -52,7 +52,7 @@ def _counts(overview: Overview) -> Iterator[str]:
         )
         for platform in sorted(platforms)
     ]
-    yield from _table(("platform", *RunStatus, "pending"), rows)
+    yield from _table(("platform", *(WORDS[one].lower() for one in RunStatus), "pending"), rows)
 
 
 def _pending(pending: Sequence[Pending]) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _pending(pending: Sequence[Pending]) -> Iterator[str]:
 def _runs(runs: Sequence[Run]) -> Iterator[str]:
     rows = [
         (
-            *(run.revision.short, run.platform, date(run.finished_at), str(run.status)),
+            *(run.revision.short, run.platform, date(run.finished_at), WORDS[run.status]),
             *(took(run.build_s), took(run.run_s), subject(run.revision)),
         )
         for run in runs

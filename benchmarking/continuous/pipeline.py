@@ -7,16 +7,17 @@ import shutil
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Self
 
 from benchmarking.continuous.bisection import bisect, threshold
 from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
 from benchmarking.continuous.control import control_candidates
+from benchmarking.continuous.harness_document import HarnessDocument, MeasuredTest, read_document
 from benchmarking.continuous.history_choice import REACH, comparable_commits
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
-from benchmarking.continuous.state import JUDGED, Culprit, Run, RunStatus, State, Suspect
+from benchmarking.continuous.state import JUDGED, Culprit, Ratios, Run, RunStatus, State, Suspect, find_key
 from benchmarking.errors import (
     BuildError,
     DeviceError,
@@ -31,12 +32,6 @@ logger = logging.getLogger(__name__)
 
 HARNESS_ATTEMPTS = 3
 """How often a commit may end the harness itself (a bug, want of memory) before it counts as failed."""
-_MEASURED = (
-    ExitStatus.OK,
-    ExitStatus.BENCHMARK_FAILED,
-    ExitStatus.REGRESSION_CONFIRMED,
-    ExitStatus.REPORTER_FAILED,
-)
 
 
 @dataclass(frozen=True)
@@ -79,8 +74,14 @@ class BuildQueue:
 @dataclass(frozen=True)
 class Finished:
     run: Run
-    exit_status: ExitStatus
-    """Of the harness, or of the build."""
+    is_delivered: bool = True
+    """Every reporter got what was measured."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    document: HarnessDocument
+    run_s: float
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,12 @@ class Pipeline:
             build_s, now = time.monotonic() - started, time.time()
             status = RunStatus.BUILD_FAILED
             run = Run(task.platform, task.revision, status, str(error), build_s=build_s, finished_at=now)
-            return Finished(run, error.exit_status)
+            return Finished(run)
         control = self._control(task) if self.detects_regressions or self.base else None
         history = self._history(task, control) if self.detects_regressions and control else ()
         self.builds.set_ahead(ahead)
-        report = self._measure(HarnessRequest(task.platform, built, control, history))
-        return Finished(_run(task, built, control, report), ExitStatus(report.exit_status or 0))
+        measured = self._measure(HarnessRequest(task.platform, built, control, history))
+        return Finished(_run(task, built, control, measured), not measured.document.problems)
 
     def build(self, task: Task) -> Built:
         """
@@ -150,25 +151,24 @@ class Pipeline:
         runs = self.state.runs([one.commit for one in chain])
         return {commit: run for (commit, where), run in runs.items() if where == platform}
 
-    def _measure(self, request: HarnessRequest) -> HarnessReport:
+    def _measure(self, request: HarnessRequest) -> Measured:
+        """What the harness found. Its exit status counts only where it left no document: the user's options
+        change that status, and it says nothing of an answer that never came."""
         report = self.harness.measure(request)
         if self.show_screen:
             print(report.screen, end="", flush=True)  # noqa: T201 - the user asked for it
         if self.show_document:
-            print(report.document, end="", flush=True)  # noqa: T201
-        if report.exit_status in _MEASURED:
-            if report.exit_status == ExitStatus.REPORTER_FAILED:
-                self._require_room(report)
-            return report
-        if report.exit_status == ExitStatus.DEVICE_FAILED:
-            raise DeviceError(f"a device of {request.platform} failed", report.tail())
-        error = HarnessRefusedError if report.exit_status == ExitStatus.BAD_USAGE else HarnessError
-        raise error(f"{_end(report)}\n{report.tail()}")
-
-    def _require_room(self, report: HarnessReport) -> None:
-        if shutil.disk_usage(report.log.parent).free < SCARCE_BYTES:
-            raise StorageError(f"the disk of {report.log.parent} is full: the results could not be saved")
-        logger.error("a reporter could not deliver\n%s", report.tail())
+            print(report.output.decode("utf-8", errors="replace"), end="", flush=True)  # noqa: T201
+        try:
+            document = read_document(report.output)
+        except ValueError as error:
+            raise _without_document(report, request.platform, str(error)) from error
+        _require_measurement(document, report, request.platform)
+        if document.problems:
+            _require_room(report)
+            for problem in document.problems:
+                logger.error(problem)
+        return Measured(document, report.run_s)
 
     # --- where a regression comes from ----------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class Pipeline:
             return None if ratio is None else ratio > limit
 
         narrowed = bisect(commits, is_bad)
-        return narrowed.culprit, Suspect(suspect.test, suspect.type, bad_ratio), narrowed.note
+        return narrowed.culprit, replace(suspect, ratio=bad_ratio), narrowed.note
 
     def _ratio(self, suspect: Suspect, good: Revision, revision: Revision, platform: str) -> float | None:
         """How much slower than ``good``; None where it cannot be built or the test fails."""
@@ -233,19 +233,19 @@ class Pipeline:
         if ratios is None:
             ratios = self._probe(good, revision, platform)
             self.state.add_probe(platform, good.commit, revision.commit, ratios)
-        return ratios.get(suspect.test, {}).get(suspect.type)
+        return ratios.get(find_key(suspect.key, ratios), {}).get(suspect.type)
 
-    def _probe(self, good: Revision, revision: Revision, platform: str) -> dict[str, dict[str, float]]:
+    def _probe(self, good: Revision, revision: Revision, platform: str) -> Ratios:
         try:
             treatment = self.build(Task(revision, platform))
             control = self.build(Task(good, platform))
         except BuildError:
             return {}
-        report = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
-        logger.info("%s measured against %s in %.1f s", revision.short, good.short, report.run_s)
+        measured = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
+        logger.info("%s measured against %s in %.1f s", revision.short, good.short, measured.run_s)
         return {
-            test.label: {one.name: one.ratio for one in test.types if one.ratio is not None}
-            for test in report.tests
+            test.key: {one.name: one.ratio for one in test.types if one.ratio is not None}
+            for test in measured.document.tests
         }
 
     def _report_culprits(self, run: Run, good: Revision, culprits: Sequence[Culprit]) -> None:
@@ -263,40 +263,85 @@ class Pipeline:
             )
 
 
-def _run(task: Task, built: Built, control: Built | None, report: HarnessReport) -> Run:
-    failures = [f"{test.label}: {test.failure}" for test in report.tests if test.failure]
+def _run(task: Task, built: Built, control: Built | None, measured: Measured) -> Run:
+    tests = measured.document.tests
+    failures = [f"{test.label}: {test.failure.message}" for test in tests if test.failure]
     suspects = tuple(
-        Suspect(test.label, one.name, one.ratio)
-        for test in report.tests
-        if test.run_type == "regress"
+        Suspect(test.key, test.label, one.name, one.ratio)
+        for test in tests
         for one in test.types
         if one.regressed
     )
-    tests = [test for test in report.tests if test.run_type == "benchmark"]
-    if report.exit_status == ExitStatus.REGRESSION_CONFIRMED:
-        status = RunStatus.REGRESSED
-    elif report.exit_status == ExitStatus.BENCHMARK_FAILED:
-        status = RunStatus.FAILED
-    else:
-        is_open = any(test.is_inconclusive for test in tests)
-        status = RunStatus.INCONCLUSIVE if is_open else RunStatus.MEASURED
-    number = len(tests)
+    first_stage = [test for test in tests if test.run_type == "benchmark"]
+    number = len(first_stage)
     return Run(
         platform=task.platform,
         revision=task.revision,
-        status=status,
+        status=_status(suspects, failures, first_stage),
         detail="\n".join([f"{number} tests" if number != 1 else "1 test", *failures]),
         control=control.revision.commit if control else None,
         build_s=built.build_s,
-        run_s=report.run_s,
+        run_s=measured.run_s,
         finished_at=time.time(),
         suspects=suspects,
     )
 
 
+def _status(
+    suspects: Sequence[Suspect], failures: Sequence[str], first_stage: Sequence[MeasuredTest]
+) -> RunStatus:
+    """The worst that applies."""
+    if suspects:
+        return RunStatus.REGRESSED
+    if failures:
+        return RunStatus.FAILED
+    if any(test.is_inconclusive for test in first_stage):
+        return RunStatus.INCONCLUSIVE
+    return RunStatus.KNOWN if any(test.is_known for test in first_stage) else RunStatus.MEASURED
+
+
+# --- what counts as an answer -------------------------------------------------------------------------------
+
+
+def _without_document(
+    report: HarnessReport, platform: str, why: str
+) -> DeviceError | HarnessError | StorageError:
+    """The error of a harness that left no complete document, whatever it ended with."""
+    if _is_scarce(report):
+        return StorageError(f"the disk of {report.log.parent} is full: the results could not be read")
+    if report.exit_status == ExitStatus.DEVICE_FAILED:
+        return DeviceError(f"a device of {platform} failed", report.tail())
+    kind = HarnessRefusedError if report.exit_status == ExitStatus.BAD_USAGE else HarnessError
+    return kind(f"{_end(report)} and left no complete document of results: {why}\n{report.tail()}")
+
+
+def _require_measurement(document: HarnessDocument, report: HarnessReport, platform: str) -> None:
+    """
+    Raises:
+        DeviceError, HarnessError: the document says that not everything was measured that should have been.
+    """
+    if document.exit_status is ExitStatus.INTERRUPTED:
+        raise HarnessError(f"the harness was interrupted before it had measured everything\n{report.tail()}")
+    if document.has_bug:
+        raise HarnessError(f"{_end(report)}: a bug of the harness\n{report.tail()}")
+    if document.misses_devices and not document.has_regression:
+        raise DeviceError(f"a device of {platform} failed", report.tail())
+    if not document.tests:
+        raise HarnessError(f"{_end(report)} and measured nothing\n{report.tail()}")
+
+
+def _require_room(report: HarnessReport) -> None:
+    if _is_scarce(report):
+        raise StorageError(f"the disk of {report.log.parent} is full: the results could not be saved")
+
+
+def _is_scarce(report: HarnessReport) -> bool:
+    return shutil.disk_usage(report.log.parent).free < SCARCE_BYTES
+
+
 def _end(report: HarnessReport) -> str:
     if report.exit_status is None:
-        return "the harness ran longer than --run_timeout and was killed"
+        return "the harness ran longer than --run_timeout, was killed,"
     if report.exit_status < 0:
         return f"the harness was ended by signal {-report.exit_status}"
     return f"the harness ended with exit status {report.exit_status}"

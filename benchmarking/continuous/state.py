@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
+from benchmarking import atomic_file
 from benchmarking.errors import StorageError
 from benchmarking.repos.repo_base import Revision
+from benchmarking.results import TestKey
 
 FILE_NAME = "state.sqlite3"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BATCH = 500
 """Values of one query: SQLite takes a limited number."""
 BUSY_LIMIT_S = 30.0
@@ -51,14 +53,20 @@ CREATE TABLE probes (
 ) WITHOUT ROWID;
 CREATE TABLE culprits (
     benchmark TEXT, platform TEXT, regressed TEXT, test TEXT, type TEXT, ratio REAL, good TEXT,
-    "commit" TEXT, commit_time INTEGER, author TEXT, subject TEXT, note TEXT, found_at REAL,
+    "commit" TEXT, commit_time INTEGER, author TEXT, subject TEXT, note TEXT, found_at REAL, label TEXT,
     PRIMARY KEY (benchmark, platform, regressed, test, type)
 ) WITHOUT ROWID;
 """
 
+_ADVICE = "restore it from a backup, or move it away to begin again from nothing"
+
+T = TypeVar("T")
+
 
 class RunStatus(StrEnum):
     MEASURED = "measured"
+    KNOWN = "known"
+    """Measured, and slower than its control by no more than earlier commits already were."""
     INCONCLUSIVE = "inconclusive"
     """Measured, and it stayed open whether a test became slower; a bisection may come back to it."""
     REGRESSED = "regressed"
@@ -70,7 +78,7 @@ class RunStatus(StrEnum):
     """Not measured, because of --step or --max_pending; a bisection may come back to it."""
 
 
-JUDGED = (RunStatus.MEASURED, RunStatus.REGRESSED, RunStatus.FAILED)
+JUDGED = (RunStatus.MEASURED, RunStatus.KNOWN, RunStatus.REGRESSED, RunStatus.FAILED)
 """Of these it is known what they made slower."""
 COMPARABLE = (*JUDGED, RunStatus.INCONCLUSIVE)
 """Of these the history may hold results."""
@@ -80,11 +88,24 @@ COMPARABLE = (*JUDGED, RunStatus.INCONCLUSIVE)
 class Suspect:
     """A measured type of a test whose regression was confirmed."""
 
-    test: str
-    """Net, identifier and device."""
+    key: TestKey
+    label: str
+    """Net, identifier and device: for people."""
     type: str
     ratio: float | None
     """Treatment over control, where that could be told."""
+
+
+Ratios = Mapping[TestKey, Mapping[str, float]]
+"""By test and type, how much slower one commit was found than another."""
+
+
+def find_key(wanted: TestKey, known: Collection[TestKey]) -> TestKey:
+    """``wanted``; for a test of which an older state knew nothing but the label, the only one that fits."""
+    if wanted.net:
+        return wanted
+    fitting = [one for one in known if wanted.identifier.startswith(f"{one.net} {one.identifier} on ")]
+    return fitting[0] if len(fitting) == 1 else wanted
 
 
 @dataclass(frozen=True)
@@ -157,15 +178,17 @@ class Overview:
 class State:
     """Of one benchmark file. For one thread at a time.
 
-    Every method raises StorageError where the database cannot be read or written.
+    Every method raises StorageError where the database cannot be read or written, or is damaged.
     """
 
     path: Path
     benchmark: str
+    read_only: bool = False
+    """As it is now; nothing is written."""
     _connection: sqlite3.Connection = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._connection = _connect(self.path)
+        self._connection = _snapshot(self.path) if self.read_only else _open(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -196,14 +219,14 @@ class State:
             marks = ",".join("?" * len(some))
             query = f'SELECT * FROM runs WHERE benchmark=? AND "commit" IN ({marks})'  # noqa: S608 - only marks
             for row in self._rows(query, (self.benchmark, *some)):
-                found[row["commit"], row["platform"]] = _run(row)
+                found[row["commit"], row["platform"]] = self._read(_run, row)
         return found
 
     def failed_runs(self) -> list[Run]:
         """Oldest first."""
         query = "SELECT * FROM runs WHERE benchmark=? AND status IN (?,?) ORDER BY finished_at"
         values = (self.benchmark, RunStatus.FAILED, RunStatus.BUILD_FAILED)
-        return [_run(row) for row in self._rows(query, values)]
+        return [self._read(_run, row) for row in self._rows(query, values)]
 
     def count_attempt(self, platform: str, commit: str) -> int:
         """How many there are with this one."""
@@ -215,7 +238,9 @@ class State:
             return int(connection.execute(f"SELECT number FROM attempts {where}", key).fetchone()[0])  # noqa: S608
 
     def _run_row(self, run: Run) -> tuple[Any, ...]:
-        suspects = json.dumps([[one.test, one.type, one.ratio] for one in run.suspects])
+        suspects = json.dumps(
+            [[*_key_values(one.key), one.label, one.type, one.ratio] for one in run.suspects]
+        )
         row = (run.status, run.detail, run.control, run.build_s, run.run_s, run.finished_at, suspects)
         return (self.benchmark, run.platform, *_revision_row(run.revision), *row)
 
@@ -224,7 +249,7 @@ class State:
     def position(self, branch: str) -> Position | None:
         query = "SELECT * FROM positions WHERE benchmark=? AND branch=?"
         rows = self._rows(query, (self.benchmark, branch))
-        return _position(rows[0]) if rows else None
+        return self._read(_position, rows[0]) if rows else None
 
     def set_position(self, branch: str, position: Position) -> None:
         row = (self.benchmark, branch, position.commit, position.is_done)
@@ -266,20 +291,20 @@ class State:
 
     def unexplained(self) -> list[Run]:
         """Regressed runs of which not every suspect has its culprit yet, oldest first."""
-        known = {(one.platform, one.regressed, one.suspect.test, one.suspect.type) for one in self.culprits()}
+        known = {(one.platform, one.regressed, one.suspect.key, one.suspect.type) for one in self.culprits()}
         query = "SELECT * FROM runs WHERE status=? AND benchmark=? ORDER BY finished_at"
-        runs = [_run(row) for row in self._rows(query, (RunStatus.REGRESSED, self.benchmark))]
+        runs = [self._read(_run, row) for row in self._rows(query, (RunStatus.REGRESSED, self.benchmark))]
         return [
             run
             for run in runs
             if any(
-                (run.platform, run.revision.commit, one.test, one.type) not in known for one in run.suspects
+                (run.platform, run.revision.commit, one.key, one.type) not in known for one in run.suspects
             )
         ]
 
     def culprits(self) -> list[Culprit]:
         query = "SELECT * FROM culprits WHERE benchmark=? ORDER BY found_at"
-        return [_culprit(row) for row in self._rows(query, (self.benchmark,))]
+        return [self._read(_culprit, row) for row in self._rows(query, (self.benchmark,))]
 
     def add_culprits(self, culprits: Collection[Culprit]) -> None:
         with self._transaction() as connection:
@@ -287,26 +312,28 @@ class State:
                 row = (
                     one.platform,
                     one.regressed,
-                    one.suspect.test,
+                    _key_text(one.suspect.key),
                     one.suspect.type,
                     one.suspect.ratio,
                     one.good,
                 )
                 connection.execute(
-                    "INSERT OR REPLACE INTO culprits VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                    (self.benchmark, *row, *_revision_row(one.revision), one.note, one.found_at),
+                    "INSERT OR REPLACE INTO culprits VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+                    (
+                        *(self.benchmark, *row, *_revision_row(one.revision)),
+                        *(one.note, one.found_at, one.suspect.label),
+                    ),
                 )
 
-    def probe(self, platform: str, good: str, commit: str) -> dict[str, dict[str, float]] | None:
-        """Of a bisection: by test and type, how much slower ``commit`` was found than ``good``."""
+    def probe(self, platform: str, good: str, commit: str) -> Ratios | None:
+        """Of a bisection: how much slower ``commit`` was found than ``good``."""
         query = 'SELECT ratios FROM probes WHERE benchmark=? AND platform=? AND good=? AND "commit"=?'
         rows = self._rows(query, (self.benchmark, platform, good, commit))
-        return json.loads(rows[0]["ratios"]) if rows else None
+        return self._read(_ratios, rows[0]) if rows else None
 
-    def add_probe(
-        self, platform: str, good: str, commit: str, ratios: Mapping[str, Mapping[str, float]]
-    ) -> None:
-        row = (self.benchmark, platform, good, commit, json.dumps(ratios))
+    def add_probe(self, platform: str, good: str, commit: str, ratios: Ratios) -> None:
+        values = [[*_key_values(key), dict(types)] for key, types in ratios.items()]
+        row = (self.benchmark, platform, good, commit, json.dumps(values))
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO probes VALUES (?,?,?,?,?)", row)
 
@@ -328,13 +355,13 @@ class State:
         pending = self._rows("SELECT * FROM pending WHERE benchmark=? ORDER BY position", own)
         return Overview(
             benchmark=self.benchmark,
-            positions={row["branch"]: _position(row) for row in positions},
+            positions={row["branch"]: self._read(_position, row) for row in positions},
             counts={(row["platform"], row["status"]): row["number"] for row in self._rows(counts, own)},
-            recent=[_run(row) for row in self._rows(recent, (*own, limit))],
-            failed=[_run(row) for row in self._rows(by_status, (*own, *failed, limit))],
-            regressed=[_run(row) for row in self._rows(by_status, (*own, *regressed, limit))],
+            recent=[self._read(_run, row) for row in self._rows(recent, (*own, limit))],
+            failed=[self._read(_run, row) for row in self._rows(by_status, (*own, *failed, limit))],
+            regressed=[self._read(_run, row) for row in self._rows(by_status, (*own, *regressed, limit))],
             culprits=self.culprits(),
-            pending=[Pending(row["platform"], _revision(row), row["waits_for"]) for row in pending],
+            pending=[self._read(_pending, row) for row in pending],
         )
 
     # --- the database ---------------------------------------------------------------------------------------
@@ -342,6 +369,10 @@ class State:
     def _rows(self, query: str, values: Sequence[Any] | Mapping[str, Any]) -> list[sqlite3.Row]:
         with _storage_errors(self.path):
             return self._connection.execute(query, values).fetchall()
+
+    def _read(self, convert: Callable[[sqlite3.Row], T], row: sqlite3.Row) -> T:
+        with _reading(self.path):
+            return convert(row)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -360,29 +391,103 @@ def benchmarks_in(path: Path) -> list[str]:
     Raises:
         StorageError
     """
-    with State(path, "") as state:
+    with State(path, "", read_only=True) as state:
         tables = ("runs", "pending", "positions")
         query = " UNION ".join(f"SELECT benchmark FROM {table}" for table in tables)  # noqa: S608
-        return [row["benchmark"] for row in state._rows(f"{query} ORDER BY 1", ())]
+        return [str(row["benchmark"]) for row in state._rows(f"{query} ORDER BY 1", ())]
+
+
+# --- the file -----------------------------------------------------------------------------------------------
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """For writing; a new one where there is none, or one of an older version that is brought up to date."""
+    with _reading(path):
+        if not path.exists():
+            _create(path)
+        connection = _connect(path)
+        # A finished run survives a power cut, too.
+        connection.execute("PRAGMA synchronous=FULL")
+        _bring_up_to_date(connection, path)
+        return connection
+
+
+def _snapshot(path: Path) -> sqlite3.Connection:
+    """A copy in memory: what is only shown is never written to, of whatever version it is."""
+    with _reading(path):
+        copy = sqlite3.connect(":memory:", isolation_level=None)
+        copy.row_factory = sqlite3.Row
+        with closing(_connect(path)) as connection:
+            connection.backup(copy)
+        _bring_up_to_date(copy, path)
+        return copy
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    with _storage_errors(path):
-        # Autocommit: transactions begin where the code says so.
-        connection = sqlite3.connect(path, timeout=BUSY_LIMIT_S, isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        # A finished run survives a power cut, too.
-        connection.execute("PRAGMA synchronous=FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;"
+    # Autocommit: transactions begin where the code says so. mode=rw: it is not made here.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_LIMIT_S, isolation_level=None
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _create(path: Path) -> None:
+    """It is there with all its tables or not at all: an empty file is one that was damaged."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(f"{_SCHEMA} PRAGMA user_version={SCHEMA_VERSION};")
+        content = connection.serialize()
+    with atomic_file.writing(path) as stream:
+        stream.write(content)
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Raises:
+        StorageError: it was damaged, or a newer program has written it.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        raise StorageError(
+            f"{path}: this file was emptied, and with it what the loop had recorded is gone; {_ADVICE}"
+        )
+    if version > SCHEMA_VERSION:
+        raise StorageError(f"{path}: written by another version of this program ({version}); move it away")
+    if version == 1:
+        _migrate_labels(connection)
+
+
+def _migrate_labels(connection: sqlite3.Connection) -> None:
+    """Version 1 matched tests by their labels, which do not say the metric. A label becomes a key that has
+    nothing else; what was measured for bisections is measured again when it is needed."""
+    connection.create_function("key_of", 1, lambda label: _key_text(_label_key(label)))
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        connection.execute("ALTER TABLE culprits ADD COLUMN label TEXT")
+        connection.execute("UPDATE culprits SET label=test, test=key_of(test)")
+        connection.execute("DELETE FROM probes")
+        query = 'SELECT benchmark, platform, "commit", suspects FROM runs'
+        for benchmark, platform, commit, suspects in connection.execute(query).fetchall():
+            new = [[*_key_values(_label_key(label)), label, *rest] for label, *rest in json.loads(suspects)]
+            connection.execute(
+                'UPDATE runs SET suspects=? WHERE benchmark=? AND platform=? AND "commit"=?',
+                (json.dumps(new), benchmark, platform, commit),
             )
-        elif version != SCHEMA_VERSION:
-            raise StorageError(
-                f"{path}: written by another version of this program ({version}); move it away"
-            )
-        return connection
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+
+def _label_key(label: str) -> TestKey:
+    return TestKey(net="", metric="", identifier=label, framework="", backend=None, device="")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Also values that are not what they should be are errors of the file."""
+    try:
+        with _storage_errors(path):
+            yield
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise StorageError(f"{path}: this file is damaged ({error}); {_ADVICE}") from error
 
 
 @contextmanager
@@ -391,41 +496,100 @@ def _storage_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror or error}") from error
 
 
 def _revision_row(revision: Revision) -> tuple[str, int, str, str]:
     return revision.commit, revision.commit_time, revision.author, revision.subject
 
 
+# --- rows ---------------------------------------------------------------------------------------------------
+# SQLite takes any value in any column: what a row should hold is checked when it is read.
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} should be text")
+    return value
+
+
+def _key_values(key: TestKey) -> tuple[str | None, ...]:
+    return key.net, key.metric, key.identifier, key.framework, key.backend, key.device
+
+
+def _key_text(key: TestKey) -> str:
+    return json.dumps(_key_values(key))
+
+
+def _key(values: Sequence[Any]) -> TestKey:
+    net, metric, identifier, framework, backend, device = values
+    return TestKey(
+        net=_text(net),
+        metric=_text(metric),
+        identifier=_text(identifier),
+        framework=_text(framework),
+        backend=None if backend is None else _text(backend),
+        device=_text(device),
+    )
+
+
+def _suspect(values: Sequence[Any]) -> Suspect:
+    *key, label, type_name, ratio = values
+    return Suspect(_key(key), _text(label), _text(type_name), _optional_float(ratio))
+
+
+def _optional_float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _ratios(row: sqlite3.Row) -> Ratios:
+    return {
+        _key(key): {_text(name): float(ratio) for name, ratio in types.items()}
+        for *key, types in json.loads(row["ratios"])
+    }
+
+
 def _revision(row: sqlite3.Row) -> Revision:
-    return Revision(row["commit"], row["commit_time"], row["author"], row["subject"])
+    return Revision(
+        *(_text(row["commit"]), int(row["commit_time"]), _text(row["author"]), _text(row["subject"]))
+    )
 
 
 def _run(row: sqlite3.Row) -> Run:
     return Run(
-        platform=row["platform"],
+        platform=_text(row["platform"]),
         revision=_revision(row),
         status=RunStatus(row["status"]),
-        detail=row["detail"],
-        control=row["control"],
-        build_s=row["build_s"],
-        run_s=row["run_s"],
-        finished_at=row["finished_at"],
-        suspects=tuple(Suspect(*one) for one in json.loads(row["suspects"])),
+        detail=_text(row["detail"]),
+        control=None if row["control"] is None else _text(row["control"]),
+        build_s=float(row["build_s"]),
+        run_s=float(row["run_s"]),
+        finished_at=float(row["finished_at"]),
+        suspects=tuple(_suspect(one) for one in json.loads(row["suspects"])),
     )
 
 
 def _position(row: sqlite3.Row) -> Position:
-    return Position(row["commit"], bool(row["is_done"]))
+    return Position(_text(row["commit"]), bool(row["is_done"]))
+
+
+def _pending(row: sqlite3.Row) -> Pending:
+    return Pending(_text(row["platform"]), _revision(row), _text(row["waits_for"]))
 
 
 def _culprit(row: sqlite3.Row) -> Culprit:
     return Culprit(
-        platform=row["platform"],
-        regressed=row["regressed"],
-        suspect=Suspect(row["test"], row["type"], row["ratio"]),
-        good=row["good"],
+        platform=_text(row["platform"]),
+        regressed=_text(row["regressed"]),
+        suspect=Suspect(
+            _key(json.loads(row["test"])),
+            _text(row["label"]),
+            _text(row["type"]),
+            _optional_float(row["ratio"]),
+        ),
+        good=None if row["good"] is None else _text(row["good"]),
         revision=_revision(row),
-        note=row["note"],
-        found_at=row["found_at"],
+        note=_text(row["note"]),
+        found_at=float(row["found_at"]),
     )

@@ -289,8 +289,10 @@ def main() -> int:
     except FileNotFoundError as error:
         parser.error(f"{error.filename} is missing; install it")
     work = directory.with_name(f"{directory.name}-work")
+    script = HERE.parents[1] / "repo_driver.py"  # installed, it is a command
     command = (
-        *("python", "repo_driver.py", "--repo_dir", str(directory), "--exec_dir", str(work)),
+        *(("python", str(relative(script))) if script.exists() else ("repo_driver.py",)),
+        *("--repo_dir", str(directory), "--exec_dir", str(work)),
         *("--frameworks_dir", str(relative(HERE / "frameworks"))),
         *("--commit", commits[0][:12], "--regression", "--same_host", "--once"),
         *("--benchmark_file", str(relative(HERE / "benchmark.json"))),

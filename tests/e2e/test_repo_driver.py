@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -48,8 +49,9 @@ def test_every_commit_is_measured_once(either):
     slow_in_the_middle(either)
     done = either.run("--commit", either.commits[0], "--once", "--regression")
     assert done.returncode == 5, done.stderr
-    expected = {f"commit {number}": "measured" for number in range(9)} | {"commit 6": "regressed"}
-    assert either.statuses() == expected
+    after = {"commit 6": "regressed", "commit 7": "known", "commit 8": "known"}
+    assert either.statuses() == {f"commit {number}": "measured" for number in range(6)} | after
+    assert re.search("  known +0 left  commit 8", done.stderr)
     assert "made host slower: commit 6 (Ann <ann@example.org>, 2026-03-02 15:00)" in done.stderr
     assert "NET_DELAY +100.0 %" in done.stderr
     assert sorted(either.builds) == sorted(f"commit {number}" for number in range(9))
@@ -60,6 +62,7 @@ def test_every_commit_is_measured_once(either):
     status = either.run("--status").stdout
     assert f"done up to {either.commits[-1][:12]}" in status
     assert "made host slower: commit 6" in status
+    assert re.search(r"  known  .*  commit 8", status)
 
 
 def test_skipped_commits_are_bisected(workshop, tmp_path):

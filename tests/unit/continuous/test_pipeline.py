@@ -1,0 +1,213 @@
+"""What the loop makes of the harness's answer: the document counts, not the exit status."""
+
+import io
+from dataclasses import replace
+
+import pytest
+
+from benchmarking.continuous.builder import Built
+from benchmarking.continuous.measurement import HarnessReport
+from benchmarking.continuous.pipeline import Pipeline, Task
+from benchmarking.continuous.state import Run, RunStatus, State, Suspect
+from benchmarking.errors import DeviceError, ExitStatus, HarnessError, HarnessRefusedError
+from benchmarking.reporters.json_reporter import JsonReporter
+from benchmarking.reporters.reporter_base import RunSummary
+from benchmarking.repos.repo_base import Revision
+from benchmarking.results import NET_DELAY, Comparison, Failure, FailureKind, Result, Verdict
+from tests.support.sample_results import CONTROL_META, decided, delays, errors
+
+DELAY = Result(replace(CONTROL_META, identifier="same"), (delays(NET_DELAY, 100.0),))
+ERROR = Result(replace(CONTROL_META, identifier="same", metric="error"), (errors("softmax", 1e-6),))
+
+
+def slower(result, ratio):
+    types = (replace(result.types[0], comparison=Comparison(7, ratio, None)), *result.types[1:])
+    return replace(result, types=types)
+
+
+def confirmed(result, ratio):
+    found = slower(result, ratio)
+    types = (replace(found.types[0], regressed=True), *found.types[1:])
+    return replace(found, meta=replace(found.meta, run_type="regress"), types=types)
+
+
+def judged(result, verdict, **more):
+    return replace(result, types=(replace(decided(result.types[0], verdict, "why"), **more),))
+
+
+def failed(result, kind):
+    return replace(result, types=(), failure=Failure(kind, "SomeError", "what went wrong"))
+
+
+def document(*results, exit_status=ExitStatus.OK, problems=()):
+    stream = io.StringIO()
+    reporter = JsonReporter(stream)
+    for result in results:
+        reporter.report(result)
+    reporter.finish(RunSummary(exit_status, 1.0, (), problems))
+    return stream.getvalue().encode()
+
+
+def revision(number):
+    return Revision(f"{number:040x}", 1772409600 + 3600 * number, "Ann <ann@example.org>", f"commit {number}")
+
+
+class Line:
+    """A branch, its builds and the harness's answers, in memory."""
+
+    def __init__(self, directory, length=2):
+        self.directory = directory
+        self.revisions = [revision(number) for number in range(length)]
+        self.answers = {}
+        self.asked = []
+
+    def chain(self, commit):
+        return reversed(self.revisions[: int(commit, 16) + 1])
+
+    def commits_after(self, after, until):
+        return self.revisions[int(after, 16) + 1 : int(until, 16) + 1]
+
+    def script_sha256(self, platform):
+        return "script"
+
+    def get(self, task):
+        return Built(task.revision, self.directory / "program", 0.0)
+
+    def set_ahead(self, tasks):
+        pass
+
+    def measure(self, request):
+        number = int(request.treatment.revision.commit, 16)
+        self.asked.append((number, request.run_type))
+        exit_status, output = self.answers[number]
+        return HarnessReport(exit_status, 1.0, self.directory / "harness.log", "what it said", output)
+
+
+@pytest.fixture
+def line(tmp_path):
+    return Line(tmp_path)
+
+
+@pytest.fixture
+def state(tmp_path):
+    with State(tmp_path / "state.sqlite3", "a.json") as one:
+        yield one
+
+
+def pipeline(line, state):
+    return Pipeline(repo=line, builder=line, builds=line, harness=line, state=state, detects_regressions=True)
+
+
+def run(line, state, output, exit_status=0):
+    line.answers[1] = exit_status, output
+    return pipeline(line, state).run(Task(line.revisions[1], "host")).run
+
+
+REGRESSED = (DELAY, confirmed(DELAY, 1.84))
+
+
+# --- an answer that is none ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b"",
+        b"\n",
+        b"null",
+        b"{}",
+        b"[]",
+        b'{"results": [], "exit_status": 0}',
+        document(DELAY)[:-20],
+        document(DELAY).replace(b'"exit_status": 0', b'"exit_status": 77'),
+        document(DELAY).replace(b'"platform_hash"', b'"other"'),
+        document(DELAY).replace(b'"problems": []', b'"problems": null'),
+        b"[" * 100_000,
+        document(DELAY) + document(DELAY),
+        document(),
+    ],
+    ids=lambda output: output[:30].decode(),
+)
+@pytest.mark.parametrize("exit_status", [0, 3, 5, 6, 8, 139, -9, None])
+def test_without_a_complete_document_nothing_was_measured(line, state, output, exit_status):
+    with pytest.raises(HarnessError) as error:
+        run(line, state, output, exit_status)
+    assert "what it said" in str(error.value)
+    assert state.runs([line.revisions[1].commit]) == {}
+
+
+def test_without_a_document_the_exit_status_says_what_kind_of_failure_it_is(line, state):
+    with pytest.raises(HarnessRefusedError):
+        run(line, state, b"", ExitStatus.BAD_USAGE)
+    with pytest.raises(DeviceError):
+        run(line, state, b"", ExitStatus.DEVICE_FAILED)
+
+
+# --- the verdict --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exit_status", [0, 3, 4, 5, 6, 8, -9, None])
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ((DELAY,), RunStatus.MEASURED),
+        (REGRESSED, RunStatus.REGRESSED),
+        ((*REGRESSED, failed(ERROR, FailureKind.CASE)), RunStatus.REGRESSED),
+        ((*REGRESSED, failed(ERROR, FailureKind.DEVICE)), RunStatus.REGRESSED),
+        ((DELAY, failed(ERROR, FailureKind.CASE)), RunStatus.FAILED),
+        ((judged(DELAY, Verdict.INCONCLUSIVE), ERROR), RunStatus.INCONCLUSIVE),
+        ((judged(DELAY, Verdict.REGRESSED, known=True), ERROR), RunStatus.KNOWN),
+        ((judged(DELAY, Verdict.REGRESSED), ERROR), RunStatus.MEASURED),  # and then not confirmed
+    ],
+)
+def test_the_verdict_comes_from_the_document(line, state, results, expected, exit_status):
+    found = run(line, state, document(*results, exit_status=ExitStatus.OK), exit_status)
+    assert found.status is expected
+    assert bool(found.suspects) == (expected is RunStatus.REGRESSED)
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (document(DELAY, failed(ERROR, FailureKind.DEVICE)), DeviceError),
+        (document(DELAY, failed(ERROR, FailureKind.LOST)), DeviceError),
+        (document(DELAY, exit_status=ExitStatus.DEVICE_FAILED, problems=["on gpu"]), DeviceError),
+        (document(DELAY, failed(ERROR, FailureKind.BUG)), HarnessError),
+        (document(DELAY, exit_status=ExitStatus.INTERNAL_ERROR), HarnessError),
+        (document(DELAY, exit_status=ExitStatus.INTERRUPTED), HarnessError),
+    ],
+)
+def test_what_is_not_the_commits_fault_is_tried_again(line, state, output, error):
+    with pytest.raises(error):
+        run(line, state, output)
+
+
+@pytest.mark.parametrize("exit_status", [ExitStatus.OK, ExitStatus.REPORTER_FAILED, ExitStatus.INCONCLUSIVE])
+def test_a_reporter_that_failed_is_known_whatever_else_happened(line, state, exit_status):
+    output = document(DELAY, exit_status=exit_status, problems=["the junit reporter failed: full"])
+    line.answers[1] = int(exit_status), output
+    finished = pipeline(line, state).run(Task(line.revisions[1], "host"))
+    assert finished.run.status is RunStatus.MEASURED
+    assert not finished.is_delivered
+
+
+# --- where it comes from ------------------------------------------------------------------------------------
+
+
+def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
+    """The delay regressed at commit 2; the error of the same identifier never did."""
+    line = Line(tmp_path, length=6)
+    state.finish([Run("host", line.revisions[0], RunStatus.MEASURED)])
+    for number in range(1, 6):
+        delay = slower(DELAY, 2.0 if number >= 2 else 1.0)
+        line.answers[number] = 0, document(delay, slower(ERROR, 1.0))
+    suspect = Suspect(DELAY.key, "squeezenet same on here", NET_DELAY, 2.0)
+    regressed = Run("host", line.revisions[5], RunStatus.REGRESSED, suspects=(suspect,))
+
+    (culprit,) = pipeline(line, state).explain(regressed)
+
+    assert culprit.revision == line.revisions[2]
+    assert culprit.note == ""
+    assert culprit.suspect.key == DELAY.key
+    probes = state.probe("host", line.revisions[0].commit, line.revisions[5].commit)
+    assert set(probes) == {DELAY.key, ERROR.key}
