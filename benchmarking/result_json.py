@@ -5,24 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from benchmarking.results import (
-    Comparison,
-    Confirmation,
-    Cost,
-    ErrorStatistics,
-    Interval,
-    Kernel,
-    Meta,
-    Percentiles,
-    Result,
-    SequentialDecision,
-    Summary,
-    TypeResult,
-    Verdict,
-)
+from pydantic import TypeAdapter
+
+from benchmarking.results import Meta, Result, TypeResult
 
 LAYOUT_VERSION = 1
 """Of the files that the local reporter writes; raised when older readers would misread them."""
@@ -72,82 +61,19 @@ def result_json(result: Result) -> dict[str, Any]:
     }
 
 
-def read_type(value: Mapping[str, Any]) -> TypeResult:
+def read_type(value: object) -> TypeResult:
     """From what ``type_json`` gave.
 
     Raises:
-        KeyError, TypeError, ValueError: it is something else.
+        ValueError: it is something else; a ``pydantic.ValidationError``.
     """
-    return TypeResult(
-        type=str(value["type"]),
-        unit=str(value["unit"]),
-        summary=_summary(value["summary"]),
-        values=tuple(_number(one) for one in value.get("values", ())),
-        pairs=tuple(int(one) for one in value.get("pairs", ())),
-        control_summary=_summary(value["control_summary"]) if "control_summary" in value else None,
-        control_values=tuple(_number(one) for one in value.get("control_values", ())),
-        control_pairs=tuple(int(one) for one in value.get("control_pairs", ())),
-        diff_summary=_numbers_into(Percentiles, value["diff_summary"]) if "diff_summary" in value else None,
-        comparison=_comparison(value.get("comparison")),
-        error=_numbers_into(ErrorStatistics, value["error"]) if "error" in value else None,
-        control_error=_numbers_into(ErrorStatistics, value["control_error"])
-        if "control_error" in value
-        else None,
-        cost=Cost(**{one.name: int(value["cost"][one.name]) for one in fields(Cost)})
-        if "cost" in value
-        else None,
-        kernel=Kernel(str(value["kernel"]["name"]), bool(value["kernel"]["own"]))
-        if "kernel" in value
-        else None,
-        known=bool(value.get("known", 0)),
-        regressed=bool(value.get("regressed", 0)),
-        cpu_values=tuple(_number(one) for one in value.get("cpu_values", ())),
-        control_cpu_values=tuple(_number(one) for one in value.get("control_cpu_values", ())),
-        decision=_decision(value["decision"]) if "decision" in value else None,
-        confirmation=_confirmation(value["confirmation"]) if "confirmation" in value else None,
-    )
+    return _adapter().validate_python(value)
 
 
-def _comparison(value: Mapping[str, Any] | None) -> Comparison | None:
-    if value is None:
-        return None
-    return Comparison(int(value["pairs"]), _number(value["ratio"]), _interval(value["ratio_interval"]))
-
-
-def _decision(value: Mapping[str, Any]) -> SequentialDecision:
-    smallest = value["smallest_change"]
-    return SequentialDecision(
-        verdict=Verdict(value["verdict"]),
-        reason=str(value["reason"]),
-        pairs=int(value["pairs"]),
-        comparison=_comparison(value["comparison"]),
-        smallest_change=None if smallest is None else _number(smallest),
-        p_slower=_number(value["p_slower"]),
-        p_faster=_number(value["p_faster"]),
-    )
-
-
-def _confirmation(value: Mapping[str, Any]) -> Confirmation:
-    first, second = (_decision(value[name]) for name in ("first", "second"))
-    return Confirmation(Verdict(value["verdict"]), str(value["reason"]), first, second)
-
-
-def _summary(value: Mapping[str, Any]) -> Summary:
-    numbers = {one.name: _number(value[one.name]) for one in fields(Summary) if one.name != "median_interval"}
-    count = int(numbers.pop("count"))
-    return Summary(**numbers, count=count, median_interval=_interval(value["median_interval"]))
-
-
-def _interval(value: Mapping[str, Any] | None) -> Interval | None:
-    return None if value is None else _numbers_into(Interval, value)
-
-
-def _numbers_into(kind: Any, value: Mapping[str, Any]) -> Any:
-    return kind(**{one.name: _number(value[one.name]) for one in fields(kind)})
-
-
-def _number(value: Any) -> float:
-    return _NOT_FINITE[value] if isinstance(value, str) else float(value)
+@cache
+def _adapter() -> TypeAdapter[TypeResult]:
+    """Numbers that are not finite are read from their strings, too."""
+    return TypeAdapter(TypeResult)
 
 
 def _jsonable(value: Any) -> Any:

@@ -6,24 +6,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarking import atomic_file, comparability, result_json
+from benchmarking import atomic_file, comparability, result_json, unix_time
+from benchmarking.bounds import parse_json, read_file
+from benchmarking.plain_text import plain
 from benchmarking.results import NET_DELAY, Fact, Meta, Result, RunType, TypeResult
-from benchmarking.run_info import LAST_SECOND, Commit
+from benchmarking.run_info import Commit, UnixSeconds
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,11 @@ NAME_FILE = ".name"
 ON_BACKEND = " on "
 """Between the names of a test and of a backend."""
 MAXIMUM_PART_BYTES = 150
+LARGEST_FILE_BYTES = 128 * 2**20
+"""Of a run; a million samples of both arms with their CPU times have about 90 MB."""
+LARGEST_NAME_BYTES = 2**16
 
+Read = TypeVar("Read")
 Run = Mapping[str, TypeResult]
 """The types of one run, by name."""
 
@@ -53,7 +58,8 @@ class RunMeta(BaseModel):
     identifier: str
     backend: str | None = None
     commit: str
-    commit_time: Annotated[int, Field(ge=0, le=LAST_SECOND)]
+    commit_time: UnixSeconds
+    position: int | None = None
     control_commit: str | None = None
     control_commit_time: int | None = None
     run_type: RunType
@@ -127,9 +133,8 @@ class History:
         directory = _find(self.root, _parts(like, commit.commit, commit.commit_time))
         if directory is None:
             return None
-        numbers = sorted((int(one.name) for one in directory.iterdir() if one.name.isdecimal()), reverse=True)
-        for number in numbers:
-            run = _read_run(directory / str(number), like)
+        for path in reversed(_numbered(directory)):
+            run = _read_run(path, like)
             if run is not None:
                 return run
         return None
@@ -191,24 +196,27 @@ def _numbered(directory: Path) -> list[Path]:
 
 
 def _warn_of_foreign(path: Path) -> None:
-    logger.warning("%s was not written by the local reporter and is left out", path)
+    logger.warning("%s was not written by the local reporter and is left out", plain(str(path)))
 
 
 def _commits(case: Path, since: date) -> Iterator[Path]:
-    """Newest day first; within a day, in the order of the commits' times."""
+    """Newest day first; within a day in the order of the commits' times, and of their positions."""
     for year in reversed(_numbered(case)):
         for month in reversed(_numbered(year)):
             for day in reversed(_numbered(month)):
                 numbers = int(year.name), int(month.name), int(day.name)
                 if numbers >= (since.year, since.month, since.day):
-                    yield from sorted(_children(day), key=_commit_time, reverse=True)
+                    yield from sorted(_children(day), key=_moment, reverse=True)
 
 
-def _commit_time(commit: Path) -> int:
+def _moment(commit: Path) -> tuple[int, int]:
+    """Its time and its position, from the first of its runs that can be read."""
     for path in commit.glob(f"*/{META_FILE}"):
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            return int(json.loads(path.read_text(encoding="utf-8"))["commit_time"])
-    return 0
+        with suppress(OSError, ValueError):
+            meta = _read(path, _run_meta)
+            if meta is not None:
+                return meta.commit_time, meta.position or 0
+    return 0, 0
 
 
 def _load(directory: Path, types: Sequence[str] = ()) -> SavedRun | None:
@@ -242,20 +250,23 @@ def _read_run(directory: Path, like: Meta) -> Run | None:
 
 def _read_meta(directory: Path) -> RunMeta | None:
     try:
-        value = json.loads((directory / META_FILE).read_text(encoding="utf-8"))
-        if value.get("layout_version") != result_json.LAYOUT_VERSION:
-            logger.warning(
-                "%s was written by another version of this program and is left out; move it away",
-                directory,
-            )
-            return None
-        return RunMeta.model_validate(value)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        _warn_of_damage(directory, f"{META_FILE}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}")
-    except (OSError, ValueError, AttributeError) as error:
+        meta = _read(directory / META_FILE, _run_meta)
+    except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
-    return None
+        return None
+    if meta is None:
+        logger.warning(
+            "%s was written by another version of this program and is left out; move it away",
+            plain(str(directory)),
+        )
+    return meta
+
+
+def _run_meta(value: Any) -> RunMeta | None:
+    """None where another version wrote it."""
+    if isinstance(value, dict) and value.get("layout_version") != result_json.LAYOUT_VERSION:
+        return None
+    return RunMeta.model_validate(value)
 
 
 def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
@@ -263,15 +274,33 @@ def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
     try:
         files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
         chosen = [path for path in files if not wanted or path.name in names]
-        types = [result_json.read_type(json.loads(path.read_text(encoding="utf-8"))) for path in chosen]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        types = [_read(path, result_json.read_type) for path in chosen]
+    except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
         return None
     return {one.type: one for one in types if not wanted or one.type in wanted}
 
 
+def _read(path: Path, read: Callable[[Any], Read]) -> Read:
+    """What ``read`` makes of the JSON in a file.
+
+    Raises:
+        OSError, ValueError: with the file's name, in one line.
+    """
+    try:
+        return read(parse_json(read_file(path, LARGEST_FILE_BYTES)))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = "".join(f"{part}: " for part in fault["loc"])
+        raise ValueError(f"{path.name}: {place}{fault['msg']}") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
 def _warn_of_damage(directory: Path, error: object) -> None:
-    logger.warning("%s is damaged and is left out of the history: %s", directory, error)
+    what = error.strerror if isinstance(error, OSError) and error.strerror else error
+    path = plain(str(directory))
+    logger.warning("%s is damaged and is left out of the history: %s", path, plain(str(what)))
 
 
 # --- paths --------------------------------------------------------------------------------------------------
@@ -279,8 +308,7 @@ def _warn_of_damage(directory: Path, error: object) -> None:
 
 def _parts(meta: Meta, commit: str | None = None, commit_time: int | None = None) -> list[str]:
     """The names that the directories of a run stand for."""
-    time = datetime.fromtimestamp(meta.commit_time if commit_time is None else commit_time, UTC)
-    date = [str(time.year), str(time.month), str(time.day)]
+    date = map(str, unix_time.year_month_day(meta.commit_time if commit_time is None else commit_time))
     names = [meta.platform, meta.framework, meta.net_name, meta.metric, _test_name(meta)]
     return [*names, *date, meta.commit if commit is None else commit]
 
@@ -311,7 +339,7 @@ def _candidates(name: str) -> Iterator[str]:
 def _owner(directory: Path) -> str | None:
     """The name that a directory stands for; None where there is no directory."""
     with suppress(FileNotFoundError):
-        return (directory / NAME_FILE).read_bytes().decode("utf-8", "surrogatepass")
+        return read_file(directory / NAME_FILE, LARGEST_NAME_BYTES).decode("utf-8", "surrogatepass")
     return directory.name if directory.is_dir() else None
 
 
@@ -327,7 +355,7 @@ def _find(root: Path, names: Sequence[str]) -> Path | None:
     directory = root
     for name in names:
         owned = (directory / candidate for candidate in _candidates(name))
-        found = next((path for path in owned if _owner(path) == name), None)
+        found = next((path for path in owned if _readable_owner(path) == name), None)
         if found is None:
             return None
         directory = found
@@ -345,9 +373,9 @@ def _claim(parent: Path, name: str) -> Path:
     """The directory of ``name``, made where it is not there yet."""
     for candidate in _candidates(name):
         directory = parent / candidate
-        if _owner(directory) is None:
+        if not directory.exists():
             _create(directory, name)
-        if _owner(directory) == name:
+        if _readable_owner(directory) == name:
             return directory
     raise FileExistsError(f"{parent}: no directory is free for {name!r}")
 

@@ -311,6 +311,9 @@ class Meta:
     group: str | None
     backend: str | None
 
+    position: int | None = None
+    """The commit's, in its repository (``run_info.Version``), where that is known."""
+    control_position: int | None = None
     iterations: int = 0
     warmup: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

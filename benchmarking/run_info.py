@@ -8,11 +8,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from benchmarking import unix_time
 from benchmarking.errors import UsageError
 from benchmarking.results import RunType
 
-LAST_SECOND = 253_402_300_799
-"""Of the year 9999: what is above is no time in seconds (milliseconds, say)."""
+UnixSeconds = Annotated[int, Field(ge=unix_time.FIRST_SECOND, le=unix_time.LAST_SECOND)]
 
 
 class InfoModel(BaseModel):
@@ -23,13 +23,16 @@ class Commit(InfoModel):
     """A commit of the past whose results the history may hold."""
 
     commit: Annotated[str, Field(min_length=1)]
-    commit_time: Annotated[int, Field(ge=0, le=LAST_SECOND)]
+    commit_time: UnixSeconds
     """Unix seconds of the committer time."""
 
 
 class Version(Commit):
     """A commit that is to be run."""
 
+    position: Annotated[int, Field(ge=0)] | None = None
+    """Of the commit in its repository: higher than those of all commits that it holds. It orders commits of
+    one second, and those whose times are wrong."""
     program: str | None = None
     """The path of its benchmark program; the command line's or the framework's own where it is not given."""
 

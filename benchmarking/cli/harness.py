@@ -245,7 +245,8 @@ def _comparing(options: HarnessOptions) -> Comparing:
 def _arm(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Arm:
     from benchmarking.driver.plan import Arm
 
-    return Arm(version.commit, version.commit_time, _program(name, version, options, framework))
+    program = _program(name, version, options, framework)
+    return Arm(version.commit, version.commit_time, program, version.position)
 
 
 def _program(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Program:

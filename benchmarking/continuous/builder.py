@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarking import atomic_file, process
+from benchmarking import atomic_file, process, unix_time
 from benchmarking.command import Command
 from benchmarking.errors import BuildError, ProgramStartError, StorageError, UsageError
 from benchmarking.process import Cancellation, Streams
@@ -93,9 +93,9 @@ class Builder:
 
     def directory(self, revision: Revision, platform: str) -> Path:
         """Of the executable (contracts, section 7)."""
-        date = datetime.fromtimestamp(revision.commit_time, UTC)
         root = self.options.executable_directory / self.options.framework / platform
-        return root / str(date.year) / str(date.month) / str(date.day) / revision.commit
+        date = map(str, unix_time.year_month_day(revision.commit_time))
+        return root.joinpath(*date, revision.commit)
 
     def build(self, revision: Revision, platform: str) -> Built:
         """The executable, from before where it is whole and from the same script.

@@ -55,6 +55,8 @@ class HarnessRequest:
     """Of earlier commits, newest first; with any, the harness looks for regressions."""
     run_type: RunType | None = None
     regressed_types: tuple[str, ...] = ()
+    positions: Mapping[str, int] = field(default_factory=dict)
+    """Of the treatment and the control in their repository, by commit."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,9 @@ def _own_arguments(request: HarnessRequest) -> tuple[str, ...]:
 
 def _info(request: HarnessRequest) -> dict[str, Any]:
     """Contracts, section 2."""
-    info: dict[str, Any] = {"treatment": _version(request.treatment)}
+    info: dict[str, Any] = {"treatment": _version(request.treatment, request.positions)}
     if request.control is not None:
-        info["control"] = _version(request.control)
+        info["control"] = _version(request.control, request.positions)
     if request.history:
         info["regression_commits"] = [_commit(one) for one in request.history]
     if request.run_type is not None:
@@ -136,8 +138,11 @@ def _info(request: HarnessRequest) -> dict[str, Any]:
     return info
 
 
-def _version(built: Built) -> dict[str, Any]:
-    return {**_commit(built.revision), "program": str(built.program.resolve())}
+def _version(built: Built, positions: Mapping[str, int]) -> dict[str, Any]:
+    version = {**_commit(built.revision), "program": str(built.program.resolve())}
+    if built.revision.commit in positions:
+        version["position"] = positions[built.revision.commit]
+    return version
 
 
 def _commit(revision: Revision) -> dict[str, Any]:

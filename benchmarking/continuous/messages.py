@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
+from benchmarking import unix_time
 from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
 from benchmarking.errors import BenchmarkError
 from benchmarking.plain_text import plain
@@ -84,7 +84,7 @@ def culprit_lines(culprits: Sequence[Culprit]) -> Iterator[str]:
         first = found[0]
         yield (
             f"{first.revision.short} made {first.platform} slower: {plain(first.revision.subject)} "
-            f"({plain(first.revision.author)}, {date(first.revision.commit_time)})"
+            f"({plain(first.revision.author)}, {unix_time.minute(first.revision.commit_time)})"
         )
         good = f" against {first.good[:12]}" if first.good else ""
         yield f"    {suspects_text([one.suspect for one in found])}{good}"
@@ -99,14 +99,6 @@ def put_off(platform: str, error: BenchmarkError, revision: Revision | None, del
     first, *rest = str(error).splitlines() or [""]
     evidence = getattr(error, "evidence", "").splitlines()
     return "\n".join([f"{where}: {first}{when}", *(f"    {line}" for line in (*rest, *evidence))])
-
-
-def date(seconds: float) -> str:
-    """In UTC; as Unix seconds where the calendar ends, in the year 9999."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:.0f} s"
 
 
 # --- events -------------------------------------------------------------------------------------------------

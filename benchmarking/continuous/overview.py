@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from benchmarking.continuous.messages import WORDS, culprit_lines, date, subject, took
+from benchmarking.continuous.messages import WORDS, culprit_lines, subject, took
 from benchmarking.continuous.state import Overview, Pending, Run, RunStatus
+from benchmarking.unix_time import minute
 
 SHOWN_PENDING = 10
 _RUN_HEADERS = ("commit", "platform", "finished (UTC)", "result", "built", "measured", "subject")
@@ -58,7 +59,7 @@ def _counts(overview: Overview) -> Iterator[str]:
 def _pending(pending: Sequence[Pending]) -> Iterator[str]:
     rows = [
         (
-            *(one.revision.short, one.platform, date(one.revision.commit_time)),
+            *(one.revision.short, one.platform, minute(one.revision.commit_time)),
             *((one.waits_for.splitlines() or [""])[0], subject(one.revision)),
         )
         for one in pending[:SHOWN_PENDING]
@@ -71,7 +72,7 @@ def _pending(pending: Sequence[Pending]) -> Iterator[str]:
 def _runs(runs: Sequence[Run]) -> Iterator[str]:
     rows = [
         (
-            *(run.revision.short, run.platform, date(run.finished_at), WORDS[run.status]),
+            *(run.revision.short, run.platform, minute(run.finished_at), WORDS[run.status]),
             *(took(run.build_s), took(run.run_s), subject(run.revision)),
         )
         for run in runs

@@ -154,7 +154,7 @@ class Pipeline:
     def _measure(self, request: HarnessRequest) -> Measured:
         """What the harness found. Its exit status counts only where it left no document: the user's options
         change that status, and it says nothing of an answer that never came."""
-        report = self.harness.measure(request)
+        report = self.harness.measure(replace(request, positions=self._positions(request)))
         if self.show_screen:
             print(report.screen, end="", flush=True)  # noqa: T201 - the user asked for it
         if self.show_document:
@@ -169,6 +169,10 @@ class Pipeline:
             for problem in document.problems:
                 logger.error(problem)
         return Measured(document, report.run_s)
+
+    def _positions(self, request: HarnessRequest) -> dict[str, int]:
+        commits = [one.revision.commit for one in (request.treatment, request.control) if one]
+        return {commit: self.repo.position(commit) for commit in commits}
 
     # --- where a regression comes from ----------------------------------------------------------------------
 

@@ -304,6 +304,8 @@ class BenchmarkDriver:
             commit_time=plan.treatment.commit_time,
             control_commit=plan.control.commit if plan.control else None,
             control_commit_time=plan.control.commit_time if plan.control else None,
+            position=plan.treatment.position,
+            control_position=plan.control.position if plan.control else None,
             run_type=plan.run_type,
             command=plan.command,
             command_str=shlex.join(plan.command),

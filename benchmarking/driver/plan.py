@@ -21,6 +21,8 @@ class Arm:
     commit_time: int
     """Unix seconds of the committer time."""
     program: Program
+    position: int | None = None
+    """The commit's, in its repository (``run_info.Version``)."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Point:
     """Of its last run and of that one's verification; regressed, where any of its runs confirmed that. None:
     nothing was judged."""
     tainted: tuple[str, ...] = ()
+    position: int | None = None
+    """In the repository, where that is known: higher than those of all commits that it holds."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,8 @@ class _Points:
             self.verified[meta.commit] = one.verdict
 
     def sorted(self) -> tuple[Point, ...]:
-        judged = (replace(one, verdict=self._verdict(one)) for one in self.points.values())
-        return tuple(sorted(judged, key=lambda one: one.commit_time))
+        judged = [replace(one, verdict=self._verdict(one)) for one in self.points.values()]
+        return tuple(in_order(judged))
 
     def _verdict(self, one: Point) -> Verdict | None:
         return (
@@ -148,7 +150,20 @@ def _point(meta: RunMeta, one: TypeResult) -> Point:
         control_commit_time=meta.control_commit_time,
         verdict=one.verdict,
         tainted=meta.tainted,
+        position=meta.position,
     )
+
+
+def in_order(points: Sequence[Point]) -> list[Point]:
+    """Oldest commit first: those with a position by it, whatever their times say; the others by their times,
+    and behind what the repository has before a commit of the same time."""
+    moments: dict[str, tuple[float, float]] = {}
+    latest = -math.inf
+    positioned = [(one.position, one.commit_time, one) for one in points if one.position is not None]
+    for position, commit_time, one in sorted(positioned, key=lambda row: row[:2]):
+        latest = max(latest, commit_time)
+        moments[one.commit] = latest, position
+    return sorted(points, key=lambda one: moments.get(one.commit, (one.commit_time, math.inf)))
 
 
 def levels(points: Sequence[Point]) -> Levels:

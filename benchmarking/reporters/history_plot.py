@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking import atomic_file
+from benchmarking import atomic_file, unix_time
 from benchmarking.errors import UsageError
 from benchmarking.plain_text import plain
 from benchmarking.regression_detectors.series import Series
@@ -89,5 +88,4 @@ def _draw_level(axes: Axes, values: Sequence[float], first: int, end: int) -> No
 
 def _tick(series: Series, index: int) -> str:
     point = series.levels.points[index]
-    day = datetime.fromtimestamp(point.commit_time, UTC).strftime("%Y-%m-%d")
-    return f"{day}\n{plain(point.commit[:8])}"
+    return f"{unix_time.day(point.commit_time)}\n{plain(point.commit[:8])}"

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
@@ -15,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarking import result_json
+from benchmarking import result_json, unix_time
 from benchmarking.plain_text import plain
 from benchmarking.regression_detectors.change_points import (
     MINIMUM_RUNS,
@@ -209,7 +208,7 @@ def _short(commit: str) -> str:
 
 
 def _day(one: Point) -> str:
-    return datetime.fromtimestamp(one.commit_time, UTC).strftime("%Y-%m-%d")
+    return unix_time.day(one.commit_time)
 
 
 # --- for programs -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import ClassVar
 import git
 from git.exc import GitCommandError, InvalidGitRepositoryError, NoSuchPathError
 
+from benchmarking import unix_time
 from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
 
@@ -19,6 +20,8 @@ OWN_REFERENCES = "refs/ml-benchmark"
 """Where fetched branches are kept: the user's remote-tracking branches stay as they are."""
 _FORMAT = "--format=%H%x00%ct%x00%an <%ae>%x00%s"
 _FIELDS = 4
+MAXIMUM_DIGITS = 30
+"""Of a time; what is longer is out of bounds anyway."""
 
 _HIDDEN = (
     "GIT_DIR",
@@ -120,6 +123,9 @@ class Git(RepoBase):
             raise RepositoryError(f"cannot compare {older} with {newer}: {_told(error)}") from error
         return True
 
+    def position(self, commit: str) -> int:
+        return int(self._git("rev-list", "--count", commit, "--"))
+
     def commits_after(self, after: str | None, until: str, *, merged_commits: bool = False) -> list[Revision]:
         excluded = () if after is None else (f"^{after}",)
         order = "--topo-order" if merged_commits else "--first-parent"
@@ -133,7 +139,7 @@ class Git(RepoBase):
         text = self._git("log", "-z", "--no-show-signature", _FORMAT, *arguments, "--")
         fields = text.split("\0")
         rows = (fields[first : first + _FIELDS] for first in range(0, len(fields) - 1, _FIELDS))
-        return [Revision(commit, int(time), author, subject) for commit, time, author, subject in rows]
+        return [Revision(commit, _seconds(time), author, subject) for commit, time, author, subject in rows]
 
     def _git(self, *arguments: str) -> str:
         try:
@@ -190,6 +196,11 @@ class Git(RepoBase):
     def _check(self, arguments: Sequence[str], directory: Path) -> None:
         outcome = self._run(("git", *_NO_HOOKS, *arguments), directory)
         require_success(outcome, f"git {arguments[0]} in {directory}", CheckoutError)
+
+
+def _seconds(text: str) -> int:
+    """What a commit object says, whatever that is: as git does, what cannot be read is 1970."""
+    return unix_time.bounded(int(text[:MAXIMUM_DIGITS])) if text.isascii() and text.isdecimal() else 0
 
 
 def _told(error: Exception) -> str:

@@ -11,6 +11,7 @@ from typing import ClassVar
 import hglib
 from hglib.error import CapabilityError, CommandError, ResponseError, ServerError
 
+from benchmarking import unix_time
 from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
 
@@ -123,6 +124,10 @@ class Hg(RepoBase):
     def is_ancestor(self, older: str, newer: str) -> bool:
         return bool(self._log(f"{older} and ::{newer}"))
 
+    def position(self, commit: str) -> int:
+        template = b"{revset('::%s', node)|count}"
+        return int(self._command(b"log", b"--rev", commit.encode(), b"--template", template))
+
     def commits_after(self, after: str | None, until: str, *, merged_commits: bool = False) -> list[Revision]:
         rows = self._log(f"::{until}" if after is None else f"only({until}, {after})")
         if merged_commits:
@@ -140,7 +145,7 @@ class Hg(RepoBase):
         rows = (fields[first : first + _FIELDS] for first in range(0, len(fields) - 1, _FIELDS))
         return [
             # "1500000000 -7200": the offset is how the date was written, the number is UTC.
-            (Revision(commit, int(float(date.split()[0])), author, subject), parent)
+            (Revision(commit, unix_time.bounded(int(float(date.split()[0]))), author, subject), parent)
             for commit, date, author, subject, parent in rows
         ]
 

@@ -109,6 +109,10 @@ class RepoBase(ABC):
         """Whether ``newer`` holds ``older``; a commit holds itself."""
 
     @abstractmethod
+    def position(self, commit: str) -> int:
+        """How many commits it holds, itself included: more than any of those."""
+
+    @abstractmethod
     def commits_after(self, after: str | None, until: str, *, merged_commits: bool = False) -> list[Revision]:
         """The branch up to ``until`` without what ``after`` already holds, oldest first.
 

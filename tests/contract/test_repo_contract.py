@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking import unix_time
 from benchmarking.errors import RemoteError, RunCancelledError, UnknownCommitError, UsageError
 from benchmarking.process import Cancellation
 from benchmarking.repos import repo_base
@@ -146,6 +147,19 @@ def test_is_ancestor(remote, open_repo):
     assert repo.is_ancestor(new, new)
     assert not repo.is_ancestor(new, old)
     assert not repo.is_ancestor(side, new)
+
+
+def test_a_position_is_higher_than_those_of_all_commits_that_it_holds(remote, open_repo):
+    root = remote.commit({"a": "1"})
+    remote.branch("side")
+    side = [remote.commit({"side": str(number)}) for number in range(3)]
+    remote.switch(remote.main_branch)
+    own = remote.commit({"a": "2"})
+    merge = remote.merge("side")
+
+    repo = open_repo(remote.directory)
+
+    assert [repo.position(one) for one in (root, *side, own, merge)] == [1, 2, 3, 4, 2, 6]
 
 
 @pytest.mark.parametrize("zone", ["+0000", "-0800", "+0530"])
@@ -437,6 +451,27 @@ def test_the_remotes_own_branch_where_there_is_no_master(remote, open_repo, tmp_
     remote.run("git", "branch", "-m", "main")
     assert open_repo(remote.directory).usual_branch() == "main"
     assert open_repo(remote.clone(tmp_path / "user")).usual_branch() == "main"
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("0 +0000", 0),
+        ("4102444800 +0100", 4102444800),
+        ("253402300800 +0000", 253402300800),
+        ("9999999999999999999999999 +0000", unix_time.LAST_SECOND),
+        ("-5 +0000", 0),
+        ("", 0),
+        ("soon", 0),
+    ],
+)
+def test_times_that_no_clock_has(remote, open_repo, written, read):
+    parent = remote.commit({"a": "1"})
+    commit = remote.commit_at(written)
+    repo = open_repo(remote.directory)
+    assert repo.resolve(commit).commit_time == read
+    assert [one.commit for one in repo.commits_after(parent, commit)] == [commit]
 
 
 # --- Mercurial alone ----------------------------------------------------------------------------------------

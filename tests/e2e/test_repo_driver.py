@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking.regression_detectors.series import series_of
+from benchmarking.result_tree import History, Selection
 from tests.support.loop_workshop import ROOT, LoopWorkshop, kill
-from tests.support.repositories import find_hg
+from tests.support.repositories import MONDAY, find_hg
 
 SECRET = "t0ken-that-nobody-may-see"
 
@@ -63,6 +65,22 @@ def test_every_commit_is_measured_once(either):
     assert f"done up to {either.commits[-1][:12]}" in status
     assert "made host slower: commit 6" in status
     assert re.search(r"  known  .*  commit 8", status)
+
+
+def test_commits_of_one_second_and_of_times_that_no_clock_has(workshop):
+    remote = workshop.remote
+    commits = [workshop.commit()]
+    commits += [remote.commit({"subject": str(number)}, time=MONDAY) for number in range(2)]
+    commits += [remote.commit_at(f"{time} +0000") for time in (0, 253_402_300_800, 10**25)]
+    done = workshop.run("--commit", commits[0], "--once", "--regression")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert set(workshop.statuses().values()) == {"measured"}
+    assert "285428751" in str(sorted(workshop.exec_dir.glob("results/*/caffe2/tiny/delay/delay/*")))
+    status = workshop.run("--status")
+    assert (status.returncode, status.stderr) == (0, "")
+    series = series_of(History(workshop.exec_dir / "results").saved(Selection()))
+    assert [[one.commit for one in found.points] for found in series] == [commits]
+    assert [one.position for one in series[0].points] == list(range(1, 7))
 
 
 def test_skipped_commits_are_bisected(workshop, tmp_path):

@@ -41,6 +41,7 @@ LEVELS = (
             "leftovers",
             "live_program",
             "result_json",
+            "unix_time",
             "user",
             "worker_protocol",
         ),

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarking.regression_detectors.series import Point, levels, series_of
+from benchmarking.regression_detectors.series import Point, in_order, levels, series_of
 from benchmarking.result_tree import RunMeta, SavedRun
 from benchmarking.results import Verdict
 from tests.support.sample_results import AB, DELAY, ERROR, JUDGED, NOT_CONFIRMED
@@ -63,6 +63,25 @@ def test_a_suspicion_has_the_verdict_of_its_own_verification():
 
 def test_a_commit_that_was_only_confirmed_is_no_point():
     assert series_of([saved(run_type="verify")]) == []
+
+
+def test_commits_are_in_the_order_of_their_repository():
+    def at(name, time, position=None):
+        return Point(name, time, 1.0, position=position)
+
+    one_second = [at("b", 5, 2), at("c", 5, 3), at("a", 5, 1)]
+    assert [one.commit for one in in_order(one_second)] == ["a", "b", "c"]
+    odd = [at("newest", 0, 4), at("first", 5, 1), at("from 2100", 4_102_444_800, 2), at("third", 6, 3)]
+    assert [one.commit for one in in_order(odd)] == ["first", "from 2100", "third", "newest"]
+    mixed = [at("unknown later", 7), at("b", 6, 2), at("unknown", 5), at("a", 5, 1), at("c", 8, 3)]
+    order = ["a", "unknown", "b", "unknown later", "c"]
+    assert [one.commit for one in in_order(mixed)] == order
+    assert [one.commit for one in in_order(mixed[::-1])] == order
+
+
+def test_the_position_is_that_of_the_saved_run():
+    runs = [saved(commit=name, position=position) for name, position in (("x", 2), ("y", 1))]
+    assert [one.commit for one in series_of(runs)[0].points] == ["y", "x"]
 
 
 def test_what_is_compared():

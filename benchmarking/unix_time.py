@@ -1,0 +1,41 @@
+"""Unix seconds as dates, also of years that ``datetime`` does not have: repositories hold them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+FIRST_SECOND = -62_135_596_800
+"""The first of the year 1."""
+LAST_SECOND = 2**53
+"""The last that every reader of JSON has exactly; in the year 285,428,751."""
+_CYCLE_YEARS = 400
+"""After so many the calendar repeats itself."""
+_CYCLE_S = 146_097 * 86_400
+
+
+def bounded(seconds: int) -> int:
+    """The nearest moment that has a place in files and databases."""
+    return max(FIRST_SECOND, min(LAST_SECOND, seconds))
+
+
+def year_month_day(seconds: float) -> tuple[int, int, int]:
+    """In UTC."""
+    year, within = _year(seconds)
+    return year, within.month, within.day
+
+
+def day(seconds: float) -> str:
+    """``2026-03-02``, in UTC."""
+    return f"{_year(seconds)[0]:04}-{_year(seconds)[1]:%m-%d}"
+
+
+def minute(seconds: float) -> str:
+    """``2026-03-02 09:00``, in UTC."""
+    return f"{day(seconds)} {_year(seconds)[1]:%H:%M}"
+
+
+def _year(seconds: float) -> tuple[int, datetime]:
+    """And the same moment of a year that ``datetime`` has."""
+    cycles, rest = divmod(seconds, _CYCLE_S)
+    within = datetime.fromtimestamp(rest, UTC)
+    return within.year + int(cycles) * _CYCLE_YEARS, within
