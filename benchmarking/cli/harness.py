@@ -64,6 +64,7 @@ def _validate(options: HarnessOptions) -> ExitStatus:
 
 
 def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
+    from benchmarking.process import Cancellation
     from benchmarking.reporters.reporters import ReporterGroup
 
     started = time.monotonic()
@@ -72,14 +73,15 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
     info = _read_info(options)
     plan = _plan(options, info, framework, command)
     check = _regression_check(options, info)
-    reporters = ReporterGroup(_reporters(options))
-    _warn_of_unused_options(options)
-    try:
-        status, problems = _measure(options, plan, check, cases, reporters)
-    except BaseException as error:
-        reporters.abort(error, time.monotonic() - started)
-        raise
-    return reporters.finish(status, time.monotonic() - started, problems)
+    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
+        reporters = ReporterGroup(_reporters(options, cancellation))
+        _warn_of_unused_options(options)
+        try:
+            status, problems = _measure(options, plan, check, cases, reporters, cancellation)
+        except BaseException as error:
+            reporters.abort(error, time.monotonic() - started)
+            raise
+        return reporters.finish(status, time.monotonic() - started, problems)
 
 
 def _measure(
@@ -88,31 +90,28 @@ def _measure(
     check: RegressionCheck,
     cases: Sequence[TestCase],
     reporters: ReporterGroup,
+    cancellation: Cancellation,
 ) -> tuple[ExitStatus, list[str]]:
     """Runs every test on every device. Returns what came of that, and what is missing altogether."""
     from benchmarking.driver.session import exit_status, run_sessions
     from benchmarking.platforms.platforms import select
-    from benchmarking.process import Cancellation
 
-    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
-        found = select(
-            options.platform,
-            options.devices,
-            options.excluded_devices,
-            platform_options(options, cancellation),
-        )
-        tests = len(found.devices) * sum(case.metric == "delay" for case in cases)
-        sessions = _sessions(
-            options, found.devices, plan.for_run(max(tests, 1)), check, cancellation, reporters
-        )
-        results = run_sessions(sessions, cases)
-        status = exit_status(
-            results,
-            cancelled=cancellation.is_set,
-            devices_missing=bool(found.unusable),
-            fail_on=options.fail_on,
-        )
-        return status, [f"all tests are missing on {reason}" for reason in found.unusable.values()]
+    found = select(
+        options.platform,
+        options.devices,
+        options.excluded_devices,
+        platform_options(options, cancellation),
+    )
+    tests = len(found.devices) * sum(case.metric == "delay" for case in cases)
+    sessions = _sessions(options, found.devices, plan.for_run(max(tests, 1)), check, cancellation, reporters)
+    results = run_sessions(sessions, cases)
+    status = exit_status(
+        results,
+        cancelled=cancellation.is_set,
+        devices_missing=bool(found.unusable),
+        fail_on=options.fail_on,
+    )
+    return status, [f"all tests are missing on {reason}" for reason in found.unusable.values()]
 
 
 def _sessions(
@@ -284,7 +283,7 @@ def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck
     return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits), options.detector)
 
 
-def _reporters(options: HarnessOptions) -> list[ReporterBase]:
+def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[ReporterBase]:
     """Opens every destination, so that a wrong one is known before anything is measured."""
     reporters: list[ReporterBase] = []
     local_directory = options.local_reporter
@@ -303,6 +302,7 @@ def _reporters(options: HarnessOptions) -> list[ReporterBase]:
                 access_token=access_token(options),
                 allow_http=options.allow_http,
                 spool_directory=user_directory("state") / "spool",
+                cancellation=cancellation,
             )
         )
     if options.junit is not None:

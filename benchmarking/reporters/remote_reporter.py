@@ -9,44 +9,74 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from benchmarking import atomic_file, result_json
-from benchmarking.errors import ReporterError, UsageError
+from benchmarking import atomic_file, bounds, result_json, web
+from benchmarking.errors import ReporterError, RunCancelledError, UsageError
+from benchmarking.plain_text import plain
+from benchmarking.process import Cancellation
 from benchmarking.reporters.reporter_base import ReporterBase
 from benchmarking.results import Meta, Percentiles, Result, TypeResult
+from benchmarking.web import Answer, PassingError, WebError, WebLimits, hide_credentials
 
 logger = logging.getLogger(__name__)
 
 MASK = "***"
-CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 60.0
+LIMITS = WebLimits(connect_s=10, silence_s=60, total_s=70, size_bytes=2**20)
 ATTEMPTS = 3
 FIRST_WAIT_S = 0.5
 SPOOL_BATCH = 100
-"""How many earlier posts a run sends at most, so that a long absence does not hold it up."""
+"""How many earlier posts a run sends at most before each result, ..."""
+SPOOL_LIMIT_S = 60.0
+"""... and for how long, so that a long absence does not hold it up."""
+SPOOL_FAILURES = 5
+"""In a row: then it is not the posts' fault."""
+LARGEST_POST_BYTES = 2**28
+EXCERPT_LENGTH = 200
+"""Characters of what a server says that are shown."""
 
-_REFUSED_STATUS = (429, 503)
+_NOT_NOW_STATUS = (429, 503)
 """The server says that it has not taken the post: it is safe to send it again."""
+_NOBODYS_STATUS = (401, 402, 403, 404, 405, 407, 408, 421, 425, 426, 511)
+"""Refusals that say nothing of the post itself: the token, the address or the time is wrong."""
 
 
-class _NotAcceptedError(Exception):
+class _UnsentError(Exception):
+    """A post was not acknowledged."""
+
+
+class _NotAcceptedError(_UnsentError, PassingError):
     """The server surely has not taken the post; another attempt cannot count twice."""
 
 
-class _UncertainError(Exception):
+class _RefusedError(_UnsentError):
+    """The server surely has not taken the post, and will not take it as it is."""
+
+
+class _UncertainError(_UnsentError):
     """The server may have taken the post."""
+
+
+class _NoAnswerError(_UncertainError):
+    pass
 
 
 class RemoteReporter(ReporterBase):
     name: ClassVar[str] = "remote"
 
     def __init__(
-        self, target: str, *, access_token: str | None, allow_http: bool, spool_directory: Path
+        self,
+        target: str,
+        *,
+        access_token: str | None,
+        allow_http: bool,
+        spool_directory: Path,
+        cancellation: Cancellation,
     ) -> None:
         """``target`` is ``<domain>/<endpoint>|<category>``; without a scheme it is https.
 
@@ -61,23 +91,31 @@ class RemoteReporter(ReporterBase):
         self._token = access_token
         digest = hashlib.sha256(target.encode()).hexdigest()[:16]
         self._spool = spool_directory / digest
+        self._cancellation = cancellation
         self._failed = 0
+        self._is_away = False
+        """The last post found no server."""
+        self._has_taken = False
+        """The server has taken a post of this run."""
+        self._refused: set[Path] = set()
+        """Kept posts that it has refused before it took one of this run."""
 
     def report(self, result: Result) -> None:
         if result.failure is not None or not result.types:
             logger.info("not sent, as it failed: %s %s", result.meta.net_name, result.meta.identifier)
             return
-        self._send_spooled()
         logs = [self._log(result.meta, one) for one in result.types]
         try:
+            self._send_spooled()
             self._post(logs)
-        except (_NotAcceptedError, _UncertainError) as error:
+        except (_UnsentError, RunCancelledError) as error:
             self._failed += 1
-            raise ReporterError(f"{self._spool_post(logs)}: {self._masked(str(error))}") from error
+            raise ReporterError(f"{self._spool_post(logs)}: {self._shown(str(error))}") from error
+        self._judge_refused()
 
     @property
     def destination(self) -> str | None:
-        return f"results sent to {self._url}" if not self._failed else None
+        return f"results sent to {hide_credentials(self._url)}" if not self._failed else None
 
     # --- the post -------------------------------------------------------------------------------------------
 
@@ -105,48 +143,32 @@ class RemoteReporter(ReporterBase):
         """Sends, again where it is sure that the server has not taken it.
 
         Raises:
-            _NotAcceptedError, _UncertainError: after the last attempt.
+            _UnsentError: after the last attempt.
+            RunCancelledError: the run was cancelled.
         """
-        import tenacity
-
-        tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_NotAcceptedError),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_random_exponential(FIRST_WAIT_S, max=5),
-            reraise=True,
-        )(self._post_once, logs)
+        attempts = 1 if self._is_away else ATTEMPTS
+        web.persistently(lambda: self._post_once(logs), attempts, FIRST_WAIT_S, self._cancellation)
 
     def _post_once(self, logs: list[dict[str, Any]]) -> None:
-        import requests
-
         body = {"access_token": self._token, "logs": json.dumps(logs)}
-        timeouts = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
+        shown = hide_credentials(self._url)
         try:
-            # A redirect would carry the token to wherever the answer says.
-            response = requests.post(self._url, json=body, timeout=timeouts, allow_redirects=False)
-        except (requests.exceptions.SSLError, requests.exceptions.ConnectTimeout) as error:
-            raise _NotAcceptedError(f"no connection to {self._url}: {error}") from error
-        except requests.ConnectionError as error:
-            text = f"no connection to {self._url}: {error}"
-            refused = isinstance(
-                error.args[0] if error.args else None, Exception
-            ) and "NewConnectionError" in str(error)
-            raise (_NotAcceptedError if refused else _UncertainError)(text) from error
-        except requests.RequestException as error:
-            raise _UncertainError(f"{self._url} did not answer: {error}") from error
-        if response.status_code in _REFUSED_STATUS:
-            raise _NotAcceptedError(f"{self._url} answered {response.status_code} {response.reason}")
-        if response.status_code != 200:
-            raise _UncertainError(
-                f"{self._url} answered {response.status_code} {response.reason}: {response.text[:200]}"
-            )
-        _check_count(response.text, len(logs), self._url)
+            # Redirects are not followed: they would carry the token to wherever the answer says.
+            with web.ask("POST", self._url, LIMITS, self._cancellation, body=body) as answer:
+                self._is_away = False
+                _check_answer(answer, len(logs), shown)
+        except WebError as error:
+            if error.was_sent:
+                raise _NoAnswerError(f"{shown} gave no answer: {error}") from error
+            self._is_away = True
+            raise _NotAcceptedError(f"no connection to {shown}: {error}") from error
+        self._has_taken = True
 
     # --- the spool ------------------------------------------------------------------------------------------
 
     def _spool_post(self, logs: list[dict[str, Any]]) -> str:
         """Keeps a post, without the token. What it says begins the message of the error."""
-        path = self._spool / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
+        path = self._new_path()
         try:
             self._spool.mkdir(parents=True, exist_ok=True)
             atomic_file.write_text(path, json.dumps(logs))
@@ -155,26 +177,105 @@ class RemoteReporter(ReporterBase):
         return f"not sent, kept in {self._spool} for the next run"
 
     def _send_spooled(self) -> None:
-        """Earlier posts, the oldest first, until one fails: then the server is still away."""
+        """Earlier posts, the oldest first. One that cannot be sent does not hold up those behind it."""
         import filelock
 
         if not self._spool.is_dir():
             return
         try:
             with filelock.FileLock(self._spool / "sending.lock", timeout=0):
-                for path in sorted(self._spool.glob("[0-9]*.json"))[:SPOOL_BATCH]:
-                    self._post_once(json.loads(path.read_text(encoding="utf-8")))
-                    path.unlink()
-                    logger.info("sent a result of an earlier run")
+                self._send_kept([path for path in self._kept() if path not in self._refused][:SPOOL_BATCH])
         except filelock.Timeout:
             pass  # another process is sending them
-        except (_NotAcceptedError, _UncertainError) as error:
-            logger.warning("results of earlier runs still cannot be sent: %s", self._masked(str(error)))
-        except (OSError, ValueError) as error:
+        except OSError as error:
             logger.warning("results of earlier runs in %s cannot be read: %s", self._spool, error)
 
-    def _masked(self, text: str) -> str:
-        return text.replace(self._token, MASK) if self._token else text
+    def _kept(self) -> list[Path]:
+        return sorted(self._spool.glob("[0-9]*.json"))
+
+    def _send_kept(self, paths: Sequence[Path]) -> None:
+        deadline = time.monotonic() + SPOOL_LIMIT_S
+        problem, failures = None, 0
+        for path in paths:
+            try:
+                self._send_file(path)
+                failures = 0
+            except _UnsentError as error:
+                problem, failures = problem or error, failures + 1
+                if isinstance(error, _RefusedError):
+                    self._refused.add(path)
+                elif isinstance(error, _UncertainError):
+                    self._put_last(path)
+                if isinstance(error, _NotAcceptedError | _NoAnswerError):
+                    break
+            if failures >= SPOOL_FAILURES or time.monotonic() > deadline:
+                break
+        if problem is not None:
+            logger.warning("results of earlier runs still cannot be sent: %s", self._shown(str(problem)))
+        self._judge_refused()
+
+    def _send_file(self, path: Path) -> None:
+        """Raises as ``_post_once``; a damaged file is set aside."""
+        try:
+            logs = _read_post(path)
+        except FileNotFoundError:
+            return  # another process was faster
+        except (OSError, ValueError) as error:
+            self._set_aside(path, f"it is damaged: {error}")
+            return
+        self._post_once(logs)
+        path.unlink(missing_ok=True)
+        logger.info("sent a result of an earlier run")
+
+    def _judge_refused(self) -> None:
+        """Those are set aside that the server refuses even now that it takes others."""
+        if not self._has_taken:
+            return
+        while self._refused:
+            path = self._refused.pop()
+            try:
+                self._send_file(path)
+            except _RefusedError as error:
+                self._set_aside(path, str(error))
+            except (_UnsentError, RunCancelledError):
+                return  # the next run sees to it
+
+    def _put_last(self, path: Path) -> None:
+        with suppress(OSError):
+            path.rename(self._new_path())
+
+    def _new_path(self) -> Path:
+        return self._spool / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
+
+    def _set_aside(self, path: Path, reason: str) -> None:
+        """Kept for a person to look at, with the reason beside it; never sent again by itself."""
+        target = self._spool / "set_aside" / path.name
+        try:
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
+            atomic_file.write_text(target.with_suffix(".reason.txt"), f"{self._shown(reason)}\n")
+        except FileNotFoundError:
+            return  # another process was faster
+        except OSError as error:
+            logger.warning("a result of an earlier run, %s, cannot be set aside: %s", path, error.strerror)
+            return
+        logger.warning("a result of an earlier run is set aside as %s: %s", target, self._shown(reason))
+
+    def _shown(self, text: str) -> str:
+        return plain(text.replace(self._token, MASK) if self._token else text)
+
+
+def _read_post(path: Path) -> list[dict[str, Any]]:
+    """Raises:
+    ValueError: it is not one.
+    OSError: it cannot be read.
+    """
+    logs = bounds.parse_json(bounds.read_file(path, LARGEST_POST_BYTES))
+    if not (
+        logs and isinstance(logs, list) and all(isinstance(one, dict) and "message" in one for one in logs)
+    ):
+        raise ValueError("it is not a list of messages")
+    return logs
 
 
 def _check_url(url: str, allow_http: bool) -> None:
@@ -198,13 +299,35 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _check_answer(answer: Answer, expected: int, url: str) -> None:
+    """Raises:
+    _UnsentError: the answer is another than that the server has taken all.
+    WebError: it did not come whole.
+    """
+    status = answer.status
+    if 200 <= status < 300:
+        _check_count(answer.text(), expected, url)
+        return
+    said = f"{url} answered {status} {answer.reason}".rstrip()
+    if status in _NOT_NOW_STATUS:
+        raise _NotAcceptedError(said, answer.retry_after_s)
+    with suppress(WebError):
+        said = f"{said}: {_excerpt(answer.text())}".rstrip(": ")
+    is_refused = 400 <= status < 500 and status not in _NOBODYS_STATUS
+    raise (_RefusedError if is_refused else _UncertainError)(said)
+
+
 def _check_count(text: str, expected: int, url: str) -> None:
     try:
-        count = json.loads(text)["count"]
+        count = bounds.parse_json(text)["count"]
     except (ValueError, KeyError, TypeError):
-        raise _UncertainError(f"{url} answered {text[:200]!r} instead of a count") from None
-    if count != expected:
-        raise _UncertainError(f"{url} counted {count} of {expected} results")
+        raise _UncertainError(f"{url} answered {_excerpt(text)!r} instead of a count") from None
+    if count != expected or isinstance(count, bool):
+        raise _UncertainError(f"{url} counted {_excerpt(str(count))} of {expected} results")
+
+
+def _excerpt(text: str) -> str:
+    return " ".join(text[: 10 * EXCERPT_LENGTH].split())[:EXCERPT_LENGTH]
 
 
 def _integers(meta: Meta, one: TypeResult) -> dict[str, int]:
