@@ -1,8 +1,6 @@
 """Performs one benchmark run; see ``harness.py --help``."""
 
-import sys
-
-from benchmarking.cli.harness import main
+from benchmarking.start import harness
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness()

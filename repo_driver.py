@@ -1,8 +1,6 @@
 """Benchmarks the commits of a repository, one after the other; see ``repo_driver.py --help``."""
 
-import sys
-
-from benchmarking.cli.repo_driver import main
+from benchmarking.start import repo_driver
 
 if __name__ == "__main__":
-    sys.exit(main())
+    repo_driver()

@@ -39,8 +39,8 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "harness.py = benchmarking.cli.harness:main",
-            "repo_driver.py = benchmarking.cli.repo_driver:main",
+            "harness.py = benchmarking.start:harness",
+            "repo_driver.py = benchmarking.start:repo_driver",
         ]
     },
 )

@@ -1,8 +1,6 @@
 """``python -m benchmarking.devices list|check``: which devices there are, and how they are."""
 
-import sys
-
-from benchmarking.cli.devices import main
+from benchmarking.start import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run("benchmarking.devices", "benchmarking.cli.devices")

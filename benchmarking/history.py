@@ -1,8 +1,6 @@
 """``python -m benchmarking.history show|changes``: what the results of many commits tell together."""
 
-import sys
-
-from benchmarking.cli.history import main
+from benchmarking.start import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run("benchmarking.history", "benchmarking.cli.history")

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
 import threading
 import time
@@ -273,11 +274,13 @@ class _Sink:
             self._start_progress(length)
 
     def _start_progress(self, length: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+        from benchmarking.console import PlainConsole
+
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        progress = self._stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
+        console = PlainConsole(sys.stderr)
+        progress = self._stack.enter_context(Progress(*columns, console=console, transient=True))
         task = progress.add_task(self._name, total=length)
         self._advance = lambda count: progress.advance(task, count)
 

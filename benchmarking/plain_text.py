@@ -1,6 +1,39 @@
-"""Names that others chose, made harmless to show."""
+"""Text that others chose, made harmless to show."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_INVISIBLE = dict.fromkeys((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0), "?")
+"""What Unicode counts among letters and marks, though nothing is to be seen of it."""
+_SIMILAR = str.maketrans("\N{HORIZONTAL ELLIPSIS}\N{MICRO SIGN}▁▂▃▄▅▆▇█", "~u__.-=*##")
+"""Our own characters; one each, so that tables stay tables."""
 
 
 def plain(text: str) -> str:
-    """On one line and without control characters, so that a name cannot drive a terminal or break a table."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    """On one line and without control or direction characters: a name cannot drive a terminal, look like
+    another name, or break a table."""
+    text = text.translate(_INVISIBLE)
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _harmless(one) for one in text)
+
+
+def _harmless(character: str) -> str:
+    is_blank = character == "\t" or unicodedata.category(character) == "Zs"
+    return " " if is_blank else "?"
+
+
+def plain_lines(text: str) -> str:
+    """The same of several lines; a line feed alone ends one."""
+    return "\n".join(plain(line.removesuffix("\r")) for line in text.split("\n"))
+
+
+def similar(text: str) -> str:
+    """As ASCII, character by character: letters without their accents, and ``?``."""
+    return "".join(map(_similar_character, text.translate(_SIMILAR)))
+
+
+def _similar_character(character: str) -> str:
+    base = unicodedata.normalize("NFKD", character)[:1]
+    return base if base.isascii() else "?"

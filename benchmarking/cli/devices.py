@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarking import start, terminal
 from benchmarking.cli.argument_types import comma_separated
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
@@ -23,6 +22,10 @@ if TYPE_CHECKING:
     from benchmarking.driver.device_lock import DeviceLocks
     from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
     from benchmarking.results import Fact
+
+
+PIPED_WIDTH = 200
+"""Wide enough for every line: what reads a pipe does not wrap."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    terminal.log_to_stderr()
     return guarded("benchmarking.devices", lambda: _main(arguments))
 
 
@@ -90,7 +93,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
             devices = _addresses_for(kind, arguments.devices, android_too="android" in names.values())
             rows += _look_at(name, replace(options, devices=devices), check=arguments.command == "check")
     if arguments.json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))  # noqa: T201
+        terminal.show(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     else:
         _show(rows)
     states = {row.state for row in rows} - {"none"}
@@ -147,14 +150,16 @@ def _row(platform: str, device: PlatformBase, locks: DeviceLocks, *, check: bool
 
 
 def _show(rows: Sequence[Row]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 200)
+    from benchmarking.console import PlainConsole
+
     if not rows:
-        console.print("no device found")
+        terminal.show("no device found\n")
         return
+    stream = terminal.standard_output()
+    console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("platform", "device", "hash", "state", ""):
         table.add_column(column, overflow="fold")
@@ -165,7 +170,8 @@ def _show(rows: Sequence[Row]) -> None:
         table.add_row(row.platform, row.device, row.hash, state, ", ".join(filter(None, details)))
     with console.capture() as capture:
         console.print(table)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()))  # noqa: T201
+    lines = capture.get().splitlines()
+    terminal.show("".join(f"{line.rstrip()}\n" for line in lines), is_styled=True)
 
 
 def _facts(row: Row) -> list[str]:
@@ -190,4 +196,4 @@ def _facts(row: Row) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start.run("benchmarking.devices", "benchmarking.cli.devices")

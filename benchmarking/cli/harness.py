@@ -8,8 +8,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from benchmarking import start, terminal
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = harness_arguments.parse(arguments)
-    _configure_logging(options.log_level)
+    terminal.log_to_stderr(options.log_level)
     return guarded("harness.py", lambda: _main(options, arguments))
 
 
@@ -51,15 +52,10 @@ def _main(options: HarnessOptions, arguments: Sequence[str]) -> ExitStatus:
     return _run(options, command)
 
 
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    logging.getLogger("benchmarking").setLevel(level.upper())
-
-
 def _validate(options: HarnessOptions) -> ExitStatus:
     cases = _read_cases(options, _framework(options))
     models = len({case.specification for case in cases})
-    print(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests")  # noqa: T201
+    terminal.show(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests\n")
     return ExitStatus.OK
 
 
@@ -320,12 +316,12 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
     if options.json:
         from benchmarking.reporters.json_reporter import JsonReporter
 
-        reporters.append(JsonReporter(_open_stream("stdout")))
+        reporters.append(JsonReporter(terminal.standard_output()))
     if options.screen_reporter or not options.names_a_reporter:
         from benchmarking.reporters.screen_reporter import ScreenReporter
 
         # Last, so that it can tell where the others left the results; stdout is the JSON document's.
-        reporters.append(ScreenReporter(_open_stream("stderr" if options.json else "stdout")))
+        reporters.append(ScreenReporter(sys.stderr if options.json else terminal.standard_output()))
     else:
         from benchmarking.reporters.log_reporter import LogReporter
 
@@ -333,12 +329,5 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
     return reporters
 
 
-def _open_stream(name: str) -> TextIO:
-    stream: TextIO | None = getattr(sys, name)  # None: the process was started with it closed
-    if stream is None:
-        raise UsageError(f"{name} is closed: there is nowhere to show the results")
-    return stream
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    start.harness()

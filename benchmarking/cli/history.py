@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarking import start, terminal
 from benchmarking.cli.argument_types import comma_separated, picture, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.errors import ExitStatus, UsageError
@@ -23,7 +22,7 @@ ALL_TYPES = "all"
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    terminal.log_to_stderr()
     return guarded("benchmarking.history", lambda: _main(arguments))
 
 
@@ -105,11 +104,12 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     if arguments.json:
         from benchmarking.reporters.history_report import document
 
-        print(document(series), end="")  # noqa: T201
+        terminal.show(document(series))
     else:
         from benchmarking.reporters.history_report import show, show_changes
 
-        print((show if arguments.command == "show" else show_changes)(series, _width()), end="")  # noqa: T201
+        shown = (show if arguments.command == "show" else show_changes)(series, _width())
+        terminal.show(shown, is_styled=True)
     return ExitStatus.OK
 
 
@@ -149,8 +149,8 @@ def _width() -> int | None:
     """None: as wide as the terminal."""
     from benchmarking.reporters.screen_reporter import PIPED_WIDTH
 
-    return None if sys.stdout.isatty() else PIPED_WIDTH
+    return None if terminal.standard_output().isatty() else PIPED_WIDTH
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start.run("benchmarking.history", "benchmarking.cli.history")

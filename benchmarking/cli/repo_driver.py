@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from benchmarking import start, terminal
 from benchmarking.cli import repo_driver_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.shipped import shipped
@@ -269,14 +269,13 @@ def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | N
     path = _own_directory(options) / FILE_NAME
     if not path.is_file():
         raise UsageError(f"--exec_dir: nothing has been run with {options.exec_dir} yet")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `--status | head` ends quietly
     benchmarks = benchmarks_in(path)
     if harness_options is not None:
         benchmarks = [one for one in benchmarks if one == str(harness_options.benchmark_file.resolve())]
     for benchmark in benchmarks:
         with State(path, benchmark, read_only=True) as state:
             for line in overview_lines(state.overview(SHOWN_IN_STATUS)):
-                print(line)  # noqa: T201 - what the user asked for
+                terminal.show(f"{line}\n")
     return ExitStatus.OK
 
 
@@ -311,7 +310,7 @@ class _LogFile(RotatingFileHandler):
         """A full disk stops no measurement; what could not be written is on stderr too."""
 
 
-class _Formatter(logging.Formatter):
+class _Formatter(terminal.PlainFormatter):
     """Without the token, wherever it came from."""
 
     def __init__(self, token: str | None) -> None:
@@ -324,4 +323,4 @@ class _Formatter(logging.Formatter):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start.repo_driver()

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from benchmarking import terminal
 from benchmarking.errors import BenchmarkError, ExitStatus
+from benchmarking.start import ENDING_SIGNALS, is_ignored
 
 if TYPE_CHECKING:
     from benchmarking.process import Cancellation
 
 
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
-    """What ``function`` returns, or the status of the user's error that it raised, told on stderr."""
+    """What ``function`` returns, or the status of the error that it raised, which is shown on stderr."""
+    terminal.prepare_streams()
     try:
         return function()
     except BenchmarkError as error:
@@ -27,24 +31,30 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
             raise
         advice = f"install the requirements with: {sys.executable} -m pip install -r requirements.txt"
         return _tell(program, f"the package {error.name} is missing; {advice}", ExitStatus.BAD_USAGE)
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except Exception:
+        terminal.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
+        return ExitStatus.INTERNAL_ERROR
 
 
 def _tell(program: str, message: str, status: ExitStatus) -> ExitStatus:
-    for line in message.splitlines():
-        print(f"{program}: {line}", file=sys.stderr)  # noqa: T201 - the message to the user
+    for line in message.split("\n"):
+        terminal.tell(f"{program}: {line}")
     return status
 
 
 @contextmanager
 def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let the run end in order; the second one ends the process at once."""
+    """Ctrl-C, SIGTERM and SIGHUP let the run end in order. A second Ctrl-C or SIGTERM ends the process at
+    once; SIGHUP comes from the terminal and from its shell, so a second one says nothing new."""
 
     def cancel(signal_number: int, frame: FrameType | None) -> None:
-        if cancellation.is_set:
+        if cancellation.is_set and signal_number != signal.SIGHUP:
             os._exit(ExitStatus.INTERRUPTED)
         cancellation.set()
 
-    previous = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, cancel) for number in ENDING_SIGNALS if not is_ignored(number)}
     try:
         yield
     finally:

@@ -12,6 +12,6 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if __name__ == "__main__":
     if ROOT not in sys.path:
         sys.path.insert(0, ROOT)
-    from benchmarking.cli.harness import main
+    from benchmarking.start import harness
 
-    sys.exit(main())
+    harness()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Self
 
+from benchmarking import terminal
 from benchmarking.continuous.bisection import bisect, threshold
 from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
 from benchmarking.continuous.control import control_candidates
@@ -156,9 +157,9 @@ class Pipeline:
         change that status, and it says nothing of an answer that never came."""
         report = self.harness.measure(replace(request, positions=self._positions(request)))
         if self.show_screen:
-            print(report.screen, end="", flush=True)  # noqa: T201 - the user asked for it
+            terminal.show(report.screen)
         if self.show_document:
-            print(report.output.decode("utf-8", errors="replace"), end="", flush=True)  # noqa: T201
+            terminal.show(report.output.decode("utf-8", errors="replace"))
         try:
             document = read_document(report.output)
         except ValueError as error:

@@ -9,12 +9,13 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from benchmarking import result_json, unix_time
+from benchmarking.console import PlainConsole
 from benchmarking.plain_text import plain
 from benchmarking.regression_detectors.change_points import (
     MINIMUM_RUNS,
@@ -55,7 +56,7 @@ def document(series: Sequence[Series]) -> str:
 
 def _render(parts: Sequence[RenderableType], width: int | None) -> str:
     """With colours on a terminal only, and without the blanks that rich puts behind short lines."""
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
+    console = PlainConsole(width=width)
     with console.capture() as capture:
         for number, part in enumerate(parts):
             console.print(*([] if number == 0 else [Text()]), part, sep="\n")

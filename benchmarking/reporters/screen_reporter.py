@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Mapping
 from typing import ClassVar, TextIO
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from benchmarking.console import PlainConsole
 from benchmarking.errors import ReporterError
 from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_screen, backend_table, numbers
@@ -44,7 +44,7 @@ class ScreenReporter(ReporterBase):
     def __init__(self, stream: TextIO, *, top_operators: int = 5) -> None:
         width = None if stream.isatty() else PIPED_WIDTH
         self._stream = stream
-        self._console = Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+        self._console = PlainConsole(stream, width)
         self._top_operators = top_operators
         self._results: list[Result] = []
 
