@@ -21,6 +21,7 @@ from benchmarking.errors import (
 )
 from benchmarking.frameworks.caffe2 import observer_log, tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
+from benchmarking.plain_text import plain
 from benchmarking.user import user_directory
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ OWN_OPTIONS = (
 """Options of the program that the specification says in its own words, not in ``commands``."""
 
 PROGRAM_DIRECTORY = Path(__file__).parent / "program"
-_ERROR_LINE = re.compile(r"^caffe2_benchmark: error: (.*?)\s*$", re.MULTILINE)
+_ERROR_LINE = "caffe2_benchmark: error: "
 """How our own program says why it ends."""
+_SHOWN_CHARACTERS = 1000
 PROGRAM_FILES = ("*.py", "*.comp")
 """Its code, shaders included."""
 _SEPARATORS = re.compile(r"[,;]")
@@ -183,7 +185,7 @@ class Caffe2(FrameworkBase):
     def _require_samples(self, log: observer_log.ObserverLog, outcome: Outcome, case: TestCase) -> None:
         def wrong_count(found: int, what: str) -> ProgramOutputError:
             message = f"the program gave {found} of {case.iterations} {what}"
-            return ProgramOutputError(message, outcome.tail())
+            return ProgramOutputError("; ".join((message, *log.warnings())), outcome.tail())
 
         if len(log.net_us) != case.iterations:
             raise wrong_count(len(log.net_us), "samples of the net")
@@ -193,7 +195,7 @@ class Caffe2(FrameworkBase):
             raise wrong_count(0, "samples of each operator, which run_individual asks for")
         for name, values in log.operators_us.items():
             if len(values) != case.iterations:
-                raise wrong_count(len(values), f"samples of the operator {name}")
+                raise wrong_count(len(values), f"samples of the operator {plain(name)}")
 
     def output_file(self, blob: str) -> str:
         """As our program writes it: what is no letter, digit, ``_``, ``.`` or ``-`` is percent-encoded."""
@@ -257,5 +259,6 @@ def _require_success(outcome: Outcome) -> None:
             if outcome.exit_code < 0
             else f"ended with exit status {outcome.exit_code}"
         )
-        said = _ERROR_LINE.findall(outcome.stderr)
-        raise ProgramExitError(f"the program {how}{f': {said[-1]}' if said else ''}", outcome.tail())
+        _, found, said = f"\n{outcome.stderr}".rpartition(f"\n{_ERROR_LINE}")
+        reason = plain(said.split("\n", 1)[0].strip()[:_SHOWN_CHARACTERS]) if found else ""
+        raise ProgramExitError(f"the program {how}{f': {reason}' if reason else ''}", outcome.tail())

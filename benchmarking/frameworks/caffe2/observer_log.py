@@ -9,24 +9,52 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
+from benchmarking.bounds import parse_json
 from benchmarking.errors import ProgramOutputError
+from benchmarking.plain_text import plain
 from benchmarking.results import NET_DELAY, Cost, Fact, Kernel, Measurement
 
-_OBSERVER = re.compile(r"Caffe2Observer\s+(.*)$")
-_VALUE = re.compile(r"(?P<name>\S.*?) - (?P<value>\S+)\s+\((?P<unit>[^)]*)\)$")
-_FACTS = re.compile(r"caffe2_benchmark facts (\{.*\})$")
-_OPERATOR = re.compile(r"ID_(\d+)_")
+_OBSERVER = "Caffe2Observer"
+_FACTS = "caffe2_benchmark facts "
+_HINT = "affe2"
+"""In every line that matters; lines without it are passed over quickly."""
+_COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+"""What a program sends to a terminal (ECMA-48, control sequences)."""
+_DECIMAL_COMMA = re.compile(r"[\d.]+,\d+")
+_OPERATOR = re.compile(r"ID_(\d{1,18})_")
 
 _MICROSECONDS = {"ns": 1e-3, "us": 1.0, "m": 1e3, "ms": 1e3, "s": 1e6}
 """One of each unit in microseconds. ``m`` is the ``ms`` of programs that print it cut off."""
 
 _NET_TYPES = ("NET", "NET_DELAY")
 
+SHORTEST_US, LONGEST_US = 1e-6, 1e15
+"""A picosecond and 31 years: what lies beyond them is not a delay, but for 0."""
+LARGEST_COUNT = 2**63 - 1
+LONGEST_NAME = 1000
+DAMAGED_KEPT = 5
+_SHOWN_CHARACTERS = 200
+
 Told = TypeVar("Told", Cost, Kernel)
+
+
+@dataclass(frozen=True)
+class DamagedLine:
+    """A line that looks like an observer's but cannot be read."""
+
+    number: int
+    """From 1."""
+    text: str
+    """Harmless to show, and cut where it is long."""
+    problem: str = ""
+    """Empty: it is nothing that an observer writes."""
+
+    def __str__(self) -> str:
+        return f"line {self.number}: {f'{self.problem}: ' if self.problem else ''}{self.text}"
 
 
 @dataclass(frozen=True)
@@ -38,8 +66,9 @@ class ObserverLog:
     operators_us: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Per-operator iterations by operator, in the order of the net."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    damaged_lines: tuple[int, ...] = ()
-    """Numbers, from 1, of lines that look like an observer's but cannot be read."""
+    damaged_lines: tuple[DamagedLine, ...] = ()
+    """The first of them."""
+    damaged_count: int = 0
     costs: Mapping[str, Cost] = field(default_factory=dict)
     """By operator, and of the whole net as ``NET_DELAY``."""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
@@ -49,11 +78,15 @@ class ObserverLog:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
         return (Measurement(NET_DELAY, "us", self.net_us), *operators)
 
+    def damage(self) -> str:
+        """In a sentence; empty where every line can be read."""
+        if not self.damaged_count:
+            return ""
+        first = self.damaged_lines[0]
+        return f"{self.damaged_count} observer lines cannot be read; the first is {first}"
+
     def warnings(self) -> tuple[str, ...]:
-        if not self.damaged_lines:
-            return ()
-        numbers = ", ".join(map(str, self.damaged_lines[:5]))
-        return (f"{len(self.damaged_lines)} observer lines cannot be read (line {numbers} ...)",)
+        return (self.damage(),) if self.damaged_count else ()
 
 
 def parse(text: str) -> ObserverLog:
@@ -63,10 +96,23 @@ def parse(text: str) -> ObserverLog:
         ProgramOutputError: a value has a unit that is not known.
     """
     reader = _Reader()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if "affe2" in line:
-            reader.read(line.rstrip(), number)
+    for number, line in _lines_that_matter(text):
+        reader.read(_COLOURS.sub("", line).strip(), number)
     return reader.log()
+
+
+def _lines_that_matter(text: str) -> Iterator[tuple[int, str]]:
+    """With their numbers; the many others are never made."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    number, counted = 1, 0
+    found = text.find(_HINT)
+    while found >= 0:
+        start, end = text.rfind("\n", 0, found) + 1, text.find("\n", found)
+        end = len(text) if end < 0 else end
+        number += text.count("\n", counted, start)
+        counted = start
+        yield number, text[start:end]
+        found = text.find(_HINT, end)
 
 
 class _Reader:
@@ -76,18 +122,32 @@ class _Reader:
         self._facts: dict[str, Fact] = {}
         self._costs: dict[str, Cost] = {}
         self._kernels: dict[str, Kernel] = {}
-        self._damaged: list[int] = []
+        self._damaged: list[DamagedLine] = []
+        self._damaged_count = 0
         self._block: list[tuple[str, float]] | None = None
+        self._line, self._number = "", 0
 
     def read(self, line: str, number: int) -> None:
-        if facts := _FACTS.search(line):
-            self._read_facts(facts.group(1), number)
-        elif observer := _OBSERVER.search(line):
-            body = observer.group(1).strip()
-            if body.startswith("{"):
-                self._read_json(body, number)
-            else:
-                self._read_classic(body, number)
+        self._line, self._number = line, number
+        _, found, facts = line.partition(_FACTS)
+        if found and facts.startswith("{"):
+            self._read_facts(facts)
+            return
+        _, found, rest = line.partition(_OBSERVER)
+        if not found or not rest[:1].isspace():
+            return  # its name alone, in some other text
+        body = rest.strip()
+        if body.startswith("{"):
+            self._read_json(body)
+        else:
+            self._read_classic(body)
+
+    def _damage(self, problem: str = "") -> None:
+        self._damaged_count += 1
+        if len(self._damaged) < DAMAGED_KEPT:
+            text = plain(self._line[: _SHOWN_CHARACTERS + 1])
+            shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
+            self._damaged.append(DamagedLine(self._number, shown, problem))
 
     def log(self) -> ObserverLog:
         return ObserverLog(
@@ -95,30 +155,38 @@ class _Reader:
             {name: tuple(self._operators_us[name]) for name in sorted(self._operators_us, key=_net_order)},
             self._facts,
             tuple(self._damaged),
+            self._damaged_count,
             self._costs,
             {name: self._kernels[name] for name in sorted(self._kernels, key=_net_order)},
         )
 
-    def _read_classic(self, body: str, number: int) -> None:
+    def _read_classic(self, body: str) -> None:
         if body == "Delay Start":
             self._block = []
         elif body == "Delay End":
-            self._end_block(number)
-        elif match := _VALUE.match(body):
-            self._read_value(match["name"], match["value"], match["unit"], number)
-        elif not body.startswith("Net Name"):
-            self._damaged.append(number)
-
-    def _read_value(self, name: str, value: str, unit: str, number: int) -> None:
-        value_us = _microseconds(value, unit)
-        if value_us is None or self._block is None:
-            self._damaged.append(number)
+            self._end_block()
+        elif body.startswith("Net Name"):
+            pass
+        elif body.endswith(")") and " - " in body:
+            self._read_value(body)
         else:
-            self._block.append((name, value_us))
+            self._damage()
 
-    def _end_block(self, number: int) -> None:
+    def _read_value(self, body: str) -> None:
+        """``<name> - <value> (<unit>)``; the name may hold all of these."""
+        before, _, unit = body[:-1].rpartition("(")
+        name, _, value = before.rstrip().rpartition(" - ")
+        delay = self._delay(name, value.strip(), unit)
+        if delay is None:
+            return
         if self._block is None:
-            self._damaged.append(number)
+            self._damage("it is outside of a block")
+        else:
+            self._block.append((name, delay))
+
+    def _end_block(self) -> None:
+        if self._block is None:
+            self._damage("it ends a block that has not begun")
             return
         operators = [(name, value_us) for name, value_us in self._block if name not in _NET_TYPES]
         if operators:
@@ -129,57 +197,70 @@ class _Reader:
             self._net_us += [value_us for _, value_us in self._block]
         self._block = None
 
-    def _read_json(self, body: str, number: int) -> None:
-        value = _json_object(body)
+    def _read_json(self, body: str) -> None:
+        value = self._json_object(body)
         if value is None:
-            self._damaged.append(number)
             return
         name = value.get("type")
         if value.get("metric") == "cost":
-            self._keep(self._costs, name, _cost(value), number)
-            return
-        if value.get("metric") == "kernel":
-            self._keep(self._kernels, name, _kernel(value), number)
-            return
-        if value.get("metric") not in ("latency", "delay"):
-            return  # cpu_percent, tensor_shapes ...: not delays
-        value_us = _microseconds(str(value.get("value")), str(value.get("unit")))
-        if value_us is None or not isinstance(name, str) or not name:
-            self._damaged.append(number)
-        elif name in _NET_TYPES:
-            self._net_us.append(value_us)
-        else:
-            self._operators_us.setdefault(name, []).append(value_us)
+            self._keep(self._costs, name, _cost(value))
+        elif value.get("metric") == "kernel":
+            self._keep(self._kernels, name, _kernel(value))
+        elif value.get("metric") in ("latency", "delay"):  # and not cpu_percent, tensor_shapes ...
+            delay = self._delay(name, str(value.get("value")), str(value.get("unit")))
+            if delay is not None and name in _NET_TYPES:
+                self._net_us.append(delay)
+            elif delay is not None:
+                self._operators_us.setdefault(str(name), []).append(delay)
 
-    def _keep(self, kept: dict[str, Told], name: object, told: Told | None, number: int) -> None:
-        if told is None or not isinstance(name, str):
-            self._damaged.append(number)
+    def _delay(self, name: object, value: str, unit: str) -> float | None:
+        """In microseconds; None, and a damaged line, where it is not a delay."""
+        delay = _microseconds(value, unit)
+        if isinstance(delay, str):
+            self._damage(delay)
+        elif not _is_a_name(name):
+            self._damage("it does not name what it is the delay of")
         else:
-            kept[name] = told
+            return delay
+        return None
 
-    def _read_facts(self, body: str, number: int) -> None:
-        value = _json_object(body)
-        if value is None:
-            self._damaged.append(number)
-            return
+    def _keep(self, kept: dict[str, Told], name: object, told: Told | None) -> None:
+        if told is None or not _is_a_name(name):
+            self._damage()
+        else:
+            kept[str(name)] = told
+
+    def _read_facts(self, body: str) -> None:
+        value = self._json_object(body)
         self._facts |= {
             name: fact if isinstance(fact, str | int | float | bool | None) else json.dumps(fact)
-            for name, fact in value.items()
+            for name, fact in (value or {}).items()
         }
 
-
-def _json_object(text: str) -> dict[str, object] | None:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+    def _json_object(self, text: str) -> dict[str, object] | None:
+        """None, and a damaged line, where it is something else."""
+        try:
+            value = parse_json(text)
+        except json.JSONDecodeError:
+            self._damage("it is not JSON")
+            return None
+        except ValueError as error:
+            self._damage(str(error))
+            return None
+        if isinstance(value, dict):
+            return value
+        self._damage()
         return None
-    return value if isinstance(value, dict) else None
+
+
+def _is_a_name(name: object) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME
 
 
 def _cost(value: Mapping[str, object]) -> Cost | None:
-    """None where a number is missing or none."""
+    """None where a number is missing, or is not a count."""
     counts = {one.name: value.get(one.name) for one in fields(Cost)}
-    if all(isinstance(count, int) and count >= 0 for count in counts.values()):
+    if all(type(count) is int and 0 <= count <= LARGEST_COUNT for count in counts.values()):
         return Cost(**counts)  # type: ignore[arg-type]
     return None
 
@@ -190,19 +271,23 @@ def _kernel(value: Mapping[str, object]) -> Kernel | None:
     return Kernel(name, own) if isinstance(name, str) and isinstance(own, bool) else None
 
 
-def _microseconds(text: str, unit: str) -> float | None:
-    """None where the text is no duration."""
-    factor = _MICROSECONDS.get(unit.strip())
+def _microseconds(text: str, unit: str) -> float | str:
+    """Or what is wrong with it."""
+    shown = repr(plain(text[:40]))
     try:
         value = float(text)
     except ValueError:
-        return None
-    if not math.isfinite(value) or value < 0:
-        return None
+        comma = "; it has a decimal comma: run the program with LC_ALL=C"
+        return f"{shown} is not a number{comma if _DECIMAL_COMMA.fullmatch(text) else ''}"
+    if not value >= 0 or value == math.inf:
+        return f"{shown} is not a delay"
+    factor = _MICROSECONDS.get(unit.strip())
     if factor is None:
         raise ProgramOutputError(
-            f"the program gives delays in {unit!r}; known units are {', '.join(_MICROSECONDS)}"
+            f"the program gives delays in {plain(unit[:40])!r}; known units are {', '.join(_MICROSECONDS)}"
         )
+    if value and not SHORTEST_US <= value * factor <= LONGEST_US:
+        return f"{shown} is not a delay"
     return value * factor
 
 
@@ -214,8 +299,10 @@ def _net_order(name: str) -> tuple[float, str]:
 def richest(streams: Sequence[str]) -> ObserverLog:
     """Of several streams, each read by itself, the one with the most samples; of all what else they tell."""
     logs = [parse(text) for text in streams]
-    best = max(logs, key=lambda log: (len(log.net_us), len(log.operators_us)))
-    facts = {name: fact for log in logs for name, fact in log.facts.items()}
-    costs = {name: cost for log in logs for name, cost in log.costs.items()}
-    kernels = {name: kernel for log in logs for name, kernel in log.kernels.items()}
-    return ObserverLog(best.net_us, best.operators_us, facts, best.damaged_lines, costs, kernels)
+    best = max(logs, key=lambda log: (len(log.net_us), len(log.operators_us), log.damaged_count))
+    return replace(
+        best,
+        facts={name: fact for log in logs for name, fact in log.facts.items()},
+        costs={name: cost for log in logs for name, cost in log.costs.items()},
+        kernels={name: kernel for log in logs for name, kernel in log.kernels.items()},
+    )

@@ -224,3 +224,30 @@ def test_why_our_program_ended_is_in_the_message():
     outcome = Outcome(compose(case()), 2, "", "x\ncaffe2_benchmark: error: --backend: no such\ny", 0.1)
     with pytest.raises(ProgramExitError, match=r"exit status 2: --backend: no such$"):
         FRAMEWORK.parse(outcome, case())
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        ("caffe2_benchmark: error: first\ncaffe2_benchmark: error: last  \n", ": last"),
+        ("x caffe2_benchmark: error: elsewhere", ""),
+        ("caffe2_benchmark: error: \x1b[31m\u202e", ": ?[31m?"),
+        ("caffe2_benchmark: error: " + "x " * 1_000_000, ": " + "x " * 500),
+        ("\n".join(["caffe2_benchmark: error: " + " " * 100_000 + "x"] * 10), ": x"),
+    ],
+    ids=["last", "elsewhere", "control", "long", "spaces"],
+)
+def test_the_reason_is_one_short_line(stderr, reason):
+    with pytest.raises(ProgramExitError) as caught:
+        FRAMEWORK.parse(Outcome(compose(case()), 2, "", stderr, 0.1), case())
+    assert str(caught.value) == f"the program ended with exit status 2{reason}"
+
+
+def test_why_there_are_too_few_samples_is_said():
+    with pytest.raises(ProgramOutputError) as caught:
+        FRAMEWORK.parse(outcome(BLOCK.replace("1 (us)", "0,5 (us)") * 3), case())
+    assert str(caught.value) == (
+        "the program gave 0 of 3 samples of the net; 3 observer lines cannot be read; the first is line 2: "
+        "'0,5' is not a number; it has a decimal comma: run the program with LC_ALL=C: "
+        "Caffe2Observer NET_DELAY - 0,5 (us)"
+    )

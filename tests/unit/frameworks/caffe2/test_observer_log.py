@@ -31,7 +31,24 @@ def test_prefixes_and_line_ends(prefix, end):
     text = (block(("NET_DELAY", "12.5 (us)"), prefix=prefix) * 2).replace("\n", end)
     log = observer_log.parse(text)
     assert log.net_us == (12.5, 12.5)
-    assert log.damaged_lines == ()
+    assert log.damaged_count == 0
+
+
+@pytest.mark.parametrize(
+    "colour", ["\x1b[32m", "\x1b[1;38;5;208m", "\x1b[0K", "\x1b[m\x1b[?25l", "\x1b[4:3m"]
+)
+@pytest.mark.parametrize(
+    "line", ["NET_DELAY - 12.5 (us)", '{"type": "NET", "metric": "latency", "value": 12.5}']
+)
+def test_colours_are_read_through(colour, line):
+    if line.startswith("{"):
+        body = f"{colour}I 1 {colour}Caffe2Observer {colour}" + line.replace(
+            "}", f', "unit": "us"}}{colour}\x1b[0m\n'
+        )
+    else:
+        body = block(("NET_DELAY", "12.5 (us)"), prefix=f"{colour}I 1] ").replace("\n", "\x1b[0m\n")
+    log = observer_log.parse(body)
+    assert (log.net_us, log.damaged_count) == ((12.5,), 0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +90,7 @@ def test_the_json_format():
     log = observer_log.parse("".join(f"I0601 x] Caffe2Observer {line}\n" for line in lines * 2))
     assert log.net_us == (17.088, 17.088)
     assert log.operators_us == {"ID_0_Conv_y": (9.1, 9.1)}
-    assert log.damaged_lines == ()
+    assert log.damaged_count == 0
 
 
 @pytest.mark.parametrize("cut", range(1, 3))
@@ -82,13 +99,95 @@ def test_a_block_that_is_cut_off_is_missing(cut):
     assert observer_log.parse(text).net_us == (1.0,)
 
 
-@pytest.mark.parametrize("value", ["x (us)", "-1 (us)", "nan (us)", "inf (us)", "12", "12 us"])
-def test_a_damaged_line_costs_itself_and_keeps_its_number(value):
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("x (us)", "'x' is not a number: "),
+        ("101,5 (us)", "'101,5' is not a number; it has a decimal comma: run the program with LC_ALL=C: "),
+        ("-1 (us)", "'-1' is not a delay: "),
+        ("nan (us)", "'nan' is not a delay: "),
+        ("inf (us)", "'inf' is not a delay: "),
+        ("1e308 (s)", "'1e308' is not a delay: "),
+        ("1e-320 (us)", "'1e-320' is not a delay: "),
+        ("12", ""),
+        ("12 us", ""),
+    ],
+)
+def test_a_damaged_line_costs_itself_and_is_shown(value, problem):
     text = block(("NET_DELAY", "1 (us)")) + block(("NET_DELAY", value)) + block(("NET_DELAY", "3 (us)"))
     log = observer_log.parse(text)
     assert log.net_us == (1.0, 3.0)
-    assert log.damaged_lines == (5,)
-    assert "line 5" in log.warnings()[0]
+    assert [str(one) for one in log.damaged_lines] == [f"line 5: {problem}Caffe2Observer NET_DELAY - {value}"]
+    assert log.warnings() == (
+        f"1 observer lines cannot be read; the first is line 5: {problem}Caffe2Observer NET_DELAY - {value}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('{"type": "NET", "metric": "latency", "unit": "us", "value": "10,5"}', "has a decimal comma"),
+        ('{"type": "NET", "metric": "latency", "unit": "us", "value": 1e999}', "1e999 is too large"),
+        ('{"type": "NET", "metric": "latency", "unit": "us", "value": NaN}', "NaN is not a number"),
+        ('{"type": "NET", "metric": "latency", "unit": "us", "value": ' + "9" * 4000 + "}", "too large"),
+        ('{"type": "NET", "metric": "latency", "unit": "us", "value": "1"', "it is not JSON"),
+        ('{"type": "\\ud800", "metric": "latency", "unit": "us", "value": "1"}', "half of a character"),
+        ('{"type": "' + "x" * 1001 + '", "metric": "latency", "unit": "us", "value": "1"}', "does not name"),
+        ('{"type": "", "metric": "latency", "unit": "us", "value": "1"}', "does not name"),
+        ('{"type": ["NET"], "metric": "latency", "unit": "us", "value": "1"}', "does not name"),
+        (
+            '{"type": "NET", "metric": "cost", "parameters": 1, "bytes": 1, "flops": ' + "9" * 400 + "}",
+            "large",
+        ),
+        ('{"type": "NET", "metric": "cost", "parameters": 1, "bytes": 1, "flops": ' + "9" * 20 + "}", ""),
+        ('{"type": "NET", "metric": "cost", "parameters": 1, "bytes": 1, "flops": true}', ""),
+        ('{"a":' * 5000, "nested deeper"),
+    ],
+)
+def test_numbers_and_names_have_bounds(line, problem):
+    log = observer_log.parse(f"x\x1b[31m\x07\u202e Caffe2Observer {line}\n")
+    assert (log.net_us, log.operators_us, log.costs, log.damaged_count) == ((), {}, {}, 1)
+    (damaged,) = log.damaged_lines
+    assert problem in damaged.problem
+    assert str(damaged).isprintable()
+    assert len(str(damaged)) < 400
+
+
+def test_of_very_many_damaged_lines_the_first_are_kept():
+    log = observer_log.parse("Caffe2Observer x\n" * 100_000)
+    assert log.damaged_count == 100_000
+    assert [one.number for one in log.damaged_lines] == [1, 2, 3, 4, 5]
+
+
+def test_lines_keep_their_numbers_among_others_and_whatever_ends_them():
+    text = "a\r\nb\rc\nCaffe2Observer x\n\n\rCaffe2Observer y\rcaffe2 z"
+    assert [one.number for one in observer_log.parse(text).damaged_lines] == [4, 7]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "Caffe2Observer ",
+            "Caffe2Observer x - a (",
+            "x - a (",
+            " - ",
+            "(",
+            ")",
+            " ",
+            "\x1b[",
+            "\x1b[0",
+            "0,",
+        ),
+        *("caffe2_benchmark facts {", '{"a":', "[", "caffe2_benchmark: error: ", "Delay Start", "9", '"'),
+    ],
+)
+@pytest.mark.parametrize("head", ["Caffe2Observer ", "caffe2_benchmark facts ", "Caffe2Observer x - "])
+@pytest.mark.parametrize("end", ["", " (us)", "}"])
+def test_a_very_long_line_is_read_at_once(head, piece, end):
+    """Anything that is not linear takes hours here."""
+    log = observer_log.parse(head + piece * 1_000_000 + end + "\n" + block(("NET_DELAY", "1 (us)")))
+    assert log.net_us == (1.0,)
 
 
 def test_other_text_may_stand_anywhere_between():
@@ -112,6 +211,11 @@ def test_streams_are_read_apart_and_the_richer_one_wins():
     assert log.facts == {"engine": "torch", "list": "[1]"}
 
 
+def test_where_nothing_is_read_the_stream_with_the_damage_is_shown():
+    log = observer_log.richest(("", "Caffe2Observer x\n", ""))
+    assert log.damaged_count == 1
+
+
 def test_what_our_program_writes_is_read_back():
     stream = io.StringIO()
     observer = Observer(stream)
@@ -123,7 +227,7 @@ def test_what_our_program_writes_is_read_back():
     assert log.net_us == (12.345,)
     assert log.operators_us == {"ID_0_Conv_fire2/squeeze1x1": (7.001,), "ID_1_Relu_x (y)": (0.005,)}
     assert log.facts == {"engine": "torch", "threads": 1}
-    assert log.damaged_lines == ()
+    assert log.damaged_count == 0
 
 
 def test_what_computed_each_operator_is_read_in_the_order_of_the_net():
@@ -140,7 +244,7 @@ def test_what_computed_each_operator_is_read_in_the_order_of_the_net():
         ("ID_2_Conv_c", Kernel("jit:avx512_core", own=True)),
         ("ID_10_Relu_r", Kernel("relu", own=False)),
     ]
-    assert observer_log.parse(text).damaged_lines == (3, 4, 5)
+    assert [one.number for one in observer_log.parse(text).damaged_lines] == [3, 4, 5]
     assert log.net_us == (1.0,)
 
 
