@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from benchmarking.errors import ProgramError, ProgramOutputError
-from benchmarking.results import Fact
+from benchmarking.plain_text import plain
 
 PROTOCOL = 1
 _SHOWN_CHARACTERS = 1000
@@ -36,8 +36,11 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
 
-Count = Annotated[int, Field(ge=0)]
-Nanoseconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**64)]
+ProcessNumber = Annotated[int, Field(ge=0, lt=2**31)]
+Nanoseconds = Annotated[float, Field(ge=0, le=1e18)]
+"""Up to 31 years."""
+ProgramFact = str | bool | Annotated[int, Field(gt=-(2**64), lt=2**64)] | float | None
 
 
 class WorkerKernel(_Answer):
@@ -61,7 +64,7 @@ class WorkerReady(_Answer):
 
     protocol: Literal[1]
     ready: Literal[True]
-    pid: Count | None = None
+    pid: ProcessNumber | None = None
     rss_bytes: Count | None = None
     """The memory that it takes now; forked workers share some of it."""
     wall_resolution_ns: Nanoseconds | None = None
@@ -69,7 +72,7 @@ class WorkerReady(_Answer):
     cpu_resolution_ns: Nanoseconds | None = None
     operators: list[str] = Field(default_factory=list)
     """In the order of the net; empty: not told."""
-    facts: dict[str, Fact] = Field(default_factory=dict)
+    facts: dict[str, ProgramFact] = Field(default_factory=dict)
     kernels: dict[str, WorkerKernel] = Field(default_factory=dict)
     """By operator; empty: not told."""
     costs: dict[str, WorkerCost] = Field(default_factory=dict)
@@ -81,13 +84,13 @@ class WorkerForks(_Answer):
 
     protocol: Literal[1]
     forks: Literal[True]
-    pid: Count | None = None
+    pid: ProcessNumber | None = None
 
 
 class IterationSample(_Answer):
     """One iteration. What is None, the program or its system does not count."""
 
-    wall_ns: Annotated[float, Field(gt=0)]
+    wall_ns: Annotated[float, Field(ge=1e-3, le=1e18)]
     cpu_ns: Nanoseconds | None = None
     """Of all threads of the process."""
     involuntary_switches: Count | None = None
@@ -154,7 +157,7 @@ def read_as(line: str | bytes, kind: type[Kind]) -> Kind:
     if isinstance(answer, kind):
         return answer
     if isinstance(answer, WorkerError):
-        raise ProgramError(f"the program says: {answer.error}", _shown(line))
+        raise ProgramError(f"the program says: {_line(answer.error)}", _shown(line))
     raise _garbage(f"{type(answer).__name__} in place of {kind.__name__}", line)
 
 
@@ -164,7 +167,13 @@ def _faults(error: ValidationError) -> str:
 
 
 def _garbage(what: str, line: str | bytes) -> ProgramOutputError:
-    return ProgramOutputError(f"the program's answer is not of the worker protocol: {what}", _shown(line))
+    message = f"the program's answer is not of the worker protocol: {_line(what)}"
+    return ProgramOutputError(message, _shown(line))
+
+
+def _line(text: str) -> str:
+    """A single one, harmless and short."""
+    return plain(text[:_SHOWN_CHARACTERS])
 
 
 def _shown(line: str | bytes) -> str:

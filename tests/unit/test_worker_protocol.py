@@ -37,7 +37,7 @@ SAMPLES = st.fixed_dictionaries(
 READY = st.fixed_dictionaries(
     {"protocol": st.just(1), "ready": st.just(True)},
     optional={
-        "pid": COUNT,
+        "pid": st.integers(0, 2**31 - 1),
         "rss_bytes": COUNT | st.none(),
         "wall_resolution_ns": TIME,
         "cpu_resolution_ns": TIME,
@@ -98,6 +98,16 @@ def test_anything_is_an_answer_or_garbage_with_evidence(line):
         *("", "[]", "7", "null", "{}", "{", '{"wall_ns": 5} {"wall_ns": 5}', '{"run": true}'),
         *('{"wall_ns": 0}', '{"wall_ns": -1}', '{"wall_ns": "5"}', '{"wall_ns": true}', '{"wall_ns": null}'),
         *('{"wall_ns": NaN}', '{"wall_ns": Infinity}', '{"wall_ns": 1e999}'),
+        *('{"wall_ns": 1e19}', '{"wall_ns": 1e-320}', '{"wall_ns": ' + "9" * 400 + "}"),
+        '{"wall_ns": 5, "involuntary_switches": ' + "9" * 30 + "}",
+        *('{"wall_ns": 5, "operators": {"\\ud800": 1}}', '{"error": "\\ud800"}'),
+        *(
+            '{"protocol": 1, "ready": true, "pid": 2147483648}',
+            '{"protocol": 1, "forks": true, "pid": 1e400}',
+        ),
+        '{"protocol": 1, "ready": true, "facts": {"x": ' + "9" * 400 + "}}",
+        '{"protocol": 1, "ready": true, "facts": {"x": 1e999}}',
+        '{"wall_ns": 5, "later": ' + "[" * 300 + "]" * 300 + "}",
         *('{"wall_ns": 5, "cpu_ns": -1}', '{"wall_ns": 5, "cpu_ns": false}'),
         *('{"wall_ns": 5, "involuntary_switches": 0.5}', '{"wall_ns": 5, "operators": {"a": "x"}}'),
         *('{"wall_ns": 5, "operators": ["a"]}', '{"protocol": 2, "ready": true}', '{"ready": true}'),
@@ -111,7 +121,22 @@ def test_anything_is_an_answer_or_garbage_with_evidence(line):
 def test_garbage(line):
     with pytest.raises(ProgramOutputError, match="not of the worker protocol") as caught:
         read(line)
-    assert line in caught.value.evidence
+    assert line[:1000] in caught.value.evidence
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        json.dumps({"error": "\x1b[31m\n\u202e" * 1000}),
+        json.dumps({"wall_ns": 5, "operators": {"\x1b[31m\n\u202e" * 1000: "x"}}),
+        json.dumps({"protocol": 1, "ready": True, "facts": {"x": 10**40}}),
+    ],
+)
+def test_what_is_said_of_an_answer_is_one_short_harmless_line(line):
+    with pytest.raises(ProgramError) as caught:
+        read_as(line, IterationSample)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1100
 
 
 def test_another_answer_than_the_one_that_is_expected():

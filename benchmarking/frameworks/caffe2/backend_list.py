@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarking.command import Outcome
 from benchmarking.errors import ProgramOutputError
 from benchmarking.frameworks.framework_base import BackendStatus
+from benchmarking.plain_text import plain
+
+LONGEST_REASON = 1000
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("it holds a control character")
+    return name
 
 
 class _Told(BaseModel):
@@ -15,15 +26,18 @@ class _Told(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
+Name = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
+
+
 class _Backend(_Told):
-    name: str
+    name: Annotated[Name, Field(min_length=1)]
     available: bool
-    engine: str = ""
+    engine: Name = ""
     reason: str = ""
 
 
 class _List(_Told):
-    backends: list[_Backend]
+    backends: Annotated[list[_Backend], Field(max_length=1000)]
 
 
 def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
@@ -39,4 +53,7 @@ def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
             f"what it prints with --list_backends cannot be read: {where}{fault['msg']}",
             outcome.tail(),
         ) from error
-    return tuple(BackendStatus(one.name, one.available, one.reason, one.engine) for one in told.backends)
+    return tuple(
+        BackendStatus(one.name, one.available, plain(one.reason[:LONGEST_REASON]), one.engine)
+        for one in told.backends
+    )

@@ -2,44 +2,91 @@
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarking.bounds import OutOfBoundsError, read_file
 from benchmarking.errors import ProgramOutputError
+from benchmarking.plain_text import plain
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 NPY_MAGIC = b"\x93NUMPY"
+LARGEST_FILE_BYTES = 2**30
+BLOCK_BYTES = 2**20
+"""What is taken apart at once: words take many times the memory of the numbers that they stand for."""
+
+_SPACE = re.compile(rb"\s")
 
 
 def read(path: Path) -> NDArray[np.float64]:
     """The values of a tensor file, flattened: shape (n,).
 
     Raises:
-        ProgramOutputError: the file is missing, empty, or holds something else than numbers.
+        ProgramOutputError: the file is missing, empty, too large, or holds something else than numbers.
     """
-    import numpy as np
-
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_FILE_BYTES)
     except OSError as error:
         raise ProgramOutputError(f"{path.name}: there is no such output: {error.strerror}") from error
+    except OutOfBoundsError as error:
+        raise ProgramOutputError(f"{path}: not a tensor: {error}") from error
     try:
-        if content.startswith(NPY_MAGIC):
-            values: NDArray[np.float64] = np.load(path, allow_pickle=False).astype(np.float64).reshape(-1)
-        else:
-            values = np.array(content.split(), dtype=np.float64)
+        values = _numpy_values(content) if content.startswith(NPY_MAGIC) else _text_values(content)
     except ValueError as error:
-        raise ProgramOutputError(f"{path}: not a tensor: {_first_wrong_line(content) or error}") from error
+        raise ProgramOutputError(f"{path}: not a tensor: {error}") from error
     if values.size == 0:
         raise ProgramOutputError(f"{path}: there is no number in it")
     return values
 
 
-def _first_wrong_line(content: bytes) -> str | None:
-    for number, line in enumerate(content.splitlines(), start=1):
+def _numpy_values(content: bytes) -> NDArray[np.float64]:
+    import numpy as np
+
+    try:
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # NumPy reads the header as Python, and raises what that raises
+        raise ValueError(f"NumPy cannot read it: {plain(str(error)[:200])}") from error
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"it holds {values.dtype} in place of numbers")
+    flat: NDArray[np.float64] = values.astype(np.float64).reshape(-1)
+    return flat
+
+
+def _text_values(content: bytes) -> NDArray[np.float64]:
+    import numpy as np
+
+    return np.concatenate([np.empty(0), *(_block_values(content, *ends) for ends in _blocks(content))])
+
+
+def _blocks(content: bytes) -> Iterator[tuple[int, int]]:
+    """Where whole words begin and end."""
+    start = 0
+    while start < len(content):
+        space = _SPACE.search(content, start + BLOCK_BYTES)
+        end = space.start() if space else len(content)
+        yield start, end
+        start = end
+
+
+def _block_values(content: bytes, start: int, end: int) -> NDArray[np.float64]:
+    import numpy as np
+
+    words = content[start:end].split()
+    try:
+        return np.array(words, dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(_wrong_line(content, start, end) or str(error)) from None
+
+
+def _wrong_line(content: bytes, start: int, end: int) -> str | None:
+    first = content.count(b"\n", 0, start) + 1
+    for number, line in enumerate(content[start:end].split(b"\n"), start=first):
         for word in line.split():
             try:
                 float(word)

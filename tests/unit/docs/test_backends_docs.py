@@ -25,7 +25,7 @@ def test_the_lines_of_a_program_are_read():
     log = observer_log.parse(lines)
     assert log.kernels == {"ID_0_Conv_conv1": Kernel("jit:avx512_core", own=False)}
     assert log.facts["backend_summary"].startswith("nnpack: 18 of 26")
-    assert log.damaged_lines == ()
+    assert log.damaged_count == 0
 
 
 def test_the_tables_are_what_the_screen_shows():

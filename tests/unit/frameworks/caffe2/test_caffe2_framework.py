@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -8,6 +9,7 @@ import pytest
 
 from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
+from benchmarking.frameworks.caffe2 import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import tensor_file as program_tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, Invocation
@@ -18,6 +20,11 @@ from tests.support.cases import case
 
 ROOT = Path(__file__).parents[4]
 FRAMEWORK = Caffe2()
+
+
+def npy_header(shape, kind="<f8"):
+    text = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\0" + len(text).to_bytes(2, "little") + text
 
 
 def compose(one, **changes):
@@ -163,13 +170,49 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "part"),
-    [(b"", "no number"), (b"1 2\n3 four\n", "line 2 has b'four'"), (b"\x93NUMPY broken", "not a tensor")],
+    [
+        (b"", "no number"),
+        (b"1 2\n3 four\n", "line 2 has b'four'"),
+        (b"1\n2,5\n", "line 2 has b'2,5'"),
+        (b"1\n" * 1_000_000 + b"x", "line 1000001 has b'x'"),
+        (b"x" * 5_000_000, "line 1 has b'xxx"),
+        (b"\x93NUMPY broken", "not a tensor"),
+        (npy_header("(1000000000000,)"), "not a tensor"),
+        (npy_header("(9" + "0" * 400 + ",)"), "not a tensor"),
+        (npy_header("(-1,)"), "not a tensor"),
+        (npy_header("(1,)", "|O"), "not a tensor"),
+        (npy_header("(1,)", "<c16") + bytes(16), "it holds complex128 in place of numbers"),
+        (npy_header("(1,)", "<U1") + b"1\0\0\0", "in place of numbers"),
+        (npy_header("(" * 4000), "not a tensor"),
+    ],
 )
 def test_what_is_no_tensor(tmp_path, content, part):
     path = tmp_path / "x"
     path.write_bytes(content)
-    with pytest.raises(ProgramOutputError, match=part):
+    with pytest.raises(ProgramOutputError, match=part) as caught:
         FRAMEWORK.read_tensor(path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_only_a_file_is_a_tensor(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(ProgramOutputError, match="not a regular file"):
+            FRAMEWORK.read_tensor(path)
+    with pytest.raises(ProgramOutputError, match="Is a directory"):
+        FRAMEWORK.read_tensor(tmp_path)
+    monkeypatch.setattr(tensor_file, "LARGEST_FILE_BYTES", 3)
+    (tmp_path / "large").write_text("1\n2\n")
+    with pytest.raises(ProgramOutputError, match="larger than 3 bytes"):
+        FRAMEWORK.read_tensor(tmp_path / "large")
+
+
+@pytest.mark.parametrize("between", ["\n", " ", "\r\n", "\n\n\t "])
+def test_text_is_read_in_blocks_of_whole_words(tmp_path, monkeypatch, between):
+    monkeypatch.setattr(tensor_file, "BLOCK_BYTES", 7)
+    values = [number * 1.5 for number in range(-50, 50)]
+    (tmp_path / "x").write_text(between + between.join(map(str, values)))
+    assert FRAMEWORK.read_tensor(tmp_path / "x").tolist() == values
 
 
 def test_numpy_files_are_tensors_too(tmp_path):
@@ -211,11 +254,36 @@ def test_the_list_of_backends():
     )
 
 
-@pytest.mark.parametrize("stdout", ["", "usage: program", "{}", '{"backends": [{"name": "nnpack"}]}', "[]"])
+def test_a_reason_is_a_short_harmless_line():
+    told = [{"name": "x", "available": False, "reason": "\x1b[31m\n\u202e" * 1000}]
+    (status,) = listed(json.dumps({"backends": told}))
+    assert status.reason.isprintable()
+    assert len(status.reason) == 1000
+
+
+@pytest.mark.parametrize(
+    "stdout",
+    [
+        *(
+            "",
+            "usage: program",
+            "{}",
+            '{"backends": [{"name": "nnpack"}]}',
+            "[]",
+            '{"backends":' + "[" * 9000,
+        ),
+        '{"backends": [{"name": "\\u001b[31m", "available": true}]}',
+        '{"backends": [{"name": "", "available": true}]}',
+        '{"backends": [{"name": "\\ud800", "available": true}]}',
+        '{"backends": [{"name": "x", "engine": "\\n", "available": true}]}',
+        '{"backends": [{"name": "x", "available": ' + "9" * 5000 + "}]}",
+    ],
+)
 def test_another_list_is_refused_with_the_evidence(stdout):
     with pytest.raises(ProgramOutputError, match="--list_backends") as caught:
         listed(stdout)
-    assert stdout in caught.value.evidence
+    assert stdout[:1000] in caught.value.evidence
+    assert str(caught.value).isprintable()
     with pytest.raises(ProgramExitError):
         listed(stdout, exit_code=1)
 

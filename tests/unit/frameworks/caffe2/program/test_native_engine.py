@@ -105,7 +105,7 @@ def test_same_flags_same_output(engine, tmp_path):
     assert (log.facts["engine"], log.facts["threads"]) == ("native", 2)
     assert "1.10.2" in log.facts["engine_version"]
     assert len(log.net_us) == 3
-    assert log.damaged_lines == ()
+    assert log.damaged_count == 0
     ours = program(
         *(*NET, *SHAPE, "--iter", 1, "--run_individual", "true", "--engine", "torch"),
         *("--output", "softmax", "--output_folder", tmp_path / "torch", "--text_output", "true"),
