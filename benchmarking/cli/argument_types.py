@@ -1,22 +1,126 @@
-"""What an option's text becomes, for the parsers of both programs."""
+"""The parser of every program, and what an option's text becomes."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
+import errno
+import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
+
+from benchmarking import terminal
+from benchmarking.errors import ExitStatus
 
 PICTURES = (".svg", ".png")
+MOST_CORES = 4096
+SHOWN_CHARACTERS = 60
+"""Of a value that is quoted in a message."""
+_NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
+_OTHER_SPELLINGS = str.maketrans("-", "_")
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is one line with a suggestion, and ends the process with status 2."""
+
+    def __init__(self, prog: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        self.refuse_unknown_options(argv)
+        known, unexpected = self.parse_known_args(argv)
+        if unexpected:
+            self.error(f"unexpected argument {quoted(unexpected[0])}; every value stands behind its option")
+        return known
+
+    def refuse_unknown_options(self, argv: Sequence[str], *others: Parser) -> None:
+        """Before anything else is looked at: what a wrong name leaves out is not the mistake that was made.
+
+        ``others``: parsers whose options are known as well.
+        """
+        known = {option for parser in (self, *others) for option in parser._option_string_actions}
+        for argument in argv:
+            if argument == "--":
+                return
+            name = argument.split("=", 1)[0]
+            is_option = name.startswith("-") and name != "-" and " " not in name
+            if is_option and name not in known and not _NEGATIVE_NUMBER.match(name):
+                advice = suggestion(name, known) or "; --help shows all options"
+                self.error(f"there is no option {quoted(name)}{advice}")
+
+    def error(self, message: str) -> NoReturn:
+        program = self.prog.removeprefix("python -m ")
+        terminal.tell(f"{program}: error: {message}")
+        raise SystemExit(int(ExitStatus.BAD_USAGE))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        names = tuple(map(str, action.choices))
+        advice = suggestion(str(value), names)
+        raise argparse.ArgumentError(action, f"{quoted(str(value))} is not one of {', '.join(names)}{advice}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?``, or nothing where no name is close."""
+    spellings = {one.lstrip("-").translate(_OTHER_SPELLINGS): one for one in known}
+    wanted = name.lstrip("-").lower().translate(_OTHER_SPELLINGS)
+    close = [one for one in spellings if len(wanted) > 2 and one.startswith(wanted)]
+    close += difflib.get_close_matches(wanted, spellings, n=1)
+    return f"; did you mean {spellings[close[0]]}?" if close else ""
+
+
+def quoted(text: str) -> str:
+    shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+    return repr(shown)
+
+
+def path(text: str) -> Path:
+    """The path of a file or a directory; ``~`` and ``~user`` are home directories, as in a shell."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    try:
+        found = Path(text).expanduser()
+        os.lstat(found)
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"the home directory in {quoted(text)} is not known") from None
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} cannot be a path") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise argparse.ArgumentTypeError(f"the path {quoted(text)} is too long") from None
+    return found  # whether it has to be there, its reader says
+
+
+path.__name__ = "path"
+
+
+def picture(text: str) -> Path:
+    found = path(text)
+    if found.suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} does not end in {' or '.join(PICTURES)}")
+    return found
+
+
+def path_or_name(text: str) -> str:
+    """A name, an address, or a path from the home directory."""
+    return str(path(text)) if text.startswith("~") else text
 
 
 def comma_separated(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def picture(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() not in PICTURES:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in {' or '.join(PICTURES)}")
-    return path
+def comma_separated_paths(text: str) -> tuple[str, ...]:
+    return tuple(str(path(part)) for part in comma_separated(text))
 
 
 def positive_int(text: str) -> int:
@@ -36,21 +140,25 @@ def positive_float(text: str) -> float:
 def core_mask(text: str) -> int:
     """Cores as ``0-3,6``, or a mask as ``0xf``: bit 0 is core 0."""
     try:
-        if text.lower().startswith("0x"):
-            mask = int(text, 16)
-        else:
-            mask = 0
-            for part in text.split(","):
-                first, _, last = part.partition("-")
-                cores = range(int(first), int(last or first) + 1)
-                if not cores:
-                    raise ValueError
-                for core in cores:
-                    mask |= 1 << core
+        mask = int(text, 16) if text.lower().startswith("0x") else _mask_of_list(text)
     except ValueError:
         mask = 0
-    if mask <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of cores, as in 0-3,6, and no mask, as in 0xf")
+    if not 0 < mask < 1 << MOST_CORES:
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is neither a list of cores, as in 0-3,6, nor a mask, as in 0xf"
+        )
+    return mask
+
+
+def _mask_of_list(text: str) -> int:
+    mask = 0
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        cores = range(int(first), int(last or first) + 1)
+        if not cores or cores[-1] >= MOST_CORES:
+            raise ValueError
+        for core in cores:
+            mask |= 1 << core
     return mask
 
 
@@ -61,7 +169,7 @@ def affinity(text: str) -> str:
 
 def frequency(text: str) -> str:
     if text not in ("min", "max") and not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of kilohertz nor min nor max")
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is neither a number of kilohertz nor min nor max")
     return text
 
 

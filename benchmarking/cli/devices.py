@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking import start, terminal
-from benchmarking.cli.argument_types import comma_separated
+from benchmarking.cli.argument_types import Parser, comma_separated
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
@@ -42,18 +43,17 @@ class Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse(sys.argv[1:] if argv is None else argv)
     terminal.log_to_stderr()
     return guarded("benchmarking.devices", lambda: _main(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarking.devices",
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m benchmarking.devices",
         description="Show every device that can be found, with its facts, or why it cannot be used.",
         epilog=f"exit status: {ExitStatus.OK}, but {ExitStatus.DEVICE_FAILED} where check found a device "
         "that cannot be used, or none at all",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "command",

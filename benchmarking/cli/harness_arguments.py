@@ -10,9 +10,12 @@ from typing import get_args
 
 from benchmarking import __version__
 from benchmarking.cli.argument_types import (
+    Parser,
     affinity,
     comma_separated,
+    comma_separated_paths,
     frequency,
+    path,
     picture,
     positive_float,
     positive_int,
@@ -36,20 +39,20 @@ from benchmarking.platforms.platforms import platform_names
 from benchmarking.regression_detectors.regression_detectors import detector_names
 from benchmarking.results import RunType
 
-
-def parse(argv: Sequence[str]) -> HarnessOptions:
-    """Ends the process with status 2 and a message where the arguments are wrong, as argparse does."""
-    return HarnessOptions(**vars(_parser().parse_args(argv)))
+PROGRAM = "harness.py"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="harness.py",
+def parse(argv: Sequence[str], program: str = PROGRAM) -> HarnessOptions:
+    """Ends the process with status 2 and a message of the program where the arguments are wrong."""
+    return HarnessOptions(**vars(make_parser(program).parse(argv)))
+
+
+def make_parser(program: str = PROGRAM) -> Parser:
+    parser = Parser(
+        program,
         description="Perform one benchmark run: the tests of a benchmark file on every chosen device.",
         epilog="exit status:\n"
         + "\n".join(f"  {status:>3}  {meaning}" for status, meaning in EXIT_STATUS_MEANING.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_what_to_run(parser.add_argument_group("what to run"))
@@ -82,27 +85,27 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--program",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="the benchmark program, where --info names none; a .pyz or .py file is run by Python "
         "(default: the framework's own program)",
     )
     group.add_argument(
         "--shared_libs",
-        type=comma_separated,
+        type=comma_separated_paths,
         default=(),
         metavar="FILE,...",
         help="shared libraries that the program depends on",
     )
     group.add_argument(
         "--model_cache",
-        type=Path,
+        type=path,
         metavar="DIRECTORY",
         help="where models are kept, not part of a git directory (default: the user's cache directory)",
     )
     group.add_argument(
         "--root_model_dir",
-        type=Path,
+        type=path,
         metavar="DIRECTORY",
         help="the directory of models whose location starts with //",
     )
@@ -350,7 +353,7 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
 def _add_reporters(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--screen_reporter", action="store_true", help="show a summary on the screen")
     group.add_argument(
-        "--local_reporter", type=Path, metavar="DIRECTORY", help="save the results below this directory"
+        "--local_reporter", type=path, metavar="DIRECTORY", help="save the results below this directory"
     )
     group.add_argument(
         "--remote_reporter",
@@ -366,15 +369,15 @@ def _add_reporters(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--allow_http", action="store_true", help="let --remote_reporter send the token unencrypted"
     )
-    group.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit XML report")
+    group.add_argument("--junit", type=path, metavar="FILE", help="write a JUnit XML report")
     group.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="write a Markdown table for a pull request comment"
+        "--markdown", type=path, metavar="FILE", help="write a Markdown table for a pull request comment"
     )
     group.add_argument("--json", action="store_true", help="print all results as one JSON document on stdout")
 
 
 def _benchmark_file(text: str) -> Path:
-    return shipped(Path(text))
+    return shipped(path(text))
 
 
 def _json_strings(text: str) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking import start, terminal
-from benchmarking.cli.argument_types import comma_separated, picture, positive_int
+from benchmarking.cli.argument_types import Parser, comma_separated, path, picture, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.errors import ExitStatus, UsageError
 
@@ -21,19 +22,17 @@ ALL_TYPES = "all"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = _parser().parse(sys.argv[1:] if argv is None else argv)
     terminal.log_to_stderr()
     return guarded("benchmarking.history", lambda: _main(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarking.history",
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m benchmarking.history",
         description="Show what harness.py --local_reporter saved, commit by commit, or where it changed.",
         epilog=f"exit status:\n  {ExitStatus.OK:>3}  done, also where changes were found: they are advice\n"
         f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or no results that match them",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "command",
@@ -42,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--local_reporter",
-        type=Path,
+        type=path,
         required=True,
         metavar="DIRECTORY",
         help="the directory that harness.py was given by the same name",

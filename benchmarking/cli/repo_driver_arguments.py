@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from benchmarking import __version__
 from benchmarking.cli import harness_arguments
-from benchmarking.cli.argument_types import comma_separated, positive_float, positive_int
+from benchmarking.cli.argument_types import (
+    Parser,
+    comma_separated,
+    path,
+    path_or_name,
+    positive_float,
+    positive_int,
+)
 from benchmarking.errors import REPO_DRIVER_EXIT_STATUS_MEANING
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.options import TOKEN_OPTION, HarnessOptions, RepoDriverOptions
@@ -22,9 +28,10 @@ OWN_HARNESS_OPTIONS = ("--info", "--program", "--run_type", "--regressed_types",
 def parse(argv: Sequence[str]) -> tuple[RepoDriverOptions, HarnessOptions | None]:
     """And what ``harness.py`` will make of the rest; None only for ``--status`` without a benchmark file.
 
-    Ends the process with status 2 and a message where the arguments are wrong, as argparse does.
+    Ends the process with status 2 and a message where the arguments are wrong.
     """
     parser = _parser()
+    parser.refuse_unknown_options(argv, harness_arguments.make_parser())
     known, extra = parser.parse_known_args(argv)
     options = RepoDriverOptions(**vars(known), harness_arguments=tuple(extra))
     if options.status and not extra:
@@ -36,7 +43,7 @@ def parse(argv: Sequence[str]) -> tuple[RepoDriverOptions, HarnessOptions | None
     for argument in (one.split("=", 1)[0] for one in extra):
         if argument in OWN_HARNESS_OPTIONS:
             parser.error(f"{argument} is set by the loop itself, for every run of harness.py")
-    return options, harness_arguments.parse(extra)
+    return options, harness_arguments.parse(extra, parser.prog)
 
 
 def split_token(argv: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
@@ -54,15 +61,13 @@ def split_token(argv: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
     return tuple(kept), token
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     statuses = [f"  {status:>3}  {meaning}" for status, meaning in REPO_DRIVER_EXIT_STATUS_MEANING.items()]
-    parser = argparse.ArgumentParser(
-        prog="repo_driver.py",
+    parser = Parser(
+        "repo_driver.py",
         description="Benchmark the commits of a repository, one after the other: build each, measure it, and "
         "find performance regressions. All options of harness.py can be given as well; they are passed on.",
         epilog="\n".join(["exit status:", *statuses]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     _add_repository(parser.add_argument_group("the repository"))
@@ -80,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_repository(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--repo_dir",
-        type=Path,
+        type=path,
         metavar="DIRECTORY",
         help="required: the framework's repository; its checkout and branches are not touched",
     )
@@ -89,6 +94,7 @@ def _add_repository(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--remote_repository",
+        type=path_or_name,
         metavar="NAME|URL",
         help="the remote to fetch from (default: origin; of Mercurial, default)",
     )
@@ -107,7 +113,7 @@ def _add_commits(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--commit_file",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="keeps the last commit that is finished on every platform; where it has one, the run goes on "
         "behind it, and --commit has no use",
@@ -150,7 +156,7 @@ def _add_commits(group: argparse._ArgumentGroup) -> None:
 def _add_builds(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--exec_dir",
-        type=Path,
+        type=path,
         required=True,
         metavar="DIRECTORY",
         help="required: keeps the executables, which are used again, and what the loop remembers",
@@ -163,7 +169,7 @@ def _add_builds(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--frameworks_dir",
-        type=Path,
+        type=path,
         metavar="DIRECTORY",
         help="the build scripts: <framework>/<platform>/build.sh below it, or the nearest above "
         "(default: specifications/frameworks of this installation)",
@@ -199,7 +205,7 @@ def _add_running(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--status_file",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="the loop ends, after the run that it is in, when the content of this file is 0",
     )
@@ -228,7 +234,7 @@ def _add_telling(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--log_file",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="what is told is also written here, up to 5 files of 10 MB",
     )
