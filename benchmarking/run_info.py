@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarking import unix_time
+from benchmarking.bounds import parse_json, read_file
 from benchmarking.errors import UsageError
 from benchmarking.results import RunType
 
 UnixSeconds = Annotated[int, Field(ge=unix_time.FIRST_SECOND, le=unix_time.LAST_SECOND)]
+LARGEST_INFO_BYTES = 10_000_000
+SHOWN_CHARACTERS = 60
+"""Of the name of a file that cannot be read."""
 
 
 class InfoModel(BaseModel):
@@ -58,12 +61,13 @@ def read_run_info(text: str) -> RunInfo:
     if text.startswith("@"):
         source = text[1:]
         try:
-            text = Path(source).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise UsageError(f"--info: cannot read {source!r}: {error}") from error
+            text = read_file(Path(source).expanduser(), LARGEST_INFO_BYTES).decode("utf-8")
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise UsageError(f"--info: cannot read {source[:SHOWN_CHARACTERS]!r}: {reason}") from error
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(text)
+    except ValueError as error:
         raise UsageError(
             f"{source}: not JSON: {error}; write JSON text, or @FILE for a file that holds it"
         ) from error

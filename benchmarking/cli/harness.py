@@ -7,11 +7,13 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking import start, terminal
 from benchmarking.cli import backend_choice, harness_arguments
+from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
@@ -257,13 +259,11 @@ def _program(name: str, version: Version, options: HarnessOptions, framework: Fr
 
 
 def _existing_file(option: str, text: str) -> Path:
-    path = Path(text).expanduser()
-    try:
+    with suppress(OSError, RuntimeError, ValueError):  # its name is too long, its home or itself cannot be
+        path = Path(text).expanduser()
         if path.is_file():
             return path.resolve()
-    except ValueError:
-        pass  # a NUL: no such file
-    raise UsageError(f"{option}: there is no file {text!r}")
+    raise UsageError(f"{option}: there is no file {quoted(text)}")
 
 
 def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck:

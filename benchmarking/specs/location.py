@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +41,20 @@ def resolve(text: str, specification: Path, root_model_dir: Path | None) -> Loca
     if "\0" in text or not text:
         raise ValueError(f"{text!r} is not a path")
     if not text.startswith(ROOT_PREFIX):
-        return Location(str((specification.parent / text).resolve()))
+        return Location(_possible((specification.parent / text).resolve()))
     if root_model_dir is None:
         raise ValueError(f"{text!r} is relative to --root_model_dir, which is not given")
     root = root_model_dir.resolve()
     path = (root / text.lstrip("/")).resolve()
     if not path.is_relative_to(root):
         raise ValueError(f"{text!r} leaves --root_model_dir {str(root)!r}")
-    return Location(str(path))
+    return Location(_possible(path))
+
+
+def _possible(path: Path) -> str:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(f"'{str(path)[:60]}...' is too long for a path") from None
+    return str(path)

@@ -152,7 +152,7 @@ def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
         (("--commit", "nothing"), "has no commit, branch or tag 'nothing'"),
         (("--platforms", "toaster"), "there is no platform 'toaster'"),
         (("--platforms", "host/../x"), "is no platform"),
-        (("--shared_libz", "x"), "unrecognized arguments: --shared_libz x"),
+        (("--shared_libz", "x"), "there is no option '--shared_libz'; did you mean --shared_libs?"),
         (("--info", "{}"), "--info is set by the loop itself"),
         (("--once", "--interval", "5"), "choose one"),
         (("--frameworks_dir", "/nowhere"), "there is no build.sh"),

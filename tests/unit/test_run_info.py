@@ -69,3 +69,27 @@ def test_any_text_is_read_or_refused_but_never_a_crash(text):
     except UsageError:
         return
     assert isinstance(info, RunInfo)
+
+
+def test_the_file_may_lie_in_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "info.json").write_text(json.dumps(COMPLETE))
+    assert read_run_info("@~/info.json").run_type == "verify"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("~nosuchuser/info.json", "home directory"),
+        ("a" * 5000, "File name too long"),
+        ("a\0b", "null byte"),
+        ("/dev/zero", "not a regular file"),
+        ("nonesuch", "No such file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(source, reason):
+    with pytest.raises(UsageError) as caught:
+        read_run_info(f"@{source}")
+    assert str(caught.value).startswith(f"--info: cannot read '{source[:5]}".replace("\0", "\\x00"))
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 200

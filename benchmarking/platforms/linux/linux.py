@@ -13,7 +13,7 @@ from benchmarking.platforms.remote import system
 from benchmarking.platforms.remote.remote_platform import DIRECTORY_NAME, RemotePlatform
 from benchmarking.platforms.remote.shell import RemoteShell
 
-_SCRIPT = 'echo "cache=${XDG_CACHE_HOME:-$HOME/.cache}"\n' + system.FACTS_SCRIPT
+_SCRIPT = 'echo "home=$HOME"\necho "cache=${XDG_CACHE_HOME:-$HOME/.cache}"\n' + system.FACTS_SCRIPT
 
 
 class LinuxPlatform(RemotePlatform):
@@ -51,11 +51,24 @@ class LinuxPlatform(RemotePlatform):
     def _connect(cls, destination: str, options: PlatformOptions) -> LinuxPlatform:
         shell = RemoteShell(SshConnection(destination, hidden_environment=options.secrets))
         answers = system.Answers(shell.check(_SCRIPT, cancellation=options.cancellation))
-        directory = options.remote_dir or f"{answers.value('cache')}/{DIRECTORY_NAME}"
-        return cls(shell, _device(answers), directory, system.processor_zones(answers), options)
+        return cls(
+            shell,
+            _device(answers),
+            _directory(options.remote_dir, answers),
+            system.processor_zones(answers),
+            options,
+        )
 
     def _reboot_script(self) -> str:
         return "sudo -n reboot 2>/dev/null || reboot"
+
+
+def _directory(chosen: str | None, answers: system.Answers) -> str:
+    """``~`` is the home directory there."""
+    if chosen is None:
+        return f"{answers.value('cache')}/{DIRECTORY_NAME}"
+    is_at_home = chosen == "~" or chosen.startswith("~/")
+    return f"{answers.value('home')}{chosen[1:]}" if is_at_home else chosen
 
 
 def _device(answers: system.Answers) -> DeviceInfo:

@@ -1,0 +1,223 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from benchmarking.cli import argument_types, devices, harness_arguments, history, repo_driver_arguments
+from benchmarking.cli.argument_types import core_mask, path, suggestion
+
+TOO_LONG = "a" * 5000
+HARNESS = ("--benchmark_file=b.json",)
+LOOP = (*HARNESS, "--repo_dir=r", "--exec_dir=e")
+
+
+def options_that_take(parser, *types):
+    return [action.option_strings[0] for action in parser._actions if action.type in types]
+
+
+PATH_TYPES = (
+    path,
+    argument_types.picture,
+    argument_types.comma_separated_paths,
+    harness_arguments._benchmark_file,
+)
+PATH_OPTIONS = {
+    "harness": [
+        "--benchmark_file",
+        "--program",
+        "--shared_libs",
+        "--model_cache",
+        "--root_model_dir",
+        "--plot",
+        "--local_reporter",
+        "--junit",
+        "--markdown",
+    ],
+    "repo_driver": [
+        "--repo_dir",
+        "--remote_repository",
+        "--commit_file",
+        "--exec_dir",
+        "--frameworks_dir",
+        "--status_file",
+        "--log_file",
+    ],
+    "history": ["--local_reporter", "--plot"],
+}
+PARSERS = {
+    "harness": harness_arguments.make_parser,
+    "repo_driver": repo_driver_arguments._parser,
+    "history": history._parser,
+}
+EVERY_PATH_OPTION = [(program, option) for program, options in PATH_OPTIONS.items() for option in options]
+
+
+def parse_one(program, option, text):
+    """The value of an option; the others that are required are there, too."""
+    required = {"harness": HARNESS, "repo_driver": LOOP, "history": ("show", "--local_reporter=x")}[program]
+    found = PARSERS[program]().parse_known_args([*required, f"{option}={text}"])[0]
+    value = getattr(found, option.removeprefix("--"))
+    return str(value[0] if isinstance(value, tuple) else value)
+
+
+@pytest.mark.parametrize("program", PARSERS)
+def test_no_path_is_taken_as_it_is(program):
+    parser = PARSERS[program]()
+    types = (*PATH_TYPES, argument_types.path_or_name)
+    assert sorted(options_that_take(parser, *types)) == sorted(PATH_OPTIONS[program])
+    assert options_that_take(parser, Path) == []
+    names_a_path = ("FILE", "DIRECTORY", "FILE,...")
+    devices_own = {"--android_dir", "--remote_dir"}
+    shown = {one.option_strings[0] for one in parser._actions if one.metavar in names_a_path}
+    assert shown - devices_own <= set(PATH_OPTIONS[program])
+
+
+@pytest.mark.parametrize(("program", "option"), EVERY_PATH_OPTION)
+def test_a_tilde_is_the_home_directory(monkeypatch, program, option):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert parse_one(program, option, "~/x.svg") == "/home/ann/x.svg"
+
+
+@pytest.mark.parametrize(("program", "option"), EVERY_PATH_OPTION)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("~nosuchuser/x.svg", "the home directory in '~nosuchuser/x.svg' is not known"),
+        (f"~/{TOO_LONG}.svg", "is too long"),
+        ("~/a\0b.svg", "cannot be a path"),
+    ],
+    ids=["nosuchuser", "too long", "NUL"],
+)
+def test_a_path_that_cannot_be_is_one_line(capsys, program, option, text, reason):
+    with pytest.raises(SystemExit) as end:
+        parse_one(program, option, text)
+    message = capsys.readouterr().err
+    assert (end.value.code, message.count("\n")) == (2, 1)
+    assert option in message
+    assert reason in message
+    assert len(message) < 200
+
+
+def test_an_empty_path_is_not_the_current_directory():
+    with pytest.raises(argparse.ArgumentTypeError, match="the path is empty"):
+        path("")
+
+
+def test_a_path_below_a_file_or_of_others_is_left_to_whoever_opens_it(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert path(str(tmp_path / "file/below")) == tmp_path / "file/below"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--platf", "x"], "there is no option '--platf'; did you mean --platform?"),
+        (["--benchmark-file", "x"], "there is no option '--benchmark-file'; did you mean --benchmark_file?"),
+        (["-program", "x"], "there is no option '-program'; did you mean --program?"),
+        (["--Validate"], "there is no option '--Validate'; did you mean --validate?"),
+        (["--zzzz=1"], "there is no option '--zzzz'; --help shows all options"),
+        ([*HARNESS, "stray"], "unexpected argument 'stray'; every value stands behind its option"),
+        ([], "the following arguments are required: --benchmark_file"),
+        (
+            [*HARNESS, "--clock", "wal"],
+            "argument --clock: 'wal' is not one of auto, cpu, wall; did you mean wall?",
+        ),
+        ([*HARNESS, "--framework", "x"], "argument --framework: 'x' is not one of caffe2"),
+        ([*HARNESS, "--timeout", "soon"], "argument --timeout: invalid number value: 'soon'"),
+        ([*HARNESS, "--seed"], "argument --seed: expected one argument"),
+        ([*HARNESS, "--\x1b[31mred"], "there is no option '--\\x1b[31mred'; did you mean --seed?"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_a_suggestion(capsys, argv, message):
+    with pytest.raises(SystemExit) as end:
+        harness_arguments.parse(argv)
+    shown = capsys.readouterr().err
+    assert end.value.code == 2
+    assert shown.count("\n") == 1
+    assert shown.startswith(f"harness.py: error: {message.split('; did')[0]}")
+    if "did you mean" in message and "\x1b" not in argv[-1]:
+        assert shown == f"harness.py: error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([*LOOP, "--brnch", "x"], "there is no option '--brnch'; did you mean --branch?"),
+        (
+            [*LOOP, "--local_reportr", "x"],
+            "there is no option '--local_reportr'; did you mean --local_reporter?",
+        ),
+        (["--exec_dri", "x"], "there is no option '--exec_dri'; did you mean --exec_dir?"),
+        (
+            [*LOOP, "--clock", "wal"],
+            "argument --clock: 'wal' is not one of auto, cpu, wall; did you mean wall?",
+        ),
+        (["--repo_dir=r", "--exec_dir=e"], "the following arguments are required: --benchmark_file"),
+    ],
+)
+def test_the_loop_speaks_in_its_own_name(capsys, argv, message):
+    with pytest.raises(SystemExit) as end:
+        repo_driver_arguments.parse(argv)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"repo_driver.py: error: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("main", "argv", "message"),
+    [
+        (
+            history.main,
+            ["shw"],
+            "history: error: argument command: 'shw' is not one of show, changes; did you mean show?",
+        ),
+        (
+            history.main,
+            ["show", "--nett", "x"],
+            "history: error: there is no option '--nett'; did you mean --net?",
+        ),
+        (
+            devices.main,
+            ["lst"],
+            "devices: error: argument command: 'lst' is not one of list, check; did you mean list?",
+        ),
+    ],
+)
+def test_the_other_programs_do_the_same(capsys, main, argv, message):
+    with pytest.raises(SystemExit) as end:
+        main(argv)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"benchmarking.{message}\n"
+
+
+def test_values_that_look_like_options_are_values():
+    argv = [*HARNESS, "--seed", "-3", "--program=-odd", "--info", "- --x y"]
+    options = harness_arguments.parse(argv)
+    assert (options.seed, options.program, options.info) == (-3, Path("-odd"), "- --x y")
+
+
+def test_nothing_is_suggested_where_nothing_is_close():
+    assert suggestion("xyz", ["alpha", "beta"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "mask"),
+    [("0", 1), ("0-3,6", 0b1001111), ("0xf", 0xF), ("0XF0", 0xF0), ("3,3", 8), ("4095", 1 << 4095)],
+)
+def test_cores(text, mask):
+    assert core_mask(text) == mask
+
+
+@pytest.mark.parametrize(
+    "text", ["", "garbage", "0x0", "-1", "3-1", "0,,1", "0x", "0-99999999999", "4096", "0x1" + "0" * 2000]
+)
+def test_what_is_no_set_of_cores_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="neither a list of cores"):
+        core_mask(text)
+
+
+def test_shared_libraries_are_paths_too(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert harness_arguments.parse([*HARNESS, "--shared_libs", "~/a.so, b.so"]).shared_libs == (
+        "/home/ann/a.so",
+        "b.so",
+    )
