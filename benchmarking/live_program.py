@@ -77,6 +77,22 @@ class LiveProgram(ABC):
         """
 
     @property
+    def pid(self) -> int | None:
+        """On this machine; None: it runs elsewhere."""
+        return None
+
+    def owns(self, pid: int) -> bool:
+        """Whether the process of this number on its device is the program, or was started by it, or below it.
+
+        A number that a program tells is not believed without: in a container it has another one, which
+        outside may be anybody's.
+
+        Raises:
+            DeviceLostError: the device is gone.
+        """
+        return False
+
+    @property
     @abstractmethod
     def stderr(self) -> str:
         """What it wrote to its standard error until now."""

@@ -29,7 +29,7 @@ WhenBusy = Literal["wait", "fail"]
 """What to do when somebody else uses a device."""
 ABMode = Literal["auto", "iteration", "process"]
 """What alternates: single iterations where both programs can, else whole processes; one of the two only."""
-ClockChoice = Literal["auto", "cpu", "wall"]
+ClockChoice = Literal["auto", "cpu", "wall", "device"]
 FailOn = Literal["regressed", "inconclusive", "never"]
 """Which verdicts are to be seen in the exit status."""
 Strictness = Literal["warn", "require"]

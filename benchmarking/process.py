@@ -158,6 +158,13 @@ class LiveProcess(LiveProgram):
         return self._stderr.text()
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def owns(self, pid: int) -> bool:
+        return pid == self.pid or self.pid in _ancestors(pid)
+
+    @property
     def exit_code(self) -> int | None:
         """After the exit."""
         return self._process.returncode
@@ -203,6 +210,15 @@ class LiveProcess(LiveProgram):
             if supervisor.wait(TERMINATION_GRACE_S, None) is not _End.EXITED:
                 supervisor.terminate(TERMINATION_GRACE_S)
             supervisor.finish()
+
+
+def _ancestors(pid: int) -> Collection[int]:
+    """The processes above one; nothing where it is none of this machine's, or cannot be seen."""
+    import psutil
+
+    with suppress(psutil.Error, OSError, OverflowError):
+        return {one.pid for one in psutil.Process(pid).parents()}
+    return ()
 
 
 def _start(

@@ -16,7 +16,10 @@ from benchmarking.results import Meta, Result, TypeResult
 LAYOUT_VERSION = 1
 """Of the files that the local reporter writes; raised when older readers would misread them."""
 
-_NUMBERS = ("values", "pairs", "cpu_values", "control_values", "control_pairs", "control_cpu_values")
+_NUMBERS = (
+    *("values", "pairs", "cpu_values", "device_values"),
+    *("control_values", "control_pairs", "control_cpu_values", "control_device_values"),
+)
 _PARTS = (
     *("control_summary", "diff_summary", "comparison", "error", "control_error", "cost", "kernel"),
     *("decision", "confirmation"),

@@ -20,7 +20,7 @@ RunType = Literal["benchmark", "verify", "regress"]
 Fact = str | int | float | bool | None
 
 SamplingLevel = Literal["iteration", "process"]
-Clock = Literal["cpu", "wall"]
+Clock = Literal["cpu", "wall", "device"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Measurement:
     """``NET_DELAY``, or an operator's name."""
     unit: str
     values: tuple[float, ...]
+    device_values: tuple[float, ...] = ()
+    """Of the same iterations, by the clock of the device that computed, where the program tells it."""
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,9 @@ class TypeResult:
     cpu_values: tuple[float, ...] = ()
     """The CPU time of the iterations whose wall time is in ``values``, where the program tells it."""
     control_cpu_values: tuple[float, ...] = ()
+    device_values: tuple[float, ...] = ()
+    """The same by the clock of the device that computed, a GPU say, where the program tells it."""
+    control_device_values: tuple[float, ...] = ()
     decision: SequentialDecision | None = None
     """In A/B: what these pairs came to."""
     confirmation: Confirmation | None = None

@@ -97,6 +97,8 @@ class IterationSample(_Answer):
     """How often a thread of the process lost its core to another."""
     run_delay_ns: Nanoseconds | None = None
     """How long threads of the process waited for a core, all together."""
+    device_ns: Nanoseconds | None = None
+    """Only of ``Request.RUN``: by the clock of the device that computed."""
     operators: dict[str, Nanoseconds] | None = None
     """Only of ``Request.RUN_OPERATORS``; the clocks above may then cover more than the operators."""
 

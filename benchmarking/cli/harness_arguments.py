@@ -308,7 +308,8 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
         "--clock",
         choices=get_args(ClockChoice),
         default=HarnessOptions.clock,
-        help="what verdicts rest on; auto: CPU time where one thread computes all the time, else wall time "
+        help="what verdicts rest on; auto: the device's own time where a device computes, CPU time where one "
+        "thread computes all the time, else wall time "
         "(default: %(default)s)",
     )
     group.add_argument(

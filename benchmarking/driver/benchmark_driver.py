@@ -198,25 +198,27 @@ class BenchmarkDriver:
             comparing = replace(comparing, mode="process", fixed_pairs=1)
         why = "--ab_mode process"
         if comparing.mode != "process":
-            sampler = IterationSampler(
+            iterations = IterationSampler(
                 PairedTest(comparing, suspects),
                 random,
                 self._conditions,
                 self._platform.pin,
+                self._platform.thread_times,
                 operators=self._plan.framework.times_operators(case),
                 clock=comparing.clock,
                 computes_on_cpu=self._platform.computes_on_cpu,
                 cores=conditions.core_count(self._platform),
             )
             try:
-                return sampler.sample(treatment.workers(), control.workers())
+                return iterations.sample(treatment.workers(), control.workers())
             except NoWorkersError as error:
                 if comparing.mode == "iteration":
                     return Samples(ArmSamples(), ArmSamples(), failure=error)
                 why = str(error)
-        return ProcessSampler(PairedTest(comparing, suspects), random, self._conditions, why).sample(
-            treatment.run, control.run
+        sampler = ProcessSampler(
+            PairedTest(comparing, suspects), random, self._conditions, why, comparing.clock
         )
+        return sampler.sample(treatment.run, control.run)
 
     def _conditions(self) -> conditions.Conditions:
         return conditions.read(self._platform)

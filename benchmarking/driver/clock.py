@@ -11,26 +11,53 @@ SEVERAL_THREADS = 1.2
 """CPU time over wall time from which on more than one thread must have computed."""
 WAITS = 0.8
 """CPU time, with the waiting for a core, over wall time below which a program waits for something else."""
+COMPUTES = 0.5
+"""Time of a device over wall time from which on it is the device that computes."""
 COARSE_STEPS = 100
 """An iteration that is shorter than so many steps of a clock is not timed with it."""
 
 
-def suitable_clock(samples: Sequence[IterationSample], step_ns: float) -> tuple[Clock, str]:
+def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: int = 1) -> tuple[Clock, str]:
     """CPU time where one thread computes all the time, else wall time; and why.
 
     Args:
         samples: of programs that compute on the CPU; at least one.
         step_ns: of the clock of CPU time; 0 where it is not known.
+        threads: that compute at once, as far as the programs say so or were seen to. Two that share a crowded
+            core take as much CPU time as wall time, just as one that has it alone.
     """
     if any(one.cpu_ns is None for one in samples):
         return "wall", "the program does not tell its CPU time"
+    if threads > 1:
+        return "wall", f"{threads} threads compute"
     wall_ns = sum(one.wall_ns for one in samples)
     cpu_ns = sum(one.cpu_ns or 0.0 for one in samples)
-    waited_ns = sum(one.run_delay_ns or 0 for one in samples)
     if cpu_ns < COARSE_STEPS * step_ns * len(samples):
         return "wall", f"the clock of CPU time has steps of {step_ns / 1e3:g} us"
     if cpu_ns > SEVERAL_THREADS * wall_ns:
         return "wall", "several threads compute at once"
-    if cpu_ns + waited_ns < WAITS * wall_ns:
-        return "wall", f"the CPU is used for {cpu_ns / wall_ns:.0%} of the time only".replace("%", " %")
+    waits_ns = [one.run_delay_ns for one in samples if one.run_delay_ns is not None]
+    if cpu_ns + sum(waits_ns) < WAITS * wall_ns:
+        reason = f"the CPU is used for {_percent(cpu_ns / wall_ns)} of the time only"
+        if len(waits_ns) < len(samples):
+            reason += ", and how long the program waited for a core is not known"
+        return "wall", reason
     return "cpu", "one thread computes all the time"
+
+
+def device_clock(wall: Sequence[float], device: Sequence[float | None]) -> tuple[Clock, str] | None:
+    """The clock of a device that does most of the work, and why; None where there is none.
+
+    Args:
+        wall: times of iterations, in any unit.
+        device: of the same iterations, by the device's clock.
+    """
+    known = [time for time in device if time]
+    share = sum(known) / sum(wall) if any(wall) else 0.0
+    if len(known) < len(wall) or share < COMPUTES:
+        return None
+    return "device", f"a device computes for {_percent(min(share, 1.0))} of the time, by its own clock"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %")

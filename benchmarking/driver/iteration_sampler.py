@@ -11,9 +11,10 @@ from random import Random
 
 from benchmarking import sequential
 from benchmarking.driver import conditions
-from benchmarking.driver.clock import suitable_clock
+from benchmarking.driver.clock import device_clock, suitable_clock
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_which_arm
+from benchmarking.driver.waiting import Times, Watched
 from benchmarking.driver.worker import NoWorkersError, Worker, WorkerSource
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.options import ClockChoice
@@ -39,6 +40,8 @@ MEMORY_MARGIN = 1.2
 """The control may need so much more than the treatment took."""
 
 ReadConditions = Callable[[], conditions.Conditions]
+ReadThreadTimes = Callable[[int], Times | None]
+"""As ``PlatformBase.thread_times``."""
 
 
 @dataclass
@@ -54,6 +57,17 @@ class _ArmRecord:
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cpu_resolution_ns: float = 0.0
+    computing: list[int] = field(default_factory=list)
+    """How many threads were seen to compute in an iteration of the first pair."""
+    tells_waiting: bool = False
+    """How long it waits for a core."""
+
+    @property
+    def threads(self) -> int:
+        """That compute at once, as far as it says so or was seen."""
+        told = self.facts.get("threads")
+        seen = statistics.median_low(self.computing) if self.computing else 1
+        return max(seen, told) if isinstance(told, int) else seen
 
     def take(self, ready: WorkerReady) -> None:
         """Of its first worker."""
@@ -82,6 +96,7 @@ class IterationSampler:
         random: Random,
         read_conditions: ReadConditions,
         pin: Callable[[int], int | None],
+        thread_times: ReadThreadTimes = lambda pid: None,
         *,
         operators: bool,
         clock: ClockChoice,
@@ -93,6 +108,7 @@ class IterationSampler:
         self._random = random
         self._read_conditions = read_conditions
         self._pin = pin
+        self._thread_times = thread_times
         self._core: int | None = None
         self._operators = operators
         self._clock_choice = clock
@@ -179,8 +195,24 @@ class IterationSampler:
 
     def _pinned(self, worker: Worker) -> int | None:
         """Both on the same core: on two, whatever runs beside one of them makes it look slower."""
-        pid = worker.ready.pid
-        return self._pin(pid) if pid is not None and worker.ready.facts.get("threads") == 1 else None
+        if worker.ready.facts.get("threads") != 1 or worker.pid is None:
+            return None
+        return self._pin(worker.pid)
+
+    def _iteration(self, arm: str, worker: Worker, number: int) -> IterationSample:
+        """The system is asked how long it waited where it does not say so itself, and in the first pair how
+        many threads computed. Both readings lie outside of what is timed."""
+        record = self._records[arm]
+        pid = None if record.tells_waiting and number else worker.local_pid
+        before = None if pid is None else self._thread_times(pid)
+        sample = worker.run()
+        record.tells_waiting = sample.run_delay_ns is not None
+        watched = None if pid is None or before is None else Watched.between(before, self._thread_times(pid))
+        if watched is None:
+            return sample
+        if number == 0:
+            record.computing.append(watched.computing)
+        return watched.completed(sample)
 
     def _warm_up(self, workers: Mapping[str, Worker]) -> None:
         """Both together: the first to be ready has cooled down while the other got ready."""
@@ -197,7 +229,7 @@ class IterationSampler:
         for done, arms in enumerate(self._orders(), start=1):
             for arm in arms:
                 with _telling(arm):
-                    self._records[arm].net.append((number, workers[arm].run()))
+                    self._records[arm].net.append((number, self._iteration(arm, workers[arm], number)))
             if self._operators:
                 for arm in arms:
                     with _telling(arm):
@@ -253,7 +285,8 @@ class IterationSampler:
         return tuple(name for name in self._judged if name in ours)
 
     def _time_ns(self, sample: IterationSample) -> float:
-        return sample.cpu_ns or 0.0 if self._clock == "cpu" else sample.wall_ns
+        times_ns = {"cpu": sample.cpu_ns, "device": sample.device_ns, "wall": sample.wall_ns}
+        return times_ns[self._clock] or 0.0
 
     # --- clock and conditions -------------------------------------------------------------------------------
 
@@ -263,10 +296,19 @@ class IterationSampler:
         if self._clock_choice != "auto":
             if self._clock_choice == "cpu" and any(one.cpu_ns is None for one in samples):
                 raise _ArmError("treatment", CaseError("--clock cpu: the program does not tell its CPU time"))
+            if self._clock_choice == "device" and any(one.device_ns is None for one in samples):
+                raise _ArmError(
+                    "treatment", CaseError("--clock device: the program tells no time of a device")
+                )
             return self._clock_choice, "--clock says so"
+        by_device = device_clock([one.wall_ns for one in samples], [one.device_ns for one in samples])
+        if by_device is not None:
+            return by_device
         if not self._computes_on_cpu:
             return "wall", "the work is not the CPU's"
-        return suitable_clock(samples, max(record.cpu_resolution_ns for record in self._records.values()))
+        records = self._records.values()
+        step_ns = max(record.cpu_resolution_ns for record in records)
+        return suitable_clock(samples, step_ns, max(record.threads for record in records))
 
     def _pair_conditions(self, number: int, before: Mapping[str, Fact]) -> dict[str, Fact]:
         samples = [sample for record in self._records.values() for sample in record.of_pair(number)]
@@ -340,6 +382,9 @@ def _arm_samples(record: _ArmRecord) -> ArmSamples:
             values=tuple(sample.wall_ns / 1e3 for _, sample in record.net),
             pairs=tuple(pair for pair, _ in record.net),
             cpu_values=tuple(sample.cpu_ns / 1e3 for _, sample in record.net if sample.cpu_ns is not None),
+            device_values=tuple(
+                sample.device_ns / 1e3 for _, sample in record.net if sample.device_ns is not None
+            ),
         )
     ]
     told = dict.fromkeys(name for _, sample in record.by_operator for name in sample.operators or ())

@@ -52,6 +52,7 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
         values=treatment.values,
         pairs=treatment.pairs,
         cpu_values=treatment.cpu_values,
+        device_values=treatment.device_values,
     )
     if control is None:
         return alone
@@ -62,6 +63,7 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
         control_values=control.values,
         control_pairs=control.pairs,
         control_cpu_values=control.cpu_values,
+        control_device_values=control.device_values,
         diff_summary=stats.difference_percentiles(summary, control_summary),
         comparison=stats.compare(treatment.values, treatment.pairs, control.values, control.pairs),
     )

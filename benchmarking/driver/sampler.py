@@ -8,10 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from benchmarking.driver.clock import device_clock
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.results import Cost, Fact, Kernel, Sampling, SequentialDecision
+from benchmarking.options import ClockChoice
+from benchmarking.results import (
+    NET_DELAY,
+    Clock,
+    Cost,
+    Fact,
+    Kernel,
+    Measurement,
+    Sampling,
+    SequentialDecision,
+)
 
 RunProgram = Callable[[], ProgramReport]
 """Runs one whole process of one arm.
@@ -31,6 +42,8 @@ class TypeSamples:
     pairs: tuple[int, ...]
     cpu_values: tuple[float, ...] = ()
     """The CPU time of the same iterations, where it is known."""
+    device_values: tuple[float, ...] = ()
+    """Their time by the clock of the device that computed, where it is known."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +85,19 @@ class ProcessSampler:
     """Pairs of whole processes of treatment and control, each in random order, until there is a verdict."""
 
     def __init__(
-        self, test: PairedTest, random: Random, read_conditions: Callable[[], Mapping[str, Fact]], why: str
+        self,
+        test: PairedTest,
+        random: Random,
+        read_conditions: Callable[[], Mapping[str, Fact]],
+        why: str,
+        clock: ClockChoice = "auto",
     ) -> None:
         """``why``: whole processes, and not single iterations."""
         self._test = test
         self._random = random
         self._read_conditions = read_conditions
         self._why = why
+        self._clock_choice = clock
 
     def sample(self, treatment: RunProgram, control: RunProgram) -> Samples:
         """As ``sample_once``."""
@@ -87,6 +106,7 @@ class ProcessSampler:
         conditions: list[Mapping[str, Fact]] = []
         decisions = None
         failure = None
+        clock, why_clock = _clock((), self._clock_choice)
         running = "treatment"
         try:
             while decisions is None:
@@ -94,7 +114,10 @@ class ProcessSampler:
                 conditions.append({**self._read_conditions(), "first": order[0]})
                 for running in order:
                     reports[running].append((self._test.pairs, arms[running]()))
-                decisions = self._test.add(_log_ratios(*(reports[name][-1][1] for name in arms)))
+                ours, theirs = (reports[name][-1][1] for name in arms)
+                if self._test.pairs == 0:
+                    clock, why_clock = _clock((ours, theirs), self._clock_choice)
+                decisions = self._test.add(_log_ratios(ours, theirs, clock))
         except (CaseError, DeviceError) as error:
             failure = say_which_arm(error, running)
         return Samples(
@@ -105,8 +128,8 @@ class ProcessSampler:
             sampling=Sampling(
                 level="process",
                 level_reason=self._why,
-                clock="wall",
-                clock_reason="programs print wall time",
+                clock=clock,
+                clock_reason=why_clock,
                 rounds=1,
                 pairs=self._test.pairs,
                 duration_s=self._test.duration_s,
@@ -115,15 +138,30 @@ class ProcessSampler:
         )
 
 
-def _log_ratios(treatment: ProgramReport, control: ProgramReport) -> dict[str, float]:
+def _clock(reports: Sequence[ProgramReport], choice: ClockChoice) -> tuple[Clock, str]:
+    """Of a device where one does the work in all of them, else the one that programs print anyway."""
+    net = [one for report in reports for one in report.measurements if one.type == NET_DELAY]
+    wall = [value for one in net for value in one.values]
+    device = [value for one in net for value in one.device_values]
+    by_device = device_clock(wall, device) if choice in ("auto", "device") else None
+    return by_device or ("wall", "programs print wall time")
+
+
+def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) -> dict[str, float]:
     """By type that both have; NaN where a time is 0."""
-    theirs = {one.type: statistics.median(one.values) for one in control.measurements}
-    ours = {one.type: statistics.median(one.values) for one in treatment.measurements}
+    theirs = {one.type: _median(one, clock) for one in control.measurements}
+    ours = {one.type: _median(one, clock) for one in treatment.measurements}
     return {
         name: math.log(value / theirs[name]) if value > 0 and theirs[name] > 0 else math.nan
         for name, value in ours.items()
         if name in theirs
     }
+
+
+def _median(measurement: Measurement, clock: Clock) -> float:
+    """By the device's clock of what has one: operators are timed by the wall."""
+    by_device = measurement.device_values if clock == "device" else ()
+    return statistics.median(by_device or measurement.values)
 
 
 def say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | DeviceError:
@@ -136,15 +174,25 @@ def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
     units: dict[str, str] = {}
     values: dict[str, list[float]] = {}
     pairs: dict[str, list[int]] = {}
+    device_values: dict[str, list[float]] = {}
     for pair, report in reports:
         for measurement in report.measurements:
             name = measurement.type
             units.setdefault(name, measurement.unit)
             values.setdefault(name, []).extend(measurement.values)
             pairs.setdefault(name, []).extend([pair] * len(measurement.values))
+            device_values.setdefault(name, []).extend(measurement.device_values)
     return ArmSamples(
         types=tuple(
-            TypeSamples(name, units[name], tuple(values[name]), tuple(pairs[name])) for name in units
+            TypeSamples(
+                name,
+                units[name],
+                tuple(values[name]),
+                tuple(pairs[name]),
+                # Of all the iterations or of none: each of them belongs to a value.
+                device_values=tuple(one) if len(one := device_values[name]) == len(values[name]) else (),
+            )
+            for name in units
         ),
         facts=reports[-1][1].facts if reports else {},
         costs=reports[-1][1].costs if reports else {},

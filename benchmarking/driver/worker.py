@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
 from typing import Self
 
 from benchmarking import worker_protocol
@@ -44,6 +45,17 @@ class Worker:
         self._program = program
         self._limit_s = limit_s
         self.ready = ready
+
+    @cached_property
+    def pid(self) -> int | None:
+        """As it says, where that is true: its own number, or that of a process that it has started."""
+        pid = self.ready.pid
+        return pid if pid is not None and self._program.owns(pid) else None
+
+    @property
+    def local_pid(self) -> int | None:
+        """Of the process that computes, or has started the one that does; None: it is on another machine."""
+        return None if self._program.pid is None else self.pid or self._program.pid
 
     def run(self, *, operators: bool = False) -> IterationSample:
         """Raises:

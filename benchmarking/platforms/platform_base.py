@@ -78,6 +78,15 @@ class StagedFiles:
 
 
 @dataclass(frozen=True)
+class ThreadTimes:
+    """Of one thread, since it was started."""
+
+    ran_ns: int
+    waited_ns: int
+    """How long it was ready to run and waited for a core."""
+
+
+@dataclass(frozen=True)
 class Discovery:
     devices: Sequence[PlatformBase] = ()
     """Every device that can be used now; the order is stable."""
@@ -186,6 +195,13 @@ class PlatformBase(ABC):
         Raises:
             ProgramStartError, DeviceError: as ``run``.
         """
+
+    def thread_times(self, pid: int) -> Mapping[int, ThreadTimes] | None:
+        """By the numbers of a process's threads, quick enough to be read around each iteration.
+
+        None where this cannot be known (a process of another machine, say).
+        """
+        return None
 
     def pin(self, pid: int) -> int | None:
         """Keeps a process of one thread on one core, always the same one, of those that it may use.

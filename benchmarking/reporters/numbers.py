@@ -55,7 +55,7 @@ def sampling(how: Sampling) -> list[str]:
         way = f"{how.pairs} pairs of {how.rounds} iterations in turn{where}"
     else:
         way = f"{how.pairs} pairs of whole processes (process-level: {how.level_reason})"
-    clock = {"cpu": "CPU time", "wall": "wall time"}[how.clock]
+    clock = {"cpu": "CPU time", "wall": "wall time", "device": "the device's own time"}[how.clock]
     return [
         f"{way}, {how.duration_s:.1f} s, by {clock}: {how.clock_reason}",
         *([f"canary: {how.canary}"] if how.canary else []),

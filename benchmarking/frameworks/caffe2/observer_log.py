@@ -73,10 +73,12 @@ class ObserverLog:
     """By operator, and of the whole net as ``NET_DELAY``."""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     """By operator, in the order of the net."""
+    device_us: tuple[float, ...] = ()
+    """Of the same iterations as ``net_us``, by the clock of a device; empty where that is not so."""
 
     def measurements(self) -> tuple[Measurement, ...]:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
-        return (Measurement(NET_DELAY, "us", self.net_us), *operators)
+        return (Measurement(NET_DELAY, "us", self.net_us, self.device_us), *operators)
 
     def damage(self) -> str:
         """In a sentence; empty where every line can be read."""
@@ -118,6 +120,7 @@ def _lines_that_matter(text: str) -> Iterator[tuple[int, str]]:
 class _Reader:
     def __init__(self) -> None:
         self._net_us: list[float] = []
+        self._device_us: list[float] = []
         self._operators_us: dict[str, list[float]] = {}
         self._facts: dict[str, Fact] = {}
         self._costs: dict[str, Cost] = {}
@@ -158,6 +161,7 @@ class _Reader:
             self._damaged_count,
             self._costs,
             {name: self._kernels[name] for name in sorted(self._kernels, key=_net_order)},
+            tuple(self._device_us) if len(self._device_us) == len(self._net_us) else (),
         )
 
     def _read_classic(self, body: str) -> None:
@@ -212,6 +216,10 @@ class _Reader:
                 self._net_us.append(delay)
             elif delay is not None:
                 self._operators_us.setdefault(str(name), []).append(delay)
+        elif value.get("metric") == "device_latency":
+            delay = self._delay(name, str(value.get("value")), str(value.get("unit")))
+            if delay is not None and name in _NET_TYPES:
+                self._device_us.append(delay)
 
     def _delay(self, name: object, value: str, unit: str) -> float | None:
         """In microseconds; None, and a damaged line, where it is not a delay."""

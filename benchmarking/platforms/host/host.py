@@ -17,13 +17,14 @@ from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, ProgramStartError
 from benchmarking.live_program import LiveProgram
 from benchmarking.platforms import frequency, reference
-from benchmarking.platforms.host import facts
+from benchmarking.platforms.host import facts, threads
 from benchmarking.platforms.platform_base import (
     DeviceInfo,
     Discovery,
     PlatformBase,
     PlatformOptions,
     StagedFiles,
+    ThreadTimes,
 )
 from benchmarking.process import Cancellation
 from benchmarking.results import Fact
@@ -126,11 +127,20 @@ class HostPlatform(PlatformBase):
         if not hasattr(os, "sched_setaffinity"):  # macOS
             return None
         try:
-            core = max(os.sched_getaffinity(pid))
+            core = max(os.sched_getaffinity(pid) & self._allowed_cores())
             os.sched_setaffinity(pid, {core})
-        except OSError:
-            return None
+        except (OSError, ValueError, OverflowError):
+            return None  # it is gone, or allows itself no core that the user allows
         return core
+
+    def _allowed_cores(self) -> set[int]:
+        """What --affinity says, and what the harness itself was started with."""
+        own = os.sched_getaffinity(0)
+        mask = self._options.affinity_mask
+        return own if mask is None else {core for core in own if mask >> core & 1}
+
+    def thread_times(self, pid: int) -> Mapping[int, ThreadTimes] | None:
+        return threads.thread_times(pid)
 
     def _local(self, command: Command) -> Command:
         mask = self._options.affinity_mask

@@ -26,19 +26,28 @@ class LiveRun(LiveProgram):
     """Tells a device that is gone from a program that ended or is silent."""
 
     def __init__(
-        self, shell: RemoteShell, script: str, end_token: str, cancellation: Cancellation | None
+        self,
+        shell: RemoteShell,
+        script: str,
+        directory: str,
+        end_token: str,
+        cancellation: Cancellation | None,
     ) -> None:
-        """``script``: with one of ``program_run.live_script``, whose token is ``end_token``, at its end.
+        """``script``: ends with one of ``program_run.live_script``, of ``directory`` and ``end_token``.
 
         Raises:
             DeviceError, DeviceLostError, RunCancelledError: as ``Connection.start``.
         """
         super().__init__()
         self._shell = shell
+        self._directory = directory
         self._token = secrets.token_hex(8)
         self._end_token = end_token
         self._has_begun = False
         self._framed = shell.connection.start(framed(script, self._token), cancellation=cancellation)
+
+    def owns(self, pid: int) -> bool:
+        return self._shell.run(program_run.owns_script(self._directory, pid)).exit_code == 0
 
     @property
     def stderr(self) -> str:

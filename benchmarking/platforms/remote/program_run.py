@@ -52,6 +52,17 @@ def live_script(
     return _script(command, directory, token, prefix, log, requests="requests", relay=relay, made=made)
 
 
+def owns_script(directory: str, pid: int) -> str:
+    """Succeeds where the process is the program of this directory, or one below it."""
+    return (
+        f"root=$(cat {shlex.quote(directory)}/pid) && pid={pid} || exit 1\n"
+        'while [ "$pid" != "$root" ]; do\n'
+        '    pid=$(sed -n "s/^PPid:[^0-9]*//p" "/proc/$pid/status" 2>/dev/null)\n'
+        '    [ "${pid:-0}" -gt 1 ] || exit 1\n'
+        "done"
+    )
+
+
 _END = f'kill -s TERM -- "-$1"; sleep {math.ceil(TERMINATION_GRACE_S)}; kill -s KILL -- "-$1"'
 """Ends the group whose number is a guard's first argument."""
 

@@ -299,11 +299,12 @@ class RemotePlatform(PlatformBase):
     def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
         token = secrets.token_hex(8)
         limit_s = command.timeout_s if command.timeout_s is not None else program_run.NO_LIMIT_S
+        directory = f"{self._staging.runs}/{token}"
         own = program_run.live_script(
-            command, f"{self._staging.runs}/{token}", token, prefix=self._prefix(), log=self._log_script()
+            command, directory, token, prefix=self._prefix(), log=self._log_script()
         )
         script = f"{self._lease.renewal(limit_s)}\n{own}"
-        return LiveRun(self._shell, script, token, cancellation)
+        return LiveRun(self._shell, script, directory, token, cancellation)
 
     def pin(self, pid: int) -> int | None:
         cores = self.device.facts.get("logical_cores")

@@ -13,6 +13,7 @@ from benchmarking.driver.plan import Comparing
 from benchmarking.driver.worker import NoWorkersError, WorkerSource
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramExitError
 from benchmarking.live_program import LiveProgram
+from benchmarking.platforms.platform_base import ThreadTimes
 from benchmarking.results import Cost, Kernel
 
 
@@ -38,7 +39,8 @@ class MadeUpProgram(LiveProgram):
     def get_ready(self):
         self.arm.started += 1
         self.arm.process_factor = math.exp(self.arm.random.gauss(0, 0.002))
-        ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "pid": 1, "cpu_resolution_ns": 1}
+        ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "cpu_resolution_ns": 1}
+        ready |= {"pid": self.arm.told_pid}
         ready |= {"kernels": self.arm.kernels, "costs": self.arm.costs}
         self.answers.append(self.line({**ready, "operators": list(self.arm.operators)}))
 
@@ -50,6 +52,13 @@ class MadeUpProgram(LiveProgram):
             self.answers.append(self.line({"ended": True}))
         else:
             self.answers.append(self.line(self.arm.iteration(request)))
+
+    @property
+    def pid(self):
+        return self.arm.pid
+
+    def owns(self, pid):
+        return pid == self.arm.pid
 
     def receive(self, timeout_s):
         return self.answers.pop(0) if self.answers else b""
@@ -74,6 +83,10 @@ class MadeUpArm:
         self.layout_seeds = []
         self.net_ns, self.wall_over_cpu, self.waits = 10_000_000, 1.0, 0.0
         self.facts = {"threads": 1}
+        self.pid = self.told_pid = 1
+        self.tells_waiting, self.device_share = True, None
+        self.times = {}
+        """What the system counts, by thread: [nanoseconds that it ran, that it waited]."""
         self.kernels, self.costs = {}, {}
         vars(self).update(more)
 
@@ -88,6 +101,13 @@ class MadeUpArm:
             "run_delay_ns": round(waited_ns),
             "involuntary_switches": 1,
         }
+        for ran_and_waited in self.times.values():
+            ran_and_waited[0] += round(cpu_ns / len(self.times))
+            ran_and_waited[1] += round(waited_ns / len(self.times))
+        if not self.tells_waiting:
+            del answer["run_delay_ns"]
+        if self.device_share is not None:
+            answer["device_ns"] = self.device_share * answer["wall_ns"]
         if request == "run operators":
             noise = math.exp(self.random.gauss(0, 0.004))
             answer["operators"] = {
@@ -104,12 +124,12 @@ class MadeUpArm:
         return WorkerSource(start, 1.0)
 
 
-def run(treatment, control, *, seed=3, clock="auto", operators=False, suspects=(), **more):
+def run(treatment, control, *, seed=3, clock="auto", operators=False, suspects=(), pin=lambda pid: 1, **more):
     sampler = IterationSampler(
         PairedTest(Comparing(), suspects),
         Random(seed),
         lambda: {"load_1_min": 0.5},
-        lambda pid: 1,
+        pin,
         operators=operators,
         clock=clock,
         **more,
@@ -165,6 +185,18 @@ def test_parents_are_started_anew_with_the_same_seed_for_both(monkeypatch):
     [
         ({}, "cpu", "one thread computes all the time"),
         ({"wall_over_cpu": 0.6}, "wall", "several threads compute at once"),
+        ({"facts": {"threads": 2}}, "wall", "2 threads compute"),
+        ({"facts": {"threads": 2}, "waits": 1.0}, "wall", "2 threads compute"),
+        (
+            {"waits": 1.0, "tells_waiting": False},
+            *(
+                "wall",
+                "the CPU is used for 50 % of the time only, and how long the program waited for a core",
+            ),
+        ),
+        ({"device_share": 0.9}, "device", "a device computes for 90 % of the time, by its own clock"),
+        ({"device_share": 0.3}, "cpu", "one thread computes all the time"),
+        ({"device_share": 0.3, "wall_over_cpu": 2.0}, "wall", "the CPU is used for 50 % of the time only"),
         ({"wall_over_cpu": 2.0}, "wall", "the CPU is used for 50 % of the time only"),
         ({"waits": 1.0}, "cpu", "one thread computes all the time"),
         ({"net_ns": 50}, "wall", "the clock of CPU time has steps of 0.001 us"),
@@ -172,7 +204,67 @@ def test_parents_are_started_anew_with_the_same_seed_for_both(monkeypatch):
 )
 def test_the_clock_follows_what_the_programs_do(arm, clock, reason):
     sampling = run(MadeUpArm("t", **arm), MadeUpArm("c", seed=2, **arm)).sampling
-    assert (sampling.clock, sampling.clock_reason) == (clock, reason)
+    assert sampling.clock == clock
+    assert sampling.clock_reason.startswith(reason)
+
+
+def system_counts(arm):
+    """As ``PlatformBase.thread_times``, for both arms: they take turns on the same threads in these tests."""
+    return lambda pid: {number: ThreadTimes(*times) for number, times in arm.times.items()}
+
+
+def crowded(seed, times):
+    return MadeUpArm("c", seed=seed, waits=1.0, tells_waiting=False, times=times)
+
+
+def test_how_long_a_program_waited_is_asked_of_the_system_where_it_does_not_say():
+    """A worker without ``run_delay_ns`` on a crowded core: CPU time is the clock all the same."""
+    times = {7: [0, 0]}
+    arms = crowded(1, times), crowded(2, times)
+    samples = run(*arms, thread_times=system_counts(arms[0]))
+    assert samples.sampling.clock == "cpu"
+    assert samples.decisions["NET_DELAY"].verdict == "unchanged"
+    shares = [one["run_delay_share"] for one in samples.sampling.conditions]
+    assert shares == pytest.approx([0.5] * samples.sampling.pairs, abs=0.01)
+
+
+def test_a_program_that_was_seen_to_compute_with_two_threads_is_timed_by_the_wall():
+    times = {7: [0, 0], 8: [0, 0]}
+    arms = crowded(1, times), crowded(2, times)
+    sampling = run(*arms, thread_times=system_counts(arms[0])).sampling
+    assert (sampling.clock, sampling.clock_reason) == ("wall", "2 threads compute")
+
+
+@pytest.mark.parametrize("times", [{}, {7: [0, 0]}])
+def test_what_is_unknown_of_waiting_stays_unknown(times):
+    """No counters, or those of a process that was not the one that computed."""
+    idle = {number: ThreadTimes(*one) for number, one in times.items()}
+    arms = crowded(1, {}), crowded(2, {})
+    samples = run(*arms, thread_times=lambda pid: idle)
+    assert samples.sampling.clock == "wall"
+    assert all("run_delay_share" not in one for one in samples.sampling.conditions)
+
+
+def test_only_a_number_that_is_the_programs_own_is_pinned():
+    pinned = []
+    for told in (1, 4711):
+        arms = MadeUpArm("t", told_pid=told), MadeUpArm("c", seed=2, told_pid=told)
+        run(*arms, pin=lambda pid: pinned.append(pid) or 0)
+    assert set(pinned) == {1}
+
+
+def test_a_devices_own_clock_finds_what_the_wall_hides():
+    """Both are as fast by the wall; by the device's clock the treatment takes 6 % longer."""
+    samples = run(MadeUpArm("t", device_share=0.901), MadeUpArm("c", seed=2, device_share=0.85))
+    assert samples.decisions["NET_DELAY"].verdict == "regressed"
+    net = samples.treatment.types[0]
+    assert len(net.device_values) == len(net.values)
+    assert net.device_values[0] == pytest.approx(0.901 * net.values[0])
+
+
+def test_a_clock_that_the_program_does_not_have_is_an_error():
+    samples = run(MadeUpArm("t"), MadeUpArm("c", seed=2), clock="device")
+    assert "--clock device: the program tells no time of a device" in str(samples.failure)
 
 
 def test_the_clock_can_be_chosen_and_a_gpu_is_not_timed_by_the_cpu():

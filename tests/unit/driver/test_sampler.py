@@ -116,3 +116,27 @@ def test_a_limit_on_seconds_ends_it_without_a_verdict():
 def test_two_programs_without_a_common_type_have_no_verdict():
     samples = sampler(None).sample(Arm("t", [], types=("a",)), Arm("c", [], types=("b",)))
     assert (samples.decisions, samples.failure, samples.sampling.pairs) == ({}, None, 1)
+
+
+class Accelerated(Arm):
+    """As long by the wall as another; ``device_us`` by its device's clock."""
+
+    def __init__(self, device_us):
+        super().__init__("a", [])
+        self.device_us = device_us
+
+    def __call__(self):
+        return ProgramReport((Measurement("NET_DELAY", "us", (1000.0, 1001.0), (self.device_us,) * 2),))
+
+
+@pytest.mark.parametrize(
+    ("device_us", "clock", "expected", "ratio"),
+    [(900, "auto", "device", 1.0588), (900, "wall", "wall", 1.0), (400, "auto", "wall", 1.0)],
+)
+def test_pairs_of_processes_go_by_the_clock_of_the_device_that_computes(device_us, clock, expected, ratio):
+    comparing = Comparing(fixed_pairs=6)
+    by_process = ProcessSampler(PairedTest(comparing), Random(1), dict, "--ab_mode process", clock)
+    samples = by_process.sample(Accelerated(device_us), Accelerated(device_us / 1.0588))
+    assert samples.sampling.clock == expected
+    assert samples.decisions["NET_DELAY"].comparison.ratio == pytest.approx(ratio)
+    assert samples.treatment.types[0].device_values == (device_us,) * 12

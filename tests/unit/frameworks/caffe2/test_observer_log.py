@@ -274,3 +274,16 @@ def test_any_text_is_read_or_refused_but_never_a_crash(text):
     except ProgramOutputError:
         return
     assert all(value >= 0 for value in log.net_us)
+
+
+def test_times_of_a_device_belong_to_the_iterations_before_them():
+    net = 'Caffe2Observer {"type": "NET", "metric": "latency", "unit": "us", "value": "%d"}'
+    device = 'Caffe2Observer {"type": "NET", "metric": "device_latency", "unit": "ms", "value": "%s"}'
+    (measurement,) = observer_log.parse(
+        "\n".join([net % 10, device % 0.008, net % 11, device % 0.009])
+    ).measurements()
+    assert measurement.values == (10, 11)
+    assert measurement.device_values == (8, 9)
+    (measurement,) = observer_log.parse("\n".join([net % 10, device % 0.008, net % 11])).measurements()
+    assert (measurement.values, measurement.device_values) == ((10, 11), ())
+    assert [one.number for one in observer_log.parse(device % "many").damaged_lines] == [1]

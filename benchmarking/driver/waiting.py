@@ -1,0 +1,53 @@
+"""How long a program waited for a core, seen from outside, where it does not tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarking.platforms.platform_base import ThreadTimes
+from benchmarking.worker_protocol import IterationSample
+
+Times = Mapping[int, ThreadTimes]
+"""By thread."""
+
+SEEN = 0.5
+"""Of an iteration's CPU time: where the threads that were watched ran for less, others have computed."""
+COMPUTES = 0.2
+"""Of what the busiest thread ran: a thread that ran more computes too."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The threads of a process, between a reading before and another after an iteration."""
+
+    ran_ns: tuple[int, ...]
+    """Of each thread that ran."""
+    waited_ns: int
+    """Of all together; a little of it may lie before and after the iteration."""
+
+    @classmethod
+    def between(cls, before: Times | None, after: Times | None) -> Watched | None:
+        """None where one of the two is not known."""
+        if before is None or after is None:
+            return None
+        none = ThreadTimes(0, 0)
+        ran = [one.ran_ns - before.get(thread, none).ran_ns for thread, one in after.items()]
+        waited = [one.waited_ns - before.get(thread, none).waited_ns for thread, one in after.items()]
+        return cls(tuple(one for one in ran if one > 0), sum(max(one, 0) for one in waited))
+
+    @property
+    def computing(self) -> int:
+        """How many threads computed."""
+        busiest = max(self.ran_ns, default=0)
+        return sum(one >= COMPUTES * busiest for one in self.ran_ns)
+
+    def completed(self, sample: IterationSample) -> IterationSample:
+        """With how long its threads waited, where it does not say and these are the threads that computed."""
+        computed_ns = sample.wall_ns if sample.cpu_ns is None else sample.cpu_ns
+        if sample.run_delay_ns is not None or sum(self.ran_ns) < SEEN * computed_ns:
+            return sample
+        waited_ns: float = self.waited_ns
+        if self.computing == 1 and sample.cpu_ns is not None:
+            waited_ns = min(waited_ns, max(sample.wall_ns - sample.cpu_ns, 0.0))
+        return sample.model_copy(update={"run_delay_ns": waited_ns})
