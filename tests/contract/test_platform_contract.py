@@ -1,7 +1,10 @@
 """What every platform has to do, on whatever device of it this machine has."""
 
+import importlib
+import inspect
 import json
 import os
+import pkgutil
 import threading
 import time
 from contextlib import ExitStack
@@ -10,7 +13,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from benchmarking import capture
+from benchmarking import capture, platforms
 from benchmarking.command import Command, Program
 from benchmarking.errors import (
     NoDeviceError,
@@ -19,7 +22,7 @@ from benchmarking.errors import (
     ProgramTimeoutError,
     RunCancelledError,
 )
-from benchmarking.platforms.platform_base import PlatformOptions
+from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
 from benchmarking.platforms.platforms import PLATFORMS
 from benchmarking.process import Cancellation
 from tests.device_lab.lab import why_not
@@ -43,6 +46,7 @@ for word in $request; do
             echo here
             while IFS= read -r line; do
                 case $line in
+                    pid) echo $$ ;;
                     quit) echo "no luck" >&2; exit 4 ;;
                     sleep) sleep 600.125 ;;
                     *) printf 'got %s\n' "$line" ;;
@@ -55,6 +59,7 @@ for word in $request; do
 done
 """
 
+NEED_THE_LAB = {"android", "linux"}
 LAB_DEVICES = {
     "android-amd64": "android",
     "android-arm64": "android",
@@ -63,11 +68,22 @@ LAB_DEVICES = {
 }
 
 
+def concrete(kind):
+    """The classes below ``kind`` of which there are objects, and that are the project's."""
+    below = [one for child in kind.__subclasses__() for one in concrete(child)]
+    own = [kind] if kind.__module__.startswith("benchmarking.") and not inspect.isabstract(kind) else []
+    return [*own, *below]
+
+
 def test_every_platform_is_here():
-    assert set(PLATFORMS) <= {*EVERY_PLATFORM, *LAB_DEVICES.values()}
+    """Each class of the package is registered, and so tried below; those of the lab are tried there."""
+    for module in pkgutil.walk_packages(platforms.__path__, "benchmarking.platforms."):
+        importlib.import_module(module.name)
+    assert {one for one in concrete(PlatformBase) if "name" in vars(one)} == set(PLATFORMS.values())
+    assert set(LAB_DEVICES.values()) == set(NEED_THE_LAB)
 
 
-@pytest.fixture(scope="module", params=[*sorted(set(EVERY_PLATFORM) - {"android", "linux"}), *LAB_DEVICES])
+@pytest.fixture(scope="module", params=[*sorted(set(EVERY_PLATFORM) - NEED_THE_LAB), *LAB_DEVICES])
 def place(request):
     """The class, the options it is discovered with, and the lab's host where it is one of those."""
     name, _, way = request.param.partition("-")
@@ -251,6 +267,17 @@ def test_a_program_is_spoken_to(converse, left_running):
             live.write_line(line)
             assert live.read_line(30) == f"got {line}"
     assert live.stderr == "warning\nbye\n"
+
+
+def test_a_number_is_a_programs_own_only_if_it_is_its_process(converse):
+    with converse() as one, converse() as other:
+        pids = []
+        for live in (one, other):
+            assert live.read_line(30) == "\0here"
+            live.write_line("pid")
+            pids.append(int(live.read_line(30)))
+        assert one.owns(pids[0])
+        assert not any(one.owns(pid) for pid in (pids[1], 1, 0, 2**31 - 1))
 
 
 def test_two_programs_are_spoken_to_in_turn(converse):
