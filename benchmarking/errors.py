@@ -84,6 +84,7 @@ REPO_DRIVER_EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
     ExitStatus.REGRESSION_CONFIRMED: "a regression was confirmed",
     ExitStatus.REPORTER_FAILED: "every commit was measured, but a reporter could not deliver",
     ExitStatus.BUILD_FAILED: "at least one commit could not be built",
+    ExitStatus.INCONCLUSIVE: "a commit was inconclusive (only with --fail_on inconclusive)",
     ExitStatus.INTERRUPTED: "interrupted; what was finished is kept",
 }
 

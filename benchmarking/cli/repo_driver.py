@@ -16,7 +16,7 @@ from benchmarking.cli import repo_driver_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.shipped import shipped
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, StorageError, UsageError
-from benchmarking.options import MASK, TOKEN_VARIABLE, HarnessOptions, RepoDriverOptions
+from benchmarking.options import MASK, TOKEN_VARIABLE, FailOn, HarnessOptions, RepoDriverOptions
 
 if TYPE_CHECKING:
     from benchmarking.continuous.builder import Builder
@@ -152,7 +152,9 @@ def _run_loop(
                 show_document=harness_options.json,
             )
             loop = Loop(
-                options=_loop_options(options, options.branch or repo.usual_branch()),
+                options=_loop_options(
+                    options, options.branch or repo.usual_branch(), harness_options.fail_on
+                ),
                 repo=repo,
                 pipeline=pipeline,
                 state=state,
@@ -164,7 +166,7 @@ def _run_loop(
             cancellation.set()  # a build that nobody waits for any more must not hold up the end
 
 
-def _loop_options(options: RepoDriverOptions, branch: str) -> LoopOptions:
+def _loop_options(options: RepoDriverOptions, branch: str, fail_on: FailOn) -> LoopOptions:
     from benchmarking.continuous.loop import LoopOptions, Mode
 
     mode = Mode.ONCE if options.once else Mode.SINGLE if options.interval is None else Mode.CONTINUOUS
@@ -180,6 +182,7 @@ def _loop_options(options: RepoDriverOptions, branch: str) -> LoopOptions:
         max_pending=options.max_pending,
         merged_commits=options.merged_commits,
         retries_failed=options.retry_failed,
+        fail_on=fail_on,
         builds_ahead=not options.same_host,
     )
 

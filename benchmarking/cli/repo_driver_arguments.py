@@ -135,7 +135,8 @@ def _add_commits(group: argparse._ArgumentGroup) -> None:
         type=positive_int,
         default=RepoDriverOptions.step,
         metavar="N",
-        help="measure every N-th commit; a regression is traced through those between (default: %(default)s)",
+        help="measure every N-th commit, and with --once the newest; a regression is traced through those "
+        "between (default: %(default)s)",
     )
     group.add_argument(
         "--max_pending",

@@ -29,6 +29,7 @@ from benchmarking.errors import (
     StorageError,
     UnknownCommitError,
 )
+from benchmarking.options import FailOn
 from benchmarking.process import Cancellation
 from benchmarking.repos.repo_base import RepoBase, Revision
 
@@ -49,7 +50,6 @@ EVERYTHING = "everything"
 _INFRASTRUCTURE_ERRORS = (RepositoryError, StorageError, DeviceError, HarnessError)
 """Nothing can be said of the commit: it is tried again."""
 _STATUS = {
-    RunStatus.REGRESSED: ExitStatus.REGRESSION_CONFIRMED,
     RunStatus.FAILED: ExitStatus.BENCHMARK_FAILED,
     RunStatus.BUILD_FAILED: ExitStatus.BUILD_FAILED,
 }
@@ -60,6 +60,7 @@ _GRAVITY = (
     ExitStatus.BAD_USAGE,
     ExitStatus.BUILD_FAILED,
     ExitStatus.BENCHMARK_FAILED,
+    ExitStatus.INCONCLUSIVE,
     ExitStatus.REPORTER_FAILED,
 )
 """Of what went wrong, the first of these is what the program ends with."""
@@ -86,6 +87,8 @@ class LoopOptions:
     max_pending: int | None = None
     merged_commits: bool = False
     retries_failed: bool = False
+    fail_on: FailOn = "regressed"
+    """Which verdicts the exit status shows; what is found and reported is the same."""
     builds_ahead: bool = True
 
 
@@ -121,6 +124,8 @@ class Loop:
     _last_start: float = -math.inf
     _last_fetch: float = -math.inf
     _fetch_failed: bool = False
+    _behind_step: tuple[Revision, ...] = ()
+    """The commits that wait for the next step, as they were last reported."""
     _pending_known: list[Pending] | None = None
     """As the state has it."""
     _commits: tuple[tuple[Position, str], list[Revision]] | None = None
@@ -283,6 +288,8 @@ class Loop:
             cursor=position.commit if position.is_done else None,
             step=self.options.step,
             max_pending=self.options.max_pending,
+            # The last look for now: what is not measured today would not be known before the next step.
+            newest=self.options.mode is Mode.ONCE,
         )
 
     def _remember(self, schedule: Schedule, runs: dict[tuple[str, str], Run]) -> None:
@@ -296,6 +303,10 @@ class Loop:
         if skipped:
             logger.info(messages.skipped(schedule.skipped))
             self.state.finish(skipped)
+        if schedule.behind_step != self._behind_step:
+            self._behind_step = schedule.behind_step
+            if schedule.behind_step:
+                logger.info(messages.behind_step(schedule.behind_step, self.options.step))
         if schedule.cursor is not None and schedule.cursor != self._finished_commit:
             self._position = Position(schedule.cursor, is_done=True)
             self.state.set_position(self.options.branch, self._position)
@@ -344,11 +355,18 @@ class Loop:
         self._works_again(task.platform)
         self._record(finished.run)
         self._done_now.add(task)
-        self._statuses.add(_STATUS.get(finished.run.status, ExitStatus.OK))
+        self._statuses.add(self._status(finished.run.status))
         if not finished.is_delivered:
             self._statuses.add(ExitStatus.REPORTER_FAILED)
         logger.info(messages.run_line(finished.run, pending - 1))
         self._finish_single(task)
+
+    def _status(self, status: RunStatus) -> ExitStatus:
+        if status is RunStatus.REGRESSED and self.options.fail_on != "never":
+            return ExitStatus.REGRESSION_CONFIRMED
+        if status is RunStatus.INCONCLUSIVE and self.options.fail_on == "inconclusive":
+            return ExitStatus.INCONCLUSIVE
+        return _STATUS.get(status, ExitStatus.OK)
 
     def _give_up(self, task: Task, error: BenchmarkError) -> Finished | None:
         """A commit that ends the harness again and again is at fault itself."""

@@ -78,6 +78,11 @@ def skipped(revisions: Sequence[Revision]) -> str:
     return f"{len(revisions)} commits are skipped: {revisions[0].short} to {revisions[-1].short}"
 
 
+def behind_step(revisions: Sequence[Revision], step: int) -> str:
+    count = "1 commit is" if len(revisions) == 1 else f"{len(revisions)} commits are"
+    return f"{count} newer than the last step of {step}, and will be measured or skipped with the next one"
+
+
 def culprit_lines(culprits: Sequence[Culprit]) -> Iterator[str]:
     """One paragraph per commit."""
     for found in _by_commit(culprits).values():

@@ -16,6 +16,8 @@ class Schedule:
     """Not to be measured."""
     cursor: str | None
     """Everything up to this commit is done; None: nothing is."""
+    behind_step: tuple[Revision, ...] = ()
+    """Newer than the last step: neither pending nor skipped until there are more."""
 
 
 def make_schedule(
@@ -25,14 +27,18 @@ def make_schedule(
     cursor: str | None,
     step: int = 1,
     max_pending: int | None = None,
+    newest: bool = False,
 ) -> Schedule:
     """``commits``: what the branch has beyond ``cursor``, oldest first.
 
-    Every ``step``-th commit is chosen, counted from ``cursor``; without one the first is chosen too. Of more
-    than ``max_pending`` commits that wait, the oldest are dropped, and of the others the newest come first.
+    Every ``step``-th commit is chosen, counted from ``cursor``; without one the first is chosen too, and with
+    ``newest`` the last. Of more than ``max_pending`` commits that wait, the oldest are dropped, and of the
+    others the newest come first.
     """
     first = 0 if cursor is None else step - 1
-    chosen = commits[first::step]
+    chosen = list(commits[first::step])
+    if newest and commits and chosen[-1:] != [commits[-1]]:
+        chosen.append(commits[-1])
     waiting = [one for one in chosen if not is_done(one)]
     dropped: list[Revision] = []
     if max_pending is not None:
@@ -43,7 +49,8 @@ def make_schedule(
     while finished < len(chosen) and chosen[finished].commit not in open_commits:
         finished += 1
     passed = {one.commit for one in dropped}
-    if len(chosen) > 0:
+    last = 0
+    if chosen:
         last = commits.index(chosen[-1]) + 1
         left_out = {one.commit for one in commits[:last]} - {one.commit for one in chosen}
         passed |= left_out
@@ -51,4 +58,5 @@ def make_schedule(
         pending=tuple(waiting),
         skipped=tuple(one for one in commits if one.commit in passed and not is_done(one)),
         cursor=chosen[finished - 1].commit if finished else cursor,
+        behind_step=tuple(commits[last:]),
     )

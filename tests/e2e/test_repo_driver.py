@@ -108,6 +108,26 @@ def test_skipped_commits_are_bisected(workshop, tmp_path):
     assert any(json.loads(path.read_text()).get("regressed") == 1 for path in marked)
 
 
+@pytest.mark.parametrize(("fail_on", "status"), [("never", 0), ("inconclusive", 5)])
+def test_fail_on_changes_the_exit_status_and_nothing_else(workshop, fail_on, status):
+    for delay_us in (100.0, 100.0, 200.0):
+        workshop.commit(delay_us)
+    arguments = ("--commit", workshop.commits[0], "--once", "--regression", "--fail_on", fail_on)
+    done = workshop.run(*arguments)
+    assert done.returncode == status, done.stderr
+    assert workshop.statuses() == {"commit 0": "measured", "commit 1": "measured", "commit 2": "regressed"}
+    assert "made host slower: commit 2 (" in done.stderr
+
+
+def test_the_newest_commit_is_measured_whatever_the_step(workshop):
+    for _ in range(5):
+        workshop.commit()
+    done = workshop.run("--commit", workshop.commits[0], "--once", "--step", "3")
+    assert done.returncode == 0, done.stderr
+    assert workshop.builds == ["commit 0", "commit 3", "commit 4"]
+    assert f"done up to {workshop.commits[4][:12]}" in workshop.run("--status").stdout
+
+
 def test_an_inconclusive_commit_is_looked_at_again(workshop, tmp_path):
     """Where the noise hides a regression, it is not put down to the next commit."""
     runs = tmp_path / "runs"
@@ -117,7 +137,8 @@ def test_an_inconclusive_commit_is_looked_at_again(workshop, tmp_path):
     )
     for delay_us in (100.0, 100.0, noisy, 200.0):
         workshop.commit(delay_us)
-    done = workshop.run("--commit", workshop.commits[0], "--once", "--regression")
+    arguments = ("--commit", workshop.commits[0], "--once", "--regression", "--fail_on", "inconclusive")
+    done = workshop.run(*arguments)
     assert done.returncode == 5, done.stderr
     assert workshop.statuses()["commit 2"] == "inconclusive"
     assert "made host slower: commit 2 (" in done.stderr

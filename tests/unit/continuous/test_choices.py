@@ -103,6 +103,15 @@ def test_every_third_commit_behind_the_cursor():
     assert found.cursor == "x"
 
 
+def test_what_is_newer_than_the_last_step_is_named_or_measured():
+    found = schedule(8, cursor="x", step=3)
+    assert numbers(found.behind_step) == [6, 7]
+    found = schedule(8, cursor="x", step=3, newest=True)
+    assert numbers(found.pending) == [2, 5, 7]
+    assert numbers(found.skipped) == [0, 1, 3, 4, 6]
+    assert found.behind_step == ()
+
+
 def test_too_many_wait():
     found = schedule(6, cursor="x", max_pending=2)
     assert numbers(found.pending) == [5, 4]
@@ -116,9 +125,11 @@ def test_too_many_wait():
     step=st.integers(1, 5),
     max_pending=st.none() | st.integers(1, 5),
     begins=st.booleans(),
+    newest=st.booleans(),
 )
-def test_nothing_is_lost_and_nothing_is_done_twice(count, done, step, max_pending, begins):
-    found = schedule(count, done, cursor=None if begins else "x", step=step, max_pending=max_pending)
+def test_nothing_is_lost_and_nothing_is_done_twice(count, done, step, max_pending, begins, newest):
+    cursor = None if begins else "x"
+    found = schedule(count, done, cursor=cursor, step=step, max_pending=max_pending, newest=newest)
     pending, skipped = set(numbers(found.pending)), set(numbers(found.skipped))
     assert not pending & (skipped | done)
     assert not skipped & done
@@ -127,8 +138,11 @@ def test_nothing_is_lost_and_nothing_is_done_twice(count, done, step, max_pendin
     if found.cursor not in (None, "x"):
         behind = set(range(int(found.cursor, 16) + 1))
         assert behind <= done | skipped
-    if pending:
-        assert set(range(max(pending) + 1)) <= done | skipped | pending
+    behind_step = set(numbers(found.behind_step))
+    assert set(range(count)) <= done | skipped | pending | behind_step
+    assert not behind_step & (pending | skipped)
+    if newest:
+        assert not behind_step
 
 
 # --- bisection ----------------------------------------------------------------------------------------------
