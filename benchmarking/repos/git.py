@@ -1,8 +1,15 @@
-"""Git: reads with GitPython, builds in worktrees of our own."""
+"""Git: reads with GitPython; fetches into a repository of our own, and builds in worktrees of that.
+
+Nothing is ever written to the user's repository: its objects are our repository's alternates, and its
+configuration (remotes, credentials, mirrors) is included in ours.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +18,17 @@ from typing import ClassVar
 import git
 from git.exc import GitCommandError, InvalidGitRepositoryError, NoSuchPathError
 
-from benchmarking import unix_time
+from benchmarking import atomic_file, unix_time
+from benchmarking.command import Outcome
 from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
+from benchmarking.repos.git_submodules import NO_HOOKS, GitSubmodules, Level
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
+
+logger = logging.getLogger(__name__)
 
 USUAL_REMOTE = "origin"
 OWN_REFERENCES = "refs/ml-benchmark"
-"""Where fetched branches are kept: the user's remote-tracking branches stay as they are."""
+"""Where fetched branches and tags are kept, by a hash: one name can be the directory of another."""
 _FORMAT = "--format=%H%x00%ct%x00%an <%ae>%x00%s"
 _FIELDS = 4
 MAXIMUM_DIGITS = 30
@@ -33,8 +44,18 @@ _HIDDEN = (
 )
 """Set where we are started by a git hook; they would lead every command to that repository."""
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
-_NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
-"""The user's hooks are for the user's checkouts."""
+SUBMODULE_MODE = "160000"
+"""Of an entry in git's index."""
+_OWN_CONFIGURATION = """[include]
+\tpath = "{users}"
+[core]
+\tbare = true
+\tsparseCheckout = false
+\tfsmonitor = false
+[gc]
+\tautoDetach = false
+"""
+"""What of the user's configuration is not meant for us comes after it."""
 
 
 class Git(RepoBase):
@@ -52,8 +73,56 @@ class Git(RepoBase):
             raise UsageError(f"--repo_dir: {directory} is no git repository") from error
         except (GitCommandError, OSError, ValueError) as error:
             raise UsageError(f"--repo_dir: {directory} cannot be read: {_told(error)}") from error
-        self._repo.git.update_environment(**_ENVIRONMENT, GIT_DIR=str(self._repo.git_dir))
+        self._common = Path(self._repo.common_dir).absolute()
+        self._repo.git.update_environment(**_environment(Path(self._repo.git_dir), self._common))
         self._remote = self._find_remote(options.remote)
+        self._own = options.work_directory.absolute() / "repository.git"
+        self._own_git = git.Git(self._own)
+        self._own_git.update_environment(**_environment(self._own, self._own))
+        self._open_own()
+
+    def _open_own(self) -> bool:
+        """Whether it was made anew: it was not there, is damaged, or lacks what the user's has dropped."""
+        made = not self._is_own_whole()
+        if made:
+            shutil.rmtree(self._own, ignore_errors=True)
+            self._own.mkdir(parents=True)
+            objects = self._git("rev-parse", "--show-object-format", of=self._repo.git).strip()
+            init = ("init", "--quiet", "--bare", f"--object-format={objects}", "--template=", str(self._own))
+            self._check(init, self._options.directory)
+            users = str(self._common / "config").replace("\\", "\\\\").replace('"', '\\"')
+            with (self._own / "config").open("a", encoding="utf-8") as stream:
+                stream.write(_OWN_CONFIGURATION.format(users=users))
+            self._alternates.parent.mkdir(exist_ok=True)
+            atomic_file.write_text(self._alternates, self._users_objects)
+        self._follow_shallow()
+        return made
+
+    def _is_own_whole(self) -> bool:
+        try:
+            if self._alternates.read_text(encoding="utf-8") != self._users_objects:
+                return False
+            self._git("rev-list", "--quiet", "--all")
+        except (OSError, ValueError, RepositoryError) as error:
+            logger.debug("%s is made anew: %s", self._own, error)
+            return False
+        return True
+
+    @property
+    def _alternates(self) -> Path:
+        return self._own / "objects/info/alternates"
+
+    @property
+    def _users_objects(self) -> str:
+        return f"{self._common / 'objects'}\n"
+
+    def _follow_shallow(self) -> None:
+        """Where the user's clone ends, ours does."""
+        users, own = self._common / "shallow", self._own / "shallow"
+        if users.is_file():
+            atomic_file.write_text(own, users.read_text(encoding="ascii"))
+        else:
+            own.unlink(missing_ok=True)
 
     def close(self) -> None:
         self._repo.close()
@@ -81,7 +150,7 @@ class Git(RepoBase):
             return self.default_branch
         for head, prefix in ((f"{remote}HEAD", remote), ("HEAD", "refs/heads/")):
             try:
-                target = self._git("symbolic-ref", "--quiet", head).strip()
+                target = self._git("symbolic-ref", "--quiet", head, of=self._repo.git).strip()
             except RepositoryError:
                 continue
             return target.removeprefix(prefix)
@@ -90,33 +159,63 @@ class Git(RepoBase):
     def fetch(self, branch: str) -> None:
         if self._remote is None:
             return
-        argv = ("git", *_NO_HOOKS, "fetch", "--quiet", "--no-write-fetch-head", "--recurse-submodules=no")
-        # An empty map: the user's remote-tracking branches are not moved along.
-        refspec = f"+refs/heads/{branch}:{self._own_reference(branch)}"
-        outcome = self._run((*argv, "--refmap=", "--", self._remote, refspec), self._options.directory)
+        self._follow_shallow()
+        outcome = self._fetch(f"heads/{branch}")
+        if outcome.exit_code != 0 and self._open_own():
+            outcome = self._fetch(f"heads/{branch}")
         require_success(outcome, f"cannot fetch {branch} of {without_password(self._remote)}", RemoteError)
 
-    def _own_reference(self, branch: str) -> str:
-        remote = hashlib.sha256((self._remote or "").encode()).hexdigest()[:12]
-        return f"{OWN_REFERENCES}/{remote}/{branch}"
+    def _fetch(self, name: str) -> Outcome:
+        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--refmap=")
+        refspec = f"+refs/{name}:{self._own_reference(name)}"
+        git_fetch = ("git", f"--git-dir={self._own}", *NO_HOOKS, "fetch", *options)
+        # There, as a remote's URL may be a path relative to it.
+        return self._run((*git_fetch, "--", self._remote or "", refspec), self._options.directory)
+
+    def _own_reference(self, name: str) -> str:
+        """``name``: ``heads/...`` or ``tags/...`` of the remote."""
+        digest = hashlib.sha256(f"{self._remote}\0{name}".encode()).hexdigest()
+        return f"{OWN_REFERENCES}/{digest}"
 
     def resolve(self, name: str) -> Revision:
-        candidates = [name]
-        if self._remote is not None:
-            candidates = [self._own_reference(name), f"refs/remotes/{self._remote}/{name}", name]
-        for candidate in candidates:
-            try:
-                commit = self._git(
-                    "rev-parse", "--verify", "--quiet", "--end-of-options", f"{candidate}^{{commit}}"
-                )
-            except RepositoryError:
-                continue
-            return self._log(commit.strip(), "--max-count=1")[0]
-        raise UnknownCommitError(f"{self._options.directory} has no commit, branch or tag {name!r}")
+        commit = self._find(name)
+        if commit is None and self._fetch_tag(name):
+            commit = self._commit(self._own_reference(f"tags/{name}"))
+        if commit is None:
+            raise UnknownCommitError(f"{self._options.directory} has no commit, branch or tag {name!r}")
+        return self._log(commit, "--max-count=1")[0]
+
+    def _find(self, name: str) -> str | None:
+        users = self._repo.git
+        if self._remote is None:
+            return self._commit(name, of=users)
+        return (
+            self._commit(self._own_reference(f"heads/{name}"))
+            or self._commit(f"refs/remotes/{self._remote}/{name}", of=users)
+            or self._commit(name, of=users)
+            or self._commit(name)
+        )
+
+    def _commit(self, name: str, *, of: git.Git | None = None) -> str | None:
+        options = ("--verify", "--quiet", "--end-of-options")
+        try:
+            return self._git("rev-parse", *options, f"{name}^{{commit}}", of=of).strip()
+        except RepositoryError:
+            return None
+
+    def _fetch_tag(self, name: str) -> bool:
+        """A tag that the user's clone does not have is looked for where the branch comes from."""
+        if self._remote is None or re.fullmatch("[0-9a-f]{40,}", name):
+            return False
+        try:
+            self._git("check-ref-format", f"refs/tags/{name}")
+        except RepositoryError:
+            return False
+        return self._fetch(f"tags/{name}").exit_code == 0
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         try:
-            self._repo.git.merge_base("--is-ancestor", older, newer)
+            self._own_git.merge_base("--is-ancestor", older, newer)
         except GitCommandError as error:
             if error.status == 1:
                 return False
@@ -141,9 +240,10 @@ class Git(RepoBase):
         rows = (fields[first : first + _FIELDS] for first in range(0, len(fields) - 1, _FIELDS))
         return [Revision(commit, _seconds(time), author, subject) for commit, time, author, subject in rows]
 
-    def _git(self, *arguments: str) -> str:
+    def _git(self, *arguments: str, of: git.Git | None = None) -> str:
+        """``of``: the user's repository; else our own, which sees all that the user's has."""
         try:
-            output = self._repo.git.execute(
+            output = (of or self._own_git).execute(
                 ["git", "-c", "i18n.logOutputEncoding=UTF-8", *arguments],
                 stdout_as_string=False,
                 strip_newline_in_stdout=False,
@@ -157,45 +257,55 @@ class Git(RepoBase):
     def _update(self, commit: str, directory: Path, clean: bool) -> None:
         if directory.exists() and not self._is_our_worktree(directory):
             shutil.rmtree(directory)
+        own = f"--git-dir={self._own}"
         if not directory.exists():
             directory.parent.mkdir(parents=True, exist_ok=True)
             # What was removed by hand is still registered, and would be in the way.
-            self._check(("worktree", "prune"), self._options.directory)
-            add = (
-                "worktree",
-                "add",
-                "--quiet",
-                "--force",
-                "--detach",
-                "--no-checkout",
-                str(directory),
-                commit,
-            )
-            self._check(add, self._options.directory)
+            self._check((own, "worktree", "prune"), self._own)
+            options = ("--quiet", "--force", "--detach", "--no-checkout")
+            self._check((own, "worktree", "add", *options, str(directory), commit), self._own)
+        self._remove_old_submodules(commit, directory)
         self._check(("checkout", "--quiet", "--force", "--detach", commit), directory)
-        self._clean(directory, clean)
+        self._check(("clean", "-ffdqx" if clean else "-ffdq"), directory)
         if (directory / ".gitmodules").is_file():
-            self._update_submodules(directory, clean)
+            submodules = GitSubmodules(self._run)
+            submodules.update(Level(directory, self._common, self._url()), clean)
+
+    def _remove_old_submodules(self, commit: str, directory: Path) -> None:
+        """Those in whose place ``commit`` has something else: git would leave their files."""
+        compare = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--diff-filter=AT", commit)
+        outcome = self._run(("git", *compare), directory)
+        fields = outcome.stdout.split("\0") if outcome.exit_code == 0 else []
+        for what, path in zip(fields[::2], fields[1::2], strict=False):
+            if what.split()[1:2] == [SUBMODULE_MODE]:
+                shutil.rmtree(directory / path, ignore_errors=True)
+
+    def _url(self) -> str:
+        """Of the repository that the branch comes from; the user's own where there is none."""
+        if self._remote is None:
+            return str(self._options.directory.absolute())
+        try:
+            url = self._git("config", f"remote.{self._remote}.url", of=self._repo.git).strip()
+        except RepositoryError:
+            url = self._remote
+        is_relative = ":" not in url and not url.startswith("/")
+        return os.path.normpath(self._options.directory.absolute() / url) if is_relative else url
 
     def _is_our_worktree(self, directory: Path) -> bool:
         outcome = self._run(("git", "rev-parse", "--path-format=absolute", "--git-common-dir"), directory)
-        common = outcome.stdout.removesuffix("\n")
+        common = Path(outcome.stdout.removesuffix("\n"))
         top_is_here = (directory / ".git").is_file()
-        return outcome.exit_code == 0 and top_is_here and Path(common).samefile(self._repo.common_dir)
-
-    def _update_submodules(self, directory: Path, clean: bool) -> None:
-        self._check(("submodule", "--quiet", "sync", "--recursive"), directory)
-        update = ("git", *_NO_HOOKS, "submodule", "--quiet", "update", "--init", "--recursive", "--force")
-        require_success(self._run(update, directory), "cannot update the submodules", RemoteError)
-        sweep = "git clean -ffdqx" if clean else "git clean -ffdq"
-        self._check(("submodule", "--quiet", "foreach", "--recursive", sweep), directory)
-
-    def _clean(self, directory: Path, ignored_too: bool) -> None:
-        self._check(("clean", "-ffdqx" if ignored_too else "-ffdq"), directory)
+        return outcome.exit_code == 0 and top_is_here and common.exists() and common.samefile(self._own)
 
     def _check(self, arguments: Sequence[str], directory: Path) -> None:
-        outcome = self._run(("git", *_NO_HOOKS, *arguments), directory)
-        require_success(outcome, f"git {arguments[0]} in {directory}", CheckoutError)
+        outcome = self._run(("git", *NO_HOOKS, *arguments), directory)
+        command = next(one for one in arguments if not one.startswith("-"))
+        require_success(outcome, f"git {command} in {directory}", CheckoutError)
+
+
+def _environment(git_directory: Path, common: Path) -> dict[str, str]:
+    """For GitPython, which cannot hide variables: they are set to what they are without them."""
+    return {**_ENVIRONMENT, "GIT_DIR": str(git_directory), "GIT_OBJECT_DIRECTORY": str(common / "objects")}
 
 
 def _seconds(text: str) -> int:

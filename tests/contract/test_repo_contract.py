@@ -12,6 +12,7 @@ from benchmarking import unix_time
 from benchmarking.errors import RemoteError, RunCancelledError, UnknownCommitError, UsageError
 from benchmarking.process import Cancellation
 from benchmarking.repos import repo_base
+from benchmarking.repos.git_submodules import absolute_url
 from benchmarking.repos.repo_base import RepoOptions
 from benchmarking.repos.repos import make_repo
 from tests.support.repositories import ISOLATED, MONDAY, REMOTES, find_hg
@@ -62,13 +63,11 @@ def open_repo(kind, tmp_path, cancellation):
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:
-    """The user's files, branches and configuration. Objects of commits may be added."""
+    """All that is in the user's repository, but what Mercurial notes down whenever it reads."""
     kept = {}
     for path in sorted(directory.rglob("*")):
         name = str(path.relative_to(directory))
-        own = any(part in name for part in ("refs/ml-benchmark", ".git/objects", ".git/worktrees"))
-        store = name.startswith((".hg/store", ".hg/cache", ".hg/wcache"))
-        if path.is_file() and not own and not store and "packed-refs" not in name:
+        if path.is_file() and not name.startswith((".hg/cache", ".hg/wcache", ".hg/store")):
             kept[name] = path.read_bytes()
     return kept
 
@@ -428,12 +427,7 @@ def test_submodules_come_change_and_go(remote, open_repo, tmp_path):
     updated = remote.commit({})
     remote.run("git", "rm", "--quiet", "module")
     removed = remote.commit({".gitmodules": None} if (remote.directory / ".gitmodules").exists() else {})
-    environment = {
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "protocol.file.allow",
-        "GIT_CONFIG_VALUE_0": "always",
-    }
-    repo = open_repo(remote.directory, environment=environment)
+    repo = open_repo(remote.directory, environment=SUBMODULES_FROM_HERE)
     place = tmp_path / "place"
     repo.check_out(with_module, place)
     assert (place / "module/i").read_text() == "1"
@@ -443,6 +437,223 @@ def test_submodules_come_change_and_go(remote, open_repo, tmp_path):
     assert not (place / "module/untracked").exists()
     repo.check_out(removed, place)
     assert files(place) == {"a": "1"}
+
+
+SUBMODULES_FROM_HERE = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "protocol.file.allow",
+    "GIT_CONFIG_VALUE_0": "always",
+}
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_the_users_mirror_of_a_submodule_is_used_and_stays(remote, open_repo, tmp_path):
+    """At any depth; and where the user's URL is only an old one of the project's, the project's is taken."""
+    inner, middle, moved = (REMOTES["git"](tmp_path / name) for name in ("inner", "middle", "moved"))
+    inner.commit({"i": "1"})
+    moved.commit({"moved": "1"})
+    allow = ("git", "-c", "protocol.file.allow=always", "submodule", "--quiet")
+    middle.run(*allow, "add", str(inner.directory), "deep/inner")
+    middle.run("git", "config", "-f", ".gitmodules", "submodule.deep/inner.url", "/nonesuch/inner.git")
+    middle.commit({"m": "1"})
+    remote.commit({"a": "1"})
+    remote.run(*allow, "add", str(middle.directory), "middle")
+    remote.run("git", "config", "-f", ".gitmodules", "submodule.middle.url", "/nonesuch/middle.git")
+    remote.run(*allow, "add", str(moved.directory), "moved")
+    commit = remote.commit({})
+    user = remote.clone(tmp_path / "user")
+    mirror = ("git", "-C", str(user), "-c", "protocol.file.allow=always")
+    remote.run(*mirror, "config", "submodule.middle.url", str(middle.directory))
+    remote.run(*mirror, "submodule", "--quiet", "update", "--init", "middle", "moved")
+    remote.run("git", "-C", str(user / "middle"), "config", "submodule.deep/inner.url", str(inner.directory))
+    before = snapshot(user)
+    repo = open_repo(user, environment=SUBMODULES_FROM_HERE)
+    place = tmp_path / "place"
+    repo.check_out(commit, place)
+    wanted = {"a": "1", "middle/m": "1", "middle/deep/inner/i": "1", "moved/moved": "1"}
+    assert {name: text for name, text in files(place).items() if ".gitmodules" not in name} == wanted
+    assert snapshot(user) == before
+
+    middle.directory = middle.directory.rename(tmp_path / "elsewhere")
+    middle.commit({"m": "2"})
+    remote.run("git", "config", "-f", ".gitmodules", "submodule.middle.url", str(middle.directory))
+    allow_here = ("git", "-C", "middle", "-c", "protocol.file.allow=always")
+    remote.run(*allow_here, "pull", "--quiet", str(middle.directory), "master")
+    remote.commit({})
+    repo.fetch("master")
+    repo.check_out(repo.resolve("master").commit, place)
+    assert (place / "middle/m").read_text() == "2"
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+@pytest.mark.parametrize("of", ["a clone", "no clone"])
+def test_submodules_with_relative_urls(remote, open_repo, tmp_path, of):
+    near = REMOTES["git"](tmp_path / "near")
+    near.commit({"n": "1"})
+    remote.commit({"a": "1"})
+    if of == "no clone":
+        remote.run(
+            "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", "../near", "near"
+        )
+        user = remote.directory
+    else:
+        remote.run("git", "clone", "--quiet", str(near.directory), "near")
+        remote.write({".gitmodules": '[submodule "near"]\n\tpath = near\n\turl = ../near\n'})
+        (tmp_path / "elsewhere").mkdir()
+        user = tmp_path / "elsewhere/user"
+    commit = remote.commit({})
+    if user != remote.directory:
+        remote.clone(user)
+    place = tmp_path / "place"
+    open_repo(user, environment=SUBMODULES_FROM_HERE).check_out(commit, place)
+    assert (place / "near/n").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    ("url", "base", "expected"),
+    [
+        ("https://x/y.git", "https://example.org/a/b.git", "https://x/y.git"),
+        ("../y.git", "https://example.org/a/b.git", "https://example.org/a/y.git"),
+        ("../../y", "https://example.org/a/b/", "https://example.org/y"),
+        ("./y", "/srv/git/b", "/srv/git/b/y"),
+        ("../y", "ann@example.org:b", "ann@example.org:y"),
+        ("../../y", "ann@example.org:a/b", "ann@example.org:y"),
+    ],
+)
+def test_an_absolute_url(url, base, expected):
+    assert absolute_url(url, base) == expected
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_a_submodule_becomes_a_directory_and_a_file_and_comes_back(remote, open_repo, tmp_path):
+    inner = REMOTES["git"](tmp_path / "inner")
+    inner.commit({"i": "1"})
+    remote.commit({"a": "1"})
+    remote.run(
+        "git", "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner.directory), "m"
+    )
+    with_module = remote.commit({})
+    remote.run("git", "rm", "--quiet", "-f", "m")
+    directory = remote.commit({"m/own": "1"}, time=MONDAY + HOUR)
+    shutil.rmtree(remote.directory / "m")
+    file = remote.commit({"m": "1"}, time=MONDAY + 2 * HOUR)
+    repo = open_repo(remote.directory, environment=SUBMODULES_FROM_HERE)
+    place = tmp_path / "place"
+    contents = {with_module: {"m/i": "1"}, directory: {"m/own": "1"}, file: {"m": "1"}}
+    for commit in (with_module, directory, with_module, file, with_module, file, directory):
+        repo.check_out(commit, place)
+        found = {name: text for name, text in files(place).items() if name.startswith("m")}
+        assert found == contents[commit]
+        assert (place / "m/.git").exists() == (commit == with_module)
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_branches_that_become_directories_and_back(remote, open_repo, tmp_path):
+    commit = remote.commit({"a": "1"})
+    remote.run("git", "branch", "release")
+    user = remote.clone(tmp_path / "user")
+    before = snapshot(user)
+    repo = open_repo(user)
+    for old, new in (
+        ("release", "release/1.0"),
+        ("release/1.0", "release/1.0/rc"),
+        ("release/1.0/rc", "release"),
+    ):
+        repo.fetch(old)
+        remote.run("git", "branch", "-m", old, "x")
+        remote.run("git", "branch", "-m", "x", new)
+        with pytest.raises(RemoteError, match="cannot fetch"):
+            repo.fetch(old)
+        repo.fetch(new)
+        assert repo.resolve(new).commit == commit
+        assert repo.resolve(old).commit == commit  # as it was fetched last
+    assert snapshot(user) == before
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_tags_that_move_stay_the_users_and_new_ones_are_found(remote, open_repo, tmp_path):
+    first = remote.commit({"a": "1"})
+    remote.run("git", "tag", "moved")
+    remote.run("git", "tag", "v1")
+    user = remote.clone(tmp_path / "user")
+    remote.run("git", "-C", str(user), "config", "remote.origin.tagOpt", "--tags")
+    before = snapshot(user)
+    second = remote.commit({"a": "2"})
+    remote.run("git", "tag", "--force", "moved")
+    remote.run("git", "tag", "-d", "v1")
+    remote.tag("v1/rc")
+    remote.tag("new")
+    repo = open_repo(user)
+    repo.fetch("master")
+    assert [repo.resolve(one).commit for one in ("moved", "v1", "v1/rc", "new")] == [
+        first,
+        first,
+        second,
+        second,
+    ]
+    with pytest.raises(UnknownCommitError):
+        repo.resolve("v2")
+    assert snapshot(user) == before
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+@pytest.mark.parametrize("damage", ["emptied", "no references", "the user has pruned"])
+def test_our_own_repository_is_made_anew_where_it_is_damaged(remote, open_repo, tmp_path, damage):
+    old = remote.commit({"a": "1"})
+    user = remote.clone(tmp_path / "user")
+    repo = open_repo(user)
+    new = remote.commit({"a": "2"})
+    repo.fetch("master")
+    own = tmp_path / "work-0/repository.git"
+    repo.check_out(new, tmp_path / "place")
+    if damage == "emptied":
+        shutil.rmtree(own)
+        own.mkdir()
+    elif damage == "no references":
+        (own / "objects/info/alternates").write_text("/nonesuch\n")
+    else:
+        for path in user.glob(f".git/objects/{old[:2]}/{old[2:]}"):
+            path.unlink()
+    again = make_repo("git", RepoOptions(user, tmp_path / "work-0", repo._options.cancellation))
+    with again:
+        if damage != "the user has pruned":
+            again.fetch("master")
+            assert again.resolve("master").commit == new
+            again.check_out(new, tmp_path / "place")
+    assert own.is_dir()
+    assert (tmp_path / "place/a").read_text() == "2"
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_a_shallow_clone(remote, open_repo, tmp_path):
+    for number in range(3):
+        remote.commit({"a": str(number)}, subject=f"{number}")
+    user = tmp_path / "user"
+    remote.run("git", "clone", "--quiet", "--depth=1", f"file://{remote.directory}", str(user))
+    new = remote.commit({"a": "new"}, subject="new")
+    repo = open_repo(user)
+    repo.fetch("master")
+    assert repo.resolve("master").commit == new
+    assert names(repo.commits_after(None, new)) == ["2", "new"]
+    repo.check_out(new, tmp_path / "place")
+    assert files(tmp_path / "place") == {"a": "new"}
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_the_users_own_settings_lead_to_the_remote_but_not_into_our_checkout(remote, open_repo, tmp_path):
+    remote.commit({"a": "1", "deep/b": "1"})
+    user = remote.clone(tmp_path / "user")
+    settings = ("git", "-C", str(user), "config")
+    remote.run(*settings, f"url.{remote.directory}.insteadOf", "short:")
+    remote.run(*settings, "remote.origin.url", "short:")
+    remote.run(*settings, "core.sparseCheckout", "true")
+    remote.run(*settings, "core.bare", "false")
+    new = remote.commit({"a": "2"})
+    repo = open_repo(user)
+    repo.fetch("master")
+    repo.check_out(repo.resolve("master").commit, tmp_path / "place")
+    assert repo.resolve("master").commit == new
+    assert files(tmp_path / "place") == {"a": "2", "deep/b": "1"}
 
 
 @pytest.mark.parametrize("kind", ["git"], indirect=True)
