@@ -10,7 +10,7 @@ PROGRAM_SETTINGS = ("engine", "backend", "optimize", "threads")
 """Of a benchmark program's facts: how it was told to run, which no commit under test changes."""
 PROGRAM_VERSIONS = ("program_version", "engine_version", "python", "numpy")
 """What a program runs with. The two programs of an A/B run may differ in it, as that can be the change."""
-DEVICE_SETTINGS = ("cpu_model", "logical_cores", "usable_cores", "cpu_governor")
+DEVICE_SETTINGS = ("cpu_model", "logical_cores", "usable_cores", "cpu_governor", "cpu_quota_cores")
 
 
 def settings(program: Mapping[str, Fact]) -> str:

@@ -18,6 +18,9 @@ WARMED_CELSIUS = 5.0
 LOW_BATTERY_PERCENT = 15
 LOAD_FACTOR = 1.5
 """A program's own threads make a load of up to 1 per core; this much more is somebody else's."""
+PRESSURE = 0.25
+"""Share of the time in which processes of the harness's own control group waited for a core. Where this is
+known the machine's load does not count: in a container most of it may be on other cores."""
 
 STEADY_READINGS = 3
 READING_INTERVAL_S = 2.0
@@ -87,10 +90,33 @@ def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[st
     levels = _both(before, after, "battery_percent")
     if levels and levels[1] < LOW_BATTERY_PERCENT and not after.get("battery_charging"):
         reasons.append(f"the battery is at {levels[1]:.0f} %")
-    loads = _both(before, after, "load_1_min")
-    if loads and cores and max(loads) > LOAD_FACTOR * cores:
-        reasons.append(f"the load was {max(loads):.1f} on {cores} cores")
-    return tuple(reasons)
+    if (held_up := _held_up(before, after)) is not None:
+        reasons.append(held_up)
+    crowded = _crowded(before, after, max(_both(before, after, "load_1_min") or (0.0,)), cores)
+    return (*reasons, crowded) if crowded else tuple(reasons)
+
+
+def _held_up(before: Conditions, after: Conditions) -> str | None:
+    periods, seconds = (_both(before, after, name) for name in ("cpu_throttled_periods", "cpu_throttled_s"))
+    if not periods or periods[1] <= periods[0]:
+        return None
+    quota = after.get("cpu_quota_cores")
+    text = f"the CPU quota{f' of {quota:g} cores' if isinstance(quota, int | float) else ''} held up what ran"
+    count = f"in {periods[1] - periods[0]:.0f} periods"
+    return f"{text} for {seconds[1] - seconds[0]:.1f} s, {count}" if seconds else f"{text} {count}"
+
+
+def _crowded(before: Conditions, after: Conditions, load: float, cores: int | None) -> str | None:
+    """``load``: the machine's."""
+    waited, time_s = (_both(before, after, name) for name in ("cpu_pressure_s", "uptime_s"))
+    if waited and time_s and time_s[1] > time_s[0]:
+        share = (waited[1] - waited[0]) / (time_s[1] - time_s[0])
+        if share > PRESSURE:
+            return f"processes of its control group waited for a core for {_percent(share)} of the time"
+        return None
+    if cores and load > LOAD_FACTOR * cores:
+        return f"the load was {load:.1f} on {cores} cores"
+    return None
 
 
 def wall_time_is_doubtful(pairs: Sequence[Conditions], cores: int | None) -> str | None:
@@ -103,10 +129,12 @@ def wall_time_is_doubtful(pairs: Sequence[Conditions], cores: int | None) -> str
         share = (stolen[-1] - stolen[0]) / (total[-1] - total[0])
         if share > DOUBTFUL_STEAL:
             return f"the hypervisor took {_percent(share)} of the cores' time"
-    loads = [] if delays else _series(pairs, "load_1_min")
-    if loads and cores and statistics.median(loads) > LOAD_FACTOR * cores:
-        return f"the load was {statistics.median(loads):.1f} on {cores} cores"
-    return None
+    if pairs and (held_up := _held_up(pairs[0], pairs[-1])) is not None:
+        return held_up
+    loads = _series(pairs, "load_1_min")
+    if delays or not loads:
+        return None
+    return _crowded(pairs[0], pairs[-1], statistics.median(loads), cores)
 
 
 def unsteady(readings: Sequence[Conditions], cores: int | None) -> str | None:
@@ -152,7 +180,9 @@ def cool_down(platform: PlatformBase, limit_s: float, cancellation: Cancellation
 
 
 def core_count(platform: PlatformBase) -> int | None:
-    cores = platform.device.facts.get("usable_cores", platform.device.facts.get("logical_cores"))
+    """Of the whole machine, as its load is: a container or --affinity may allow less."""
+    facts = platform.device.facts
+    cores = facts.get("logical_cores", facts.get("usable_cores"))
     return cores if isinstance(cores, int) else None
 
 

@@ -6,9 +6,11 @@ import hashlib
 import os
 import platform
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarking.platforms.host import control_group
 from benchmarking.results import Fact
 
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
@@ -48,6 +50,7 @@ def lasting_facts() -> Mapping[str, Fact]:
         "python": platform.python_version(),
         "virtual_machine": _is_virtual(cpu_info),
         "container": _is_container(),
+        "cpu_quota_cores": control_group.facts().get("cpu_quota_cores"),
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -66,6 +69,8 @@ def moving_facts() -> Mapping[str, Fact]:
         "memory_available_bytes": psutil.virtual_memory().available,
         "cpu_khz": _read_int(_CPU_FREQUENCY / "scaling_cur_freq"),
         "temperature_celsius": _hottest(),
+        "uptime_s": time.monotonic(),
+        **control_group.facts(),
     }
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -18,6 +18,7 @@ FACTS = st.dictionaries(
         [
             *("temperature_celsius", "cpu_limit_khz", "thermal_status", "battery_percent", "load_1_min"),
             *("battery_charging", "screen_on", "error"),
+            *("cpu_throttled_periods", "cpu_throttled_s", "cpu_quota_cores", "cpu_pressure_s", "uptime_s"),
         ]
     ),
     st.one_of(st.integers(0, 100), st.floats(0, 100), st.booleans(), st.none(), st.text("a 1°", max_size=3)),
@@ -34,6 +35,16 @@ FACTS = st.dictionaries(
         ({"battery_percent": 15}, {"battery_percent": 14}, "battery is at 14 %"),
         ({"thermal_status": 0}, {"thermal_status": 2}, "thermal throttling, status 2"),
         ({"load_1_min": 3.1}, {"load_1_min": 2.0}, "the load was 3.1 on 2 cores"),
+        (
+            {"cpu_throttled_periods": 3, "cpu_throttled_s": 0.5},
+            {"cpu_throttled_periods": 5, "cpu_throttled_s": 0.75, "cpu_quota_cores": 0.2},
+            "the CPU quota of 0.2 cores held up what ran for 0.2 s, in 2 periods",
+        ),
+        (
+            {"cpu_pressure_s": 1.0, "uptime_s": 100.0, "load_1_min": 0.5},
+            {"cpu_pressure_s": 4.0, "uptime_s": 110.0, "load_1_min": 0.5},
+            "processes of its control group waited for a core for 30 % of the time",
+        ),
     ],
 )
 def test_what_taints_a_run(before, after, reason):
@@ -50,6 +61,31 @@ def test_conditions_that_stay_and_are_sound_taint_nothing(facts):
 @given(FACTS, FACTS)
 def test_whatever_a_device_tells_is_no_bug(before, after):
     assert all(isinstance(one, str) for one in taints(before, after, None))
+
+
+def test_a_containers_load_is_its_own_groups_where_that_is_known():
+    """The machine's load, 60 on 2 cores here, may be that of other containers on other cores."""
+    before = {"load_1_min": 60.0, "cpu_pressure_s": 1.0, "uptime_s": 100.0}
+    quiet = {**before, "cpu_pressure_s": 1.1, "uptime_s": 110.0}
+    assert taints(before, quiet, 2) == ()
+    assert conditions.wall_time_is_doubtful([before, quiet], 2) is None
+    crowded = {**before, "cpu_pressure_s": 6.0, "uptime_s": 110.0}
+    assert "control group waited for a core for 50 %" in conditions.wall_time_is_doubtful(
+        [before, crowded], 2
+    )
+
+
+def test_the_load_of_a_container_without_pressure_is_judged_by_the_machines_cores():
+    facts = {"logical_cores": 64, "usable_cores": 2}
+    cores = conditions.core_count(HostPlatform(DeviceInfo("one", "1", facts), PlatformOptions()))
+    assert taints({"load_1_min": 10.0}, {"load_1_min": 10.0}, cores) == ()
+    assert "on 64 cores" in taints({"load_1_min": 100.0}, {"load_1_min": 100.0}, cores)[0]
+
+
+def test_wall_time_under_a_quota_is_doubtful():
+    pairs = [{"cpu_throttled_periods": count, "cpu_throttled_s": count / 20} for count in (3, 4, 9)]
+    assert "held up what ran for 0.3 s, in 6 periods" in conditions.wall_time_is_doubtful(pairs, 2)
+    assert conditions.wall_time_is_doubtful(pairs[:1] * 3, 2) is None
 
 
 def test_what_moves_is_not_steady():

@@ -1,0 +1,125 @@
+"""What the control group of this process may use of the CPU, and how long it was held up.
+
+Containers (``docker --cpus``, limits of Kubernetes) and services may have a quota: so much CPU time in each
+period of 0.1 s, whatever the number of cores. Whoever has used it up stands still until the next period.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from benchmarking.results import Fact
+
+SECOND_VERSION = "cgroup2"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One level: the group of this process, or one above it, as far as can be seen from here."""
+
+    directory: Path
+    kind: str
+    """The type of its file system."""
+
+    def quota_cores(self) -> float | None:
+        if self.kind == SECOND_VERSION:
+            numbers = _words(self.directory / "cpu.max")
+        else:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            numbers = [word for name in names for word in _words(self.directory / name)]
+        try:
+            quota_us, period_us = map(int, numbers)  # the quota may be max, or -1
+        except ValueError:
+            return None
+        return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+
+    def throttled(self) -> tuple[int, float]:
+        """How many periods it was held up in, and for how many seconds."""
+        counts = _pairs(self.directory / "cpu.stat")
+        seconds = counts.get("throttled_usec", 0) / 1e6 + counts.get("throttled_time", 0) / 1e9
+        return counts.get("nr_throttled", 0), seconds
+
+    def pressure_s(self) -> float | None:
+        """How long any of its processes waited for a core; None of the whole machine, where somebody always
+        does."""
+        if not (self.directory / "cgroup.events").exists():
+            return None
+        for line in _text(self.directory / "cpu.pressure").splitlines():
+            kind, *fields = line.split()
+            total = dict(field.partition("=")[::2] for field in fields).get("total", "")
+            if kind == "some" and total.isdecimal():
+                return int(total) / 1e6
+        return None
+
+
+def facts(proc: Path = Path("/proc/self"), root: Path = Path("/")) -> Mapping[str, Fact]:
+    """Those that can be had; nothing where there are no control groups (or none but the whole machine's)."""
+    groups = list(_groups(proc, root))
+    limited = {group: quota for group in groups if (quota := group.quota_cores()) is not None}
+    found: dict[str, Fact] = {}
+    if limited:
+        throttled = [group.throttled() for group in limited]
+        found["cpu_quota_cores"] = min(limited.values())
+        found["cpu_throttled_periods"] = sum(periods for periods, _ in throttled)
+        found["cpu_throttled_s"] = sum(seconds for _, seconds in throttled)
+    pressures = [group.pressure_s() for group in groups if group.kind == SECOND_VERSION]
+    if pressures and pressures[0] is not None:
+        found["cpu_pressure_s"] = pressures[0]
+    return found
+
+
+def _groups(proc: Path, root: Path) -> Iterator[_Group]:
+    """Of each hierarchy that governs the CPU: the process's own group, then those above."""
+    paths = _own_paths(_text(proc / "cgroup"))
+    for line in _text(proc / "mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        where, what = before.split(), after.split()
+        if len(where) < 5 or len(what) < 3 or what[0] not in paths:
+            continue
+        if what[0] != SECOND_VERSION and "cpu" not in what[2].split(","):
+            continue
+        mount = root / where[4].replace("\\040", " ").lstrip("/")
+        own = _below(mount, where[3], paths[what[0]])
+        yield _Group(own, what[0])
+        yield from (_Group(one, what[0]) for one in own.parents if mount == one or mount in one.parents)
+
+
+def _own_paths(text: str) -> dict[str, str]:
+    """By the type of the file system: where in the hierarchy the process is."""
+    paths = {}
+    for line in text.splitlines():
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0" and not controllers:
+            paths[SECOND_VERSION] = path
+        elif "cpu" in controllers.split(","):
+            paths["cgroup"] = path
+    return paths
+
+
+def _below(mount: Path, mounted: str, path: str) -> Path:
+    """A container sees its own group as the root, and the path may be one of the machine outside."""
+    try:
+        relative = PurePosixPath(path).relative_to(mounted)
+    except ValueError:
+        return mount
+    own = mount / relative
+    return own if ".." not in relative.parts and own.is_dir() else mount
+
+
+def _pairs(path: Path) -> dict[str, int]:
+    words = _words(path)
+    pairs = zip(words[::2], words[1::2], strict=False)
+    return {name: int(value) for name, value in pairs if value.isdecimal()}
+
+
+def _words(path: Path) -> list[str]:
+    return _text(path).split()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
