@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from benchmarking.cli.argument_types import quoted, suggestion
 from benchmarking.errors import UsageError
 from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, HarnessOptions
 
 if TYPE_CHECKING:
     from benchmarking.driver.plan import ManyBackends
+    from benchmarking.frameworks.framework_base import FrameworkBase
     from benchmarking.run_info import RunInfo
 
 ALL = "all"
@@ -45,6 +48,29 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
         blocks=options.blocks or BLOCKS,
         tolerance=options.backend_tolerance or BACKEND_TOLERANCE,
     )
+
+
+def check_names(options: HarnessOptions, info: RunInfo, framework: FrameworkBase) -> None:
+    """Whether the backends can be meant. A program of the user's own may have others than the framework's.
+
+    Raises:
+        UsageError: there is no such backend, or its name is nearly that of one.
+    """
+    chosen = {"backend": options.backend or "", "reference_backend": options.reference_backend or ""}
+    for option, text in chosen.items():
+        for name in filter(None, (one.strip() for one in text.split(","))):
+            if name == ALL or name in framework.backends or not framework.backends:
+                continue
+            advice = "" if _is_variant(name, framework.backends) else suggestion(name, framework.backends)
+            if options.program is None and info.treatment.program is None:
+                advice = advice or f"; it has {', '.join(framework.backends)}"
+            if advice:
+                raise UsageError(f"--{option}: {framework.name} has no backend {quoted(name)}{advice}")
+
+
+def _is_variant(name: str, known: Sequence[str]) -> bool:
+    """As in ``cuda12`` or ``my_mkl``: the name of a backend with something before or behind it."""
+    return any(name.startswith(one) or name.endswith(one) for one in known)
 
 
 def _check_names(names: tuple[str, ...], text: str, reference: str | None) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,38 @@ def _main(options: HarnessOptions, arguments: Sequence[str]) -> ExitStatus:
     return _run(options, command)
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """What a run is made of: everything that can be known to be right before a device is looked for."""
+
+    cases: tuple[TestCase, ...]
+    plan: RunPlan
+    check: RegressionCheck
+    reporters: list[ReporterBase]
+
+
+def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Cancellation) -> _Prepared:
+    """
+    Raises:
+        UsageError: an option, --info or a specification is wrong, or a result could not be delivered.
+    """
+    from benchmarking.platforms.platforms import find_platform
+
+    framework = _framework(options)
+    find_platform(options.platform)
+    cases = _read_cases(options, framework)
+    info = _read_info(options)
+    plan = _plan(options, info, framework, command)
+    backend_choice.check_names(options, info, framework)
+    check = _regression_check(options, info)
+    return _Prepared(cases, plan, check, _reporters(options, cancellation))
+
+
 def _validate(options: HarnessOptions) -> ExitStatus:
-    cases = _read_cases(options, _framework(options))
+    from benchmarking.process import Cancellation
+
+    with Cancellation() as cancellation:
+        cases = _prepare(options, (), cancellation).cases
     models = len({case.specification for case in cases})
     terminal.show(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests\n")
     return ExitStatus.OK
@@ -66,29 +97,21 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
     from benchmarking.reporters.reporters import ReporterGroup
 
     started = time.monotonic()
-    framework = _framework(options)
-    cases = _read_cases(options, framework)
-    info = _read_info(options)
-    plan = _plan(options, info, framework, command)
-    check = _regression_check(options, info)
-    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
-        reporters = ReporterGroup(_reporters(options, cancellation))
+    with Cancellation() as cancellation:
+        prepared = _prepare(options, command, cancellation)
         _warn_of_unused_options(options)
-        try:
-            status, problems = _measure(options, plan, check, cases, reporters, cancellation)
-        except BaseException as error:
-            reporters.abort(error, time.monotonic() - started)
-            raise
-        return reporters.finish(status, time.monotonic() - started, problems)
+        reporters = ReporterGroup(prepared.reporters)
+        with cancelled_by_signals(cancellation):
+            try:
+                status, problems = _measure(options, prepared, reporters, cancellation)
+            except BaseException as error:
+                reporters.abort(error, time.monotonic() - started)
+                raise
+            return reporters.finish(status, time.monotonic() - started, problems)
 
 
 def _measure(
-    options: HarnessOptions,
-    plan: RunPlan,
-    check: RegressionCheck,
-    cases: Sequence[TestCase],
-    reporters: ReporterGroup,
-    cancellation: Cancellation,
+    options: HarnessOptions, prepared: _Prepared, reporters: ReporterGroup, cancellation: Cancellation
 ) -> tuple[ExitStatus, list[str]]:
     """Runs every test on every device. Returns what came of that, and what is missing altogether."""
     from benchmarking.driver.session import exit_status, run_sessions
@@ -100,9 +123,10 @@ def _measure(
         options.excluded_devices,
         platform_options(options, cancellation),
     )
-    tests = len(found.devices) * sum(case.metric == "delay" for case in cases)
-    sessions = _sessions(options, found.devices, plan.for_run(max(tests, 1)), check, cancellation, reporters)
-    results = run_sessions(sessions, cases)
+    tests = len(found.devices) * sum(case.metric == "delay" for case in prepared.cases)
+    plan = prepared.plan.for_run(max(tests, 1))
+    sessions = _sessions(options, found.devices, plan, prepared.check, cancellation, reporters)
+    results = run_sessions(sessions, prepared.cases)
     status = exit_status(
         results,
         cancelled=cancellation.is_set,

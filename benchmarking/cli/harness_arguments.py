@@ -118,7 +118,7 @@ def _add_what_to_run(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--validate",
         action="store_true",
-        help="only check the benchmark file and everything it names, without running or downloading",
+        help="only check the options, the benchmark file and all they name, without running or downloading",
     )
     group.add_argument(
         "--log_level",

@@ -75,6 +75,9 @@ class FrameworkBase(ABC):
     """Derive from it, implement every method, add one line to ``frameworks.py``."""
 
     name: ClassVar[str]
+    backends: ClassVar[tuple[str, ...]] = ()
+    """Of its own program, on whatever device: a name that is nearly one of these is a mistake. Empty: any
+    name may be right."""
 
     @abstractmethod
     def check(self, case: TestCase) -> Sequence[Fault]:

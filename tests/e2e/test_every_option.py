@@ -183,3 +183,15 @@ def test_junit_and_markdown(workshop):
     assert done.stdout == ""
     assert "<testcase" in (workshop.directory / "j.xml").read_text()
     assert r"a\|b" in (workshop.directory / "m.md").read_text()
+
+
+def test_health_and_cooldown(workshop):
+    """The time to cool down is so short that this machine cannot be known to be steady."""
+    workshop.benchmark()
+    arguments = ("--program", workshop.program(), "--health_check", "--cooldown", "0.01")
+    document, done = workshop.json(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "not steady after 0.01 s: too few readings" in document["results"][0]["meta"]["tainted"]
+    (history,) = (workshop.directory / "XDG_STATE_HOME/ml-benchmark-platform/health").iterdir()
+    ((_, seconds),) = json.loads(history.read_text())
+    assert seconds > 0

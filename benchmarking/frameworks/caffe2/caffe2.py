@@ -38,6 +38,8 @@ OWN_OPTIONS = (
 )
 """Options of the program that the specification says in its own words, not in ``commands``."""
 
+BACKENDS = ("default", "builtin", "eigen", "mkl", "onednn", "nnpack", "opengl", "cuda")
+"""Of both engines; asking the program would take as long as it takes to load torch."""
 PROGRAM_DIRECTORY = Path(__file__).parent / "program"
 _ERROR_LINE = "caffe2_benchmark: error: "
 """How our own program says why it ends."""
@@ -49,6 +51,7 @@ _SEPARATORS = re.compile(r"[,;]")
 
 class Caffe2(FrameworkBase):
     name: ClassVar[str] = "caffe2"
+    backends: ClassVar[tuple[str, ...]] = BACKENDS
 
     def __init__(self, program_directory: Path | None = None) -> None:
         """``program_directory``: where the program is built to; the user's cache directory by default."""

@@ -15,6 +15,7 @@ import pytest
 from google.protobuf import descriptor_pb2, text_format
 
 from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import (
     caffe2_net_descriptor,
     flags,
@@ -381,6 +382,7 @@ def test_the_backends_are_listed_with_what_those_that_are_missing_need(workshop)
     told = json.loads(done.stdout)
     assert list(told) == ["backends"]
     by_name = {(one["engine"], one["name"]): one for one in told["backends"]}
+    assert {name for _, name in by_name} | {"builtin"} == set(Caffe2.backends)
     assert by_name["torch", "default"] == {
         "engine": "torch",
         "name": "default",

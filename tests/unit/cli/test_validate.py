@@ -1,0 +1,110 @@
+"""Whatever can be known to be wrong is one line, before a device is looked for; and --validate sees all of it."""
+
+import json
+
+import pytest
+
+from benchmarking.cli import harness
+from benchmarking.platforms import platforms
+from tests.support.workshop import COMMIT, OLDER, Workshop
+
+INFO = json.dumps({"treatment": COMMIT, "control": OLDER})
+
+WRONG = {
+    "info": (["--info", "nonsense"], "--info: not JSON: "),
+    "info without a treatment": (["--info", "{}"], "--info: $.treatment: "),
+    "info in a file": (["--info", "@nonesuch"], "--info: cannot read 'nonesuch': No such file or directory"),
+    "platform": (["--platform", "hst"], "--platform: there is no platform 'hst'; did you mean 'host'?"),
+    "alpha": (["--alpha", "0.9"], "--alpha 0.9: a probability between 0 and 0.5"),
+    "target_change": (["--target_change", "0.005"], "--target_change 0.005: must be greater than"),
+    "max_pairs": (["--max_pairs", "2"], "--max_pairs 2: with --alpha"),
+    "backend": (["--backend", "mkk"], "--backend: caffe2 has no backend 'mkk'; did you mean mkl?"),
+    "one of several": (
+        ["--backend", "default,opngl"],
+        "--backend: caffe2 has no backend 'opngl'; did you mean opengl?",
+    ),
+    "backend unlike any": (["--backend", "tpu"], "--backend: caffe2 has no backend 'tpu'; it has default, "),
+    "reference": (
+        ["--backend", "all", "--reference_backend", "mkk"],
+        "--reference_backend: caffe2 has no backend 'mkk'",
+    ),
+    "typing error for the user's program": (
+        ["--program", "program.py", "--backend", "mkk"],
+        "--backend: caffe2 has no backend 'mkk'; did you mean mkl?",
+    ),
+    "empty backend": (["--backend", ""], "--backend '': a name is empty"),
+    "plot without backends": (["--plot", "x.svg"], "--plot goes with several backends"),
+    "backends and control": (
+        ["--backend", "a,b", "--info", INFO],
+        "--backend: several backends are compared",
+    ),
+    "program": (["--program", "nonesuch"], "--program: there is no file 'nonesuch'"),
+    "program of info": (
+        ["--info", json.dumps({"treatment": COMMIT | {"program": "~nosuchuser/x"}})],
+        "--info: $.treatment.program: there is no file '~nosuchuser/x'",
+    ),
+    "shared_libs": (["--shared_libs", "nonesuch"], "--shared_libs: there is no file 'nonesuch'"),
+    "run_type": (["--run_type", "regress"], "--run_type regress confirms a regression: name its types"),
+    "regressed_types": (["--regressed_types", '["x"]'], "--regressed_types goes with --run_type"),
+    "history without results": (
+        ["--info", json.dumps({"treatment": COMMIT, "regression_commits": [OLDER]})],
+        "--info: regression_commits are looked up in what --local_reporter saved",
+    ),
+    "remote_reporter": (["--remote_reporter", "nonsense"], "--remote_reporter: 'nonsense' is not like"),
+    "junit": (["--junit", "nonesuch/j.xml"], "--junit: cannot write to"),
+    "markdown": (["--markdown", "."], "--markdown: . is a directory; name a file"),
+    "local_reporter": (["--local_reporter", "tiny.json"], "--local_reporter: cannot write to tiny.json"),
+    "benchmark_file": (["--benchmark_file", "nonesuch.json"], "nonesuch.json: "),
+}
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    for kind in ("CACHE", "DATA", "STATE"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / kind))
+    monkeypatch.chdir(tmp_path)
+    workshop = Workshop(tmp_path)
+    workshop.benchmark()
+    workshop.program()
+
+    def nothing_is_looked_for(*_):
+        raise AssertionError("a device is looked for")
+
+    monkeypatch.setattr(platforms, "select", nothing_is_looked_for)
+    return lambda *argv: harness.main(["--benchmark_file", "tiny.json", *argv])
+
+
+@pytest.mark.parametrize("mode", [["--validate"], []], ids=["validate", "run"])
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_option_is_one_line(call, capsys, name, mode):
+    argv, message = WRONG[name]
+    assert call(*argv, *mode) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"harness.py: {message}")
+    assert shown.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("--platform", "android"),
+        ("--platform", "host/mkl", "--backend", "mkl"),
+        ("--backend", "default, opengl,cuda", "--plot", "x.svg"),
+        ("--backend", "all"),
+        ("--program", "program.py", "--backend", "tpu"),
+        ("--program", "program.py", "--backend", "cuda12"),
+        ("--info", INFO, "--alpha", "0.05"),
+        ("--json", "--remote_reporter", "example.org/x|y"),
+    ],
+)
+def test_what_is_right_passes(call, capsys, argv):
+    assert call(*argv, "--validate") == 0
+    assert "no faults; 1 benchmarks with 1 tests" in capsys.readouterr().out
+
+
+def test_faults_of_a_specification_that_cannot_be_run_are_found(call, capsys, tmp_path):
+    Workshop(tmp_path).benchmark(format="onnx")
+    assert call("--validate") == 2
+    assert "$.model.format: 'onnx' cannot be run by the framework caffe2" in capsys.readouterr().err
