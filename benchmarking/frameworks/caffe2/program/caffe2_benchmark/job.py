@@ -9,6 +9,7 @@ from . import __version__, engines, net_file, tensor_file
 from .engine import LoadedNet
 from .flags import Settings
 from .kernels import Fact, Kernel, require_own
+from .net_check import require_not_swapped
 
 
 class Job:
@@ -21,6 +22,8 @@ class Job:
         self._settings = settings
         self._init_net = net_file.read(settings.init_net, "init_net") if settings.init_net else None
         self.net = net_file.read(settings.net, "net")
+        if self._init_net is not None:
+            require_not_swapped(self._init_net, self.net)
         self._inputs = tensor_file.inputs(settings)
         self._engine_class = engines.choose(settings.engine, settings.backend, settings.optimize)
         self.facts: Dict[str, Fact] = {}

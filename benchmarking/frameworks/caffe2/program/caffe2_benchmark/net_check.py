@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Collection, Sequence
+from typing import Any, Collection, Iterator, List, Sequence, Tuple
 
 from .errors import NetError
 
@@ -37,11 +37,22 @@ def listed(names: Sequence[str]) -> str:
     return shown + (" and %d more" % (len(names) - SHOWN_NAMES) if len(names) > SHOWN_NAMES else "")
 
 
+def inner_nets(net: Any) -> List[Any]:
+    """The nets in the arguments of its operators."""
+    return [argument.n for one in net.op for argument in one.arg if argument.HasField("n")]
+
+
+def _all_operators(net: Any) -> Iterator[Any]:
+    yield from net.op
+    for inner in inner_nets(net):
+        yield from _all_operators(inner)
+
+
 def require_known_types(net: Any, types: Collection[str], engine: str) -> None:
     """Raises:
-    NetError: names every type that the engine does not know.
+    NetError: names every type that the engine does not know, also of nets in arguments.
     """
-    unknown = sorted({one.type for one in net.op if one.type not in types})
+    unknown = sorted({one.type for one in _all_operators(net) if one.type not in types})
     if unknown:
         raise NetError(
             "net %r has operators that the engine %s does not know: %s"
@@ -55,12 +66,30 @@ def require_fed(net: Any, blobs: Collection[str]) -> None:
     Raises:
         NetError: an operator reads a blob that nobody writes.
     """
+    for where, names in _unfed(net, blobs):
+        raise NetError(
+            "%s, reads %s, which nobody feeds: name it in --input, or fill it in the init net"
+            % (where, listed(names))
+        )
+
+
+def _unfed(net: Any, blobs: Collection[str]) -> Iterator[Tuple[str, List[str]]]:
+    """Each operator that reads what there is not yet, and what that is."""
     known = set(blobs)
     for index, one in enumerate(net.op):
-        unfed = [name for name in one.input if name not in known]
-        if unfed:
-            raise NetError(
-                "%s, reads %s, which nobody feeds: name it in --input, or fill it in the init net"
-                % (label(index, one), listed(unfed))
-            )
+        names = [name for name in one.input if name not in known]
+        if names:
+            yield label(index, one), names
         known.update(one.output)
+
+
+def require_not_swapped(init_net: Any, net: Any) -> None:
+    """Raises:
+    NetError: the init net reads blobs that nobody feeds, and the net reads none: each is the other.
+    """
+    unfed = next(_unfed(init_net, ()), None)
+    if unfed is not None and not any(_unfed(net, ())):
+        raise NetError(
+            "--init_net and --net are the wrong way round: %s, of --init_net reads %s; --net reads nothing"
+            % (unfed[0], listed(unfed[1]))
+        )

@@ -165,10 +165,15 @@ def test_wrong_nets_and_data_end_with_status_1_and_one_line(workshop):
     (workshop.directory / "short.txt").write_text("1 2\n")
     predict = workshop.net("predict", FC)
     odd = workshop.net("odd", ("Foo", [], ["a"], {}), ("Bar", [], ["b"], {}), ("Relu", ["a"], ["c"], {}))
+    init = workshop.net("init", FILL, BIAS)
+    damaged = workshop.net("damaged", ("Relu", ["gpu_0/x"], ["name"], {}))
+    Path(damaged).write_bytes(Path(damaged).read_bytes().replace(b"name", b"na\xffe"))
     cases = [
         (["--net", "missing.pb"], "cannot read missing.pb"),
         (["--net", "empty.pb"], "not a net"),
         (["--net", "garbage.pb"], "not a net"),
+        (["--net", damaged], r"the name b'na\xffe' is not UTF-8 text"),
+        (["--init_net", predict, "--net", init], "--init_net and --net are the wrong way round"),
         (["--net", odd], "does not know: Bar, Foo"),
         (["--net", predict], "'gpu_0/x', 'w', 'b', which nobody feeds"),
         (arguments(workshop, "--input_dims", "1,4"), "operator 0, FC 'y', failed: the weights do not fit"),
@@ -318,6 +323,31 @@ def test_weights_that_do_not_fit_are_told_of_the_operator(optimize, label, weigh
     engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
     with pytest.raises(NetError, match=f"^{re.escape(label)}, failed: {part}"):
         engine.load(init, net, {"x": np.zeros((1, 1, 8, 8), dtype=np.float32)})
+
+
+def test_unknown_operators_of_nets_inside_are_among_those_that_are_named():
+    net = text_format.Parse(
+        """op { type: "Foo" output: "a" }
+           op { type: "If" input: "c" arg { name: "then_net" n { op { type: "Bar" output: "b" } } } }""",
+        messages.NetDef(),
+    )
+    engine = TorchEngine(threads=1, seed=0, backend="builtin")
+    with pytest.raises(NetError, match=r"does not know: Bar, Foo$"):
+        engine.load(None, net, {"c": np.array([True])})
+
+
+def test_a_blob_that_is_there_in_name_only_is_named_where_it_is_read():
+    """Dropout leaves its mask unwritten in test mode."""
+    net = text_format.Parse(
+        """op { type: "Dropout" input: "x" output: ["y", "mask"] arg { name: "is_test" i: 1 } }
+           op { type: "Copy" input: "mask" output: "z" }""",
+        messages.NetDef(),
+    )
+    engine = TorchEngine(threads=1, seed=0, backend="builtin")
+    with pytest.raises(
+        NetError, match=r"^operator 1, Copy 'z', reads 'mask', which no operator has written$"
+    ):
+        engine.load(None, net, {"x": np.zeros(2, dtype=np.float32)})
 
 
 CONV_WEIGHT = ("GivenTensorFill", [], ["w"], {"shape": [1, 1, 1, 1], "values": [2.0]})

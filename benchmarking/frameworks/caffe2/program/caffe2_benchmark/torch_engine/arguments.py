@@ -25,8 +25,11 @@ class Arguments:
         return bool(self._single(name, "i", "0 or 1", int(default)))
 
     def text(self, name: str, default: str) -> str:
-        value = self._single(name, "s", "a text", default.encode())
-        return bytes(value).decode()
+        value = bytes(self._single(name, "s", "a text", default.encode()))
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise NetError("the argument %r is not a text: %r" % (name, value[:40])) from None
 
     def net(self, name: str) -> Optional[Any]:
         """A NetDef; None: it is not given."""

@@ -29,7 +29,7 @@ from ..costs import BlobFacts, OperatorFacts
 from ..engine import Engine, LoadedNet, require_options
 from ..errors import NetError, UsageError
 from ..kernels import Fact, Kernel, Observation
-from ..net_check import label, listed, require_fed, require_known_types
+from ..net_check import inner_nets, label, listed, require_fed, require_known_types
 from . import fusion
 from .allocator import keep_freed_memory
 from .arguments import Arguments
@@ -37,7 +37,7 @@ from .backends import BACKENDS, backend_class
 from .backends.backend import Backend, NoKernelError, on_host
 from .host_kernels import HostKernels
 from .operators import OPERATORS
-from .plan import PlannedOperator, as_written, blobs_read, inner_nets, written_blobs
+from .plan import PlannedOperator, as_written, blobs_read, written_blobs
 from .registry import Compute, Operator, Registration
 
 
@@ -124,12 +124,11 @@ class TorchEngine(Engine):
     ) -> Tuple[List[PlannedOperator], AbstractSet[str]]:
         """The plan and the names of its constants; the workspace is left with these and the inputs."""
 
-        def compute_once(inner: Any) -> Dict[str, Any]:
-            constants.update(workspace)
-            TorchNet(as_written(inner, overwrites=False), constants, self._seed).run()
-            return {name: constants[name] for one in inner.op for name in one.output}
+        def compute_once(planned: PlannedOperator) -> Dict[str, Any]:
+            TorchNet([planned], constants, self._seed).run()
+            return {name: constants[name] for name in planned.definition.output if name in constants}
 
-        constants: Dict[str, Any] = {}
+        constants = dict(workspace)
         known = {name: workspace[name] for name in weights}
         plan, read = fusion.fused(net, known, wanted, compute_once)
         for name in weights:
@@ -175,7 +174,7 @@ class TorchNet(LoadedNet):
                 step = self._steps[number]
                 inputs = self._blob_facts(step.inputs)
                 self._rehearse_step(number, planned)
-                arguments, outputs = planned.definition.arg, self._blob_facts(step.outputs)
+                arguments, outputs = planned.definition.arg, self._blob_facts(planned.definition.output)
                 self._operators.append(OperatorFacts(step.name, planned.types, arguments, inputs, outputs))
             self._backend.synchronise()
 
@@ -275,11 +274,8 @@ def _kernel(backend: Backend, names: Sequence[str]) -> Kernel:
     return Kernel(names[0], False) if own is None else Kernel(own, True)
 
 
-_FAILURES = (NetError, RuntimeError, ValueError, IndexError, TypeError)
-
-
 def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
-    step = None
+    step: Any = None
     try:
         for step in steps:
             _, _, compute, inputs, outputs, released, _ = step
@@ -290,8 +286,8 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
                 workspace[outputs[0]] = result
             else:
                 workspace.update(zip(outputs, result))
-    except _FAILURES as error:
-        raise _failure(step, workspace, error) from error
+    except Exception as error:
+        raise _failure(step.label, step.inputs, workspace, error) from error
 
 
 def _run_timed(
@@ -300,7 +296,7 @@ def _run_timed(
     """As ``_run``; the nanoseconds of each step. ``synchronise`` waits for the device."""
     clock = time.perf_counter_ns
     times_ns = []
-    step = None
+    step: Any = None
     try:
         for step in steps:
             _, _, compute, inputs, outputs, released, _ = step
@@ -315,8 +311,8 @@ def _run_timed(
                 workspace[outputs[0]] = result
             else:
                 workspace.update(zip(outputs, result))
-    except _FAILURES as error:
-        raise _failure(step, workspace, error) from error
+    except Exception as error:
+        raise _failure(step.label, step.inputs, workspace, error) from error
     return times_ns
 
 
@@ -335,13 +331,17 @@ def _type_name(dtype: Any) -> str:
     return str(dtype).replace("torch.", "")
 
 
-def _failure(step: Any, workspace: Mapping[str, Any], error: Exception) -> NetError:
+def _failure(label: str, inputs: Sequence[str], workspace: Mapping[str, Any], error: Exception) -> NetError:
+    """Whatever is raised where an operator computes: its arguments and inputs are the net's, not ours."""
+    if isinstance(error, KeyError) and error.args[0] in inputs and error.args[0] not in workspace:
+        return NetError("%s, reads %r, which no operator has written" % (label, error.args[0]))
     shapes = ", ".join(
-        "%s %s %s" % (name, _type_name(blob.dtype), list(blob.shape))
-        for name, blob in ((name, workspace[name]) for name in step.inputs)
+        "%s %s %s" % (name, _type_name(workspace[name].dtype), list(workspace[name].shape))
+        for name in inputs
+        if name in workspace
     )
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return NetError("%s, failed: %s (inputs: %s)" % (step.label, reason, shapes or "none"))
+    return NetError("%s, failed: %s (inputs: %s)" % (label, reason, shapes or "none"))
 
 
 def check(net: Any, blobs: Collection[str]) -> None:
@@ -488,12 +488,15 @@ def _step(planned: PlannedOperator, place: Operator, registration: Registration)
         raise
     except NetError as error:
         raise NetError("%s: %s" % (planned.label, error)) from error
+    except Exception as error:
+        raise _failure(planned.label, place.inputs, place.workspace, error) from error
+    writes_itself = inner_nets(messages.NetDef(op=[planned.definition]))
     return Step(
         label=planned.label,
         name=planned.name,
         compute=compute,
         inputs=place.inputs,
-        outputs=place.outputs,
+        outputs=() if writes_itself else place.outputs,
         released=_released(planned.definition),
         takes=registration.takes,
     )

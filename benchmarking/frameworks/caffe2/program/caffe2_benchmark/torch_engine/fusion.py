@@ -14,6 +14,7 @@ from typing import AbstractSet, Any, Callable, Dict, List, Optional, Set, Tuple
 import torch
 
 from .. import messages
+from ..errors import NetError
 from ..net_check import label_of, observed_name, own_name
 from .arguments import Arguments
 from .operators import OPERATORS
@@ -23,11 +24,12 @@ from .operators.normalization import factor_and_offset
 from .plan import PlannedOperator, inner_nets, written_blobs
 
 _RANDOM = ("UniformFill", "GaussianFill", "XavierFill", "MSRAFill", "UniformIntFill")
+_PER_CHANNEL = ("SpatialBN", "AffineChannel", "Mul", "Add")
 _CONVOLUTIONS = ("Conv", FUSED_CONVOLUTION)
 _OVERWRITABLE_INPUT = {"Relu": 0, "Clip": 0, "ReluN": 0, "Sum": 0, "AffineChannel": 0, FUSED_CONVOLUTION: 3}
 
-ComputeOnce = Callable[[Any], Dict[str, Any]]
-"""Takes a net that reads constants only; returns what it writes."""
+ComputeOnce = Callable[[PlannedOperator], Dict[str, Any]]
+"""Takes an operator that reads constants only; returns what it writes."""
 
 
 @dataclass
@@ -125,7 +127,7 @@ class _Graph:
             one = node.definition
             is_known = one.type not in _RANDOM and set(one.input) <= set(self._constants)
             if is_known and not self._kept & set(one.output):
-                self._constants.update(self._compute_once(messages.NetDef(op=[one])))
+                self._constants.update(self._compute_once(_planned(node, False)))
             else:
                 left.append(node)
         self._nodes = left
@@ -205,22 +207,28 @@ class _Graph:
 
     def _factor_and_offset(self, node: _Node) -> Optional[Tuple[Any, Any]]:
         """Of an operator that is y = factor * x + offset, channel by channel; vectors."""
+        try:
+            return self._known_factor_and_offset(node)
+        except NetError:
+            return None  # an argument is wrong: the operator says so, with its name, when it is prepared
+
+    def _known_factor_and_offset(self, node: _Node) -> Optional[Tuple[Any, Any]]:
         one, arguments = node.definition, Arguments(node.definition.arg)
         values = self._constant_inputs(node, 1)
-        if values is None or is_channels_last(arguments):
+        if one.type not in _PER_CHANNEL or values is None or is_channels_last(arguments):
+            return None
+        # Parameters of other shapes stay with their operator, which says what is wrong with them.
+        if not all(one.dtype == torch.float32 and one.shape == (values[0].numel(),) for one in values):
             return None
         if one.type == "SpatialBN" and len(one.output) == 1:
             return factor_and_offset(values[:4], arguments.number("epsilon", 1e-5))
         if one.type == "AffineChannel":
             return values[0], values[1]
         if one.type in ("Mul", "Add"):
-            (value,) = values
             if not arguments.boolean("broadcast", False) or arguments.integer("axis", -1) != 1:
                 return None
-            if value.dim() != 1 or value.dtype != torch.float32:
-                return None
-            zeros = torch.zeros_like(value)
-            return (value, zeros) if one.type == "Mul" else (zeros + 1, value)
+            zeros = torch.zeros_like(values[0])
+            return (values[0], zeros) if one.type == "Mul" else (zeros + 1, values[0])
         return None
 
     def _fold_into(self, before: _Node, factor: Any, offset: Any) -> bool:
@@ -231,6 +239,8 @@ class _Graph:
         if known is None or before.definition.type not in ("AffineChannel", "SpatialBN"):
             return False
         first_factor, first_offset = known
+        if first_factor.shape != factor.shape:
+            return False
         name = before.definition.output[0]
         inputs = [
             before.definition.input[0],
@@ -243,7 +253,9 @@ class _Graph:
     def _fold_into_convolution(self, before: _Node, factor: Any, offset: Any) -> bool:
         one = before.definition
         weights = self._constant_inputs(before, 1)
-        if weights is None or is_channels_last(Arguments(one.arg)) or weights[0].shape[0] != len(factor):
+        if weights is None or not _is_channels_first(one):
+            return False
+        if not all(one.dim() > 0 and one.shape[0] == len(factor) for one in weights):
             return False
         bias = weights[1] if len(weights) == 2 else torch.zeros_like(factor)
         name = one.output[0]
@@ -256,7 +268,7 @@ class _Graph:
 
     def _can_be_fused(self, node: _Node) -> bool:
         one = node.definition
-        if one.type not in _CONVOLUTIONS or is_channels_last(Arguments(one.arg)):
+        if one.type not in _CONVOLUTIONS or not _is_channels_first(one):
             return False
         return set(one.input[1:3]) <= set(self._constants) and self._constants[one.input[1]].dim() == 4
 
@@ -277,16 +289,7 @@ class _Graph:
 
     def plan(self) -> List[PlannedOperator]:
         readers, producers = self._readers(), self._producers()
-        return [
-            PlannedOperator(
-                node.definition,
-                label_of(node.index, "+".join(node.types), node.own_name),
-                observed_name(node.index, "+".join(node.types), node.own_name),
-                tuple(node.types),
-                self._may_overwrite(node, readers, producers),
-            )
-            for node in self._nodes
-        ]
+        return [_planned(node, self._may_overwrite(node, readers, producers)) for node in self._nodes]
 
     def _may_overwrite(
         self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
@@ -304,6 +307,25 @@ class _Graph:
         return list(inputs).count(name) == 1 and not any(
             OPERATORS[one.definition.type].shares_memory for one in touching
         )
+
+
+def _is_channels_first(definition: Any) -> bool:
+    """False too where the order is wrong, which the operator says when it is prepared."""
+    try:
+        return not is_channels_last(Arguments(definition.arg))
+    except NetError:
+        return False
+
+
+def _planned(node: _Node, overwrites: bool) -> PlannedOperator:
+    types = "+".join(node.types)
+    return PlannedOperator(
+        node.definition,
+        label_of(node.index, types, node.own_name),
+        observed_name(node.index, types, node.own_name),
+        tuple(node.types),
+        overwrites,
+    )
 
 
 def _with_single_assignments(net: Any) -> List[_Node]:

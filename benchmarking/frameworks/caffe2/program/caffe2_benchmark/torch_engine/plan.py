@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, FrozenSet, List, NamedTuple, Set, Tuple
 
-from ..net_check import label, operator_name
+from ..net_check import inner_nets, label, operator_name
 from .operators import OPERATORS
 
 
@@ -40,10 +40,6 @@ def blobs_read(net: Any) -> List[str]:
     """As often as they are read, by the nets in its arguments, too."""
     names = [name for one in net.op for name in one.input]
     return names + [name for inner in inner_nets(net) for name in blobs_read(inner)]
-
-
-def inner_nets(net: Any) -> List[Any]:
-    return [argument.n for one in net.op for argument in one.arg if argument.HasField("n")]
 
 
 def _exclusive_overwrites(net: Any) -> FrozenSet[int]:

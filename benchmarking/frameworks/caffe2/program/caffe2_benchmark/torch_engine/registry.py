@@ -16,6 +16,7 @@ from .arguments import Arguments
 
 Compute = Callable[..., Any]
 ANY = 2**31 - 1
+BOOL = (torch.bool,)
 FLOAT = (torch.float32,)
 FLOAT_OR_DOUBLE = (torch.float32, torch.float64)
 NUMBER = (torch.float32, torch.float64, torch.int32, torch.int64)

@@ -7,10 +7,8 @@ from typing import Any, Callable, Dict
 
 import torch
 
-from ..registry import ANY, FLOAT_OR_DOUBLE, Compute, Operator, operator, require
+from ..registry import ANY, BOOL, FLOAT_OR_DOUBLE, Compute, Operator, operator, require
 from .elementwise import binary
-
-_BOOL = (torch.bool,)
 
 _OF_TWO: Dict[str, Callable[[Any, Any], Any]] = {
     "GT": torch.gt,
@@ -25,15 +23,15 @@ _OF_TWO: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 for _type, _function in _OF_TWO.items():
-    operator(_type, inputs=(2, 2), takes=_BOOL if _type in ("And", "Or", "Xor") else None)(binary(_function))
+    operator(_type, inputs=(2, 2), takes=BOOL if _type in ("And", "Or", "Xor") else None)(binary(_function))
 
 
-@operator("Not", takes=_BOOL)
+@operator("Not", takes=BOOL)
 def negation(op: Operator) -> Compute:
     return torch.logical_not
 
 
-@operator("Where", inputs=(3, 3), takes=_BOOL)
+@operator("Where", inputs=(3, 3), takes=BOOL)
 def where(op: Operator) -> Compute:
     """With ``broadcast_on_rows`` the condition has one value for each row."""
     by_row = op.arguments.boolean("broadcast_on_rows", False)

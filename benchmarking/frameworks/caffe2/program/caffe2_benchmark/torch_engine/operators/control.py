@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Tuple
 
-from ..registry import ANY, Compute, Operator, operator, require
+from ..registry import ANY, BOOL, Compute, Operator, operator, require
 
 
-@operator("If", inputs=(1, ANY), outputs=(0, ANY), in_place=None, shares_memory=True)
+@operator("If", inputs=(1, ANY), outputs=(0, ANY), in_place=None, takes=BOOL, shares_memory=True)
 def run_if(op: Operator) -> Compute:
-    """Runs ``then_net`` or ``else_net`` on the blobs of the outer net; further inputs are theirs."""
+    """Runs ``then_net`` or ``else_net`` on the blobs of the outer net; further inputs are theirs.
+
+    The nets write the outputs. Without an ``else_net`` they may stay unwritten.
+    """
     branches = {
         branch: op.prepare_net(net)
         for branch, net in ((True, op.arguments.net("then_net")), (False, op.arguments.net("else_net")))
@@ -17,12 +20,11 @@ def run_if(op: Operator) -> Compute:
     }
     require(True in branches, "then_net is missing")
 
-    def compute(condition: Any, *_: Any) -> Any:
+    def compute(condition: Any, *_: Any) -> Tuple[()]:
         require(condition.numel() == 1, "the condition has not one value")
         chosen = branches.get(bool(condition))
         if chosen is not None:
             chosen()
-        results = tuple(op.workspace[name] for name in op.outputs)
-        return results[0] if len(results) == 1 else results
+        return ()
 
     return compute
