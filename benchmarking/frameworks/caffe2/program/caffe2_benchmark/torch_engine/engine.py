@@ -490,13 +490,40 @@ def _step(planned: PlannedOperator, place: Operator, registration: Registration)
         raise NetError("%s: %s" % (planned.label, error)) from error
     except Exception as error:
         raise _failure(planned.label, place.inputs, place.workspace, error) from error
-    writes_itself = inner_nets(messages.NetDef(op=[planned.definition]))
+    outputs = place.outputs
+    if inner_nets(messages.NetDef(op=[planned.definition])):
+        outputs = ()  # the nets write them
+    elif planned.aliases:
+        compute = _with_aliases(compute, len(outputs), planned.aliases, place.workspace)
+        outputs = (*(name for _, name in planned.aliases), *outputs)
     return Step(
         label=planned.label,
         name=planned.name,
         compute=compute,
         inputs=place.inputs,
-        outputs=() if writes_itself else place.outputs,
+        outputs=outputs,
         released=_released(planned.definition),
         takes=registration.takes,
     )
+
+
+def _with_aliases(
+    compute: Compute, count: int, aliases: Sequence[Tuple[int, str]], workspace: Mapping[str, Any]
+) -> Compute:
+    """Gives each alias its new blob before the ``count`` outputs: the same values in the alias's own shape.
+
+    A result of another size or type goes to memory of its own, as in Caffe2; the alias stays as it is. (Caffe2
+    writes over it in part where the result is smaller.)
+    """
+
+    def seen_by(name: str, result: Any) -> Any:
+        blob = workspace[name]
+        if result.dtype != blob.dtype or result.numel() != blob.numel():
+            return blob
+        return result if result.shape == blob.shape else result.reshape(blob.shape)
+
+    def with_aliases(*inputs: Any) -> Tuple[Any, ...]:
+        results = compute(*inputs) if count > 1 else (compute(*inputs),)
+        return (*(seen_by(name, results[number]) for number, name in aliases), *results)
+
+    return with_aliases

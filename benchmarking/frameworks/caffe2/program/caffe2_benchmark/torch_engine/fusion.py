@@ -15,13 +15,13 @@ import torch
 
 from .. import messages
 from ..errors import NetError
-from ..net_check import label_of, observed_name, own_name
+from ..net_check import inner_nets, label_of, observed_name, own_name
 from .arguments import Arguments
 from .operators import OPERATORS
 from .operators.convolution import FUSED_CONVOLUTION
 from .operators.geometry import is_channels_last
 from .operators.normalization import factor_and_offset
-from .plan import PlannedOperator, inner_nets, written_blobs
+from .plan import PlannedOperator, writes_through_alias, written_blobs
 
 _RANDOM = ("UniformFill", "GaussianFill", "XavierFill", "MSRAFill", "UniformIntFill")
 _PER_CHANNEL = ("SpatialBN", "AffineChannel", "Mul", "Add")
@@ -51,6 +51,8 @@ def why_not(net: Any, blobs: AbstractSet[str]) -> Optional[str]:
     """Why a net cannot be fused; None: it can. ``blobs``: those that there are before it runs."""
     if inner_nets(net):
         return "the net has nets inside"
+    if writes_through_alias(net):
+        return "the net writes over a blob that has another name, too"
     if blobs & written_blobs(net):
         return "the net writes over its inputs or weights"
     return None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, FrozenSet, List, NamedTuple, Set, Tuple
+from typing import Any, Dict, FrozenSet, List, NamedTuple, Set, Tuple
 
 from ..net_check import inner_nets, label, operator_name
 from .operators import OPERATORS
+from .operators.layout import ALIASES
 
 
 class PlannedOperator(NamedTuple):
@@ -19,20 +20,35 @@ class PlannedOperator(NamedTuple):
     """Of the operators of the net that it is."""
     overwrites: bool
     """Whether it may write its first output over one of its inputs."""
+    aliases: Tuple[Tuple[int, str], ...] = ()
+    """Number of an output, and another name for the memory that it lies in: that blob changes with it."""
 
 
 def as_written(net: Any, overwrites: bool = True) -> List[PlannedOperator]:
     """Operator by operator as the net says; ``overwrites``: in place where the net does so."""
     overwriting = _exclusive_overwrites(net) if overwrites else frozenset()
+    aliases = _written_aliases(net)
     return [
-        PlannedOperator(one, label(index, one), operator_name(index, one), (one.type,), index in overwriting)
+        PlannedOperator(
+            one,
+            label(index, one),
+            operator_name(index, one),
+            (one.type,),
+            index in overwriting,
+            tuple(aliases.get(index, ())),
+        )
         for index, one in enumerate(net.op)
     ]
 
 
+def writes_through_alias(net: Any) -> bool:
+    return bool(_written_aliases(net))
+
+
 def written_blobs(net: Any) -> FrozenSet[str]:
-    """The blobs that a net writes, those of the nets in its arguments included."""
+    """The blobs that a net writes, by whatever name, those of the nets in its arguments included."""
     names = {name for one in net.op for name in one.output}
+    names.update(name for pairs in _written_aliases(net).values() for _, name in pairs)
     return frozenset(names.union(*map(written_blobs, inner_nets(net))))
 
 
@@ -49,14 +65,43 @@ def _exclusive_overwrites(net: Any) -> FrozenSet[int]:
     """
     shared: Set[str] = set()
     result = set()
+    aliases = _written_aliases(net)
     for index, one in enumerate(net.op):
         if not one.output:
             continue
         target = one.output[0]
         if list(one.input).count(target) == 1 and target not in shared:
             result.add(index)
-        if not OPERATORS[one.type].shares_memory:
+        if index in aliases:
+            shared.update(one.output, (name for _, name in aliases[index]))
+        elif not OPERATORS[one.type].shares_memory:
             shared.difference_update(set(one.output) - set(one.input))
         elif target not in one.input:
             shared.update(one.input, one.output)
     return frozenset(result)
+
+
+def _written_aliases(net: Any) -> Dict[int, List[Tuple[int, str]]]:
+    """For each operator that writes a blob with other names: as ``PlannedOperator.aliases``.
+
+    In Caffe2 the names of ``Alias`` are of one memory, until another ``Alias`` gives a name to another one.
+    """
+    names_of: Dict[str, Set[str]] = {}
+    result: Dict[int, List[Tuple[int, str]]] = {}
+    for index, one in enumerate(net.op):
+        if one.type in ALIASES and one.input and one.output:
+            source, target = one.input[0], one.output[0]
+            if source != target:
+                names_of.pop(target, set()).discard(target)
+                names_of.setdefault(source, {source}).add(target)
+                names_of[target] = names_of[source]
+            continue
+        pairs = [
+            (number, other)
+            for number, name in enumerate(one.output)
+            for other in sorted(names_of.get(name, ()))
+            if other not in one.output
+        ]
+        if pairs:
+            result[index] = pairs
+    return result

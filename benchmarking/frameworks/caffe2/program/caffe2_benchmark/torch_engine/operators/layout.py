@@ -60,6 +60,10 @@ def resize_like(op: Operator) -> Compute:
     return lambda x, like: x.reshape(like.shape)
 
 
-@operator("Alias", shares_memory=True)
+ALIASES = ("Alias", "AliasWithName")
+"""An operator that writes one of the names changes the other's blob, too; the plan sees to that."""
+
+
+@operator(*ALIASES, in_place=((0, 0),), shares_memory=True)
 def alias(op: Operator) -> Compute:
     return lambda x: x
