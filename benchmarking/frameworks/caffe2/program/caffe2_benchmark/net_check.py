@@ -83,6 +83,16 @@ def _unfed(net: Any, blobs: Collection[str]) -> Iterator[Tuple[str, List[str]]]:
         known.update(one.output)
 
 
+def require_written(net: Any) -> None:
+    """Raises:
+    NetError: the net names an output that none of its operators writes.
+    """
+    written = {name for one in net.op for name in one.output} | set(net.external_input)
+    missing = [name for name in net.external_output if name not in written]
+    if missing:
+        raise NetError("net %r names outputs that no operator writes: %s" % (net.name, listed(missing)))
+
+
 def require_not_swapped(init_net: Any, net: Any) -> None:
     """Raises:
     NetError: the init net reads blobs that nobody feeds, and the net reads none: each is the other.

@@ -29,7 +29,7 @@ from ..costs import BlobFacts, OperatorFacts
 from ..engine import Engine, LoadedNet, require_options
 from ..errors import NetError, UsageError
 from ..kernels import Fact, Kernel, Observation
-from ..net_check import inner_nets, label, listed, require_fed, require_known_types
+from ..net_check import inner_nets, label, listed, require_fed, require_known_types, require_written
 from . import fusion
 from .allocator import keep_freed_memory
 from .arguments import Arguments
@@ -52,8 +52,7 @@ class Step(NamedTuple):
     outputs: Tuple[str, ...]
     released: Optional[str]
     """The blob of the iteration before that it writes anew: its memory, still in the cache, is free again."""
-    takes: Optional[Sequence[Any]]
-    """As in ``Registration``."""
+    registration: Registration
 
 
 class TorchEngine(Engine):
@@ -220,13 +219,14 @@ class TorchNet(LoadedNet):
                 reason = str(error.__cause__)
             self._preparation.reasons[planned.name] = reason
             self._steps[number] = self._preparation.host_step(number, planned, set(self._workspace))
-        _check_type(self._steps[number], self._workspace)
+        problem = _wrong_type(self._steps[number], self._workspace)
+        if problem is not None:
+            raise NetError("%s %s" % (planned.label, problem))
         _run([self._steps[number]], self._workspace)
 
     def _runs_own(self, step: Step) -> bool:
         """False: the backend's kernel is for other types of elements; nothing was run."""
-        takes = step.takes
-        if takes is not None and step.inputs and self._workspace[step.inputs[0]].dtype not in takes:
+        if _wrong_type(step, self._workspace) is not None:
             return False
         _run([step], self._workspace)
         return True
@@ -316,15 +316,23 @@ def _run_timed(
     return times_ns
 
 
-def _check_type(step: Step, workspace: Mapping[str, Any]) -> None:
-    if step.takes is None or not step.inputs:
-        return
-    name, found = step.inputs[0], workspace[step.inputs[0]].dtype
-    if found not in step.takes:
-        raise NetError(
-            "%s cannot have %r of type %s; it takes %s"
-            % (step.label, name, _type_name(found), ", ".join(map(_type_name, step.takes)))
-        )
+def _wrong_type(step: Step, workspace: Mapping[str, Any]) -> Optional[str]:
+    """What is wrong with the types of its inputs; None: nothing."""
+    types = [(name, workspace[name].dtype) for name in step.inputs if name in workspace]
+    takes = step.registration.takes
+    for name, found in types[:1]:
+        if takes is not None and found not in takes:
+            wanted = ", ".join(map(_type_name, takes))
+            return "cannot have %r of type %s; it takes %s" % (name, _type_name(found), wanted)
+    for name, found in types if step.registration.same_type else []:
+        if found != types[0][1]:
+            return "cannot have %r of type %s beside %r of type %s" % (
+                name,
+                _type_name(found),
+                types[0][0],
+                _type_name(types[0][1]),
+            )
+    return None
 
 
 def _type_name(dtype: Any) -> str:
@@ -356,6 +364,7 @@ def check(net: Any, blobs: Collection[str]) -> None:
         if problem:
             raise NetError("%s: %s" % (label(index, one), problem))
     require_fed(net, blobs)
+    require_written(net)
 
 
 def _released(definition: Any) -> Optional[str]:
@@ -422,6 +431,9 @@ class _Preparation:
         if registration is None:
             return None
         place = self._place(number, planned, known, self._workspace, self._read_by_others)
+        if self._backend.is_device and registration.prepare is not OPERATORS[planned.definition.type].prepare:
+            # What is wrong with an operator's arguments is the same on every device.
+            self.host_step(number, planned, known)
         try:
             step = _step(planned, place, registration)
         except NoKernelError as error:
@@ -503,7 +515,7 @@ def _step(planned: PlannedOperator, place: Operator, registration: Registration)
         inputs=place.inputs,
         outputs=outputs,
         released=_released(planned.definition),
-        takes=registration.takes,
+        registration=registration,
     )
 
 
@@ -512,8 +524,8 @@ def _with_aliases(
 ) -> Compute:
     """Gives each alias its new blob before the ``count`` outputs: the same values in the alias's own shape.
 
-    A result of another size or type goes to memory of its own, as in Caffe2; the alias stays as it is. (Caffe2
-    writes over it in part where the result is smaller.)
+    Where the result is of another size or type, the alias stays as it is. (Caffe2 writes over a part of it
+    where the result is smaller.)
     """
 
     def seen_by(name: str, result: Any) -> Any:

@@ -80,9 +80,15 @@ class Registration:
     """What the first input may be of; None: anything."""
     shares_memory: bool
     """Whether an output may lie in the memory of an input."""
+    same_type: bool = False
+    """Whether all inputs have to be of one type."""
 
     def check(self, definition: Any) -> Optional[str]:
-        """What is wrong with an OperatorDef's inputs and outputs; None: nothing."""
+        """What is wrong with an OperatorDef's inputs, outputs and arguments' names; None: nothing."""
+        seen: Dict[str, Any] = {}
+        for argument in definition.arg:
+            if seen.setdefault(argument.name, argument) != argument:
+                return "the argument %r is given twice, with different values" % argument.name
         for kind, names, (least, most) in (
             ("inputs", definition.input, self.inputs),
             ("outputs", definition.output, self.outputs),
@@ -108,6 +114,7 @@ def operator(
     in_place: Optional[Sequence[Tuple[int, int]]] = (),
     takes: Optional[Sequence[Any]] = None,
     shares_memory: bool = False,
+    same_type: bool = False,
 ) -> Callable[[Callable[[Operator], Compute]], Callable[[Operator], Compute]]:
     """Adds a function to the table under each of ``types``; ``inputs`` and ``outputs`` are (least, most)."""
 
@@ -115,7 +122,9 @@ def operator(
         for name in types:
             if name in OPERATORS:
                 raise ValueError("the operator %s is registered twice" % name)
-            OPERATORS[name] = Registration(prepare, inputs, outputs, in_place, takes, shares_memory)
+            OPERATORS[name] = Registration(
+                prepare, inputs, outputs, in_place, takes, shares_memory, same_type
+            )
         return prepare
 
     return register

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict
 
 import torch
 
-from ..registry import ANY, BOOL, FLOAT_OR_DOUBLE, Compute, Operator, operator, require
+from ..registry import ANY, BOOL, FLOAT, NUMBER, Compute, Operator, operator, require
 from .elementwise import binary
 
 _OF_TWO: Dict[str, Callable[[Any, Any], Any]] = {
@@ -23,7 +23,14 @@ _OF_TWO: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 for _type, _function in _OF_TWO.items():
-    operator(_type, inputs=(2, 2), takes=BOOL if _type in ("And", "Or", "Xor") else None)(binary(_function))
+    _is_logic = _type in ("And", "Or", "Xor")
+    operator(
+        _type,
+        inputs=(2, 2),
+        in_place=((0, 0),) if _is_logic else (),
+        takes=BOOL if _is_logic else NUMBER + BOOL,
+        same_type=True,
+    )(binary(_function))
 
 
 @operator("Not", takes=BOOL)
@@ -37,10 +44,13 @@ def where(op: Operator) -> Compute:
     by_row = op.arguments.boolean("broadcast_on_rows", False)
 
     def compute(condition: Any, x: Any, y: Any) -> Any:
+        require(x.dtype in NUMBER + BOOL and x.dtype == y.dtype, "the values' types do not fit")
         require(x.shape == y.shape, "the values have different shapes")
         if by_row:
             require(condition.dim() == 1, "the condition has more than one dimension")
             condition = condition.reshape(-1, *[1] * (x.dim() - 1))
+        else:
+            require(condition.shape == x.shape, "the condition has another shape than the values")
         return torch.where(condition, x, y)
 
     return compute
@@ -54,8 +64,8 @@ def _over_inputs(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Co
     return lambda op: compute
 
 
-operator("Max", inputs=(1, ANY), in_place=((0, 0),), takes=FLOAT_OR_DOUBLE)(_over_inputs(torch.maximum))
-operator("Min", inputs=(1, ANY), in_place=((0, 0),), takes=FLOAT_OR_DOUBLE)(_over_inputs(torch.minimum))
+operator("Max", inputs=(1, ANY), in_place=((0, 0),), takes=FLOAT, same_type=True)(_over_inputs(torch.maximum))
+operator("Min", inputs=(1, ANY), in_place=((0, 0),), takes=FLOAT, same_type=True)(_over_inputs(torch.minimum))
 
 
 @operator("IsEmpty")

@@ -8,19 +8,20 @@ from typing import Any, Callable, Dict
 import torch
 
 from ..registry import ANY, FLOAT, NUMBER, Compute, Operator, operator, require
-from .linear import canonical_axis
 
 
-@operator("Dropout", outputs=(1, 2), in_place=((0, 0),), shares_memory=True)
+@operator("Dropout", outputs=(1, 2), in_place=((0, 0),), takes=FLOAT, shares_memory=True)
 def dropout(op: Operator) -> Compute:
     """In test mode it copies, and leaves the mask unwritten."""
     require(
         op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
     )
+    ratio = op.arguments.number("ratio", 0.5)
+    require(0 <= ratio < 1, "the ratio must be from 0 to below 1")
     return (lambda x: x) if op.output_count == 1 else (lambda x: (x,))
 
 
-@operator("Sum", inputs=(1, ANY), in_place=((0, 0),))
+@operator("Sum", inputs=(1, ANY), in_place=((0, 0),), takes=NUMBER, same_type=True)
 def add_all(op: Operator) -> Compute:
     def compute(first: Any, *others: Any) -> Any:
         require(all(other.shape == first.shape for other in others), "the inputs have different shapes")
@@ -33,13 +34,13 @@ def add_all(op: Operator) -> Compute:
     return compute
 
 
-@operator("Mean", inputs=(1, ANY), in_place=((0, 0),))
+@operator("Mean", inputs=(1, ANY), in_place=((0, 0),), same_type=True)
 def mean_of_inputs(op: Operator) -> Compute:
     add = add_all(op)
     return lambda *inputs: add(*inputs).div_(len(inputs))
 
 
-@operator("Pow", inputs=(1, 2), in_place=((0, 0),), takes=FLOAT)
+@operator("Pow", inputs=(1, 2), in_place=((0, 0), (1, 0)), takes=FLOAT)
 def power(op: Operator) -> Compute:
     """The exponent is the argument or the second input."""
     if op.input_count == 2:
@@ -64,19 +65,49 @@ def binary(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Compute]
     """An operator of two tensors, with numpy's broadcast or, where asked for, Caffe2's older one."""
 
     def prepare(op: Operator) -> Compute:
-        if not op.arguments.boolean("broadcast", False):
-            return function
-        axis = op.arguments.integer("axis", -1)
-        return lambda a, b: function(a, _aligned(a, b, axis))
+        is_over = [name in op.outputs for name in op.inputs]
+        axis = broadcast_axis(op)
+        if op.arguments.boolean("broadcast", False):
+            require(not is_over[1], "with the argument broadcast it can be written over the first input only")
+            return lambda a, b: function(a, _aligned(a, b, axis))
+        require(axis == -1, "axis and axis_str go with the argument broadcast only")
+        if any(is_over):
+            return _of_the_shape_of(is_over.index(True), function)
+        return function
 
     return prepare
+
+
+def broadcast_axis(op: Operator) -> int:
+    """Of the older broadcast: ``axis``, or the place of the letter ``axis_str`` in the order; -1: none."""
+    axis, letter = op.arguments.integer("axis", -1), op.arguments.text("axis_str", "")
+    if not letter:
+        require(axis >= -1, "the axis must be 0 or above")
+        return axis
+    order = op.arguments.text("order", "NCHW")
+    require(axis == -1, "axis and axis_str cannot be given together")
+    require(len(letter) == 1 and letter in order, "the axis_str %r is not a letter of %s" % (letter, order))
+    return order.index(letter)
+
+
+def _of_the_shape_of(index: int, function: Callable[[Any, Any], Any]) -> Compute:
+    """For a result that is written over an input, and so has to be as large."""
+
+    def compute(*inputs: Any) -> Any:
+        result = function(*inputs)
+        require(
+            result.shape == inputs[index].shape, "the result is larger than the input that it is written over"
+        )
+        return result
+
+    return compute
 
 
 def _aligned(a: Any, b: Any, axis: int) -> Any:
     """Caffe2's older broadcast: b's dimensions are a's from ``axis`` on; -1: a's last ones."""
     if b.numel() == 1:
         return b.reshape(())
-    start = a.dim() - b.dim() if axis == -1 else canonical_axis(axis, a.dim())
+    start = a.dim() - b.dim() if axis == -1 else axis
     require(
         0 <= start <= a.dim() - b.dim()
         and all(size in (1, wanted) for size, wanted in zip(b.shape, a.shape[start:])),
@@ -97,4 +128,5 @@ _ARITHMETIC: Dict[str, Callable[[Any, Any], Any]] = {
 }
 
 for _type, _function in _ARITHMETIC.items():
-    operator(_type, inputs=(2, 2), in_place=((0, 0), (1, 0)), takes=NUMBER)(binary(_function))
+    _places = ((0, 0),) if _type == "Div" else ((0, 0), (1, 0))
+    operator(_type, inputs=(2, 2), in_place=_places, takes=NUMBER, same_type=True)(binary(_function))

@@ -6,7 +6,7 @@ from typing import Any, Sequence
 
 import torch
 
-from ....operators.linear import canonical_axis
+from ....operators.elementwise import broadcast_axis
 from ....registry import Compute, Operator
 from ..blob import BLOCK, DeviceBlob, texels_of
 from ..context import Device, Storage
@@ -84,10 +84,10 @@ def numbers_of(device: Device, *parts: Any) -> Storage:
 @kernel("Add", "Sub", "Mul", "Div")
 def binary(device: Device, op: Operator) -> Compute:
     is_older = op.arguments.boolean("broadcast", False)
-    axis = op.arguments.integer("axis", -1)
+    axis = broadcast_axis(op)
 
     def prepare(a: DeviceBlob, b: DeviceBlob) -> Compute:
-        start = a.dim() - b.dim() if not is_older or axis == -1 else canonical_axis(axis, a.dim())
+        start = a.dim() - b.dim() if not is_older or axis == -1 else axis
         need(start >= 0 and b.dim() <= a.dim() - start, "the first input has to be the larger one")
         aligned = (1,) * start + tuple(b.shape) + (1,) * (a.dim() - start - b.dim())
         if b.numel() == 1:
