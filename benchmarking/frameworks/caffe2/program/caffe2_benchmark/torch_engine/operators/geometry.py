@@ -37,21 +37,17 @@ class Window:
 
     @classmethod
     def of(cls, arguments: Arguments) -> Window:
-        pads = arguments.integers("pads") or []
         legacy_pad = arguments.integer("legacy_pad", NOTSET)
         require(NOTSET <= legacy_pad <= CAFFE, "legacy_pad %d is unknown" % legacy_pad)
-        if arguments.has("pad"):
-            pads = [arguments.integer("pad", 0)] * 4
-        elif arguments.has("pad_t", "pad_l", "pad_b", "pad_r"):
-            pads = [arguments.integer("pad_" + side, 0) for side in "tlbr"]
+        pads = _several(arguments, "pad", ("pad_t", "pad_l", "pad_b", "pad_r"))
         require(
             not (pads and legacy_pad in (VALID, SAME)),
             "legacy_pad VALID and SAME go without any other padding",
         )
         window = cls(
-            kernel=_pair(arguments, "kernel"),
-            stride=_pair(arguments, "stride"),
-            dilation=_pair(arguments, "dilation"),
+            kernel=pair(arguments, "kernel"),
+            stride=pair(arguments, "stride"),
+            dilation=pair(arguments, "dilation"),
             pads=pads,
             legacy_pad=legacy_pad,
             is_global=arguments.boolean("global_pooling", False),
@@ -59,7 +55,18 @@ class Window:
         require(
             all(one > 0 for one in (*window.stride, *window.dilation)), "stride and dilation must be above 0"
         )
-        require(all(one >= 0 for one in window.pads), "padding cannot be negative")
+        count = len(window.kernel) or 2
+        require(
+            all(len(one) in (0, count) for one in (window.stride, window.dilation))
+            and len(window.pads) in (0, 2 * count),
+            "kernel %s, stride %s, dilation %s and pads %s are not for the same dimensions"
+            % (window.kernel, window.stride, window.dilation, window.pads),
+        )
+        require(
+            not window.is_global
+            or (not any(window.pads) and all(one == 1 for one in (*window.stride, *window.dilation))),
+            "global_pooling goes without padding, stride and dilation",
+        )
         return window
 
     def fit(self, sizes: Sequence[int]) -> Fit:
@@ -109,12 +116,12 @@ class Fit:
     stride: List[int]
     dilation: List[int]
     sides: List[Tuple[int, int]]
-    """Padding at head and tail, per spatial dimension; a negative tail cuts off."""
+    """Padding at head and tail, per spatial dimension; what is negative cuts off."""
     output: List[int]
 
     @property
     def is_symmetric(self) -> bool:
-        return all(head == tail for head, tail in self.sides)
+        return all(head == tail >= 0 for head, tail in self.sides)
 
     @property
     def heads(self) -> List[int]:
@@ -126,17 +133,29 @@ class Fit:
         return [one for side in reversed(self.sides) for one in side]
 
 
-def _pair(arguments: Arguments, name: str) -> List[int]:
+def pair(arguments: Arguments, name: str) -> List[int]:
+    """One number for each spatial dimension; empty: not given."""
+    return _several(arguments, name, (name + "_h", name + "_w"))
+
+
+def _several(arguments: Arguments, name: str, single_names: Sequence[str]) -> List[int]:
+    """``names``, filled up with ``name`` to as many as there are single ones, or with these behind it.
+
+    So Caffe2 reads nets that have several of these arguments.
+    """
+    values = arguments.integers(name + "s") or []
+    count = len(single_names)
     if arguments.has(name):
-        return [arguments.integer(name, 0)] * 2
-    if arguments.has(name + "_h", name + "_w"):
-        return [arguments.integer(name + "_h", 0), arguments.integer(name + "_w", 0)]
-    return arguments.integers(name + "s") or []
+        return values[:count] + [arguments.integer(name, 0)] * (count - len(values))
+    if arguments.has(*single_names):
+        return values + [arguments.integer(one, 0) for one in single_names]
+    return values
 
 
 def _pad_and_output(
     size: int, kernel: int, stride: int, dilation: int, head: int, tail: int, legacy_pad: int
 ) -> Tuple[int, int, int]:
+    require(legacy_pad == NOTSET or dilation == 1, "legacy_pad goes without dilation")
     extent = dilation * (kernel - 1) + 1
     if legacy_pad == VALID:
         head = tail = 0
@@ -148,6 +167,11 @@ def _pad_and_output(
         output = math.ceil((size + 2 * head - kernel) / stride + 1)
         if head > 0 and (output - 1) * stride >= size + head:
             output -= 1
+        require(head >= 0, "padding cannot be negative with legacy_pad CAFFE")
+        require(
+            output >= (size + 2 * head - kernel) // stride + 1,
+            "the padding is too large for legacy_pad CAFFE",
+        )
         return head, (output - 1) * stride + kernel - size - head, output
     return head, tail, (size + head + tail - extent) // stride + 1
 

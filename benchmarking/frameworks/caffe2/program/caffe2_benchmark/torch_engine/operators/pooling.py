@@ -28,6 +28,7 @@ _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.av
 
 def fitter(op: Operator) -> Any:
     window = Window.of(op.arguments)
+    require(all(one == 1 for one in window.dilation), "pooling goes without dilation")
     if not window.is_global and window.kernel and window.pads:
         require(
             all(pad < window.kernel[axis % len(window.kernel)] for axis, pad in enumerate(window.pads)),
@@ -41,8 +42,10 @@ def _rounds_up(fit: Fit, sizes: Sequence[int]) -> Optional[bool]:
 
     What lies outside of the input counts neither for a maximum nor for the average of what lies inside.
     """
-    if any(2 * head > kernel for head, kernel in zip(fit.heads, fit.kernel)):
+    if any(not 0 <= 2 * head <= kernel for head, kernel in zip(fit.heads, fit.kernel)):
         return None
+    if len(fit.kernel) == 3 and any(kernel > size for kernel, size in zip(fit.kernel, sizes)):
+        return None  # torch compares the kernel with the input without its padding
     for up in (False, True):
         if fit.output == [
             _torch_output(size, kernel, stride, dilation, head, up)
@@ -85,7 +88,8 @@ def max_pool(op: Operator) -> Compute:
         up = _rounds_up(fit, x.shape[2:])
         if up is not None:
             return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, fit.dilation, up)
-        sides, lowest = fit.torch_padding, float("-inf")
+        # As Caffe2's maximum of a window that lies on nothing but padding.
+        sides, lowest = fit.torch_padding, torch.finfo(torch.float32).min
         return lambda x: pool(functional.pad(x, sides, value=lowest), fit.kernel, fit.stride, 0, fit.dilation)
 
     return _pool(op, of_fit)

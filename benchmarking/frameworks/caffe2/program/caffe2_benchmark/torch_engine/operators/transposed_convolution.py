@@ -12,6 +12,7 @@ from .geometry import (
     Fit,
     Window,
     is_channels_last,
+    pair,
     to_channels_first,
     to_channels_last,
     with_channels_innermost,
@@ -27,10 +28,7 @@ def transposed_convolution(op: Operator) -> Compute:
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
     channels_last = is_channels_last(op.arguments)
-    if op.arguments.has("adj"):
-        adjustment = [op.arguments.integer("adj", 0)] * 2
-    else:
-        adjustment = [op.arguments.integer("adj_h", 0), op.arguments.integer("adj_w", 0)]
+    adjustment = pair(op.arguments, "adj") or [0, 0]
     stride = list(window.stride) or [1, 1]
     pads = list(window.pads) or [0, 0, 0, 0]
     require(all(one < step for one, step in zip(adjustment, stride)), "adj must be less than the stride")
@@ -48,6 +46,9 @@ def transposed_convolution(op: Operator) -> Compute:
                 x, weight, bias, stride, [0, 0], adjustment, group
             )
         top, left, bottom, right = pads
+        for axis, both in enumerate((top + bottom, left + right)):
+            size = (x.shape[2 + axis] - 1) * stride[axis] + kernel[axis] + adjustment[axis] - both
+            require(size >= 0, "the padding %s cuts off more than there is" % pads)
 
         def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
             if channels_last:
@@ -103,10 +104,11 @@ def _planes(pixels: Any, channels: int, step_y: int) -> Any:
 
     Two neighbours move as one number of twice the size.
     """
-    pairs = pixels.view(torch.float64)
-    count, height, width, _ = pairs.shape
+    count, height, width, _ = pixels.shape
+    # A view as another type wants a last dimension of stride 1, which one of a single element need not have.
+    pairs = pixels.reshape(-1).view(torch.float64)
     parts = pairs.reshape(count, height, width, channels, step_y).permute(0, 3, 1, 4, 2)
-    return parts.reshape(count, channels, height * step_y, width).view(torch.float32)
+    return parts.reshape(-1).view(torch.float32).reshape(count, channels, height * step_y, 2 * width)
 
 
 def _pixels(pixels: Any, steps: Sequence[int], sizes: Sequence[int], channels: int) -> Any:

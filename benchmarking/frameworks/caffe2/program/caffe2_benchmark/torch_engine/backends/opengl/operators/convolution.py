@@ -7,7 +7,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 import torch
 
 from ....operators.convolution import FUSED_CONVOLUTION
-from ....operators.geometry import Fit, Window
+from ....operators.geometry import Fit, Window, pair
 from ....registry import Compute, Operator
 from ..blob import BLOCK, DeviceBlob
 from ..context import Call, Device, Storage
@@ -197,7 +197,7 @@ def transposed_convolution(device: Device, op: Operator) -> Compute:
     need_channels_first(op)
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
-    adjustment = _adjustment(op)
+    adjustment = pair(op.arguments, "adj") or [0, 0]
     stride = list(window.stride) or [1, 1]
     top, left, bottom, right = list(window.pads) or [0, 0, 0, 0]
     weight = constant(op, 1)
@@ -239,12 +239,6 @@ def transposed_convolution(device: Device, op: Operator) -> Compute:
         return compute
 
     return per_shape(prepare)
-
-
-def _adjustment(op: Operator) -> Sequence[int]:
-    if op.arguments.has("adj"):
-        return [op.arguments.integer("adj", 0)] * 2
-    return [op.arguments.integer("adj_h", 0), op.arguments.integer("adj_w", 0)]
 
 
 def _as_ordinary(weight: Any, group: int) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....operators.geometry import Window
 from ....operators.pooling import fitter
 from ....registry import Compute, Operator
 from ..blob import DeviceBlob
@@ -18,8 +17,6 @@ def pool(device: Device, op: Operator) -> Compute:
     is_maximum = op.type.startswith("Max")
     counts_padding = op.arguments.boolean("count_include_pad", False)
     fit_to = fitter(op)
-    dilates = any(one > 1 for one in Window.of(op.arguments).dilation)
-    need(is_maximum or not dilates, "an average over a dilated window is left to the host")
 
     def prepare(x: DeviceBlob) -> Compute:
         need(x.dim() == 4, "only images are pooled on the device")
