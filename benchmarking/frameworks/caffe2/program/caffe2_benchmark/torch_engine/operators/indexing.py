@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import torch
 
-from ..registry import FLOAT_OR_DOUBLE, Compute, Operator, operator, require
+from ..registry import FLOAT, NUMBER, Compute, Operator, operator, require
 from .linear import canonical_axis
 
 
 @operator("Gather", inputs=(2, 2))
 def gather(op: Operator) -> Compute:
     """(A..., n, B...) and indices (I...) to (A..., I..., B...), with n at ``axis``."""
-    return _gather(op, op.arguments.integer("axis", 0))
+    require(not op.arguments.boolean("match_outer", False), "match_outer is not supported")
+    return _gather(op, op.arguments.integer("axis", 0), op.arguments.boolean("wrap_indices", False))
 
 
 @operator("BatchGather", inputs=(2, 2))
 def batch_gather(op: Operator) -> Compute:
-    return _gather(op, 1)
+    return _gather(op, 1, False)
 
 
-def _gather(op: Operator, axis: int) -> Compute:
-    wraps = op.arguments.boolean("wrap_indices", False)
-
+def _gather(op: Operator, axis: int, wraps: bool) -> Compute:
     def compute(x: Any, indices: Any) -> Any:
         place = canonical_axis(axis, x.dim())
         flat = indices.reshape(-1).to(torch.int64)
@@ -34,12 +33,12 @@ def _gather(op: Operator, axis: int) -> Compute:
             "an index is outside of 0 ... %d" % (x.shape[place] - 1),
         )
         y = x.index_select(place, flat)
-        return y.reshape(*x.shape[:place], *indices.shape, *x.shape[place + 1 :])
+        return y.reshape((*x.shape[:place], *indices.shape, *x.shape[place + 1 :]))
 
     return compute
 
 
-@operator("OneHot", inputs=(2, 2))
+@operator("OneHot", inputs=(2, 2), takes=(torch.int64,), same_type=True)
 def one_hot(op: Operator) -> Compute:
     """Indices (n,) and how many there are to (n, count)."""
 
@@ -59,25 +58,43 @@ def one_hot(op: Operator) -> Compute:
 
 def _extreme(function: Callable[..., Any]) -> Callable[[Operator], Compute]:
     def prepare(op: Operator) -> Compute:
-        axis = op.arguments.integer("axis", -1)
+        axis = _axis(op)
         keeps = op.arguments.boolean("keepdims", True)
-        return lambda x: function(x, dim=canonical_axis(axis, x.dim()), keepdim=keeps)
+
+        def compute(x: Any) -> Any:
+            place = canonical_axis(axis, x.dim())
+            if x.shape[place] == 0:
+                return torch.zeros_like(x.sum(place, keepdim=keeps), dtype=torch.int64)
+            return function(x, dim=place, keepdim=keeps)
+
+        return compute
 
     return prepare
 
 
-operator("ArgMax")(_extreme(torch.argmax))
-operator("ArgMin")(_extreme(torch.argmin))
-
-
-@operator("TopK", outputs=(2, 3), takes=FLOAT_OR_DOUBLE)
-def largest(op: Operator) -> Compute:
-    """Values, their places along ``axis`` and, as a third output, their places in the flattened input."""
-    count = op.arguments.integer("k", -1)
+def _axis(op: Operator) -> int:
     axis = op.arguments.integer("axis", -1)
-    require(count > 0, "k must be above 0")
+    require(axis >= -1, "the axis must be -1 or above")
+    return axis
 
-    def compute(x: Any) -> Any:
+
+operator("ArgMax", takes=NUMBER)(_extreme(torch.argmax))
+operator("ArgMin", takes=NUMBER)(_extreme(torch.argmin))
+
+
+@operator("TopK", inputs=(1, 2), outputs=(2, 3), takes=FLOAT)
+def largest(op: Operator) -> Compute:
+    """The ``k`` largest values, their places along ``axis`` and, third, their places in the flattened input.
+
+    ``k`` is an argument or the second input.
+    """
+    given = op.arguments.integer("k", -1)
+    axis = _axis(op)
+    require(given > 0 or op.input_count == 2, "k must be above 0")
+
+    def compute(x: Any, number: Optional[Any] = None) -> Any:
+        count = given if number is None else int(number)
+        require(count > 0, "k must be above 0")
         place = canonical_axis(axis, x.dim())
         ordered, indices = torch.sort(x, dim=place, descending=True, stable=True)
         kept = min(count, x.shape[place])

@@ -11,7 +11,11 @@ from ..registry import Compute, Operator, operator, require
 
 @operator("FlattenToVec", shares_memory=True)
 def flatten_to_vector(op: Operator) -> Compute:
-    return lambda x: x.reshape(-1)
+    def compute(x: Any) -> Any:
+        require(x.dim() >= 1, "the input has no dimension")
+        return x.reshape(-1)
+
+    return compute
 
 
 @operator("ExpandDims", in_place=((0, 0),), shares_memory=True)
@@ -46,7 +50,7 @@ def squeeze(op: Operator) -> Compute:
 def shape(op: Operator) -> Compute:
     axes = op.arguments.integers("axes")
     return lambda x: torch.tensor(
-        list(x.shape) if axes is None else [x.shape[axis] for axis in axes], dtype=torch.int64
+        list(x.shape) if not axes else [x.shape[axis] for axis in axes], dtype=torch.int64
     )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as functional
 
 from ...messages import TensorProto
-from ..registry import ANY, Compute, Operator, operator, require
+from ..registry import ANY, FLOAT, NUMBER, Compute, Operator, by_shape, operator, require
 from .geometry import NOTSET, Window, is_channels_last, to_channels_first, to_channels_last
 from .linear import canonical_axis
 
@@ -23,6 +23,8 @@ TORCH_TYPES = {
     TensorProto.FLOAT16: torch.float16,
     TensorProto.DOUBLE: torch.float64,
 }
+if hasattr(torch, "uint16"):  # from torch 2.3 on
+    TORCH_TYPES[TensorProto.UINT16] = torch.uint16
 
 
 def torch_type(number: int) -> Any:
@@ -30,12 +32,19 @@ def torch_type(number: int) -> Any:
     return TORCH_TYPES[number]
 
 
+def axis_of_parts(op: Operator) -> Tuple[int, bool]:
+    """``axis`` and, which goes with it, ``add_axis``; else the channels of an image in the given order."""
+    channels = 3 if is_channels_last(op.arguments) else 1
+    if not op.arguments.has("axis"):
+        return channels, False
+    require(not op.arguments.has("order"), "axis and order cannot be given together")
+    return op.arguments.integer("axis", channels), op.arguments.boolean("add_axis", False)
+
+
 @operator("Concat", "DepthConcat", inputs=(1, ANY), outputs=(2, 2))
 def concatenate(op: Operator) -> Compute:
     """The second output: how long each input is along the axis, int32."""
-    channels_last = is_channels_last(op.arguments)
-    axis = op.arguments.integer("axis", -1 if channels_last else 1)
-    adds_axis = op.arguments.boolean("add_axis", False)
+    axis, adds_axis = axis_of_parts(op)
 
     def compute(*inputs: Any) -> Any:
         require(len({x.dtype for x in inputs}) == 1, "the inputs have different types")
@@ -50,39 +59,63 @@ def concatenate(op: Operator) -> Compute:
 
 @operator("Split", inputs=(1, 2), outputs=(1, ANY), shares_memory=True)
 def split(op: Operator) -> Compute:
-    axis = op.arguments.integer("axis", -1 if is_channels_last(op.arguments) else 1)
+    axis, drops_axis = axis_of_parts(op)
     given = op.arguments.integers("split")
 
-    def compute(x: Any, sizes: Optional[Any] = None) -> Any:
+    def sizes_of(x: Any) -> List[int]:
         length = x.shape[canonical_axis(axis, x.dim())]
-        parts = sizes.tolist() if sizes is not None else given
-        if parts is None:
-            require(
-                length % op.output_count == 0, "%d cannot be split evenly in %d" % (length, op.output_count)
-            )
-            parts = [length // op.output_count] * op.output_count
+        if given is not None:
+            return given
+        require(length % op.output_count == 0, "%d cannot be split evenly in %d" % (length, op.output_count))
+        return [length // op.output_count] * op.output_count
+
+    def cut(x: Any, parts: List[int]) -> Any:
+        require(
+            len(parts) == op.output_count, "%d sizes are not for %d outputs" % (len(parts), op.output_count)
+        )
         pieces = tuple(piece.contiguous() for piece in torch.split(x, parts, axis))
+        if drops_axis:
+            require(all(part == 1 for part in parts), "add_axis goes with pieces of length 1 only")
+            pieces = tuple(piece.squeeze(axis) for piece in pieces)
         return pieces[0] if op.output_count == 1 else pieces
 
-    return compute
+    def by_input(x: Any, sizes: Any) -> Any:
+        require(sizes.dtype == torch.int32, "the sizes are not int32")
+        return cut(x, sizes.tolist())
+
+    def prepare(x: Any) -> Compute:
+        parts = sizes_of(x)
+        return lambda x: cut(x, parts)
+
+    return by_input if op.input_count == 2 else by_shape(prepare)
 
 
 @operator("Slice", inputs=(1, 3), shares_memory=True)
 def cut(op: Operator) -> Compute:
-    """A negative place counts from behind the end: -1 is the end itself."""
+    """Of one dimension. A negative place counts from behind the end: -1 is the end itself."""
     starts, ends = op.arguments.integers("starts"), op.arguments.integers("ends")
 
-    def compute(x: Any, first: Optional[Any] = None, last: Optional[Any] = None) -> Any:
-        begin = first.tolist() if first is not None else starts or []
-        end = last.tolist() if last is not None else ends or []
-        require(len(begin) == len(end) <= x.dim(), "starts and ends do not fit %d dimensions" % x.dim())
-        places = tuple(
-            slice(a + size + 1 if a < 0 else a, b + size + 1 if b < 0 else b)
-            for a, b, size in zip(begin, end, x.shape)
-        )
-        return x[places].contiguous()
+    def prepare(x: Any) -> Compute:
+        places = _places(x.shape, starts or [], ends or [])
+        return lambda x: x[places].contiguous()
 
-    return compute
+    def by_inputs(x: Any, first: Any, last: Any) -> Any:
+        return x[_places(x.shape, first.tolist(), last.tolist())].contiguous()
+
+    require(op.input_count != 2, "it has 2 inputs, not 1 or 3")
+    return by_inputs if op.input_count == 3 else by_shape(prepare)
+
+
+def _places(shape: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> Tuple[slice, ...]:
+    require(len(starts) == len(ends) <= len(shape), "starts and ends do not fit %d dimensions" % len(shape))
+    places = tuple(
+        slice(a + size + 1 if a < 0 else a, min(b + size + 1 if b < 0 else b, size))
+        for a, b, size in zip(starts, ends, shape)
+    )
+    require(all(place.start <= place.stop for place in places), "an end is before its start")
+    is_cut = [place != slice(0, size) for place, size in zip(places, shape)]
+    require(sum(is_cut) <= 1, "more than one dimension is cut")
+    return places
 
 
 @operator("Reshape", inputs=(1, 2), outputs=(2, 2), in_place=((0, 0),), shares_memory=True)
@@ -92,38 +125,54 @@ def reshape(op: Operator) -> Compute:
 
     def compute(x: Any, wanted: Optional[Any] = None) -> Any:
         numbers: List[int] = wanted.tolist() if wanted is not None else given or []
-        shape = [x.shape[axis] if number == 0 else number for axis, number in enumerate(numbers)]
+        copies = x.numel() > 0
+        shape = [x.shape[axis] if number == 0 and copies else number for axis, number in enumerate(numbers)]
         dtype = torch.int64 if wanted is None else wanted.dtype
         return x.reshape(shape), torch.tensor(x.shape, dtype=dtype)
 
     return compute
 
 
-@operator("Flatten", in_place=((0, 0),), shares_memory=True)
+@operator("Flatten", shares_memory=True)
 def flatten(op: Operator) -> Compute:
     axis = op.arguments.integer("axis", 1)
     require(axis >= 0, "the axis must be 0 or above")
-    return lambda x: x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
+
+    def compute(x: Any) -> Any:
+        require(x.dim() >= axis, "there are not %d dimensions before the axis" % axis)
+        return x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
+
+    return compute
 
 
-@operator("Transpose", shares_memory=True)
+@operator("Transpose", takes=NUMBER, shares_memory=True)
 def transpose(op: Operator) -> Compute:
     axes = op.arguments.integers("axes")
+    require(not axes or min(axes) >= 0, "the axes must be 0 or above")
     return lambda x: x.permute(axes or list(reversed(range(x.dim())))).contiguous()
 
 
-@operator("NCHW2NHWC", shares_memory=True)
+@operator("NCHW2NHWC", takes=FLOAT, shares_memory=True)
 def channels_to_the_end(op: Operator) -> Compute:
-    return to_channels_last
+    def compute(x: Any) -> Any:
+        require(x.dim() >= 3, "the input has no spatial dimension")
+        return to_channels_last(x)
+
+    return compute
 
 
-@operator("NHWC2NCHW", shares_memory=True)
+@operator("NHWC2NCHW", takes=FLOAT, shares_memory=True)
 def channels_to_the_front(op: Operator) -> Compute:
-    return lambda x: to_channels_first(x).contiguous()
+    def compute(x: Any) -> Any:
+        require(x.dim() >= 3, "the input has no spatial dimension")
+        return to_channels_first(x).contiguous()
+
+    return compute
 
 
-@operator("Tile", inputs=(1, 3))
+@operator("Tile", inputs=(1, 3), takes=NUMBER)
 def tile(op: Operator) -> Compute:
+    require(op.input_count == 3 or op.arguments.has("axis"), "the axis is not given")
     given_count, given_axis = op.arguments.integer("tiles", 1), op.arguments.integer("axis", 0)
 
     def compute(x: Any, count: Optional[Any] = None, axis: Optional[Any] = None) -> Any:
@@ -145,7 +194,13 @@ def cast(op: Operator) -> Compute:
         require(name in names, "the data type %r is unknown" % name)
         to = TensorProto.DataType.Value(name)
     dtype = torch_type(int(to))
-    return lambda x: x.to(dtype)
+    require(dtype != torch.float16, "Caffe2 has no FLOAT16 on the CPU")
+
+    def compute(x: Any) -> Any:
+        require(x.dtype != torch.float16, "Caffe2 has no FLOAT16 on the CPU")
+        return x.to(dtype)
+
+    return compute
 
 
 @operator("ChannelShuffle", shares_memory=True)
@@ -163,7 +218,7 @@ def channel_shuffle(op: Operator) -> Compute:
     return compute
 
 
-@operator("PadImage")
+@operator("PadImage", takes=FLOAT)
 def pad_image(op: Operator) -> Compute:
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
     mode = op.arguments.text("mode", "constant")
@@ -174,8 +229,10 @@ def pad_image(op: Operator) -> Compute:
     require(window.legacy_pad == NOTSET, "legacy_pad is not for PadImage")
     top, left, bottom, right = window.pads or (0, 0, 0, 0)
     fill = {"value": value} if mode == "constant" else {}
+    require(mode == "constant" or min(top, left, bottom, right) >= 0, "only constant padding can be negative")
 
     def compute(x: Any) -> Any:
+        require(x.dim() == 4, "the input has not 4 dimensions")
         if channels_last:
             x = to_channels_first(x)
         if mode == "reflect" and not x.is_contiguous():

@@ -8,6 +8,7 @@ import torch
 
 from ....operators.geometry import NOTSET, Window
 from ....operators.linear import canonical_axis
+from ....operators.shape import axis_of_parts
 from ....registry import Compute, Operator
 from ..blob import BLOCK, DeviceBlob
 from ..context import Call, Device
@@ -52,8 +53,8 @@ def _move(
 def concatenate(device: Device, op: Operator) -> Compute:
     """Whole texels are copied where the channels of each input but the last fill them."""
     need_channels_first(op)
-    need(not op.arguments.boolean("add_axis", False), "stacking is left to the host")
-    axis = op.arguments.integer("axis", 1)
+    axis, stacks = axis_of_parts(op)
+    need(not stacks, "stacking is left to the host")
 
     def prepare(*inputs: DeviceBlob) -> Compute:
         place = canonical_axis(axis, inputs[0].dim())
@@ -162,6 +163,7 @@ def reshape(device: Device, op: Operator) -> Compute:
     need(given is not None and op.input_count == 1, "a shape that is read is the host's")
 
     def prepare(x: DeviceBlob) -> Compute:
+        need(x.numel() > 0, "there is nothing to reshape")
         shape = [x.shape[axis] if number == 0 else number for axis, number in enumerate(given or [])]
         found = torch.empty(x.shape, device="meta").reshape(shape).shape
         old = torch.tensor(x.shape, dtype=torch.int64)
@@ -176,13 +178,23 @@ def flatten(device: Device, op: Operator) -> Compute:
     need_to_be_first(op)
     axis = op.arguments.integer("axis", 1)
     need(axis >= 0, "the axis must be 0 or above")
-    return per_shape(lambda x: to_shape(device, x, (x.shape[:axis].numel(), x.shape[axis:].numel())))
+
+    def prepare(x: DeviceBlob) -> Compute:
+        need(x.dim() >= axis, "there are too few dimensions")
+        return to_shape(device, x, (x.shape[:axis].numel(), x.shape[axis:].numel()))
+
+    return per_shape(prepare)
 
 
 @kernel("FlattenToVec")
 def flatten_to_vector(device: Device, op: Operator) -> Compute:
     need_to_be_first(op)
-    return per_shape(lambda x: to_shape(device, x, (x.numel(),)))
+
+    def prepare(x: DeviceBlob) -> Compute:
+        need(x.dim() >= 1, "there is no dimension")
+        return to_shape(device, x, (x.numel(),))
+
+    return per_shape(prepare)
 
 
 @kernel("Squeeze")
