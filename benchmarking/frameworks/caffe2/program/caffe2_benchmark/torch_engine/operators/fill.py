@@ -20,8 +20,13 @@ def _shape_of(op: Operator) -> Callable[[Optional[Any]], List[int]]:
 
     def shape(like: Optional[Any]) -> List[int]:
         if like is None:
-            return [*given, *extra]
+            require(not extra, "extra_shape goes with an input only")
+            return given
         require(not given, "an input and the argument shape cannot both say the shape")
+        require(
+            not as_values or (like.dtype == torch.int64 and like.dim() == 1 and like.numel() > 0),
+            "the input that gives the shape is not a vector of int64",
+        )
         return [*(like.tolist() if as_values else like.shape), *extra]
 
     return shape
@@ -34,38 +39,51 @@ def constant_fill(op: Operator) -> Compute:
     dtype = torch_type(
         op.arguments.integer("dtype", TensorProto.FLOAT if op.arguments.has("dtype") else default)
     )
+    require(dtype != torch.float16, "Caffe2 has no FLOAT16 on the CPU")
+    is_given = op.arguments.has("value")
+    require(
+        not is_given or isinstance(value, float) == dtype.is_floating_point,
+        "the value %r is not for the type %s" % (value, str(dtype).replace("torch.", "")),
+    )
     shape = _shape_of(op)
     return lambda like=None, *_: torch.full(shape(like), value, dtype=dtype)
 
 
-def _given(dtype: Any, values: Callable[[Operator], Any]) -> Callable[[Operator], Compute]:
+def _given(dtype: Any) -> Callable[[Operator], Compute]:
     def prepare(op: Operator) -> Compute:
-        data = torch.tensor(values(op) or [], dtype=dtype)
-        shape = _shape_of(op)
+        chosen = dtype
+        if op.type == "GivenTensorFill" and op.arguments.integer("dtype", TensorProto.UNDEFINED):
+            chosen = torch_type(op.arguments.integer("dtype", TensorProto.UNDEFINED))
+        data, shape = torch.tensor(_values(op, chosen), dtype=chosen), _shape_of(op)
 
         def compute(like: Optional[Any] = None) -> Any:
             wanted = shape(like)
-            require(data.numel() == math.prod(wanted), "%d values do not fill %s" % (data.numel(), wanted))
-            return data.reshape(wanted).clone()
+            count = math.prod(wanted)
+            is_enough = data.numel() >= count if dtype == torch.uint8 else data.numel() == count
+            require(is_enough, "%d values do not fill %s" % (data.numel(), wanted))
+            return data[:count].reshape(wanted).clone()
 
         return compute
 
     return prepare
 
 
-for _type, _dtype, _values in (
-    ("GivenTensorFill", torch.float32, lambda op: op.arguments.numbers("values")),
-    ("GivenTensorDoubleFill", torch.float64, lambda op: op.arguments.numbers("values")),
-    ("GivenTensorIntFill", torch.int32, lambda op: op.arguments.integers("values")),
-    ("GivenTensorInt64Fill", torch.int64, lambda op: op.arguments.integers("values")),
-    ("GivenTensorBoolFill", torch.bool, lambda op: op.arguments.integers("values")),
-    (
-        "GivenTensorByteStringToUInt8Fill",
-        torch.uint8,
-        lambda op: list(b"".join(op.arguments.texts("values") or [])),
-    ),
+def _values(op: Operator, dtype: Any) -> List[Any]:
+    if dtype == torch.uint8:
+        return list(b"".join(op.arguments.texts("values") or []))
+    given = op.arguments.numbers("values") if dtype.is_floating_point else op.arguments.integers("values")
+    return given or []
+
+
+for _type, _dtype in (
+    ("GivenTensorFill", torch.float32),
+    ("GivenTensorDoubleFill", torch.float64),
+    ("GivenTensorIntFill", torch.int32),
+    ("GivenTensorInt64Fill", torch.int64),
+    ("GivenTensorBoolFill", torch.bool),
+    ("GivenTensorByteStringToUInt8Fill", torch.uint8),
 ):
-    operator(_type, inputs=(0, 1))(_given(_dtype, _values))
+    operator(_type, inputs=(0, 1))(_given(_dtype))
 
 
 def _random(op: Operator, fill: Callable[[Any, Any], Any]) -> Compute:
@@ -89,7 +107,7 @@ def uniform_fill(op: Operator) -> Compute:
 def uniform_integer_fill(op: Operator) -> Compute:
     """From ``min`` to ``max``, both included."""
     low, high = op.arguments.integer("min", 0), op.arguments.integer("max", 1)
-    require(low <= high, "min is above max")
+    require(low < high, "min is not below max")
     return _random(op, lambda x, generator: x.to(torch.int32).random_(low, high + 1, generator=generator))
 
 
@@ -101,6 +119,7 @@ def diagonal_fill(op: Operator) -> Compute:
     def compute(like: Optional[Any] = None) -> Any:
         full = constant(like)
         require(full.dim() >= 2, "a diagonal needs two dimensions or more")
+        require(full.dim() == 2 or len(set(full.shape)) == 1, "the dimensions are not of one length")
         result = torch.zeros_like(full)
         places = torch.arange(min(full.shape))
         result[(places,) * full.dim()] = full[(places,) * full.dim()]
@@ -147,6 +166,8 @@ def count_up(op: Operator) -> Compute:
             + [one.item() for one in bounds]
             + ([1] if len(bounds) < 3 else [])
         )
-        return torch.arange(start, stop, step, dtype=bounds[0].dtype)
+        require(step != 0, "the step is 0")
+        is_empty = (stop - start) * step <= 0
+        return torch.arange(start, start if is_empty else stop, step, dtype=bounds[0].dtype)
 
     return compute

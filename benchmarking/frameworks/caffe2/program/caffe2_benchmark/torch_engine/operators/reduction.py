@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Optional
+import math
+from typing import Any, Callable, Dict, List, Optional
 
 import torch
 
@@ -11,26 +12,50 @@ from .linear import canonical_axis
 
 _Reduce = Callable[..., Any]
 
+
+def _mean(x: Any, dim: List[int], keepdim: bool) -> Any:
+    """0 over nothing; of integers rounded towards 0."""
+    if x.is_floating_point() and x.numel():
+        return torch.mean(x, dim, keepdim=keepdim)
+    total = torch.sum(x, dim, keepdim=keepdim, dtype=x.dtype)
+    count = math.prod(x.shape[axis] for axis in dim)
+    return torch.div(total, count, rounding_mode="trunc").to(x.dtype) if count else total
+
+
+def _or_if_empty(function: _Reduce, limit: str) -> _Reduce:
+    """Over nothing the least or greatest number of the type."""
+
+    def reduce(x: Any, dim: List[int], keepdim: bool) -> Any:
+        if all(x.shape[axis] for axis in dim):
+            return function(x, dim=dim, keepdim=keepdim)
+        info = torch.finfo(x.dtype) if x.is_floating_point() else torch.iinfo(x.dtype)
+        return torch.full_like(torch.sum(x, dim, keepdim=keepdim, dtype=x.dtype), getattr(info, limit))
+
+    return reduce
+
+
 _REDUCTIONS: Dict[str, _Reduce] = {
     "Sum": lambda x, dim, keepdim: torch.sum(x, dim, keepdim=keepdim, dtype=x.dtype),
-    "Mean": torch.mean,
-    "Max": torch.amax,
-    "Min": torch.amin,
+    "Mean": _mean,
+    "Max": _or_if_empty(torch.amax, "min"),
+    "Min": _or_if_empty(torch.amin, "max"),
     "L1": lambda x, dim, keepdim: x.abs().sum(dim, keepdim=keepdim),
     "L2": lambda x, dim, keepdim: x.square().sum(dim, keepdim=keepdim).sqrt(),
 }
 
 
 def _over_axes(function: _Reduce) -> Callable[[Operator], Compute]:
-    """``axes``: all where it is not given."""
+    """``axes``: all where it is not given or empty."""
 
     def prepare(op: Operator) -> Compute:
         axes = op.arguments.integers("axes")
         keeps = op.arguments.boolean("keepdims", True)
 
         def compute(x: Any) -> Any:
-            dims = [canonical_axis(axis, x.dim()) for axis in (range(x.dim()) if axes is None else axes)]
-            return function(x, dim=dims, keepdim=keeps) if dims else x.clone()
+            if x.dim() == 0:
+                return function(x.reshape(1), dim=[0], keepdim=False)
+            dims = [canonical_axis(axis, x.dim()) for axis in axes or range(x.dim())]
+            return function(x, dim=sorted(set(dims)), keepdim=keeps)
 
         return compute
 
@@ -57,14 +82,17 @@ def _over_one_side(name: str, is_front: bool) -> Callable[[Operator], Compute]:
 
 
 def _of_lengths(name: str, x: Any, lengths: Any, count: int, is_front: bool) -> Any:
+    """The first value counts also where the length is 0, but the mean divides by the length."""
     kept = x.shape[count:] if is_front else x.shape[: x.dim() - count]
     x = x.reshape(-1, kept.numel()).t() if is_front else x.reshape(kept.numel(), -1)
     require(lengths.shape == (kept.numel(),), "there are not %d lengths" % kept.numel())
-    counts = torch.arange(x.shape[1])[None, :] < lengths[:, None]
+    counts = torch.arange(x.shape[1])[None, :] < lengths[:, None].clamp(min=1)
     if name == "Max":
         return torch.where(counts, x, torch.full_like(x, float("-inf"))).amax(1).reshape(kept)
-    total = torch.where(counts, x, torch.zeros_like(x)).sum(1)
-    return (total / lengths if name == "Mean" else total).reshape(kept)
+    total = torch.where(counts, x, torch.zeros_like(x)).sum(1, dtype=x.dtype)
+    if name == "Mean":
+        total = torch.div(total, lengths, rounding_mode=None if x.is_floating_point() else "trunc")
+    return total.to(x.dtype).reshape(kept)
 
 
 for _name, _function in _REDUCTIONS.items():
@@ -72,21 +100,26 @@ for _name, _function in _REDUCTIONS.items():
         _over_axes(_function)
     )
 for _name in ("Sum", "Mean", "Max"):
-    operator("ReduceFront" + _name, inputs=(1, 2))(_over_one_side(_name, is_front=True))
-    operator("ReduceBack" + _name, inputs=(1, 2))(_over_one_side(_name, is_front=False))
+    _takes = FLOAT if _name == "Max" else NUMBER
+    operator("ReduceFront" + _name, inputs=(1, 2), takes=_takes)(_over_one_side(_name, is_front=True))
+    operator("ReduceBack" + _name, inputs=(1, 2), takes=_takes)(_over_one_side(_name, is_front=False))
 
 
 @operator("SumElements", takes=FLOAT)
 def sum_of_elements(op: Operator) -> Compute:
-    return torch.mean if op.arguments.boolean("average", False) else torch.sum
+    return _mean_of_all if op.arguments.boolean("average", False) else torch.sum
+
+
+def _mean_of_all(x: Any) -> Any:
+    return x.mean() if x.numel() else x.new_zeros(())
 
 
 @operator("SumSqrElements", takes=FLOAT_OR_DOUBLE)
 def sum_of_squares(op: Operator) -> Compute:
-    reduce = torch.mean if op.arguments.boolean("average", False) else torch.sum
+    reduce = _mean_of_all if op.arguments.boolean("average", False) else torch.sum
     return lambda x: reduce(x.square())
 
 
 @operator("AveragedLoss", takes=FLOAT)
 def averaged_loss(op: Operator) -> Compute:
-    return lambda x: x.mean() if x.numel() else x.new_zeros(())
+    return _mean_of_all
