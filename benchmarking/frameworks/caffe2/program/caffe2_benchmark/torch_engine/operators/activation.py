@@ -20,7 +20,6 @@ _SEPARATE: Dict[str, Callable[[Any], Any]] = {
     "Cosh": torch.cosh,
     "Cube": lambda x: x * x * x,
     "Erf": torch.erf,
-    "Mish": lambda x: x * torch.tanh(functional.softplus(x)),
     "Sin": torch.sin,
     "Sinh": torch.sinh,
     "Swish": functional.silu,
@@ -52,6 +51,7 @@ for _type, _function in _SEPARATE.items():
     operator(_type, takes=NUMBER if _type == "Cube" else FLOAT)(_plain(_function))
 for _type, _function in _PLAIN.items():
     operator(_type, in_place=((0, 0),), takes=FLOAT)(_plain(_function))
+operator("Mish", takes=FLOAT_OR_DOUBLE)(_plain(lambda x: x * torch.tanh(functional.softplus(x))))
 operator("Copy")(_plain(torch.clone))
 operator("StopGradient", in_place=((0, 0),))(_plain(torch.clone))
 operator("Negative", in_place=((0, 0),), takes=NUMBER)(_plain(torch.neg))
@@ -85,11 +85,20 @@ def parametric_relu(op: Operator) -> Compute:
     channels_last = is_channels_last(op.arguments)
 
     def prepare(x: Any, slope: Any) -> Compute:
-        if channels_last or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        require(x.dim() > 1 or slope.numel() > 1, "a vector wants a slope for each value")
+        if x.dim() > 1 and (channels_last or _has_channels_innermost(x)):
             return _parametric_relu_by_row(x.shape, channels_last, op.constant(1))
-        return functional.prelu
+        if slope.dim() < 2 and x.dim() > 1:
+            return functional.prelu
+        if x.dim() == 1:
+            return lambda x, slope: torch.where(x > 0, x, x * slope.reshape(-1))
+        return lambda x, slope: functional.prelu(x, slope.reshape(-1))
 
     return by_shape(prepare)
+
+
+def _has_channels_innermost(x: Any) -> bool:
+    return x.dim() == 4 and bool(x.is_contiguous(memory_format=torch.channels_last))
 
 
 def _parametric_relu_by_row(shape: Any, channels_last: bool, constant: Optional[Any]) -> Compute:
@@ -99,7 +108,7 @@ def _parametric_relu_by_row(shape: Any, channels_last: bool, constant: Optional[
 
     def of_row(slope: Any) -> Any:
         require(slope.numel() in (1, row[1]), "there is not a slope for each channel")
-        return slope.expand(row).reshape(-1)
+        return slope.reshape(-1).expand(row).reshape(-1)
 
     known = None if constant is None else of_row(constant)
 
@@ -129,6 +138,7 @@ def scaled_exponential_linear_unit(op: Operator) -> Compute:
     """Klambauer et al. (2017): scale * (x if x > 0 else alpha * (exp(x) - 1))."""
     alpha = op.arguments.number("alpha", 1.6732632423543772848170429916717)
     factor = op.arguments.number("scale", 1.0507009873554804934193349852946)
+    require(factor > 1, "the scale must be above 1")
     return lambda x: functional.elu(x, alpha).mul_(factor)
 
 
@@ -150,10 +160,11 @@ def hard_sigmoid(op: Operator) -> Compute:
 @operator("Logit", in_place=((0, 0),), takes=FLOAT)
 def logit(op: Operator) -> Compute:
     epsilon = op.arguments.number("eps", 1e-6)
+    require(epsilon > 0, "eps must be above 0")
     return lambda x: torch.logit(x, epsilon)
 
 
-@operator("Scale", in_place=((0, 0),))
+@operator("Scale", in_place=((0, 0),), takes=FLOAT_OR_DOUBLE)
 def scale(op: Operator) -> Compute:
     factor = op.arguments.number("scale", 1.0)
     return lambda x: x * factor

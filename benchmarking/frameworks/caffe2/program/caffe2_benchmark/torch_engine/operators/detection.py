@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-from ..registry import Compute, Operator, operator, require
+from ..registry import FLOAT, Compute, Operator, operator, require
 from .geometry import is_channels_last
 
 LARGEST_LOG_GROWTH = np.float32(math.log(1000 / 16))
@@ -102,7 +102,7 @@ def _sampling(start: Any, length: Any, bins: int, size: int, samples: int) -> Tu
     )
 
 
-@operator("RoIPool", inputs=(2, 2), outputs=(1, 2))
+@operator("RoIPool", inputs=(2, 2), outputs=(1, 2), takes=FLOAT, same_type=True)
 def pool_regions(op: Operator) -> Compute:
     """Like RoIAlign, with the maximum over whole places (Girshick 2015); an empty bin is 0."""
     pooled = op.arguments.integer("pooled_h", 1), op.arguments.integer("pooled_w", 1)
@@ -114,6 +114,7 @@ def pool_regions(op: Operator) -> Compute:
     )
 
     def compute(x: Any, regions: Any) -> Any:
+        require(regions.dim() == 2 and regions.shape[1] == 5, "the regions have not 5 values in a row")
         result = x.new_zeros((regions.shape[0], x.shape[1], *pooled))
         images, boxes = _images_and_boxes(regions, x.shape[0])
         for number, (image, box) in enumerate(zip(images, (boxes * np.float32(factor)).tolist())):
@@ -177,14 +178,16 @@ class _BoxRules(NamedTuple):
         low = np.maximum(some[:, None, :2], others[None, :, :2])
         high = np.minimum(some[:, None, 2:], others[None, :, 2:])
         common = np.maximum(high - low + self.plus_one, 0).prod(-1)
-        return common / (self.areas(some)[:, None] + self.areas(others) - common)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return common / (self.areas(some)[:, None] + self.areas(others) - common)
 
     def suppressed(self, boxes: Any, threshold: float, most: int) -> List[int]:
         """Places of the boxes, best first, that no kept one before overlaps too much; at most ``most``."""
         kept: List[int] = []
         is_out = np.zeros(len(boxes), dtype=bool)
         for first in range(0, len(boxes), ROWS_AT_ONCE):
-            takes_out = self.overlaps(boxes[first : first + ROWS_AT_ONCE], boxes[first:]) > threshold
+            # The overlap of two boxes without an area is NaN, which is not below the threshold.
+            takes_out = ~(self.overlaps(boxes[first : first + ROWS_AT_ONCE], boxes[first:]) <= threshold)
             for number, row in enumerate(takes_out, start=first):
                 if is_out[number]:
                     continue
@@ -195,7 +198,7 @@ class _BoxRules(NamedTuple):
         return kept
 
 
-@operator("BBoxTransform", inputs=(3, 3), outputs=(1, 2))
+@operator("BBoxTransform", inputs=(3, 3), outputs=(1, 2), takes=FLOAT, same_type=True)
 def transform_boxes(op: Operator) -> Compute:
     """Regions (R, 4 or 5), deltas (R, 4 * classes), images (N, 3: height, width, scale) to boxes as deltas.
 
@@ -210,7 +213,7 @@ def transform_boxes(op: Operator) -> Compute:
             deltas.dim() == 2 and deltas.shape[0] == len(boxes) and deltas.shape[1] % 4 == 0,
             "there are not 4 deltas for each region and class",
         )
-        by_class = deltas.numpy().reshape(len(boxes), -1, 4)
+        by_class = deltas.numpy().reshape(len(boxes), deltas.shape[1] // 4, 4)
         result = np.empty_like(by_class)
         for image, (height, width, factor) in enumerate(images.tolist()):
             rows = owners == image
@@ -227,7 +230,7 @@ def transform_boxes(op: Operator) -> Compute:
     return compute
 
 
-@operator("GenerateProposals", inputs=(4, 4), outputs=(2, 2))
+@operator("GenerateProposals", inputs=(4, 4), outputs=(2, 2), takes=FLOAT, same_type=True)
 def generate_proposals(op: Operator) -> Compute:
     """Scores (N, A, H, W), deltas (N, 4 A, H, W), images (N, 3) and anchors (A, 4) to regions (R, 5).
 
@@ -263,9 +266,12 @@ def generate_proposals(op: Operator) -> Compute:
 
     def compute(scores: Any, deltas: Any, images: Any, anchors: Any) -> Any:
         require(
-            deltas.shape[1] == 4 * scores.shape[1] and anchors.shape == (scores.shape[1], 4),
-            "scores, deltas and anchors are not for the same number of anchors",
+            scores.dim() == 4
+            and deltas.shape == (scores.shape[0], 4 * scores.shape[1], *scores.shape[2:])
+            and anchors.shape == (scores.shape[1], 4),
+            "scores, deltas and anchors are not for the same anchors, images and places",
         )
+        require(images.shape == (scores.shape[0], 3), "there are not 3 values for each image")
         regions, probabilities = [], []
         for number, image in enumerate(images.tolist()):
             arrays = scores[number].numpy(), deltas[number].numpy()
@@ -298,13 +304,15 @@ def limit_boxes(op: Operator) -> Compute:
     least_score = op.arguments.number("score_thresh", 0.05)
     threshold = op.arguments.number("nms", 0.3)
     most = op.arguments.integer("detections_per_im", 100)
+    # Class 0 is the background. Without boxes for it the scores come from the first column on, too.
+    first_column = 0 if op.arguments.boolean("input_boxes_include_bg_cls", True) else 1
     is_soft = op.arguments.boolean("soft_nms_enabled", False)
     method = op.arguments.text("soft_nms_method", "linear")
     sigma = op.arguments.number("soft_nms_sigma", 0.5)
     least_soft_score = op.arguments.number("soft_nms_min_score_thres", 0.001)
-    has_background = op.arguments.boolean("input_boxes_include_bg_cls", True)
     tells_background = op.arguments.boolean("output_classes_include_bg_cls", True)
     is_agnostic = op.arguments.boolean("cls_agnostic_bbox_reg", False)
+    require(op.output_count != 5, "it has 5 outputs, not 3, 4 or 6")
     require(method in ("linear", "gaussian"), "the soft_nms_method %r is unknown" % method)
 
     def softened(boxes: Any, scores: Any) -> List[Tuple[int, float]]:
@@ -335,13 +343,13 @@ def limit_boxes(op: Operator) -> Compute:
         return [_Detection(score, number, int(rows[place])) for place, score in kept]
 
     def boxes_of_class(boxes: Any, number: int) -> Any:
-        first = 0 if is_agnostic else 4 * (number - (0 if has_background else 1))
+        first = 0 if is_agnostic else 4 * (number - first_column)
         return boxes[:, first : first + 4]
 
     def of_image(scores: Any, boxes: Any) -> List[_Detection]:
         found: List[_Detection] = []
         for number in range(1, scores.shape[1]):
-            found += of_class(scores[:, number], boxes_of_class(boxes, number), number)
+            found += of_class(scores[:, number - first_column], boxes_of_class(boxes, number), number)
         if 0 < most < len(found):
             best = sorted(found, key=lambda one: -one.score)[:most]
             found = sorted(best, key=lambda one: one.class_number)
@@ -351,7 +359,7 @@ def limit_boxes(op: Operator) -> Compute:
         scores, boxes = scores.numpy(), boxes.numpy()
         counts = [len(scores)] if batch is None else [int(one) for one in batch.tolist()]
         classes = scores.shape[1]
-        columns = 4 * (1 if is_agnostic else classes - (0 if has_background else 1))
+        columns = 4 * (1 if is_agnostic else classes - first_column)
         require(
             boxes.shape == (len(scores), columns) and len(scores) == sum(counts),
             "there is not a box for each score and image",

@@ -6,14 +6,14 @@ from typing import Any, Callable
 
 import torch
 
-from ..registry import Compute, Operator, operator, require
+from ..registry import FLOAT, Compute, Operator, operator, require
 from .linear import canonical_axis
 
 NORM_FLOOR = 1e-12
 """The least squared norm that a cosine divides by."""
 
 
-@operator("MatMul", inputs=(2, 3))
+@operator("MatMul", inputs=(2, 2), takes=FLOAT, same_type=True)
 def multiply_matrices(op: Operator) -> Compute:
     """Each input is flattened to a matrix at its axis (1), then transposed if asked for."""
     axes = op.arguments.integer("axis_a", 1), op.arguments.integer("axis_b", 1)
@@ -24,22 +24,24 @@ def multiply_matrices(op: Operator) -> Compute:
         x = x.reshape(rows, x.shape[canonical_axis(axis, x.dim()) :].numel())
         return x.t() if is_transposed else x
 
-    return lambda a, b, *_: torch.mm(matrix(a, axes[0], transposed[0]), matrix(b, axes[1], transposed[1]))
+    return lambda a, b: torch.mm(matrix(a, axes[0], transposed[0]), matrix(b, axes[1], transposed[1]))
 
 
-@operator("BatchMatMul", inputs=(2, 2))
+@operator("BatchMatMul", inputs=(2, 2), takes=FLOAT, same_type=True)
 def multiply_batches(op: Operator) -> Compute:
     """(..., M, K) and (..., K, N) to (..., M, N); with ``broadcast`` as numpy does."""
     transposed = op.arguments.boolean("trans_a", False), op.arguments.boolean("trans_b", False)
     broadcasts = op.arguments.boolean("broadcast", False)
 
     def compute(a: Any, b: Any) -> Any:
-        require(broadcasts or a.shape[:-2] == b.shape[:-2], "the inputs have different batches")
+        is_vector = a.dim() == 1 or b.dim() == 1
+        require(broadcasts or is_vector or a.shape[:-2] == b.shape[:-2], "the inputs have different batches")
         if transposed[0] and a.dim() > 1:
             a = a.transpose(-1, -2)
         if transposed[1] and b.dim() > 1:
             b = b.transpose(-1, -2)
-        return torch.matmul(a, b)
+        product = torch.matmul(a, b)
+        return product if product.dim() else product.reshape(1)
 
     return compute
 
@@ -65,6 +67,9 @@ def _cosine(a: Any, b: Any) -> Any:
     return _dot(a, b) / squares.sqrt()
 
 
-operator("DotProduct", inputs=(2, 2))(_of_rows(_dot))
-operator("CosineSimilarity", inputs=(2, 2))(_of_rows(_cosine))
-operator("SquaredL2Distance", inputs=(2, 2))(_of_rows(lambda a, b: (a - b).square().sum(1) / 2))
+for _type, _function in (
+    ("DotProduct", _dot),
+    ("CosineSimilarity", _cosine),
+    ("SquaredL2Distance", lambda a, b: (a - b).square().sum(1) / 2),
+):
+    operator(_type, inputs=(2, 2), takes=FLOAT, same_type=True)(_of_rows(_function))

@@ -72,19 +72,29 @@ def spatial_batch_normalization(op: Operator) -> Compute:
         op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
     )
     constants = [op.constant(index) for index in range(1, 5)]
+    require(op.output_count == 1, "with is_test = 1 it has one output")
     known = None if any(one is None for one in constants) else factor_and_offset(constants, epsilon)
 
-    def prepare(x: Any, *_: Any) -> Compute:
+    def prepare(x: Any, *parameters: Any) -> Compute:
+        require(
+            all(one.numel() == x.shape[1] for one in parameters[:4]),
+            "the parameters are not for %d channels" % x.shape[1],
+        )
         if known is not None and x.is_contiguous(memory_format=torch.channels_last):
             return affine_per_channel(*known, x.dim(), op.overwrites)
-        return lambda x, scale, bias, mean, variance: functional.batch_norm(
+        if any(one.dim() != 1 for one in parameters[:4]):
+            return lambda x, *parameters: affine_per_channel(
+                *factor_and_offset(parameters[:4], epsilon), x.dim(), op.overwrites
+            )(x)
+        return lambda x, scale, bias, mean, variance, *_: functional.batch_norm(
             x, mean, variance, scale, bias, training=False, eps=epsilon
         )
 
     if not channels_last:
         return by_shape(prepare)
 
-    def compute(x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Any:
+    def compute(x: Any, *parameters: Any) -> Any:
+        scale, bias, mean, variance = (one.reshape(-1) for one in parameters[:4])
         y = functional.batch_norm(
             to_channels_first(x), mean, variance, scale, bias, training=False, eps=epsilon
         )
@@ -98,7 +108,7 @@ def factor_and_offset(parameters: Sequence[Any], epsilon: float) -> Tuple[Any, A
 
     ``parameters``: scale, bias, mean, variance.
     """
-    scale, bias, mean, variance = parameters
+    scale, bias, mean, variance = (one.reshape(-1) for one in parameters)
     factor = scale / torch.sqrt(variance + epsilon)
     return factor, bias - mean * factor
 
@@ -117,16 +127,20 @@ def instance_normalization(op: Operator) -> Compute:
     """Further outputs: mean and inverse standard deviation of each image's channels, shape (N, C)."""
     epsilon = op.arguments.number("epsilon", 1e-5)
     channels_last = is_channels_last(op.arguments)
+    require(epsilon >= 0, "epsilon must be 0 or above")
 
     def compute(x: Any, scale: Any, bias: Any) -> Any:
         if channels_last:
             x = to_channels_first(x)
+        shape_of_x = x.shape
+        if x.dim() == 2:  # each value is an image of its own
+            x = x.unsqueeze(2)
         spatial = tuple(range(2, x.dim()))
         shape = (-1,) + (1,) * len(spatial)
         mean = x.mean(spatial, keepdim=True)
         y = x - mean
         inverse = (y * y).mean(spatial, keepdim=True).add_(epsilon).rsqrt_()
-        y.mul_(inverse * scale.reshape(shape)).add_(bias.reshape(shape))
+        y = y.mul_(inverse * scale.reshape(shape)).add_(bias.reshape(shape)).reshape(shape_of_x)
         if channels_last:
             y = to_channels_last(y)
         if op.output_count == 1:
@@ -142,17 +156,19 @@ def group_normalization(op: Operator) -> Compute:
     group = op.arguments.integer("group", 32)
     epsilon = op.arguments.number("epsilon", 1e-5)
     channels_last = is_channels_last(op.arguments)
+    require(op.output_count != 2, "it has 2 outputs, not 1 or 3")
 
     def compute(x: Any, scale: Any, bias: Any) -> Any:
         if channels_last:
             x = to_channels_first(x)
         require(x.shape[1] % group == 0, "%d channels are no multiple of %d groups" % (x.shape[1], group))
-        y = functional.group_norm(x, group, scale, bias, epsilon)
+        y = functional.group_norm(x, group, scale.reshape(-1), bias.reshape(-1), epsilon)
         if channels_last:
             y = to_channels_last(y)
         if op.output_count == 1:
             return y
-        variance, mean = torch.var_mean(x.reshape(x.shape[0], group, -1), dim=2, unbiased=False)
+        columns = x.shape[1:].numel() // group
+        variance, mean = torch.var_mean(x.reshape(x.shape[0], group, columns), dim=2, unbiased=False)
         return (y, mean, (variance + epsilon).rsqrt())[: op.output_count]
 
     return compute
@@ -165,8 +181,10 @@ def layer_normalization(op: Operator) -> Compute:
     epsilon = op.arguments.number("epsilon", 1e-5)
     is_affine = op.arguments.boolean("elementwise_affine", False)
     require(not is_affine or op.input_count == 3, "elementwise_affine needs a scale and a bias")
+    require(op.input_count != 2, "it has 2 inputs, not 1 or 3")
 
     def compute(x: Any, scale: Any = None, bias: Any = None) -> Any:
+        require(x.dim() >= 2, "the input has fewer than two dimensions")
         place = canonical_axis(axis, x.dim())
         variance, mean = torch.var_mean(x.flatten(place), dim=place, unbiased=False, keepdim=True)
         deviation = (variance + epsilon).sqrt()
@@ -198,10 +216,14 @@ def normalize_sum(op: Operator) -> Compute:
     return compute
 
 
-@operator("AffineChannel", inputs=(3, 3), in_place=((0, 0),))
+@operator("AffineChannel", inputs=(3, 3), in_place=((0, 0),), takes=FLOAT, same_type=True)
 def affine_channel(op: Operator) -> Compute:
     """y = x * scale + bias, channel by channel."""
     channels_last = is_channels_last(op.arguments)
+    require(
+        not op.arguments.boolean("is_learnable", False) or op.inputs[0] not in op.outputs,
+        "it cannot write in place with is_learnable",
+    )
     scale, bias = op.constant(1), op.constant(2)
     if scale is not None and bias is not None and not channels_last:
         return by_shape(lambda x, *_: affine_per_channel(scale, bias, x.dim(), op.overwrites))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 
 from ..registry import Compute, Operator, operator, require
-from .geometry import Window, is_channels_last
+from .geometry import is_channels_last
 
 
 def _scales(op: Operator, names: Sequence[str], given: Optional[Any]) -> List[float]:
@@ -26,6 +26,9 @@ def resize_to_nearest(op: Operator) -> Compute:
 
 @operator("ResizeNearest3D")
 def resize_to_nearest_in_time_too(op: Operator) -> Compute:
+    height, width = (op.arguments.number(name + "_scale", 1.0) for name in ("height", "width"))
+    require(height == width == 2, "Caffe2 has it for a height_scale and a width_scale of 2 only")
+    require(not is_channels_last(op.arguments), "only the order NCHW is supported")
     return _nearest(op, ["temporal", "height", "width"])
 
 
@@ -51,7 +54,10 @@ def upsample(op: Operator) -> Compute:
 
     def compute(x: Any, given: Optional[Any] = None) -> Any:
         scales = _scales(op, ["height", "width"], given)
+        require(x.dim() == 4, "the input has not 4 dimensions")
         sizes = [int(size * factor) for size, factor in zip(x.shape[2:], scales)]
+        if 0 in sizes:
+            return x.new_zeros((*x.shape[:2], *sizes))
         return functional.interpolate(x, size=sizes, mode="bilinear", align_corners=True)
 
     return compute
@@ -60,10 +66,10 @@ def upsample(op: Operator) -> Compute:
 @operator("SpaceToBatch")
 def space_to_batch(op: Operator) -> Compute:
     """(N, C, H, W) to (block^2 * N, C, H / block, W / block), the place within a block outermost."""
-    block, (top, left, bottom, right) = _blocks(op)
+    block, padding = _blocks(op)
 
     def compute(x: Any) -> Any:
-        x = functional.pad(x, (left, right, top, bottom))
+        x = functional.pad(x, [padding] * 4)
         count, channels, height, width = x.shape
         require(height % block == width % block == 0, "the padded image is no multiple of the block size")
         parts = x.reshape(count, channels, height // block, block, width // block, block)
@@ -75,20 +81,21 @@ def space_to_batch(op: Operator) -> Compute:
 @operator("BatchToSpace")
 def batch_to_space(op: Operator) -> Compute:
     """The inverse of SpaceToBatch."""
-    block, (top, left, bottom, right) = _blocks(op)
+    block, padding = _blocks(op)
 
     def compute(x: Any) -> Any:
         count, channels, height, width = x.shape
-        require(count % (block * block) == 0, "the batch is no multiple of the block size squared")
+        require(count % (block * block) == 0, "the batch is not a multiple of the block size squared")
         parts = x.reshape(block, block, count // block**2, channels, height, width)
         y = parts.permute(2, 3, 4, 0, 5, 1).reshape(-1, channels, height * block, width * block)
-        return y[:, :, top : y.shape[2] - bottom, left : y.shape[3] - right].contiguous()
+        return y[:, :, padding : y.shape[2] - padding, padding : y.shape[3] - padding].contiguous()
 
     return compute
 
 
-def _blocks(op: Operator) -> Tuple[int, Sequence[int]]:
+def _blocks(op: Operator) -> Tuple[int, int]:
+    """The size of a block, and the padding on each side; ``pad_t`` and so on mean nothing here."""
     block = op.arguments.integer("block_size", 2)
     require(block > 0, "block_size must be above 0")
     require(not is_channels_last(op.arguments), "only the order NCHW is supported")
-    return block, Window.of(op.arguments).pads or (0, 0, 0, 0)
+    return block, op.arguments.integer("pad", 0)
