@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -75,7 +76,7 @@ def _main(
 
 
 def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str | None) -> ExitStatus:
-    from benchmarking.continuous import leftovers
+    from benchmarking.continuous import activities, leftovers
     from benchmarking.continuous.builder import Builder, BuildOptions
     from benchmarking.continuous.measurement import Harness
     from benchmarking.process import Cancellation
@@ -101,6 +102,7 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
                 ),
             )
         )
+        doing = stack.enter_context(activities.Activities(directory / activities.FILE_NAME))
         builder = Builder(
             repo,
             BuildOptions(
@@ -110,12 +112,14 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
                 timeout_s=options.build_timeout,
             ),
             directory / "source",
+            doing,
             cancellation,
         )
         harness = Harness(
             arguments=_harness_arguments(options, harness_options),
             framework=options.framework,
             log_directory=directory / "logs",
+            activities=doing,
             cancellation=cancellation,
             timeout_s=options.run_timeout,
             environment={TOKEN_VARIABLE: token} if token else {},
@@ -195,6 +199,8 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
     """
     from benchmarking.platforms.platforms import find_platform
 
+    if options.notify and shutil.which(options.notify[0]) is None:
+        raise UsageError(f"--notify: there is no command {options.notify[0]!r} that could be run")
     if not options.platforms:
         raise UsageError("--platforms: name at least one")
     for platform in options.platforms:
@@ -266,7 +272,8 @@ def _lock(directory: Path) -> Iterator[None]:
 
 
 def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | None) -> ExitStatus:
-    from benchmarking.continuous.overview import overview_lines
+    from benchmarking.continuous import activities
+    from benchmarking.continuous.overview import now_lines, overview_lines
     from benchmarking.continuous.state import FILE_NAME, State, benchmarks_in
 
     path = _own_directory(options) / FILE_NAME
@@ -275,6 +282,8 @@ def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | N
     benchmarks = benchmarks_in(path)
     if harness_options is not None:
         benchmarks = [one for one in benchmarks if one == str(harness_options.benchmark_file.resolve())]
+    for line in now_lines(activities.read(path.with_name(activities.FILE_NAME))):
+        terminal.show(f"{line}\n")
     for benchmark in benchmarks:
         with State(path, benchmark, read_only=True) as state:
             for line in overview_lines(state.overview(SHOWN_IN_STATUS)):

@@ -230,8 +230,8 @@ def _add_telling(group: argparse._ArgumentGroup) -> None:
         type=_command,
         default=(),
         metavar="COMMAND",
-        help="is run with JSON on its standard input when a regression is confirmed and when the "
-        "infrastructure fails; no shell reads it",
+        help="is run with JSON on its standard input when a regression is confirmed, and when a build, a "
+        "test or the infrastructure begins to fail or works again; no shell reads it",
     )
     group.add_argument(
         "--log_file",
@@ -249,9 +249,12 @@ def _add_telling(group: argparse._ArgumentGroup) -> None:
 
 def _command(text: str) -> tuple[str, ...]:
     try:
-        return tuple(shlex.split(text))
+        argv = shlex.split(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no command: {error}") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {error}") from error
+    if not argv:
+        raise argparse.ArgumentTypeError("it is empty; name a command")
+    return (path_or_name(argv[0]), *argv[1:])
 
 
 def _not_negative_float(text: str) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarking import atomic_file, process, unix_time
 from benchmarking.command import Command
+from benchmarking.continuous.activities import Activities
 from benchmarking.errors import BuildError, ProgramStartError, StorageError, UsageError
 from benchmarking.process import Cancellation, Streams
 from benchmarking.repos.repo_base import RepoBase, Revision
@@ -70,6 +71,7 @@ class Builder:
     repo: RepoBase
     options: BuildOptions
     source_directory: Path
+    activities: Activities
     cancellation: Cancellation
 
     def find_script(self, platform: str) -> Path:
@@ -114,7 +116,8 @@ class Builder:
             directory.mkdir(parents=True, exist_ok=True)
             for left_by_a_kill in directory.glob(f"{atomic_file.TEMPORARY_PREFIX}*"):
                 shutil.rmtree(left_by_a_kill, ignore_errors=True)
-            return self._build_anew(revision, platform, script, program)
+            with self.activities.during("building", revision, platform):
+                return self._build_anew(revision, platform, script, program)
         except OSError as error:
             raise StorageError(f"{directory}: {error.strerror or error}") from error
 

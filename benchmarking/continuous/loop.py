@@ -353,6 +353,9 @@ class Loop:
                 return
             finished = given_up
         self._works_again(task.platform)
+        # Told first: a kill in between tells it twice, which is better than never.
+        for event in messages.change_events(self.state.last_run(task.platform), finished.run):
+            self.notifier.tell(event)
         self._record(finished.run)
         self._done_now.add(task)
         self._statuses.add(self._status(finished.run.status))
@@ -433,6 +436,7 @@ class Loop:
         else:
             if self._fetch_failed:
                 logger.info("the remote can be reached again")
+                self.notifier.tell(messages.recovery_event("remote"))
             self._fetch_failed = False
 
     def _put_off(self, platform: str, error: BenchmarkError, revision: Revision | None = None) -> None:
@@ -450,6 +454,7 @@ class Loop:
     def _works_again(self, platform: str) -> None:
         if self._retries.pop(platform, None) is not None:
             logger.info("%s works again", platform)
+            self.notifier.tell(messages.recovery_event(platform))
 
     def _is_ready(self, platform: str) -> bool:
         retry = self._retries.get(platform)

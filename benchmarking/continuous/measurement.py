@@ -14,6 +14,7 @@ from typing import IO, Any
 import benchmarking
 from benchmarking import process
 from benchmarking.command import Command
+from benchmarking.continuous.activities import Activities
 from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
 from benchmarking.process import Cancellation, Streams
@@ -65,6 +66,7 @@ class Harness:
     """What the user gave for it."""
     framework: str
     log_directory: Path
+    activities: Activities
     cancellation: Cancellation
     timeout_s: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -83,7 +85,8 @@ class Harness:
             StorageError, RunCancelledError
         """
         name = f"{request.treatment.revision.commit}-{_file_name(request.platform)}"
-        return self._run(name, (*_own_arguments(request), "--json"))
+        with self.activities.during("measuring", request.treatment.revision, request.platform):
+            return self._run(name, (*_own_arguments(request), "--json"))
 
     def _run(self, name: str, own_arguments: Sequence[str]) -> HarnessReport:
         argv = (*_harness(), *self.arguments, "--framework", self.framework, *own_arguments)

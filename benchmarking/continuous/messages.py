@@ -127,6 +127,28 @@ def regression_event(run: Run, culprits: Sequence[Culprit]) -> dict[str, Any]:
     }
 
 
+FAULTS = {RunStatus.BUILD_FAILED: "build", RunStatus.FAILED: "test"}
+"""What of a commit can begin to fail, and work again."""
+
+
+def change_events(before: Run | None, run: Run) -> Iterator[dict[str, Any]]:
+    """What works again and what begins to fail with ``run``, the platform's next after ``before``."""
+    was, now = (FAULTS.get(one.status) if one else None for one in (before, run))
+    if was == now:
+        return
+    if was is not None:
+        recovered = {"event": "works_again", "what": was, "platform": run.platform}
+        yield {**recovered, "commit": _commit(run.revision)}
+    if now is not None:
+        failure = {"event": f"{now}_failure", "platform": run.platform, "message": run.detail}
+        yield {**failure, "commit": _commit(run.revision)}
+
+
+def recovery_event(what: str) -> dict[str, Any]:
+    """The end of what ``failure_event`` reported."""
+    return {"event": "works_again", "what": what, "platform": None, "commit": None}
+
+
 def failure_event(what: str, message: str, revision: Revision | None) -> dict[str, Any]:
     """``what``: a platform, ``remote`` or ``everything``."""
     return {

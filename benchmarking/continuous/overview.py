@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from benchmarking.continuous.activities import Activity
 from benchmarking.continuous.messages import WORDS, culprit_lines, subject, took
 from benchmarking.continuous.state import Overview, Pending, Run, RunStatus
 from benchmarking.unix_time import minute
 
 SHOWN_PENDING = 10
 _RUN_HEADERS = ("commit", "platform", "finished (UTC)", "result", "built", "measured", "subject")
+
+
+def now_lines(activities: Sequence[Activity]) -> Iterator[str]:
+    """What the loop that runs is busy with."""
+    yield from (f"now {one.line(time.time())}" for one in activities)
 
 
 def overview_lines(overview: Overview) -> Iterator[str]:

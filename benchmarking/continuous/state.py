@@ -228,6 +228,15 @@ class State:
         values = (self.benchmark, RunStatus.FAILED, RunStatus.BUILD_FAILED)
         return [self._read(_run, row) for row in self._rows(query, values)]
 
+    def last_run(self, platform: str) -> Run | None:
+        """The newest that was not skipped."""
+        query = (
+            "SELECT * FROM runs WHERE benchmark=? AND platform=? AND status!=? "
+            "ORDER BY finished_at DESC LIMIT 1"
+        )
+        rows = self._rows(query, (self.benchmark, platform, RunStatus.SKIPPED))
+        return self._read(_run, rows[0]) if rows else None
+
     def count_attempt(self, platform: str, commit: str) -> int:
         """How many there are with this one."""
         with self._transaction() as connection:

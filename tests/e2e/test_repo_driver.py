@@ -178,6 +178,7 @@ def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
         (("--once", "--interval", "5"), "choose one"),
         (("--frameworks_dir", "/nowhere"), "there is no build.sh"),
         (("--repo_dir", "/nowhere"), "is no git repository"),
+        (("--notify", "no-such-command x"), "--notify: there is no command 'no-such-command'"),
     ]:
         done = workshop.run(*extra)
         assert done.returncode == 2, (extra, done.stderr)
@@ -213,6 +214,41 @@ def test_builds_that_fail_hang_or_leave_half_a_binary(workshop):
     assert len(workshop.builds) == built
     assert workshop.run("--once", "--retry_failed", "--build_timeout", "2").returncode == 7
     assert len(workshop.builds) > built
+
+
+def test_what_begins_to_fail_and_works_again_is_notified(workshop, tmp_path):
+    workshop.commit()
+    workshop.commit(build_first="exit 3")
+    workshop.commit()
+    workshop.commit(build_first=None, program_also="exit 9")
+    told = tmp_path / "told"
+    arguments = ("--commit", workshop.commits[0], "--once", "--notify", f"tee -a '{told}'")
+    assert workshop.run(*arguments).returncode == 7
+    workshop.commit(program_also=None)
+    assert workshop.run(*arguments).returncode == 0
+    events = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(one["event"], one.get("what"), one["commit"]["subject"]) for one in events] == [
+        ("build_failure", None, "commit 1"),
+        ("works_again", "build", "commit 3"),
+        ("test_failure", None, "commit 3"),
+        ("works_again", "test", "commit 4"),
+    ]
+    assert "exit status 3" in events[0]["message"]
+
+
+def test_the_status_shows_what_is_being_built(workshop):
+    workshop.commit(build_first="sleep 600")
+    process = workshop.start()
+    try:
+        wait_for(lambda: workshop.builds)
+        shown = workshop.run("--status").stdout
+        assert re.search(
+            rf"^now building {workshop.commits[0][:12]} for host: \d+ s so far$", shown, re.MULTILINE
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    assert "now building" not in workshop.run("--status").stdout
 
 
 def test_an_executable_that_is_not_what_its_manifest_says_is_built_again(workshop):
@@ -293,6 +329,28 @@ def test_a_commit_that_ends_the_harness_again_and_again_counts_as_failed(worksho
         assert workshop.statuses() == {}
     assert workshop.run(*arguments).returncode == 3
     assert workshop.statuses() == {"commit 0": "failed", "commit 1": "measured"}
+
+
+def test_a_damaged_state_is_one_line(workshop):
+    workshop.commit()
+    assert workshop.run().returncode == 0
+    workshop.state.write_bytes(b"")
+    for extra in ((), ("--status",)):
+        done = workshop.run(*extra)
+        assert done.returncode == 4, done.stderr
+        assert f"{workshop.state}: this file was emptied" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert workshop.state.read_bytes() == b""
+
+
+def test_missing_packages_are_named(tmp_path):
+    """Python without site-packages stands for an installation without the requirements."""
+    argv = (sys.executable, "-S", ROOT / "repo_driver.py", "--repo_dir", tmp_path, "--exec_dir", tmp_path)
+    for extra in (("--benchmark_file", "x.json"), ("--status",)):
+        done = subprocess.run([*argv, *extra], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2, done.stderr
+        assert re.search(r"^repo_driver\.py: the package \w+ is missing; install", done.stderr, re.MULTILINE)
+        assert "Traceback" not in done.stderr
 
 
 def test_the_log_file_has_what_was_told(workshop, tmp_path):

@@ -75,7 +75,7 @@ def test_what_the_specification_shows_is_accepted():
         ((*REQUIRED, "--platf", "x"), "there is no option '--platf'"),
         ((*REQUIRED, "--step=0"), "not at least 1"),
         ((*REQUIRED, "--interval=-1"), "is not a number above 0"),
-        ((*REQUIRED, "--notify=a 'b"), "is no command"),
+        ((*REQUIRED, "--notify=a 'b"), "is not a command"),
         ((*REQUIRED, "--run_type=verify"), "--run_type is set by the loop itself"),
         ((*REQUIRED, "--program", "x"), "--program is set by the loop itself"),
     ],

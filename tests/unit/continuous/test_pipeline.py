@@ -67,6 +67,9 @@ class Line:
     def commits_after(self, after, until):
         return self.revisions[int(after, 16) + 1 : int(until, 16) + 1]
 
+    def position(self, commit):
+        return int(commit, 16)
+
     def script_sha256(self, platform):
         return "script"
 

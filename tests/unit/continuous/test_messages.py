@@ -1,0 +1,138 @@
+"""What the loop says, to people and to programs."""
+
+import json
+import logging
+import os
+import threading
+from dataclasses import asdict
+
+import pytest
+
+from benchmarking.continuous import messages
+from benchmarking.continuous.activities import Activities, age, read
+from benchmarking.continuous.overview import now_lines
+from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
+from benchmarking.repos.repo_base import Revision
+from benchmarking.results import TestKey
+
+NASTY = "\x1b]0;owned\x07\x1b[31mred \u202eevil\r\nforged line"
+COMMIT = Revision("1" * 40, 1772442000, f"Ann {NASTY} <ann@example.org>", f"subject {NASTY}")
+KEY = TestKey("net", "delay", "first", "caffe2", None, "hash")
+
+
+def run(status):
+    return Run("host", COMMIT, status, "why")
+
+
+def test_names_that_others_chose_are_harmless():
+    culprit = Culprit("host", "2" * 40, Suspect(KEY, "label", f"Conv {NASTY}", 2.0), "3" * 40, COMMIT)
+    lines = [*messages.culprit_lines([culprit]), messages.run_line(run(RunStatus.MEASURED), 1)]
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines)
+
+
+def test_every_status_has_its_word():
+    assert set(messages.WORDS) == set(RunStatus)
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (None, RunStatus.MEASURED, []),
+        (None, RunStatus.FAILED, ["test_failure"]),
+        (RunStatus.MEASURED, RunStatus.BUILD_FAILED, ["build_failure"]),
+        (RunStatus.REGRESSED, RunStatus.FAILED, ["test_failure"]),
+        (RunStatus.FAILED, RunStatus.FAILED, []),
+        (RunStatus.BUILD_FAILED, RunStatus.BUILD_FAILED, []),
+        (RunStatus.BUILD_FAILED, RunStatus.INCONCLUSIVE, ["works_again build"]),
+        (RunStatus.BUILD_FAILED, RunStatus.FAILED, ["works_again build", "test_failure"]),
+        (RunStatus.FAILED, RunStatus.REGRESSED, ["works_again test"]),
+    ],
+)
+def test_what_begins_to_fail_and_what_works_again_is_an_event(before, now, expected):
+    events = list(messages.change_events(run(before) if before else None, run(now)))
+    assert [f"{one['event']} {one.get('what', '')}".strip() for one in events] == expected
+    assert all(one["commit"]["commit"] == COMMIT.commit and one["platform"] == "host" for one in events)
+    json.dumps(events)
+
+
+def test_a_regression_names_its_tests_by_their_whole_identity():
+    culprit = Culprit("host", COMMIT.commit, Suspect(KEY, "a label", "NET_DELAY", 2.0), None, COMMIT)
+    event = messages.regression_event(run(RunStatus.REGRESSED), [culprit])
+    (test,) = event["culprits"][0]["types"]
+    assert test == {"test": "a label", **asdict(KEY), "type": "NET_DELAY", "ratio": 2.0}
+
+
+# --- what goes on -------------------------------------------------------------------------------------------
+
+
+class Messages(logging.Handler):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.came = threading.Event()
+
+    def emit(self, record):
+        self.found.append(record.getMessage())
+        self.came.set()
+
+
+@pytest.fixture
+def told():
+    handler = Messages()
+    logger = logging.getLogger("benchmarking.continuous.activities")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_what_takes_long_is_told_with_its_age(tmp_path, told):
+    with Activities(tmp_path / "now.json", reported_every_s=0.02) as doing:
+        with doing.during("building", COMMIT, "host"):
+            assert told.came.wait(30)
+        assert read(tmp_path / "now.json") == []
+    assert told.found[0] == "building 111111111111 for host: 0 s so far"
+    assert not (tmp_path / "now.json").exists()
+
+
+def test_the_status_shows_what_goes_on(tmp_path):
+    path = tmp_path / "now.json"
+    with Activities(path) as doing, doing.during("measuring", COMMIT, "host"):
+        with doing.during("building", COMMIT, "gpu"):
+            found = read(path)
+            assert [(one.what, one.platform) for one in found] == [("measuring", "host"), ("building", "gpu")]
+            assert next(now_lines(found)).startswith("now measuring 111111111111 for host: ")
+        assert [one.what for one in read(path)] == ["measuring"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"pid": "x", "activities": []}',
+        '{"pid": PID, "activities": [1]}',
+        '{"pid": PID, "activities": [["building", "1", "host", "soon"]]}',
+        '{"pid": PID, "activities": [["building", "1", "host", 1000]]}',  # before this process began
+        '{"pid": 999999999, "activities": [["building", "1", "host", 9999999999]]}',
+        '{"pid": 1e300, "activities": [["building", "1", "host", 9999999999]]}',
+    ],
+)
+def test_what_a_killed_loop_has_left_is_not_shown(tmp_path, content):
+    path = tmp_path / "now.json"
+    path.write_text(content.replace("PID", str(os.getpid())))
+    assert read(path) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-3, "0 s"), (59.4, "59 s"), (60, "1 min"), (3599, "59 min"), (3900, "1 h 5 min")]
+)
+def test_an_age(seconds, text):
+    assert age(seconds) == text
