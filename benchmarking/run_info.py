@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from benchmarking import unix_time
 from benchmarking.bounds import parse_json, read_file
@@ -30,14 +32,26 @@ class Commit(InfoModel):
     """Unix seconds of the committer time."""
 
 
-class Version(Commit):
-    """A commit that is to be run."""
+class Version(InfoModel):
+    """What is to be run: a commit, or a program of no known commit."""
 
+    commit: Annotated[str | None, Field(min_length=1)] = None
+    """None: ``program_commit`` of the program stands for it."""
+    commit_time: UnixSeconds | None = None
+    """None: now."""
     position: Annotated[int, Field(ge=0)] | None = None
     """Of the commit in its repository: higher than those of all commits that it holds. It orders commits of
     one second, and those whose times are wrong."""
     program: str | None = None
     """The path of its benchmark program; the command line's or the framework's own where it is not given."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Version:
+        if (self.commit is None) != (self.commit_time is None):
+            raise ValueError("commit and commit_time go together: give both, or a program and neither")
+        if self.commit is None and self.program is None:
+            raise ValueError("give commit and commit_time, or the path of a program")
+        return self
 
 
 class RunInfo(InfoModel):
@@ -74,8 +88,25 @@ def read_run_info(text: str) -> RunInfo:
     try:
         return RunInfo.model_validate(value)
     except ValidationError as error:
-        faults = [f"{source}: {_json_path(fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        faults = [
+            f"{source}: {_json_path(fault['loc'])}: {_message(fault['msg'])}" for fault in error.errors()
+        ]
         raise UsageError("\n".join(faults)) from error
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")
+
+
+def program_commit(program: Path) -> str:
+    """Stands for the commit of a program of which none is known: its name, and a hash of its content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with program.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return f"{re.sub('[^A-Za-z0-9_.-]+', '-', program.name)[:60]}-{digest[:12]}"
 
 
 def _json_path(location: tuple[int | str, ...]) -> str:

@@ -265,9 +265,15 @@ def _comparing(options: HarnessOptions) -> Comparing:
 
 def _arm(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Arm:
     from benchmarking.driver.plan import Arm
+    from benchmarking.run_info import program_commit
 
     program = _program(name, version, options, framework)
-    return Arm(version.commit, version.commit_time, program, version.position)
+    if version.commit is not None and version.commit_time is not None:
+        return Arm(version.commit, version.commit_time, program, version.position)
+    try:
+        return Arm(program_commit(program.path), int(time.time()), program)
+    except OSError as error:
+        raise UsageError(f"--info: $.{name}.program: cannot read it: {error}") from error
 
 
 def _program(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Program:

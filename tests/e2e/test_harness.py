@@ -1,7 +1,9 @@
 """The harness as a user starts it: runs from end to end, A/B, regressions, errors against golden values."""
 
 import json
+import re
 import shutil
+import time
 
 import pytest
 
@@ -95,6 +97,25 @@ def test_info_from_a_file_and_faults_of_info(workshop):
         assert done.returncode == 2
         assert part in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_two_programs_are_compared_without_a_commit(workshop):
+    workshop.benchmark()
+    info = {
+        name: {"program": str(workshop.program(name, delay_us=delay))}
+        for name, delay in (("treatment", 220), ("control", 200))
+    }
+    arguments = ("--info", json.dumps(info), "--ab_pairs", "1", "--local_reporter", workshop.results)
+    before = int(time.time())
+    document, done = workshop.json(*arguments)
+    assert done.returncode == 0, done.stderr
+    meta = document["results"][0]["meta"]
+    assert re.fullmatch(r"treatment\.py-[0-9a-f]{12}", meta["commit"])
+    assert re.fullmatch(r"control\.py-[0-9a-f]{12}", meta["control_commit"])
+    assert meta["commit_time"] >= before
+    assert len(list(workshop.results.rglob(meta["commit"]))) == 1
+    again, _ = workshop.json(*arguments)
+    assert again["results"][0]["meta"]["commit"] == meta["commit"]
 
 
 def test_a_control_that_fails_does_not_lose_the_treatment(workshop):

@@ -1,11 +1,13 @@
 import json
+import os
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarking.errors import UsageError
-from benchmarking.run_info import RunInfo, read_run_info
+from benchmarking.run_info import RunInfo, program_commit, read_run_info
 
 COMPLETE = {
     "treatment": {"commit": "abc", "commit_time": 2, "program": "new"},
@@ -39,12 +41,45 @@ def test_every_fault_is_told_with_its_place():
     text = str(caught.value)
     for place in (
         "$.treatment.commit:",
-        "$.treatment.commit_time:",
         "$.treatment.time:",
         "$.run_type:",
         "$.extra:",
     ):
         assert f"--info: {place}" in text
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        {},
+        {"commit": "a"},
+        {"commit_time": 1},
+        {"commit_time": 1, "program": "p"},
+        {"commit": "a", "program": "p"},
+    ],
+)
+def test_a_version_is_a_commit_with_its_time_or_a_program(version):
+    with pytest.raises(UsageError, match=r"--info: \$\.control: (give )?commit and commit_time"):
+        read_run_info(json.dumps({"treatment": {"program": "p"}, "control": version}))
+
+
+def test_a_program_without_a_commit_has_its_name_and_content_for_one(tmp_path):
+    paths = [tmp_path / one for one in ("new/my program.pyz", "old/my program.pyz", "copy/my program.pyz")]
+    for path, content in zip(paths, ("new", "old", "new"), strict=True):
+        path.parent.mkdir()
+        path.write_text(content)
+    new, old, copy = map(program_commit, paths)
+    assert new == copy != old
+    assert re.fullmatch(r"my-program\.pyz-[0-9a-f]{12}", new)
+
+
+def test_what_is_not_a_file_of_a_sensible_size_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", tmp_path / "pipe", tmp_path):
+        with pytest.raises(UsageError, match="--info: cannot read"):
+            read_run_info(f"@{path}")
+    with pytest.raises(UsageError, match="not JSON"):
+        read_run_info('{"treatment": {"commit": "a", "commit_time": 1e999}}')
 
 
 json_values = st.recursive(
