@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from benchmarking.results import RunType
 
@@ -32,6 +32,10 @@ ABMode = Literal["auto", "iteration", "process"]
 ClockChoice = Literal["auto", "cpu", "wall", "device"]
 FailOn = Literal["regressed", "inconclusive", "never"]
 """Which verdicts are to be seen in the exit status."""
+OperatorWord = Literal["all", "by_type"]
+OPERATOR_WORDS: tuple[OperatorWord, ...] = get_args(OperatorWord)
+OperatorChoice = int | OperatorWord
+"""The slowest ones, this many; or all of them, or one row for each type."""
 Strictness = Literal["warn", "require"]
 """What becomes of a device that is in no good health: it is warned of, or not used."""
 
@@ -100,6 +104,8 @@ class HarnessOptions:
     remote_access_token: str | None = field(default=None, repr=False)
     allow_http: bool = False
     screen_reporter: bool = False
+    operators: OperatorChoice | None = None
+    """None: the slowest five on the screen, and none in Markdown."""
     junit: Path | None = None
     markdown: Path | None = None
     json: bool = False

@@ -22,7 +22,7 @@ _NUMBERS = (
 )
 _PARTS = (
     *("control_summary", "diff_summary", "comparison", "error", "control_error", "cost", "kernel"),
-    *("decision", "confirmation"),
+    *("clock_summary", "control_clock_summary", "decision", "confirmation"),
 )
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

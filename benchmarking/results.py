@@ -202,6 +202,9 @@ class TypeResult:
     device_values: tuple[float, ...] = ()
     """The same by the clock of the device that computed, a GPU say, where the program tells it."""
     control_device_values: tuple[float, ...] = ()
+    clock_summary: Summary | None = None
+    """In A/B: of the times that the verdict rests on, where those are not wall time (``Sampling.clock``)."""
+    control_clock_summary: Summary | None = None
     decision: SequentialDecision | None = None
     """In A/B: what these pairs came to."""
     confirmation: Confirmation | None = None
@@ -220,6 +223,15 @@ class TypeResult:
         if self.regressed:
             return Verdict.REGRESSED
         return self.judged.verdict if self.judged else None
+
+    @property
+    def judged_summary(self) -> Summary:
+        """Of the times that the verdict rests on: what people see beside it."""
+        return self.clock_summary or self.summary
+
+    @property
+    def judged_control_summary(self) -> Summary | None:
+        return self.control_clock_summary or self.control_summary
 
     @property
     def is_changed(self) -> bool:
@@ -255,14 +267,14 @@ class BackendCell:
 
     @property
     def max_absolute_error(self) -> float | None:
-        return _greatest([one.max_absolute for one in self.errors.values()])
+        return greatest([one.max_absolute for one in self.errors.values()])
 
     @property
     def max_relative_error(self) -> float | None:
-        return _greatest([one.max_relative for one in self.errors.values()])
+        return greatest([one.max_relative for one in self.errors.values()])
 
 
-def _greatest(values: Sequence[float]) -> float | None:
+def greatest(values: Sequence[float]) -> float | None:
     """NaN where there is one; None of nothing."""
     return max(values, key=lambda one: math.inf if math.isnan(one) else one, default=None)
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from benchmarking import terminal
 from benchmarking.errors import ExitStatus
+from benchmarking.options import OPERATOR_WORDS, OperatorChoice
 
 PICTURES = (".svg", ".png")
 MOST_CORES = 4096
@@ -171,6 +172,15 @@ def frequency(text: str) -> str:
     if text not in ("min", "max") and not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{quoted(text)} is neither a number of kilohertz nor min nor max")
     return text
+
+
+def operator_choice(text: str) -> OperatorChoice:
+    for word in OPERATOR_WORDS:
+        if text == word:
+            return word
+    if text.isdecimal() and len(text) <= 6:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all nor by_type")
 
 
 positive_int.__name__ = "whole number"  # argparse shows the name where the text is no number

@@ -338,7 +338,7 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
     if options.markdown is not None:
         from benchmarking.reporters.markdown_reporter import MarkdownReporter
 
-        reporters.append(MarkdownReporter(options.markdown))
+        reporters.append(MarkdownReporter(options.markdown, operators=options.operators or 0))
     if options.plot is not None:
         from benchmarking.reporters.backend_plot import BackendPlotReporter
 
@@ -348,10 +348,14 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
 
         reporters.append(JsonReporter(terminal.standard_output()))
     if options.screen_reporter or not options.names_a_reporter:
+        from benchmarking.reporters.operator_rows import USUAL_COUNT
         from benchmarking.reporters.screen_reporter import ScreenReporter
 
         # Last, so that it can tell where the others left the results; stdout is the JSON document's.
-        reporters.append(ScreenReporter(sys.stderr if options.json else terminal.standard_output()))
+        stream = sys.stderr if options.json else terminal.standard_output()
+        reporters.append(
+            ScreenReporter(stream, operators=USUAL_COUNT if options.operators is None else options.operators)
+        )
     else:
         from benchmarking.reporters.log_reporter import LogReporter
 

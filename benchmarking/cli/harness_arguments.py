@@ -15,6 +15,7 @@ from benchmarking.cli.argument_types import (
     comma_separated,
     comma_separated_paths,
     frequency,
+    operator_choice,
     path,
     picture,
     positive_float,
@@ -353,6 +354,13 @@ def _add_comparison(group: argparse._ArgumentGroup) -> None:
 
 def _add_reporters(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--screen_reporter", action="store_true", help="show a summary on the screen")
+    group.add_argument(
+        "--operators",
+        type=operator_choice,
+        metavar="all|N|by_type",
+        help="which operators the screen and the Markdown table show: all, the N slowest, or one row for "
+        "each type (default: the 5 slowest on the screen, none in Markdown)",
+    )
     group.add_argument(
         "--local_reporter", type=path, metavar="DIRECTORY", help="save the results below this directory"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import ToleranceError
-from benchmarking.results import ErrorStatistics, SequentialDecision, TypeResult
+from benchmarking.results import ErrorStatistics, Sampling, SequentialDecision, TypeResult
 from benchmarking.specs.model import ToleranceSpec
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
             cost=costs.get(one.type),
             kernel=kernels.get(one.type),
             **_judged(samples.decisions.get(one.type)),
+            **_by_clock(one, control_types.get(one.type), samples.sampling),
         )
         for one in samples.treatment.types
     )
@@ -41,6 +42,23 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
 def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
     """The comparison is that of the decision, which may rest on another clock than the samples."""
     return {"decision": decision, "comparison": decision.comparison} if decision else {}
+
+
+def _by_clock(
+    treatment: TypeSamples, control: TypeSamples | None, sampling: Sampling | None
+) -> dict[str, Any]:
+    """The summaries of the times that the verdict rests on, where those are not wall time."""
+    if control is None or sampling is None or sampling.clock == "wall":
+        return {}
+    own, others = (
+        one.cpu_values if sampling.clock == "cpu" else one.device_values for one in (treatment, control)
+    )
+    if len(own) != len(treatment.values) or len(others) != len(control.values):
+        return {}  # an operator: only its wall time is known
+    return {
+        "clock_summary": stats.summarize(own, treatment.pairs),
+        "control_clock_summary": stats.summarize(others, control.pairs),
+    }
 
 
 def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:

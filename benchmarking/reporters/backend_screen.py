@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_table, numbers
 from benchmarking.reporters.backend_table import BackendTable, Entry, Row
+from benchmarking.reporters.screen_table import ALWAYS, GAP, Column, fitted, texts
 from benchmarking.results import BackendCell, Comparison, Result
 
 LONG_NAME = 16
-_COLUMNS = {"p50": 7, "ratio": 18, "max error": 9, "relative": 8, "on backend": 10}
-"""With the widths of what is usual."""
+WIDEST_TEST = 32
+"""Of a test's name, beside the ratios; a longer one is folded."""
+_COLUMNS = {
+    "p50": (7, ALWAYS),
+    "ratio": (18, ALWAYS),
+    "max error": (9, 3),
+    "relative": (8, 1),
+    "on backend": (10, 2),
+}
+"""With the widths of what is usual, and how much they matter."""
 _FASTER, _SLOWER, _WRONG = "green", "yellow", "bold red"
 
 
@@ -47,38 +58,54 @@ def _errors(value: float | None) -> str:
     return "" if value is None else numbers.error(value)
 
 
-def blocks_of(table: BackendTable) -> Iterator[Table | Text]:
+def blocks_of(table: BackendTable, width: int) -> Iterator[Table | Text]:
     """What is printed one below the other."""
     title = f"backends on {table.device}: ratio to {table.reference}, below 1 is faster"
     yield Text(plain(title), "bold")
     if sum(row.meta.metric == "delay" for row in table.rows) > 1:
-        yield _ratios(table)
+        yield from _ratios(table, width)
     for row in table.rows:
         yield Text()
         name = _test_name(row.name, row.shapes)
         yield name.append("  against golden outputs", "dim") if row.meta.metric == "error" else name
-        yield _details(table, row)
+        yield _details(table, row, width)
     if table.unavailable:
         yield Text()
         yield Text("not available here", "bold")
-        yield _reasons(table)
+        yield _reasons(table, width)
 
 
-def _ratios(table: BackendTable) -> Table:
-    """Models x backends: of the reference the delay, of the others how much longer they take."""
-    grid = _grid()
-    grid.add_column("test", overflow="fold")
+def _ratios(table: BackendTable, width: int) -> Iterator[Table]:
+    """Models x backends: of the reference the delay, of the others how much longer they take.
+
+    Backends for which there is no room go on in another table below.
+    """
+    rows = [row for row in table.rows if row.meta.metric == "delay"]
+    tests = [_test_name(f"{row.meta.net_name} {row.meta.identifier}", row.shapes) for row in rows]
+    columns = []
     for name in table.backends:
-        grid.add_column(plain(name), justify="right", no_wrap=True)
-    for row in table.rows:
-        if row.meta.metric == "delay":
-            cells = [_ratio_cell(row.entries.get(name)) for name in table.backends]
-            grid.add_row(_test_name(f"{row.meta.net_name} {row.meta.identifier}", row.shapes), *cells)
-    means = [table.mean_ratio(name) for name in table.backends]
-    if any(one is not None for one in means):
-        cells = [Text(backend_table.factor(one) if one is not None else "") for one in means]
-        grid.add_row(Text("geometric mean", "bold"), *cells)
-    return grid
+        mean = table.mean_ratio(name)
+        cells = [_ratio_cell(row.entries.get(name)) for row in rows]
+        cells.append(Text(backend_table.factor(mean) if mean is not None else ""))
+        columns.append(Column(plain(name), tuple(cells), is_name=True, right=True))
+    names = Column("test", (*tests, Text("geometric mean", "bold")), is_name=True, folds=True)
+    for some in _beside_each_other(columns, width - min(names.width, WIDEST_TEST)):
+        shown = [names, *some]
+        if not any(one.cells[-1].plain for one in some):  # there are no means
+            shown = [replace(one, cells=one.cells[:-1]) for one in shown]
+        yield fitted(shown, width)
+
+
+def _beside_each_other(columns: Sequence[Column], room: int) -> Iterator[list[Column]]:
+    """As many at a time as there is room for, and at least one."""
+    some: list[Column] = []
+    for column in columns:
+        if some and sum(one.width + GAP for one in (*some, column)) > room:
+            yield some
+            some = []
+        some.append(column)
+    if some:
+        yield some
 
 
 def _test_name(name: str, shapes: str) -> Text:
@@ -105,17 +132,17 @@ def _style(comparison: Comparison) -> str:
     return _FASTER if interval.high < 1 else _SLOWER if interval.low > 1 else ""
 
 
-def _details(table: BackendTable, row: Row) -> Table:
+def _details(table: BackendTable, row: Row, width: int) -> Table:
     """The columns of all tests lie below each other."""
-    grid = _grid()
-    names = [f"  {plain(name)}" for name in table.backends]
-    grid.add_column("  backend", overflow="fold", min_width=min(max(map(len, names)), LONG_NAME))
-    for column, width in _COLUMNS.items():
-        grid.add_column(column, justify="right", no_wrap=True, min_width=width)
-    for name, shown in zip(table.backends, names, strict=True):
-        if name in row.entries:
-            grid.add_row(shown, *_detail_cells(row.entries[name]))
-    return grid
+    shown = [name for name in table.backends if name in row.entries]
+    cells = [_detail_cells(row.entries[name]) for name in shown]
+    least = max(cell_len(f"  {plain(name)}"[:LONG_NAME]) for name in table.backends)
+    names = texts([f"  {plain(name)}" for name in shown])
+    columns = [Column("  backend".ljust(least), names, is_name=True)]
+    for index, (title, (usual_width, matters)) in enumerate(_COLUMNS.items()):
+        own = tuple(line[index] for line in cells)
+        columns.append(Column(title.rjust(usual_width), own, matters, keeps_place=True))
+    return fitted(columns, width)
 
 
 def _detail_cells(entry: Entry) -> list[Text]:
@@ -136,14 +163,14 @@ def _detail_cells(entry: Entry) -> list[Text]:
     ]
 
 
-def _reasons(table: BackendTable) -> Table:
-    grid = _grid(show_header=False)
-    for _ in range(2):
-        grid.add_column("", overflow="fold")
-    for name, reason in table.unavailable.items():
-        grid.add_row(f"  {plain(name)}", Text(plain(reason), "dim"))
-    return grid
-
-
-def _grid(*, show_header: bool = True) -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header, header_style="dim")
+def _reasons(table: BackendTable, width: int) -> Table:
+    names = texts([f"  {plain(name)}" for name in table.unavailable])
+    reasons = texts([plain(reason) for reason in table.unavailable.values()], "dim")
+    return fitted(
+        [
+            Column("", names, is_name=True),
+            Column("", reasons, is_name=True, folds=True),
+        ],
+        width,
+        show_header=False,
+    )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
+from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.options import OperatorChoice
 from benchmarking.plain_text import plain
-from benchmarking.reporters import backend_markdown, backend_table, numbers
+from benchmarking.reporters import backend_markdown, backend_table, numbers, operator_rows
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import (
@@ -29,11 +31,16 @@ class MarkdownReporter(FileReporter):
     name: ClassVar[str] = "markdown"
     content_name: ClassVar[str] = "Markdown table"
 
+    def __init__(self, file: Path, *, operators: OperatorChoice = 0) -> None:
+        """As ``FileReporter``. ``operators``: which are shown."""
+        super().__init__(file)
+        self._operators = operators
+
     def _content(self, summary: RunSummary | None) -> bytes:
-        return _document(self._results, summary).encode("utf-8", errors="replace")
+        return _document(self._results, summary, self._operators).encode("utf-8", errors="replace")
 
 
-def _document(stages: list[Result], summary: RunSummary | None) -> str:
+def _document(stages: list[Result], summary: RunSummary | None, operators: OperatorChoice) -> str:
     tests = by_test(stages)
     results = [one[-1] for one in tests]
     counted = numbers.counts(Counter(result.outcome for result in results))
@@ -54,6 +61,8 @@ def _document(stages: list[Result], summary: RunSummary | None) -> str:
     parts += [_fell_back(result) for result in results if numbers.fallbacks(result.meta)]
     # A test on several backends has the conditions of all of them.
     parts += dict.fromkeys(_tainted(result) for result in results if result.meta.tainted)
+    parts += dict.fromkeys(_warning(result, text) for result in results for text in result.warnings)
+    parts += [_operators(result, operators) for result in results if result.operators and operators != 0]
     parts += [_failure(result) for result in results if result.failure]
     return "\n\n".join(parts) + "\n"
 
@@ -73,17 +82,17 @@ def _row(result: Result, compared: bool) -> list[str]:
     net = result.net
     row = [meta.net_name, f"{meta.metric} {meta.identifier}", numbers.shapes(meta), meta.platform]
     row = [_escape(text) for text in row]
-    row += [numbers.duration(net.summary.p50), numbers.median_interval(net.summary)] if net else ["", ""]
+    row += [numbers.overview_delay(result), numbers.median_interval(net.judged_summary)] if net else ["", ""]
     if compared:
-        row.append(numbers.duration(net.control_summary.p50) if net and net.control_summary else "")
+        control = net.judged_control_summary if net else None
+        row.append(numbers.duration(control.p50) if control else "")
         row.append(numbers.change(net.comparison) if net and net.comparison else "")
-    errors = [one.error.max_absolute for one in result.types if one.error]
     status = result.outcome if result.outcome in _QUIET else f"**{result.outcome}**"
     if result.regressed_types and not result.failure:
         status = "**regressed**: " + _escape(", ".join(result.regressed_types))
     if meta.tainted:
         status += " (tainted)"
-    return [*row, numbers.error(max(errors)) if errors else "", status]
+    return [*row, numbers.largest_error(result), status]
 
 
 def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
@@ -127,6 +136,41 @@ def _tainted(result: Result) -> str:
     return f"- {_escape(text + '; '.join(meta.tainted))}"
 
 
+def _warning(result: Result, text: str) -> str:
+    meta = result.meta
+    return f"- {_escape(f'{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: warning: {text}')}"
+
+
+def _operators(result: Result, choice: OperatorChoice) -> str:
+    """Folded up: a table of many rows is read by those who look for something."""
+    from tabulate import tabulate
+
+    meta, shown = result.meta, operator_rows.chosen(result.operators, choice)
+    rows = [
+        [
+            *(_escape(row.name), _escape(row.kind), numbers.duration(row.p50_us), row.share_text),
+            *(_escape(f"{row.change_text} {row.interval_text}".strip()), str(row.verdict or "")),
+            _escape(row.kernel.name if row.kernel else ""),
+        ]
+        for row in shown.rows
+    ]
+    columns = ["operator", "type", "p50", "share", "change", "verdict", "kernel"]
+    kept = [index for index in range(len(columns)) if index == 0 or any(row[index] for row in rows)]
+    grid = tabulate(
+        [[row[index] for index in kept] for row in rows],
+        [columns[index] for index in kept],
+        tablefmt="pipe",
+        disable_numparse=True,
+    )
+    title = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)} on {meta.platform}: {shown.title}"
+    return _folded(title, grid)
+
+
+def _folded(title: str, content: str) -> str:
+    summary = _without_mentions(html.escape(plain(title)))
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
+
+
 def _failure(result: Result) -> str:
     meta, failure = result.meta, result.failure
     if failure is None:
@@ -134,10 +178,9 @@ def _failure(result: Result) -> str:
     text = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
-    title = _without_mentions(html.escape(plain(text)))
     evidence = "\n".join(numbers.plain_lines(failure.evidence))
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
-    return f"<details><summary>{title}</summary>\n\n{fence}text\n{evidence}\n{fence}\n\n</details>"
+    return _folded(text, f"{fence}text\n{evidence}\n{fence}")
 
 
 def _on(meta: Meta) -> str:

@@ -9,13 +9,27 @@ from collections.abc import Mapping, Sequence
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.plain_text import plain
 from benchmarking.reporters.reporter_base import RunSummary
-from benchmarking.results import Comparison, Cost, Fact, Interval, Meta, Result, Sampling, Summary
+from benchmarking.results import (
+    Clock,
+    Comparison,
+    Cost,
+    Fact,
+    Interval,
+    Meta,
+    Result,
+    Sampling,
+    Summary,
+    TypeResult,
+    greatest,
+)
 from benchmarking.sequential import FALSE_ALARMS_PER_RUN
 
 SHOWN_NAMES = 3
 """Of operators that share a fate; the others are counted."""
 
 _OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
+_HASH = re.compile("[0-9a-f]{40}")
+CLOCK_NAMES: dict[Clock, str] = {"cpu": "CPU time", "wall": "wall time", "device": "device time"}
 _UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
 
 
@@ -40,12 +54,51 @@ def percent(ratio: float) -> str:
     return f"{(ratio - 1) * 100:+.1f} %"
 
 
+def percent_interval(interval: Interval) -> str:
+    """``[+2.0 %, +4.2 %]``."""
+    return f"[{percent(interval.low)}, {percent(interval.high)}]"
+
+
 def change(comparison: Comparison) -> str:
     """``+3.1 % [+2.0 %, +4.2 %]``."""
     interval = comparison.ratio_interval
-    if interval is None:
-        return percent(comparison.ratio)
-    return f"{percent(comparison.ratio)} [{percent(interval.low)}, {percent(interval.high)}]"
+    return percent(comparison.ratio) + (f" {percent_interval(interval)}" if interval else "")
+
+
+def clock_name(net: TypeResult, sampling: Sampling | None) -> str:
+    """Of the times in ``net.judged_summary``."""
+    return CLOCK_NAMES[sampling.clock] if sampling and net.clock_summary else CLOCK_NAMES["wall"]
+
+
+def overview_delay(result: Result) -> str:
+    """The net's median; where two programs were compared, with the clock that the verdict rests on."""
+    net = result.net
+    if net is None:
+        return ""
+    clock = f" {clock_name(net, result.meta.sampling).removesuffix(' time')}" if net.judged else ""
+    return duration(net.judged_summary.p50) + clock
+
+
+def largest_error(result: Result) -> str:
+    errors = [one.error.max_absolute for one in result.types if one.error]
+    return error(greatest(errors) or 0.0) if errors else ""
+
+
+def threads(meta: Meta) -> str:
+    """``1 thread``, where the program says so."""
+    count = meta.program.get("threads")
+    return f"{count} thread{'' if count == 1 else 's'}" if isinstance(count, int) else ""
+
+
+def versions(meta: Meta) -> str:
+    """Of a comparison: ``8f1c2d3e4a5b against 1f0c5a3b9d72``."""
+    if meta.control_commit is None:
+        return ""
+    return f"{_short_commit(meta.commit)} against {_short_commit(meta.control_commit)}"
+
+
+def _short_commit(commit: str) -> str:
+    return commit[:12] if _HASH.fullmatch(commit) else commit
 
 
 def sampling(how: Sampling) -> list[str]:
@@ -55,9 +108,8 @@ def sampling(how: Sampling) -> list[str]:
         way = f"{how.pairs} pairs of {how.rounds} iterations in turn{where}"
     else:
         way = f"{how.pairs} pairs of whole processes (process-level: {how.level_reason})"
-    clock = {"cpu": "CPU time", "wall": "wall time", "device": "the device's own time"}[how.clock]
     return [
-        f"{way}, {how.duration_s:.1f} s, by {clock}: {how.clock_reason}",
+        f"{way}, {how.duration_s:.1f} s, by {CLOCK_NAMES[how.clock]}: {how.clock_reason}",
         *([f"canary: {how.canary}"] if how.canary else []),
     ]
 

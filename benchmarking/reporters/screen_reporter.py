@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import ClassVar, TextIO
 
@@ -12,10 +11,14 @@ from rich.text import Text
 
 from benchmarking.console import PlainConsole
 from benchmarking.errors import ReporterError
+from benchmarking.options import OperatorChoice
 from benchmarking.plain_text import plain
-from benchmarking.reporters import backend_screen, backend_table, numbers
+from benchmarking.reporters import backend_screen, backend_table, numbers, operator_rows
+from benchmarking.reporters.operator_rows import USUAL_COUNT, OperatorRow, OperatorRows
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
+from benchmarking.reporters.screen_table import ALWAYS, Column, fitted, texts
 from benchmarking.results import (
+    Comparison,
     Cost,
     Fact,
     Failure,
@@ -41,11 +44,11 @@ _OPEN = ("inconclusive", "not comparable", "suspicious", "not confirmed", "known
 class ScreenReporter(ReporterBase):
     name: ClassVar[str] = "screen"
 
-    def __init__(self, stream: TextIO, *, top_operators: int = 5) -> None:
+    def __init__(self, stream: TextIO, *, operators: OperatorChoice = USUAL_COUNT) -> None:
         width = None if stream.isatty() else PIPED_WIDTH
         self._stream = stream
         self._console = PlainConsole(stream, width)
-        self._top_operators = top_operators
+        self._operators = operators
         self._results: list[Result] = []
 
     def report(self, result: Result) -> None:
@@ -54,7 +57,7 @@ class ScreenReporter(ReporterBase):
         if result.types and result.meta.metric == "delay":
             self._print_delay(result)
         elif result.types:
-            self._write(_error_table(result), indent=2)
+            self._write(_error_table(result, self._width(2)), indent=2)
         for line in backend_screen.result_lines(result):
             self._write(line, indent=2)
         self._print_backend(result.meta)
@@ -72,14 +75,14 @@ class ScreenReporter(ReporterBase):
         results = [stages[-1] for stages in by_test(self._results)]
         single = [result for result in results if result.meta.cell is None]
         if len(single) > 1:
-            self._write(_overview(single))
+            self._write(_overview(single, self._width()))
             self._write(Text())
         for table in backend_table.tables(results):
-            for part in backend_screen.blocks_of(table):
+            for part in backend_screen.blocks_of(table, self._width()):
                 self._write(part)
             self._write(Text())
         if len(_devices(results)) > 1 or any(one.status == "missing" for one in results):
-            self._write(_where(results))
+            self._write(_where(results, self._width()))
             self._write(Text())
         for problem in summary.problems:
             self._write(Text(f"problem: {plain(problem)}", "red"))
@@ -91,14 +94,16 @@ class ScreenReporter(ReporterBase):
             self._write(Text(plain(destination), overflow="ignore", no_wrap=True))
 
     def _print_delay(self, result: Result) -> None:
-        net = result.net
+        net, sampling = result.net, result.meta.sampling
         if net is not None:
-            self._write(_net_table(net), indent=2)
-            self._print_verdict(net, result.meta.sampling)
+            self._write(_net_table(net, sampling, self._width(2)), indent=2)
+            self._print_verdict(net, sampling)
             if net.cost is not None:
                 self._write(_cost_line(net, net.cost, result.meta.program), indent=2)
-        if operators := list(result.operators):
-            self._write(_operator_table(operators, self._top_operators, result.meta.program), indent=2)
+        if result.operators and self._operators != 0:
+            rows = operator_rows.chosen(result.operators, self._operators)
+            wall = net is not None and net.clock_summary is not None
+            self._write(_operator_table(rows, result.meta.program, wall, self._width(2)), indent=2)
 
     def _print_verdict(self, net: TypeResult, sampling: Sampling | None) -> None:
         judged = net.judged
@@ -125,6 +130,10 @@ class ScreenReporter(ReporterBase):
             evidence = "\n".join(numbers.plain_lines(failure.evidence))
             self._write(Text(evidence, "dim"), indent=6)
 
+    def _width(self, indent: int = 0) -> int:
+        """Asked each time: the window may have changed."""
+        return max(self._console.width - indent, 1)
+
     def _write(self, what: Table | Text, indent: int = 0) -> None:
         """Without the blanks that rich puts behind short lines.
 
@@ -145,47 +154,66 @@ def _heading(result: Result) -> Text:
     meta = result.meta
     text = Text(plain(meta.net_name), "bold")
     text.append(f" {meta.metric} {plain(meta.identifier)}", "bold")
-    details = [numbers.shapes(meta), f"on {meta.platform}", f"backend {meta.backend}" if meta.backend else ""]
+    details = [
+        numbers.shapes(meta),
+        f"on {meta.platform}",
+        f"backend {meta.backend}" if meta.backend else "",
+        numbers.threads(meta),
+        numbers.versions(meta),
+    ]
     text.append("  " + "  ".join(plain(one) for one in details if one), "dim")
     if meta.run_type != "benchmark":
         text.append(f"  ({meta.run_type})", "yellow")
     return text
 
 
-def _table(*columns: str, show_header: bool = True) -> Table:
-    """The first column holds names and folds; the others hold numbers and do not."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=show_header, header_style="dim")
-    for index, column in enumerate(columns):
-        if index == 0:
-            table.add_column(column, overflow="fold")
-        else:
-            table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
-def _net_table(net: TypeResult) -> Table:
-    interval = net.summary.median_interval
+def _net_table(net: TypeResult, sampling: Sampling | None, width: int) -> Table:
+    summary, control = net.judged_summary, net.judged_control_summary
+    rows = [("treatment" if control else "delay", summary), *([("control", control)] if control else [])]
+    interval = summary.median_interval
     coverage = f" ({numbers.confidence(interval)})" if interval else ""
-    table = _table("net", "p10", "p50", "p90", f"median within{coverage}", "samples")
-    for label, summary in (("treatment", net.summary), ("control", net.control_summary)):
-        if summary is not None:
-            delays = [numbers.duration(one) for one in (summary.p10, summary.p50, summary.p90)]
-            name = label if net.control_summary else "delay"
-            table.add_row(name, *delays, numbers.median_interval(summary), str(summary.count))
+    columns = {
+        "p10": [numbers.duration(one.p10) for _, one in rows],
+        "p50": [numbers.duration(one.p50) for _, one in rows],
+        "p90": [numbers.duration(one.p90) for _, one in rows],
+        f"median within{coverage}": [numbers.median_interval(one) for _, one in rows],
+        "samples": [str(one.count) for _, one in rows],
+    }
+    names = [name for name, _ in rows]
     if net.comparison is not None:
-        pairs = f"{net.comparison.pairs} pair{'s' if net.comparison.pairs > 1 else ''}"
-        ratio_interval = net.comparison.ratio_interval
-        coverage = f" ({numbers.confidence(ratio_interval)})" if ratio_interval else ""
-        table.add_row(
-            "change", "", numbers.percent(net.comparison.ratio), "", _change_interval(net) + coverage, pairs
-        )
-    return table
+        names.append("change")
+        for cells, cell in zip(columns.values(), _change_row(net.comparison), strict=True):
+            cells.append(cell)
+    title = numbers.clock_name(net, sampling) if control else "net"
+    matters = (2, ALWAYS, 3, 4, 1)
+    return fitted(
+        [
+            Column(title, texts(names), right=False),
+            *(
+                Column(name, texts(cells), one)
+                for (name, cells), one in zip(columns.items(), matters, strict=True)
+            ),
+        ],
+        width,
+    )
+
+
+def _change_row(comparison: Comparison) -> list[str]:
+    interval = comparison.ratio_interval
+    within = "too few pairs"
+    if interval is not None:
+        bounds = f"{numbers.percent(interval.low)} to {numbers.percent(interval.high)}"
+        within = f"{bounds} ({numbers.confidence(interval)})"
+    pairs = f"{comparison.pairs} pair{'' if comparison.pairs == 1 else 's'}"
+    return ["", numbers.percent(comparison.ratio), "", within, pairs]
 
 
 def _cost_line(net: TypeResult, cost: Cost, program: Mapping[str, Fact]) -> Text:
     amounts = f"{cost.flops / 1e9:.3g} GFLOP, {cost.parameters / 1e6:.3g} M parameters"
-    speed, share = _speed(net, program)
-    return Text(", ".join(filter(None, [amounts, speed, _of_the_peak(share)])), "dim")
+    time_us = net.judged_summary.p50
+    share = numbers.share_of_peak(cost, time_us, program)
+    parts = [amounts, numbers.throughput(cost, time_us), _of_the_peak(share)]
+    return Text(", ".join(filter(None, parts)), "dim")
 
 
 def _of_the_peak(share: str) -> str:
@@ -193,100 +221,80 @@ def _of_the_peak(share: str) -> str:
     return f"{percentage} of the {what} peak" if share else ""
 
 
-def _change_interval(one: TypeResult) -> str:
-    interval = one.comparison.ratio_interval if one.comparison else None
-    return (
-        f"{numbers.percent(interval.low)} to {numbers.percent(interval.high)}"
-        if interval
-        else "too few pairs"
+def _operator_table(shown: OperatorRows, program: Mapping[str, Fact], wall: bool, width: int) -> Table:
+    """``wall``: say that the times are wall time, as the net's are not."""
+    rows = shown.rows
+    styles = [VERDICT_STYLES.get(row.verdict, "") for row in rows]
+    names = tuple(Text(plain(row.name), style) for row, style in zip(rows, styles, strict=True))
+    verdicts = tuple(Text(str(row.verdict or ""), style) for row, style in zip(rows, styles, strict=True))
+    return fitted(
+        [
+            Column(shown.title, names, is_name=True, short_title=shown.short_title),
+            Column("type", texts([plain(row.kind) for row in rows]), 6),
+            Column("p50 (wall)" if wall else "p50", texts([numbers.duration(row.p50_us) for row in rows])),
+            Column("share", texts([row.share_text for row in rows]), 5),
+            Column("speed", texts([row.speed_text for row in rows]), 3),
+            Column("of peak", texts([row.peak_text(program) for row in rows]), 2),
+            Column("change", texts([row.change_text for row in rows])),
+            Column("interval", texts([row.interval_text for row in rows]), 4),
+            Column("", verdicts),
+            Column("kernel", tuple(map(_kernel, rows)), 1, right=False),
+        ],
+        width,
     )
 
 
-def _operator_table(operators: list[TypeResult], count: int, program: Mapping[str, Fact]) -> Table:
-    total = sum(one.summary.p50 for one in operators)
-    compared = any(one.comparison for one in operators)
-    changed = [one for one in operators if one.is_changed]
-    slowest = sorted(operators, key=lambda one: one.summary.p50, reverse=True)[:count]
-    shown = [*slowest, *(one for one in changed if one not in slowest)]
-    title = f"slowest {len(slowest)} of {len(operators)} operators"
-    speeds = {one.type: _speed(one, program) for one in operators}
-    speed_columns = [any(column) for column in zip(*speeds.values(), strict=True)]
-    columns = ["type", "p50", "share", *itertools.compress(("speed", "of peak"), speed_columns)]
-    table = _table(title, *columns, *(["change"] if compared else []), *([""] if changed else []))
-    told = any(one.kernel for one in shown)
-    if told:
-        table.add_column("kernel", overflow="fold")
-    for one in shown:
-        kind, name = numbers.operator(one.type)
-        share = f"{one.summary.p50 / total:.1%}" if total else ""
-        change = [numbers.change(one.comparison) if one.comparison else ""] if compared else []
-        style = VERDICT_STYLES.get(one.verdict, "") if one.is_changed else ""
-        text = Text(plain(name), style)
-        speed = itertools.compress(speeds[one.type], speed_columns)
-        verdict = [Text(str(one.verdict) if one.is_changed else "", style)] if changed else []
-        delay = numbers.duration(one.summary.p50)
-        kernel = [_kernel(one)] if told else []
-        table.add_row(text, plain(kind), delay, share, *speed, *change, *verdict, *kernel)
-    return table
-
-
-def _kernel(one: TypeResult) -> Text:
-    if one.kernel is None:
+def _kernel(row: OperatorRow) -> Text:
+    if row.kernel is None:
         return Text()
-    return Text(plain(one.kernel.name), "dim" if one.kernel.own else "yellow")
+    return Text(plain(row.kernel.name), "dim" if row.kernel.own else "yellow")
 
 
-def _speed(one: TypeResult, program: Mapping[str, Fact]) -> list[str]:
-    if one.cost is None:
-        return ["", ""]
-    return [
-        numbers.throughput(one.cost, one.summary.p50),
-        numbers.share_of_peak(one.cost, one.summary.p50, program),
-    ]
+def _error_table(result: Result, width: int) -> Table:
+    rows = [(one, one.error, one.control_error) for one in result.types if one.error]
+    names = tuple(Text(plain(one.type), "bold red" if one.regressed else "") for one, _, _ in rows)
+    errors = [error for _, error, _ in rows]
+    controls = [numbers.error(one.max_absolute) if one else "" for _, _, one in rows]
+    return fitted(
+        [
+            Column("error of", names, is_name=True),
+            Column("max absolute", texts([numbers.error(one.max_absolute) for one in errors])),
+            Column("max relative", texts([numbers.error(one.max_relative) for one in errors]), 3),
+            Column("RMSE", texts([numbers.error(one.root_mean_square) for one in errors]), 1),
+            Column("cosine", texts([f"{one.cosine_similarity:.7f}" for one in errors]), 2),
+            Column("control's max absolute", texts(controls), 4),
+        ],
+        width,
+    )
 
 
-def _error_table(result: Result) -> Table:
-    in_ab = any(one.control_error for one in result.types)
-    columns = ("max absolute", "max relative", "RMSE", "cosine")
-    table = _table("error of", *columns, *(["control's max absolute"] if in_ab else []))
-    for one in result.types:
-        if one.error is None:
-            continue
-        values = [one.error.max_absolute, one.error.max_relative, one.error.root_mean_square]
-        row = [*(numbers.error(value) for value in values), f"{one.error.cosine_similarity:.7f}"]
-        if in_ab:
-            row.append(numbers.error(one.control_error.max_absolute) if one.control_error else "")
-        table.add_row(Text(plain(one.type), "bold red" if one.regressed else ""), *row)
-    return table
-
-
-def _overview(results: list[Result]) -> Table:
-    compared = any(one.comparison for result in results for one in result.types)
-    devices = len(_devices(results)) > 1
-    columns = [
-        "model",
-        "test",
-        "shape",
-        *(["device"] if devices else []),
-        "p50",
-        "median within",
-        "max error",
-    ]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        numeric = column in ("p50", "median within", "max error")
-        table.add_column(column, overflow="fold", justify="right" if numeric else "left", no_wrap=numeric)
-    if compared:
-        table.add_column("change", justify="right", no_wrap=True)
-    table.add_column("")
+def _overview(results: list[Result], width: int) -> Table:
+    """A row for each test."""
     styles = {"passed": "green", "unchanged": "green", "improved": "green", **dict.fromkeys(_OPEN, "yellow")}
-    for result in results:
-        meta = result.meta
-        names = [meta.net_name, f"{meta.metric} {meta.identifier}", _short_shapes(result)]
-        names += [meta.platform] if devices else []
-        row = [plain(name) for name in names] + _overview_numbers(result, compared)
-        table.add_row(*row, Text(result.outcome, styles.get(result.outcome, "bold red")))
-    return table
+    nets = [result.net for result in results]
+    comparisons = [net.comparison if net else None for net in nets]
+    devices = [plain(one.meta.platform) for one in results] if len(_devices(results)) > 1 else []
+    outcomes = [Text(one.outcome, styles.get(one.outcome, "bold red")) for one in results]
+    intervals = [numbers.median_interval(net.judged_summary) if net else "" for net in nets]
+    changes = [numbers.percent(one.ratio) if one else "" for one in comparisons]
+    bounds = [one.ratio_interval if one else None for one in comparisons]
+    tests = [plain(f"{one.meta.metric} {one.meta.identifier}") for one in results]
+    return fitted(
+        [
+            Column("model", texts([plain(one.meta.net_name) for one in results]), is_name=True, folds=True),
+            Column("test", texts(tests), is_name=True, folds=True),
+            Column("shape", texts([plain(_short_shapes(one)) for one in results]), 2, right=False),
+            *([Column("device", texts(devices), is_name=True, folds=True)] if devices else []),
+            Column("p50", texts([numbers.overview_delay(one) for one in results])),
+            Column("median within", texts(intervals), 1),
+            Column("max error", texts([numbers.largest_error(one) for one in results]), 5),
+            Column("change", texts(changes)),
+            Column("interval", texts([numbers.percent_interval(one) if one else "" for one in bounds]), 3),
+            Column("", tuple(outcomes), right=False),
+        ],
+        width,
+        header_style="bold",
+    )
 
 
 def _devices(results: list[Result]) -> dict[str, str]:
@@ -294,38 +302,30 @@ def _devices(results: list[Result]) -> dict[str, str]:
     return {result.key.device: result.meta.platform for result in results}
 
 
-def _where(results: list[Result]) -> Table:
+def _where(results: list[Result], width: int) -> Table:
     """What ran where, and what is missing."""
-    table = _table("device", "ran", "failed", "missing", "missing tests")
-    table.columns[-1].justify = "left"
-    table.columns[-1].no_wrap = False
-    for device, name in _devices(results).items():
-        own = [result for result in results if result.key.device == device]
-        missing = [result for result in own if result.status == "missing"]
-        failed = sum(result.status == "failed" for result in own)
-        names = ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in missing))
-        table.add_row(
-            plain(name),
-            str(len(own) - len(missing)),
-            str(failed),
-            Text(str(len(missing)), "bold red" if missing else ""),
-            plain(names),
-        )
-    return table
+    by_device = [
+        (name, [one for one in results if one.key.device == device])
+        for device, name in _devices(results).items()
+    ]
+    missing = [[one for one in own if one.status == "missing"] for _, own in by_device]
+    ran = [str(len(own) - len(gone)) for (_, own), gone in zip(by_device, missing, strict=True)]
+    failed = [str(sum(one.status == "failed" for one in own)) for _, own in by_device]
+    tests = [
+        ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in gone))
+        for gone in missing
+    ]
+    return fitted(
+        [
+            Column("device", texts([plain(name) for name, _ in by_device]), is_name=True, folds=True),
+            Column("ran", texts(ran)),
+            Column("failed", texts(failed)),
+            Column("missing", tuple(Text(str(len(one)), "bold red" if one else "") for one in missing)),
+            Column("missing tests", texts([plain(one) for one in tests]), is_name=True, folds=True),
+        ],
+        width,
+    )
 
 
 def _short_shapes(result: Result) -> str:
     return ", ".join(numbers.shape(sizes) for sizes in result.meta.input_shapes.values())
-
-
-def _overview_numbers(result: Result, compared: bool) -> list[str]:
-    net = result.net
-    errors = [one.error.max_absolute for one in result.types if one.error]
-    row = [
-        numbers.duration(net.summary.p50) if net else "",
-        numbers.median_interval(net.summary) if net else "",
-        numbers.error(max(errors)) if errors else "",
-    ]
-    if compared:
-        row.append(numbers.change(net.comparison) if net and net.comparison else "")
-    return row

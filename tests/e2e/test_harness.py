@@ -89,8 +89,8 @@ def test_info_from_a_file_and_faults_of_info(workshop):
         "{": "not JSON",
         '{"treatment": {"commit": 1}}': "$.treatment.commit",
         '{"treatment": {"commit": "a", "commit_time": 1, "program": "/nonesuch"}}': "$.treatment.program",
-        '{"treatment": {"commit": "a", "commit_time": 1767225600000}}': "$.treatment.commit_time",
-        '{"treatment": {"commit": "a", "commit_time": -1}}': "$.treatment.commit_time",
+        '{"treatment": {"commit": "a", "commit_time": 9007199254740993}}': "$.treatment.commit_time",
+        '{"treatment": {"commit": "a"}}': "$.treatment: commit and commit_time go together",
         "@nonesuch": "nonesuch",
     }.items():
         done = workshop.run("--info", text)

@@ -53,6 +53,7 @@ OTHER_VALUES = {
     "remote_reporter": "example.org/end|category",
     "allow_http": True,
     "screen_reporter": True,
+    "operators": 12,
     "junit": Path("j.xml"),
     "markdown": Path("m.md"),
     "json": True,

@@ -1,6 +1,7 @@
 """Screen, Markdown and JUnit: the same runs in each form, held against golden files."""
 
 import io
+import itertools
 import os
 import pty
 import re
@@ -9,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from benchmarking.errors import ExitStatus, ReporterError, UsageError
 from benchmarking.plain_text import plain
@@ -19,7 +21,7 @@ from benchmarking.reporters.markdown_reporter import MarkdownReporter
 from benchmarking.reporters.screen_reporter import ScreenReporter
 from benchmarking.results import Interval, by_test
 from tests.support import golden
-from tests.support.sample_results import DELAY, RUNS
+from tests.support.sample_results import DELAY, JUDGED, RUNS
 
 
 def deliver(reporter, run):
@@ -39,23 +41,92 @@ def test_the_screen_when_piped(run):
     assert not any(line.endswith(" ") for line in text.splitlines())
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_a_narrow_terminal_folds_names_but_never_numbers(run, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown_on(width, run, monkeypatch, **more):
+    monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "xterm")
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
     stream = Terminal()
-    deliver(ScreenReporter(stream), run)
+    deliver(ScreenReporter(stream, **more), run)
     text = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
     assert "\x1b" not in text
-    assert all(len(line) <= 80 or "results" in line for line in text.splitlines())
+    return text
+
+
+SHAPE = "1x3x224x224"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("run", RUNS)
+def test_the_screen_fits_and_breaks_neither_names_nor_numbers(run, width, monkeypatch):
+    text = shown_on(width, run, monkeypatch)
+    assert all(cell_len(line) <= width or "results" in line for line in text.splitlines())
+    if run in ("passed", "judged", "backends"):
+        golden.check(text, f"reporters/screen_{run}_{width}.txt")
+    if run in ("passed", "compared", "judged", "fell_back", "backends", "devices"):
+        assert not re.search(
+            r"(^|\s)(x\d|\d+x$)|\d+x\d+x\d*$(?<!1x3x224x224)(?<!1x1x28x28)", text, re.MULTILINE
+        )
+    if run == "fell_back":  # each operator in one line, with its name
+        for name in ("fire2/expand3x3", "fire2/squeeze1x1", "pool1"):
+            assert re.search(rf"^  {name} .* (ms|us) ", text, re.MULTILINE)
     if run == "passed":
         for number in ("12.6 ms", "4.29 ms", "12.3 to 13.0 ms", "2.5e-07"):
             assert number in text
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_long_names_of_operators_keep_both_ends_and_one_line(width, monkeypatch):
+    names = [f"ID_{index}_Conv_inception_4{index}/pool_proj/of_a_very_deep_net_{index}" for index in range(9)]
+    judged = [replace(one, type=name) for name, one in zip(names, itertools.cycle(JUDGED.types[1:]))]
+    result = replace(JUDGED, types=(JUDGED.types[0], *judged))
+    monkeypatch.setitem(RUNS, "long", ((result,), RUNS["judged"][1]))
+    text = shown_on(width, "long", monkeypatch, operators="all")
+    lines = [line for line in text.splitlines() if line.startswith("  incep")]
+    assert [line.split()[0][-1] for line in lines] == sorted(
+        (str(index) for index in range(9)), key=lambda one: (int(one) % 2 == 0, one)
+    )
+    assert all(len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("choice", "shown", "hidden"),
+    [
+        (0, [], ["fire2", "operators"]),
+        (1, ["slowest 1 of 7 operators", "fire2/expand3x3"], ["pool1"]),
+        ("all", ["slowest 7 of 7 operators", "softmaxout"], []),
+        ("by_type", ["7 operators by type", "Conv", "90.4%"], ["fire2"]),
+    ],
+)
+def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):
+    stream = io.StringIO()
+    deliver(ScreenReporter(stream, operators=choice), "interrupted")
+    deliver(MarkdownReporter(tmp_path / "r.md", operators=choice), "interrupted")
+    for text in (stream.getvalue(), (tmp_path / "r.md").read_text()):
+        assert all(one in text for one in shown)
+        assert not any(one in text for one in hidden)
+
+
+def test_reports_show_the_times_that_the_verdict_rests_on(tmp_path):
+    """Of a test that is judged by CPU time: no wall time beside its verdict, and the clock's name."""
+    stream = io.StringIO()
+    deliver(ScreenReporter(stream), "judged")
+    deliver(MarkdownReporter(tmp_path / "r.md"), "judged")
+    block = stream.getvalue().split("\n\n")[0]
+    assert "CPU time" in block.splitlines()[1]
+    assert "8.27 ms" in block
+    assert "12.6 ms" not in block
+    assert "p50 (wall)" in block  # of the operators, of which no other time is known
+    overview = [
+        line for line in stream.getvalue().splitlines() if line.startswith("squeezenet  delay delay-ab")
+    ]
+    table = [line for line in (tmp_path / "r.md").read_text().splitlines() if "| delay delay-ab" in line]
+    for (line,) in (overview, table):
+        assert "8.27 ms CPU" in line
+    assert "12.6 ms wall" in stream.getvalue()  # the test that is judged by wall time
 
 
 def test_colour_on_a_terminal_unless_the_user_wants_none(monkeypatch):

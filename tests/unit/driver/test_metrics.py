@@ -1,0 +1,46 @@
+"""From samples to results."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarking.driver import metrics
+from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples
+from benchmarking.results import NET_DELAY
+from tests.support.sample_results import SAMPLING
+
+
+def arm(wall_us, **others):
+    """Four iterations of the net in two pairs, and an operator of which only wall time is known."""
+    pairs = (0, 0, 1, 1)
+    times = {name: (one,) * 4 for name, one in others.items() if one}
+    return ArmSamples(
+        (
+            TypeSamples(NET_DELAY, "us", (wall_us,) * 4, pairs, **times),
+            TypeSamples("conv", "us", (1.0,), (0,)),
+        )
+    )
+
+
+@pytest.mark.parametrize("clock", ["cpu", "device"])
+def test_beside_wall_time_there_is_the_summary_of_what_the_verdict_rests_on(clock):
+    """The busy machine of a report: +25 % by CPU time, and medians of wall time that say the opposite."""
+    samples = Samples(
+        arm(3270.0, **{f"{clock}_values": 2500.0}),
+        arm(8110.0, **{f"{clock}_values": 2000.0}),
+        sampling=replace(SAMPLING, clock=clock),
+    )
+    net, operator = metrics.delay_results(samples)
+    assert (net.summary.p50, net.control_summary.p50) == (3270.0, 8110.0)
+    assert (net.judged_summary.p50, net.judged_control_summary.p50) == (2500.0, 2000.0)
+    assert operator.clock_summary is None
+    assert operator.judged_summary is operator.summary
+
+
+@pytest.mark.parametrize("clock", ["cpu", "wall"])
+def test_without_cpu_time_or_where_wall_time_decides_there_is_one_summary(clock):
+    cpu_us = None if clock == "cpu" else 2.0
+    arms = arm(3.0, cpu_values=cpu_us), arm(4.0, cpu_values=cpu_us)
+    net = metrics.delay_results(Samples(*arms, sampling=replace(SAMPLING, clock=clock)))[0]
+    assert net.clock_summary is None
+    assert net.judged_summary is net.summary
