@@ -213,8 +213,9 @@ class PlatformBase(ABC):
 
     @abstractmethod
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
-        """Copies what lies in the output directory to a local one.
+        """Copies the files in the output directory to a local one; links are not followed.
 
         Raises:
+            ProgramOutputError: they are more than is fetched (``platforms/outputs.py``), or cannot be read.
             DeviceError: it could not be brought here whole.
         """

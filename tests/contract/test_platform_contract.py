@@ -18,18 +18,25 @@ from benchmarking.command import Command, Program
 from benchmarking.errors import (
     NoDeviceError,
     ProgramExitError,
+    ProgramOutputError,
     ProgramStartError,
     ProgramTimeoutError,
     RunCancelledError,
 )
+from benchmarking.platforms import outputs
 from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
 from benchmarking.platforms.platforms import PLATFORMS
 from benchmarking.process import Cancellation
 from tests.device_lab.lab import why_not
 from tests.support import doc_examples
+from tests.support.local_connection import LocalLinux
 
-EVERY_PLATFORM = {**PLATFORMS, "copy": doc_examples.module_of("writing_a_platform.md").CopyPlatform}
-"""With the example of the documentation."""
+EVERY_PLATFORM = {
+    **PLATFORMS,
+    "copy": doc_examples.module_of("writing_a_platform.md").CopyPlatform,
+    "local": LocalLinux,
+}
+"""With the example of the documentation, and with a device that is this machine's shell."""
 
 SECRET = "CONTRACT_TEST_SECRET"
 
@@ -41,6 +48,7 @@ for word in $request; do
     case $word in
         environment) env ;;
         copy) mkdir -p "$(dirname "$2")" && cp "$1" "$2" ;;
+        do) cd "$1" && sh -c "$2" ;;
         megabytes=*) yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx | head -c "${word#*=}000000" ;;
         converse)
             echo here
@@ -84,7 +92,7 @@ def test_every_platform_is_here():
 
 
 @pytest.fixture(scope="module", params=[*sorted(set(EVERY_PLATFORM) - NEED_THE_LAB), *LAB_DEVICES])
-def place(request):
+def place(request, tmp_path_factory):
     """The class, the options it is discovered with, and the lab's host where it is one of those."""
     name, _, way = request.param.partition("-")
     kind, options, host = EVERY_PLATFORM[name], PlatformOptions(secrets=(SECRET,)), None
@@ -103,6 +111,9 @@ def place(request):
             if way == "server":
                 stack.enter_context(lab.adb_server(host))
                 options = replace(options, devices=())
+        if name == "local":
+            path = tmp_path_factory.mktemp("the 'local' $device")
+            options = replace(options, devices=("board",), remote_dir=str(path))
         yield kind, options, host
 
 
@@ -210,6 +221,47 @@ def test_files_of_any_name_and_size_come_back_as_they_are(platform, program, can
     assert given.read_bytes() == content
     with platform.stage([program.path]) as staged:
         assert staged.output_directory != output_directory
+
+
+def written(platform, program, cancellation, script, destination):
+    """Fetches what a script leaves in the output folder."""
+    with platform.stage([program.path]) as staged:
+        argv = (*platform.launcher(program, staged), "do", staged.output_directory, script)
+        assert platform.run(Command(argv, timeout_s=60), cancellation).exit_code == 0
+        platform.fetch_outputs(staged, destination)
+    return sorted(str(path.relative_to(destination)) for path in destination.rglob("*") if path.is_file())
+
+
+def test_links_and_what_is_not_a_file_are_not_fetched(platform, program, cancellation, tmp_path):
+    script = (
+        "echo 1 > file; ln -s file link; ln -s / root; mkfifo fifo; mkdir -p a/b; ln -s .. a/b/up; "
+        "echo 2 > a/b/inner; ln -s /nonesuch broken; printf 3 > '.hidden * \n name'; ln -s /dev/zero zeros"
+    )
+    names = written(platform, program, cancellation, script, tmp_path / "fetched")
+    assert names == sorted(["file", "a/b/inner", ".hidden * \n name"])
+
+
+@pytest.mark.parametrize(
+    ("script", "part"),
+    [
+        ("for one in 1 2 3 4 5 6 7; do : > $one; done", "more than 5 files"),
+        ("mkdir a; for one in 1 2 3 4 5 6 7; do : > a/$one; done", "more than 5 files"),
+        ("head -c 2000 /dev/zero > file", "up to 1,000 are fetched"),
+        ("dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000000 2> /dev/null", "up to 1,000 are fetched"),
+        ("cd ..; rm -r output; ln -s / output", "something else in the place"),
+        ("cd ..; rm -r output; : > output", "something else in the place"),
+        ("cd ..; rm -r output; mkfifo output", "something else in the place"),
+        ("cd ..; rm -r output", "something else in the place"),
+    ],
+)
+def test_output_folders_that_are_too_much_or_swapped_are_the_programs_fault(
+    platform, program, cancellation, tmp_path, monkeypatch, script, part
+):
+    monkeypatch.setattr(outputs, "MOST_FILES", 5)
+    monkeypatch.setattr(outputs, "MOST_BYTES", 1000)
+    script = script.replace("output", '"$(basename "$OLDPWD")"') if "output" in script else script
+    with pytest.raises(ProgramOutputError, match=part):
+        written(platform, program, cancellation, script, tmp_path / "fetched")
 
 
 def test_what_was_staged_is_cleaned_up_after_an_error_too(platform, program, cancellation):

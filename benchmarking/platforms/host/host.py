@@ -16,7 +16,7 @@ from benchmarking import process
 from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, ProgramStartError
 from benchmarking.live_program import LiveProgram
-from benchmarking.platforms import frequency, reference
+from benchmarking.platforms import frequency, outputs, reference
 from benchmarking.platforms.host import facts, threads
 from benchmarking.platforms.platform_base import (
     DeviceInfo,
@@ -99,10 +99,14 @@ class HostPlatform(PlatformBase):
         if missing:
             raise DeviceError(f"cannot read {', '.join(missing)}")
         try:
-            with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
-                yield StagedFiles(paths, directory)
-        except FileNotFoundError as error:
+            directory = tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
+        except OSError as error:
             raise DeviceError(f"no temporary directory can be made: {error}; set TMPDIR") from error
+        with directory:
+            # One level down, so that it can be cleaned up whatever a program puts in its place.
+            output_directory = Path(directory.name) / "output"
+            output_directory.mkdir()
+            yield StagedFiles(paths, str(output_directory))
 
     def launcher(self, program: Program, staged: StagedFiles) -> tuple[str, ...]:
         path = staged.paths[program.path]
@@ -152,10 +156,7 @@ class HostPlatform(PlatformBase):
         )
 
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
-        try:
-            shutil.copytree(staged.output_directory, destination, dirs_exist_ok=True)
-        except (OSError, shutil.Error) as error:
-            raise DeviceError(f"cannot copy the outputs to {destination}: {error}") from error
+        outputs.copy_local(Path(staged.output_directory), destination)
 
 
 def _library_paths_in_front(environment: Mapping[str, str]) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from benchmarking.errors import DeviceError, NoDeviceError
 from benchmarking.platforms.linux.ssh import SshConnection
 from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
 from benchmarking.platforms.remote import system
+from benchmarking.platforms.remote.connection import Connection
 from benchmarking.platforms.remote.remote_platform import DIRECTORY_NAME, RemotePlatform
 from benchmarking.platforms.remote.shell import RemoteShell
 
@@ -49,7 +50,7 @@ class LinuxPlatform(RemotePlatform):
 
     @classmethod
     def _connect(cls, destination: str, options: PlatformOptions) -> LinuxPlatform:
-        shell = RemoteShell(SshConnection(destination, hidden_environment=options.secrets))
+        shell = RemoteShell(cls._connection(destination, options))
         answers = system.Answers(shell.check(_SCRIPT, cancellation=options.cancellation))
         return cls(
             shell,
@@ -58,6 +59,10 @@ class LinuxPlatform(RemotePlatform):
             system.processor_zones(answers),
             options,
         )
+
+    @classmethod
+    def _connection(cls, destination: str, options: PlatformOptions) -> Connection:
+        return SshConnection(destination, hidden_environment=options.secrets)
 
     def _reboot_script(self) -> str:
         return "sudo -n reboot 2>/dev/null || reboot"

@@ -64,7 +64,7 @@ class SshConnection(Connection):
         return self._destination
 
     def shell(self, script: str, *, timeout_s: float, cancellation: Cancellation | None) -> ShellOutput:
-        with _open_end() as stdin:
+        with open_end() as stdin:
             outcome = self._ssh(script, timeout_s, cancellation, Streams(stdin=stdin))
         if outcome.timed_out:
             self.close()
@@ -203,7 +203,7 @@ def _target(destination: str) -> tuple[str, str | None]:
 
 
 @contextmanager
-def _open_end() -> Iterator[IO[bytes]]:
+def open_end() -> Iterator[IO[bytes]]:
     """A standard input that ends when we leave, or when this process is gone, whatever ends it."""
     read_end, write_end = os.pipe()
     try:

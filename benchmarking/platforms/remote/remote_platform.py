@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import secrets
-import shutil
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -19,11 +17,12 @@ from benchmarking.errors import (
     CaseError,
     DeviceError,
     DeviceLostError,
+    ProgramOutputError,
     ProgramStartError,
     RunCancelledError,
 )
 from benchmarking.live_program import LiveProgram
-from benchmarking.platforms import frequency, reference
+from benchmarking.platforms import frequency, outputs, reference
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformBase, PlatformOptions, StagedFiles
 from benchmarking.platforms.remote import program_run, system
 from benchmarking.platforms.remote.lease import Lease
@@ -191,31 +190,42 @@ class RemotePlatform(PlatformBase):
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
         """Every file is checked by its hash."""
         root = staged.output_directory
-        outputs = self._list_outputs(root)
-        needed, free = sum(size for size, _ in outputs.values()), shutil.disk_usage(destination.parent).free
-        if needed > free:
-            raise DeviceError(
-                f"{destination}: No space left on device: the outputs of {self.device.name} take {needed} "
-                f"bytes, {free} are free on this machine; set TMPDIR"
-            )
-        for name, (_, digest) in outputs.items():
+        found = self._list_outputs(root)
+        outputs.check(found.values(), destination)
+        hashes = _answers_by_file(self._in_outputs(root, _of_each_file("md5sum")))
+        for name in found:
             target = destination / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._fetch(f"{root}/{name}", target, digest)
+            with outputs.storing(destination):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._fetch(f"{root}/{name}", target, hashes.get(name, "vanished"))
 
-    def _list_outputs(self, root: str) -> Mapping[str, tuple[int, str]]:
-        """Sizes and hashes by relative path. NUL ends a name, as a name may hold all else."""
+    def _list_outputs(self, root: str) -> Mapping[str, int]:
+        """Sizes by relative path. Their number is bounded before they are named."""
+        most = outputs.MOST_FILES
+        text = self._in_outputs(
+            root,
+            f"[ $(find . -type f -print0 | tr -cd '\\0' | head -c {most + 1} | wc -c) -le {most} ] || "
+            "{ echo too many; exit 0; }; " + _of_each_file("wc -c"),
+        )
+        if text.startswith("too many\n"):
+            raise ProgramOutputError(outputs.TOO_MANY.format(most))
+        sizes = {name: int(size) for name, size in _answers_by_file(text).items() if size.isdecimal()}
+        outside = [name for name in sizes if name.startswith("/") or ".." in PurePosixPath(name).parts]
+        if outside:
+            raise DeviceError(f"{self._shell.connection.address}: odd names of outputs: {outside[:3]}")
+        return sizes
+
+    def _in_outputs(self, root: str, script: str) -> str:
+        """``cd`` alone would follow a link that a program has put there."""
         text = self._shell.check(
-            f"cd {quote(root)} && find . -type f -exec sh -c "
-            """'for file; do printf "%s\\0" "$file"; wc -c < "$file"; md5sum < "$file"; done' sh {} +""",
+            f"if [ -L {quote(root)} ] || [ ! -d {quote(root)} ]; then echo swapped; exit 0; fi\n"
+            f"cd {quote(root)} && {{ {script}; }}",
             timeout_s=300,
             cancellation=self._options.cancellation,
         )
-        found = re.findall(r"\./([^\0]+)\0\s*(\d+)\s+([0-9a-f]{32})[^\n]*\n", text)
-        outside = [name for name, _, _ in found if ".." in PurePosixPath(name).parts]
-        if outside:
-            raise DeviceError(f"{self._shell.connection.address}: odd names of outputs: {outside}")
-        return {name: (int(size), digest) for name, size, digest in found}
+        if text.startswith("swapped\n"):
+            raise ProgramOutputError(outputs.SWAPPED)
+        return text
 
     def _fetch(self, source: str, target: Path, digest: str) -> None:
         connection = self._shell.connection
@@ -339,3 +349,21 @@ class RemotePlatform(PlatformBase):
                 self._shell.run(f'pid=$(cat {quote(directory)}/pid) && kill -s KILL -- "-$pid"')
                 return
             time.sleep(0.1)
+
+
+def _of_each_file(command: str) -> str:
+    """A script that prints each file's name, which NUL ends as it may hold all else, and what is found."""
+    inner = f'for file; do printf "%s\\0" "$file"; {command} < "$file"; done'
+    return f"find . -type f -exec sh -c '{inner}' sh {{}} +"
+
+
+def _answers_by_file(text: str) -> Mapping[str, str]:
+    """The answers' first words. Names that are not UTF-8 are left out: nobody can have asked for them."""
+    answers = {}
+    name, *pieces = text.split("\0")
+    for piece in pieces:
+        answer, _, following = piece.partition("\n")
+        if answer.strip() and "\N{REPLACEMENT CHARACTER}" not in name:
+            answers[name.removeprefix("./")] = answer.split()[0]
+        name = following
+    return answers

@@ -1,0 +1,111 @@
+"""What a program may leave in its output folder, and how that is copied on this machine. Links are never
+followed: one to the root of a disk would bring all of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from benchmarking.errors import DeviceError, ProgramOutputError
+from benchmarking.plain_text import plain
+
+logger = logging.getLogger(__name__)
+
+MOST_FILES = 10_000
+"""Folders and all else count too."""
+MOST_BYTES = 2**34
+DEEPEST = 50
+"""Levels of folders."""
+_BLOCK_BYTES = 2**20
+
+SWAPPED = "the program has put something else in the place of its output folder"
+TOO_MANY = "the program has written more than {:,} files to its output folder"
+
+
+def check(sizes: Collection[int], destination: Path) -> None:
+    """Raises:
+    ProgramOutputError: it is more than is fetched.
+    DeviceError: there is no room for it on this machine.
+    """
+    if len(sizes) > MOST_FILES:
+        raise ProgramOutputError(TOO_MANY.format(MOST_FILES))
+    needed = sum(sizes)
+    if needed > MOST_BYTES:
+        raise ProgramOutputError(
+            f"the program has written {needed:,} bytes to its output folder; up to {MOST_BYTES:,} are fetched"
+        )
+    free = shutil.disk_usage(destination.parent).free
+    if needed > free:
+        raise DeviceError(
+            f"{destination}: No space left on device: the outputs take {needed} bytes, {free} are free on "
+            "this machine; set TMPDIR"
+        )
+
+
+@contextmanager
+def storing(destination: Path) -> Iterator[None]:
+    """Maps the failures to write a copy."""
+    try:
+        yield
+    except OSError as error:
+        raise DeviceError(f"cannot copy the outputs to {destination}: {error.strerror or error}") from error
+
+
+def copy_local(source: Path, destination: Path) -> None:
+    """Raises:
+    ProgramOutputError: it is more than is fetched, or cannot be read.
+    DeviceError: it cannot be written.
+    """
+    files = dict(_regular_files(source))
+    check(files.values(), destination)
+    for name, size in files.items():
+        target = destination / name
+        with storing(destination):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with _reading(name):
+            stream = os.fdopen(os.open(source / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+        with stream, storing(destination), target.open("wb") as copy:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise ProgramOutputError(SWAPPED)
+            while size > 0 and (block := stream.read(min(size, _BLOCK_BYTES))):
+                copy.write(block)
+                size -= len(block)
+
+
+def _regular_files(root: Path) -> Iterator[tuple[Path, int]]:
+    """Paths below ``root``, and their sizes."""
+    if root.is_symlink() or not root.is_dir():
+        raise ProgramOutputError(SWAPPED)
+    pending, room = [Path()], MOST_FILES
+    while pending:
+        folder = pending.pop()
+        if len(folder.parts) > DEEPEST:
+            raise ProgramOutputError(f"the program's output folder has more than {DEEPEST} levels")
+        with _reading(folder), os.scandir(root / folder) as found:
+            entries = list(islice(found, room + 1))
+            room -= len(entries)
+            if room < 0:
+                raise ProgramOutputError(TOO_MANY.format(MOST_FILES))
+            for entry in entries:
+                name = folder / entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(name)
+                elif entry.is_file(follow_symlinks=False):
+                    yield name, entry.stat(follow_symlinks=False).st_size
+                elif entry.is_symlink():
+                    logger.warning("the output %s is a link, which is not followed", plain(str(name)))
+
+
+@contextmanager
+def _reading(name: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        shown = plain(str(name))[:200]
+        raise ProgramOutputError(f"cannot read the output {shown}: {error.strerror or error}") from error
