@@ -72,7 +72,7 @@ def test_destinations_are_checked_before_anything_runs(workshop, recorded):
     assert not record.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_keeps_what_is_finished_and_leaves_nothing_behind(workshop, number):
     workshop.benchmark({"identifier": "first"}, {"identifier": "second"}, {"identifier": "third"})
     started = workshop.directory / "started"

@@ -1,11 +1,19 @@
 """What only shows on a terminal, and what only shows where there is none."""
 
 import hashlib
+import json
 import os
 import pty
 import subprocess
+import sys
+from itertools import chain, combinations
+from pathlib import Path
+
+import pytest
 
 from tests.support import http_server
+from tests.support.loop_workshop import LoopWorkshop
+from tests.support.workshop import ROOT
 
 DATA = b"x" * 3_000_000
 
@@ -59,3 +67,137 @@ def test_colour_is_for_terminals_whose_users_want_it(workshop):
     command = workshop.command("--program", workshop.program(), "--screen_reporter")
     assert "\x1b[32m" in run_on_terminal(command, workshop.directory)
     assert "\x1b[32m" not in run_on_terminal(command, workshop.directory, {"NO_COLOR": "1"})
+
+
+CLOSED = list(chain.from_iterable(combinations((0, 1, 2), count) for count in (1, 2, 3)))
+
+
+@pytest.mark.parametrize("closed", CLOSED, ids=str)
+def test_a_run_with_closed_streams_measures_and_saves(workshop, closed):
+    workshop.benchmark()
+    command = workshop.command(
+        "--program", workshop.program(), "--local_reporter", "results", "--junit", "j.xml"
+    )
+    closing = " ".join(f"{descriptor}>&-" for descriptor in closed)
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closing}', "sh", *command],
+        cwd=workshop.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert ("1 passed" in done.stderr) == (2 not in closed)
+    (saved,) = workshop.results.rglob("NET_DELAY.txt")
+    assert len(json.loads(saved.read_text())["values"]) == 3
+    assert (workshop.directory / "j.xml").read_text().startswith("<?xml")
+
+
+def run_with_stdout(command, stdout, directory):
+    return subprocess.run(
+        list(map(str, command)), cwd=directory, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+
+@pytest.fixture
+def broken_pipe():
+    """Whose reader has gone, as of ``| head -1`` after the first line."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    yield write_end
+    os.close(write_end)
+
+
+def test_what_only_shows_something_ends_quietly_when_its_reader_has_gone(workshop, broken_pipe):
+    workshop.benchmark()
+    workshop.run("--program", workshop.program(), "--local_reporter", workshop.results)
+    history = (sys.executable, "-m", "benchmarking.history", "show", "--local_reporter", workshop.results)
+    look = (sys.executable, "-m", "benchmarking.devices", "list", "--platform", "host")
+    commands = (workshop.command("--validate"), history, (*history, "--json"), look, (*look, "--json"))
+    for command in commands:
+        done = run_with_stdout(command, broken_pipe, ROOT)
+        assert (done.returncode, done.stderr) == (0, ""), command
+
+
+def test_results_that_nobody_takes_are_a_failed_report(workshop, broken_pipe):
+    workshop.benchmark()
+    for reporter in ("--screen_reporter", "--json"):
+        command = workshop.command("--program", workshop.program(), "--local_reporter", "results", reporter)
+        done = run_with_stdout(command, broken_pipe, workshop.directory)
+        assert done.returncode == 6
+        assert "Broken pipe" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+
+
+def test_a_full_disk_below_stdout_is_reported(workshop):
+    workshop.benchmark()
+    with Path("/dev/full").open("w") as full:
+        done = run_with_stdout(workshop.command("--validate"), full, workshop.directory)
+    assert done.returncode == 4
+    assert done.stderr == "harness.py: cannot write to stdout: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_lacks_characters_shows_similar_ones(workshop, encoding):
+    workshop.benchmark(name="gr\u00f6\u00dfe")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    command = workshop.command(
+        "--program", workshop.program(), benchmark=workshop.directory / "gr\u00f6\u00dfe.json"
+    )
+    extra = ("--local_reporter", str(workshop.results), "--screen_reporter")
+    history = [
+        sys.executable,
+        "-m",
+        "benchmarking.history",
+        "show",
+        "--local_reporter",
+        str(workshop.results),
+    ]
+    name = "gr\u00f6\u00dfe" if encoding == "latin-1" else "gro?e"
+    for argv in ([*command, *extra], history):
+        done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert name in done.stdout.decode(encoding)
+    document = subprocess.run(
+        [*command, "--json"], cwd=ROOT, env=environment, capture_output=True, check=True
+    )
+    assert json.loads(document.stdout)["results"][0]["meta"]["net_name"] == "gr\u00f6\u00dfe"
+
+
+def test_a_locale_without_names_for_all_files(workshop):
+    workshop.benchmark(name="gr\u00f6\u00dfe")
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHONIO"))
+    }
+    environment |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = workshop.command(
+        "--program", workshop.program(), benchmark=workshop.directory / "gr\u00f6\u00dfe.json"
+    )
+    done = subprocess.run(
+        [*command, "--local_reporter", str(workshop.results), "--screen_reporter"],
+        cwd=workshop.directory,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"gro?e delay 0" in done.stdout
+    assert list(workshop.results.glob("*/caffe2/gr*/delay"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_the_status_of_the_loop_on_such_a_terminal(tmp_path, encoding):
+    workshop = LoopWorkshop(tmp_path)
+    subject = "gr\u00f6\u00dfer \u6a21" + "x" * 100
+    workshop.remote.commit({"delay": "100", "subject": "x"}, subject=subject)
+    assert workshop.run("--once").returncode == 0
+    status = subprocess.run(
+        workshop.argv("--status"),
+        env=workshop.environment(PYTHONIOENCODING=encoding),
+        capture_output=True,
+        check=True,
+    )
+    shown = status.stdout.decode(encoding)
+    assert ("gr\u00f6\u00dfer ?" if encoding == "latin-1" else "gro?er ?") in shown
+    assert "x~" in shown
