@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -14,6 +15,9 @@ DEEPEST_JSON = 100
 """Levels of nesting; Python's own parser ends in a RecursionError at some thousands."""
 LONGEST_NUMBER = 400
 """Characters; the longest decimal form of a double has about 330."""
+
+LONGEST_WHOLE_NUMBER = 18
+"""Digits: what 64 bits hold."""
 
 
 class OutOfBoundsError(ValueError):
@@ -74,6 +78,24 @@ def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]
     _check_depth(value)
     _check_characters(text, value)
     return value
+
+
+def whole_number(text: str) -> int | None:
+    """None where it is something else, or has more than 18 digits."""
+    text = text.strip()
+    digits = text.removeprefix("-")
+    return (
+        int(text) if digits.isascii() and digits.isdecimal() and len(digits) <= LONGEST_WHOLE_NUMBER else None
+    )
+
+
+def number(text: str) -> float | None:
+    """None where it is something else, or not finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _refuse_constant(name: str) -> Any:

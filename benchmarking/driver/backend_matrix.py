@@ -304,7 +304,7 @@ class BackendMatrix:
             return
         answer = column.arm.outputs()
         column.answer_of = name
-        column.errors = metrics.answer_errors(answer, expected)
+        column.errors = metrics.answer_errors(answer, expected, whose)
         metrics.check_answer(answer, expected, self._wanted.tolerance, whose)
 
 

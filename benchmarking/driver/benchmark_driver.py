@@ -29,6 +29,7 @@ from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
 from benchmarking.process import Cancellation
 from benchmarking.results import Failure, FailureKind, Meta, Result, Sampling, TypeResult, Verdict
 from benchmarking.specs.expand import TestCase
+from benchmarking.web import hide_credentials
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,11 +229,12 @@ class BenchmarkDriver:
     ) -> tuple[tuple[TypeResult, ...], CaseError | DeviceError | None]:
         """The outputs of the last runs against the golden ones, and what is wrong with them."""
         golden = {blob: self._plan.framework.read_tensor(path) for blob, path in files.golden.items()}
+        names = {blob: hide_credentials(str(location)) for blob, location in case.golden_files.items()}
         outputs = treatment.outputs()
-        types = metrics.error_results(outputs, {}, golden)
+        types = metrics.error_results(outputs, {}, golden, names)
         if control is not None:
             try:
-                types = metrics.error_results(outputs, control.outputs(), golden)
+                types = metrics.error_results(outputs, control.outputs(), golden, names)
             except CaseError as error:
                 return types, say_which_arm(error, "control")
         try:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
-from benchmarking.errors import ToleranceError
+from benchmarking.errors import CaseError, ToleranceError
+from benchmarking.plain_text import plain
 from benchmarking.results import ErrorStatistics, Sampling, SequentialDecision, TypeResult
 from benchmarking.specs.model import ToleranceSpec
 
@@ -87,12 +88,17 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
     )
 
 
-def error_results(outputs: Tensors, control_outputs: Tensors, golden: Tensors) -> tuple[TypeResult, ...]:
+def error_results(
+    outputs: Tensors, control_outputs: Tensors, golden: Tensors, golden_files: Mapping[str, str]
+) -> tuple[TypeResult, ...]:
     """One result per golden blob; ``control_outputs`` is empty without A/B.
 
     Raises:
-        CaseError: an output has another number of values than the golden one.
+        CaseError: an output has another number of values than the golden one; names the golden file.
     """
+    whose = {blob: f"the golden file {plain(golden_files[blob])}" for blob in golden}
+    for arm in (outputs, control_outputs):
+        _require_same_sizes(arm, golden, whose)
     return tuple(
         TypeResult(
             type=blob,
@@ -110,13 +116,21 @@ def error_results(outputs: Tensors, control_outputs: Tensors, golden: Tensors) -
     )
 
 
-def answer_errors(outputs: Tensors, expected: Tensors) -> dict[str, ErrorStatistics]:
+def answer_errors(outputs: Tensors, expected: Tensors, whose: str) -> dict[str, ErrorStatistics]:
     """By blob of ``expected``.
 
     Raises:
         CaseError: an output has another number of values than what is expected.
     """
+    _require_same_sizes(outputs, expected, dict.fromkeys(expected, whose))
     return {blob: stats.error_statistics(outputs[blob], values) for blob, values in expected.items()}
+
+
+def _require_same_sizes(outputs: Tensors, expected: Tensors, whose: Mapping[str, str]) -> None:
+    for blob in outputs.keys() & expected.keys():
+        size, expected_size = outputs[blob].size, expected[blob].size
+        if size != expected_size:
+            raise CaseError(f"the output {blob!r} has {size} values, but {whose[blob]} has {expected_size}")
 
 
 def check_answer(outputs: Tensors, expected: Tensors, fraction: float, whose: str) -> None:

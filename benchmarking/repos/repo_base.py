@@ -182,4 +182,4 @@ def require_success(outcome: Outcome, what: str, error: type[RemoteError] | type
 
 def without_password(text: str) -> str:
     """URLs without what stands before their @."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1", text)
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)

@@ -132,7 +132,9 @@ def test_a_backend_that_answers_in_another_shape_or_not_at_all_fails_alone(compa
     assert done.returncode == 3
     results = by_backend(document)
     assert results["default"]["failure"] is None
-    assert results["nnpack"]["failure"]["message"] == "the output has 1 values, where 3 are expected"
+    assert results["nnpack"]["failure"]["message"] == (
+        "the output 'out' has 1 values, but the backend default's has 3"
+    )
     assert "out.txt" in results["onednn"]["failure"]["message"]
 
 

@@ -140,6 +140,22 @@ def test_validate_checks_without_running(workshop, recorded):
     assert "$.tests[1].metric" in done.stderr
 
 
+def test_what_the_framework_cannot_run_is_a_fault_for_validate_and_for_a_run(workshop, recorded):
+    program, record = recorded
+    workshop.benchmark(
+        {"commands": {"caffe2": {"iter": 7}}}, {"inputs": {"x": {"shapes": [[1]], "type": "c"}}}
+    )
+    for arguments in (("--validate",), ("--program", program)):
+        done = workshop.run(*arguments)
+        assert (done.returncode, done.stdout, record.exists()) == (2, "", False)
+        places = [line.split(": ")[2] for line in done.stderr.splitlines()]
+        assert places == ["$.tests[0].commands.caffe2.iter", "$.tests[1].inputs.x.type"]
+    workshop.benchmark(format="onnx")
+    done = workshop.run("--validate")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "$.model.format: 'onnx' cannot be run by the framework caffe2" in done.stderr
+
+
 def test_the_token_reaches_the_server_and_nothing_else(workshop, recorded):
     program, record = recorded
     bodies = []

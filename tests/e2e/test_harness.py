@@ -229,7 +229,11 @@ def test_outputs_that_are_wrong_fail_the_case(workshop, outputs, error):
     workshop.benchmark(error_test({"atol": 0.6}))
     document, done = workshop.json("--program", workshop.program(outputs={"out": outputs}))
     assert done.returncode == 3
-    assert document["results"][0]["failure"]["error"] == error
+    failure = document["results"][0]["failure"]
+    assert failure["error"] == error
+    if error == "CaseError":
+        golden = workshop.directory / "golden.txt"
+        assert failure["message"] == f"the output 'out' has 2 values, but the golden file {golden} has 3"
 
 
 @pytest.mark.parametrize(("control_outputs", "error"), [([1.0, 2.0, 5.0], None), ([1.0, 2.0], "control: ")])

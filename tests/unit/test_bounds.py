@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarking.bounds import DEEPEST_JSON, OutOfBoundsError, open_regular, parse_json, read_file
+from benchmarking.bounds import (
+    DEEPEST_JSON,
+    OutOfBoundsError,
+    number,
+    open_regular,
+    parse_json,
+    read_file,
+    whole_number,
+)
 
 
 @given(
@@ -79,3 +87,17 @@ def test_what_is_refused_is_closed_again(tmp_path):
         with pytest.raises((OSError, OutOfBoundsError)):
             open_regular(path)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "whole", "decimal"),
+    [
+        *(("12", 12, 12.0), ("-3\n", -3, -3.0), ("9" * 18, 10**18 - 1, 1e18), ("1.5", None, 1.5)),
+        *(("9" * 19, None, 1e19), ("9" * 5000, None, None), ("", None, None), ("-", None, None)),
+        *(("nan", None, None), ("inf", None, None), ("1e999", None, None), ("\u00b2", None, None)),
+        ("--1", None, None),
+    ],
+)
+def test_numbers_in_texts(text, whole, decimal):
+    assert whole_number(text) == whole
+    assert number(text) == decimal

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
+from benchmarking.bounds import number, whole_number
 from benchmarking.errors import DeviceError, NoDeviceError
 from benchmarking.platforms.android import discovery
 from benchmarking.platforms.android.adb import AdbConnection
@@ -34,7 +35,7 @@ _CONDITIONS_SCRIPT = (
     + "dumpsys battery 2>/dev/null; dumpsys thermalservice 2>/dev/null; "
     + "dumpsys power 2>/dev/null | grep mWakefulness=; :"
 )
-_LOG_LINE = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d+\s+(?P<pid>\d+)\s")
+_LOG_LINE = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d+\s+(?P<pid>\d{1,10})\s")
 
 
 class AndroidPlatform(RemotePlatform):
@@ -115,18 +116,18 @@ def _device(answers: system.Answers, address: str) -> DeviceInfo:
 def _own_conditions(answers: system.Answers) -> Mapping[str, Fact]:
     texts = answers.lines
     facts: dict[str, Fact] = {}
-    if (level := texts.get("level")) and level.isdecimal():
-        facts["battery_percent"] = int(level)
-    if (tenths := texts.get("temperature")) and tenths.isdecimal():
-        facts["battery_temperature_celsius"] = int(tenths) / 10
+    if (level := whole_number(texts.get("level", ""))) is not None:
+        facts["battery_percent"] = level
+    if (tenths := whole_number(texts.get("temperature", ""))) is not None:
+        facts["battery_temperature_celsius"] = tenths / 10
     powered = [value == "true" for name, value in texts.items() if name.endswith(" powered")]
     if powered:
         facts["battery_charging"] = any(powered)
-    if (status := texts.get("Thermal Status")) and status.isdecimal():
-        facts["thermal_status"] = int(status)
+    if (status := whole_number(texts.get("Thermal Status", ""))) is not None:
+        facts["thermal_status"] = status
     if wakefulness := answers.value("mWakefulness"):
         facts["screen_on"] = wakefulness == "Awake"
-    skin = [float(match) for match in re.findall(r"mValue=([\d.]+), mType=3,", answers.text)]
-    if skin:
+    matches = re.findall(r"mValue=([\d.]+), mType=3,", answers.text)
+    if skin := [celsius for match in matches if (celsius := number(match)) is not None]:
         facts["skin_temperature_celsius"] = max(skin)
     return facts

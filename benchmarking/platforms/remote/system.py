@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from benchmarking.bounds import number, whole_number
 from benchmarking.results import Fact
 
 _ZONE_TEMPERATURES = "/sys/class/thermal/thermal_zone*/temp"
@@ -51,7 +52,7 @@ class Answers:
             if line.startswith("/"):
                 path, _, content = line.partition(":")
                 self._files.setdefault(path, []).append(content)
-            elif match := re.match(r"\s*([^:=]+)([:=])(.*)", line):
+            elif match := re.match(r"([^:=]+)([:=])(.*)", line.lstrip()):
                 own = self.values if match[2] == "=" else self.lines
                 own.setdefault(match[1].strip(), match[3].strip())
 
@@ -74,7 +75,7 @@ class Answers:
         return None
 
     def numbers(self, pattern: str) -> list[int]:
-        return [int(text) for text in self.files(pattern).values() if re.fullmatch(r"-?\d+", text)]
+        return [one for text in self.files(pattern).values() if (one := whole_number(text)) is not None]
 
 
 def lasting_facts(answers: Answers) -> Mapping[str, Fact]:
@@ -107,8 +108,10 @@ def moving_facts(answers: Answers, zones: frozenset[str]) -> Mapping[str, Fact]:
     facts: dict[str, Fact] = {}
     load = next(iter(answers.file("/proc/loadavg")), "").split()
     if len(load) >= 3:
-        facts |= {f"load_{minutes}_min": float(text) for minutes, text in zip((1, 5, 15), load, strict=False)}
-    ticks = [int(text) for text in next(iter(answers.file("/proc/stat")), "").split()[1:]]
+        averages = zip((1, 5, 15), map(number, load), strict=False)
+        facts |= {f"load_{minutes}_min": average for minutes, average in averages if average is not None}
+    fields = next(iter(answers.file("/proc/stat")), "").split()[1:]
+    ticks = [whole_number(text) or 0 for text in fields]
     if len(ticks) > _STEAL_FIELD:
         # The guests' time, in the fields behind, is in that of the users already.
         facts |= {
@@ -122,9 +125,9 @@ def moving_facts(answers: Answers, zones: frozenset[str]) -> Mapping[str, Fact]:
     available = _kibibytes(answers, "MemAvailable")
     facts |= {"memory_available_bytes": available} if available is not None else {}
     readings = [
-        int(text) / 1000
+        thousandths / 1000
         for path, text in answers.files(r"/thermal_zone\d+/temp$").items()
-        if path.removesuffix("/temp") in zones and re.fullmatch(r"-?\d+", text)
+        if path.removesuffix("/temp") in zones and (thousandths := whole_number(text)) is not None
     ]
     plausible = [one for one in readings if _PLAUSIBLE_CELSIUS[0] < one < _PLAUSIBLE_CELSIUS[1]]
     facts |= {"temperature_celsius": max(plausible)} if plausible else {}
@@ -133,4 +136,5 @@ def moving_facts(answers: Answers, zones: frozenset[str]) -> Mapping[str, Fact]:
 
 def _kibibytes(answers: Answers, name: str) -> int | None:
     text = answers.field("/proc/meminfo", name)
-    return int(text.split()[0]) * 1024 if text else None
+    kibibytes = whole_number(text.split()[0]) if text else None
+    return None if kibibytes is None else kibibytes * 1024

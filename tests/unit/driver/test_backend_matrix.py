@@ -117,5 +117,13 @@ def test_right_answers(output, expected):
 
 
 def test_another_number_of_values():
-    with pytest.raises(CaseError, match="1 values, where 2 are expected"):
-        check([1.0], [1.0, 2.0])
+    outputs, expected = {"out": np.zeros(1)}, {"out": np.zeros(2)}
+    with pytest.raises(CaseError) as caught:
+        metrics.answer_errors(outputs, expected, "the backend default's")
+    assert str(caught.value) == "the output 'out' has 1 values, but the backend default's has 2"
+    for arms in ((outputs, {}), (expected, outputs)):
+        with pytest.raises(CaseError) as caught:
+            metrics.error_results(*arms, expected, {"out": "/models/\x1b[31mgolden.txt"})
+        assert str(caught.value) == (
+            "the output 'out' has 1 values, but the golden file /models/?[31mgolden.txt has 2"
+        )
