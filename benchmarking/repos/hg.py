@@ -1,17 +1,21 @@
-"""Mercurial: reads with python-hglib, builds in shares of our own."""
+"""Mercurial: a clone of our own, read with python-hglib, and shares of it to build in.
+
+Nothing is ever written to the user's repository, but what Mercurial itself notes down when it reads.
+"""
 
 from __future__ import annotations
 
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
 import hglib
 from hglib.error import CapabilityError, CommandError, ResponseError, ServerError
 
-from benchmarking import unix_time
+from benchmarking import atomic_file, unix_time
 from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
 
@@ -23,6 +27,8 @@ _EXTENSIONS = ("extensions.share=", "extensions.purge=")
 _TEMPLATE = b"{node}\\0{date|hgdate}\\0{author}\\0{desc|firstline}\\0{p1node}\\0"
 _FIELDS = 5
 LOCK_LIMIT_S = 30
+SOURCE_FILE = "ml-benchmark-source"
+"""In our clone, written last: what it is a clone of."""
 _NO_COMMIT = "0" * 40
 _HIDDEN = ("HG_NODE", "HG_PENDING", "HG_REPO")
 _ENVIRONMENT = {"HGPLAIN": "1", "HGENCODING": "UTF-8"}
@@ -43,19 +49,39 @@ class Hg(RepoBase):
             raise UsageError(f"--repo_dir: {options.directory} is no Mercurial repository")
         self._remote = self._find_remote(options.remote)
         self._configuration = self._find_configuration()
-        self._share = options.work_directory / "history"
-        self._open_share()
+        self._own = options.work_directory.absolute() / "repository"
+        self._open_own()
 
-    def _open_share(self) -> None:
-        """Its store is the user's; its bookmarks and its checkout are ours."""
+    def _open_own(self) -> None:
         try:
-            self._require_share(self._share)
+            if not self._is_own_whole():
+                self._clone()
             hglib.HGPATH = self._hg
-            self._client = hglib.open(str(self._share), encoding="UTF-8", configs=list(_EXTENSIONS))
+            self._client = hglib.open(str(self._own), encoding="UTF-8", configs=list(_EXTENSIONS))
         except (CheckoutError, ServerError, CommandError, OSError) as error:
             raise UsageError(
                 f"--repo_dir: {self._options.directory} cannot be read: {_told(error)}"
             ) from error
+
+    def _is_own_whole(self) -> bool:
+        """It was cloned from this repository, to the end."""
+        with suppress(OSError, ValueError):
+            return (self._own / ".hg" / SOURCE_FILE).read_text(encoding="utf-8") == str(self._users)
+        return False
+
+    def _clone(self) -> None:
+        shutil.rmtree(self._own, ignore_errors=True)
+        self._own.parent.mkdir(parents=True, exist_ok=True)
+        clone = (self._hg, *self._configuration, "clone", "--quiet", "--noupdate")
+        outcome = self._run((*clone, "--", str(self._users), str(self._own)), self._own.parent)
+        require_success(outcome, f"hg clone to {self._own}", CheckoutError)
+        with (self._own / ".hg/hgrc").open("a", encoding="utf-8") as stream:
+            stream.write(f"\n%include {self._users / '.hg/hgrc'}\n")
+        atomic_file.write_text(self._own / ".hg" / SOURCE_FILE, str(self._users))
+
+    @property
+    def _users(self) -> Path:
+        return self._options.directory.absolute()
 
     def close(self) -> None:
         self._client.close()
@@ -92,17 +118,28 @@ class Hg(RepoBase):
 
     def fetch(self, branch: str) -> None:
         """Keeps the remote's branch in a bookmark of ours: heads of the past may lie beside it."""
-        if self._remote is None:
+        source = self._remote or str(self._users)
+        what = f"cannot fetch {branch} of {without_password(source)}"
+        hg = (self._hg, *self._configuration)
+        identify = (*hg, "identify", "--debug", "--id", f"--rev={branch}", "--", source)
+        asked = self._run(identify, self._options.directory)
+        if asked.exit_code != 0 and self._remote is None:
             return
-        what = f"cannot fetch {branch} of {without_password(self._remote)}"
-        asked = self._run(
-            (self._hg, "identify", "--debug", "--id", f"--rev={branch}", "--", self._remote), self._share
-        )
         require_success(asked, what, RemoteError)
-        commit = asked.stdout.strip()
-        pulled = self._run((self._hg, "pull", "--quiet", f"--rev={commit}", "--", self._remote), self._share)
-        require_success(pulled, what, RemoteError)
+        commit = asked.stdout.split()[0]
+        self._pull(source, commit, what)
         self._command(b"bookmark", b"--force", b"--rev", commit.encode(), self._bookmark(branch).encode())
+
+    def _pull(self, source: str, commit: str, what: str) -> None:
+        pull = (self._hg, *self._configuration, "pull", "--quiet", f"--rev={commit}", "--", source)
+        outcome = self._run(pull, self._own)
+        if outcome.exit_code != 0 and "unrelated" in outcome.output:
+            # The user's repository is another one than it was when ours was made.
+            self._client.close()
+            self._clone()
+            self._open_own()
+            outcome = self._run(pull, self._own)
+        require_success(outcome, what, RemoteError)
 
     @staticmethod
     def _bookmark(branch: str) -> str:
@@ -110,16 +147,34 @@ class Hg(RepoBase):
 
     def resolve(self, name: str) -> Revision:
         # A negative number would be a commit counted from the newest.
-        for candidate in () if name.startswith("-") else (self._bookmark(name), name):
-            # A name is looked up as it is, not as an expression of revisions.
-            quoted = "".join(f"\\x{byte:02x}" for byte in candidate.encode())
-            try:
-                found = self._log(f"present('{quoted}') - null")
-            except RepositoryError:
-                continue  # an ambiguous hash
-            if found:
-                return found[0][0]
-        raise UnknownCommitError(f"{self._options.directory} has no commit, branch or tag {name!r}")
+        found = None if name.startswith("-") else self._find(name)
+        if found is None:
+            raise UnknownCommitError(f"{self._options.directory} has no commit, branch or tag {name!r}")
+        return found
+
+    def _find(self, name: str) -> Revision | None:
+        fetched = self._named(self._bookmark(name))
+        if fetched is not None:
+            return fetched
+        users = self._users_commit(name)
+        if users is None:
+            return self._named(name)
+        if self._named(users) is None:
+            self._pull(str(self._users), users, f"cannot read {name} of {self._users}")
+        return self._named(users)
+
+    def _users_commit(self, name: str) -> str | None:
+        """As the user's repository has it now: its branches, bookmarks and tags."""
+        log = (self._hg, *self._configuration, "log", f"--rev={_present(name)}", "--template={node}")
+        outcome = self._run(log, self._users)
+        return outcome.stdout if outcome.exit_code == 0 and outcome.stdout else None
+
+    def _named(self, name: str) -> Revision | None:
+        try:
+            found = self._log(_present(name))
+        except RepositoryError:
+            return None  # an ambiguous hash
+        return found[0][0] if found else None
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         return bool(self._log(f"{older} and ::{newer}"))
@@ -156,7 +211,7 @@ class Hg(RepoBase):
             raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
         except (ServerError, ResponseError, CapabilityError, OSError) as error:
             # The command server was killed: the next command gets a new one.
-            self._open_share()
+            self._open_own()
             raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
 
     # --- checking out ---------------------------------------------------------------------------------------
@@ -171,14 +226,14 @@ class Hg(RepoBase):
 
     def _require_share(self, directory: Path) -> None:
         source = directory / ".hg" / "sharedpath"
-        store = (self._options.directory / ".hg").resolve()
+        store = (self._own / ".hg").resolve()
         if directory.exists() and not (source.is_file() and _shared_store(source) == _shared_store_of(store)):
             shutil.rmtree(directory)
         if directory.exists():
             return
         directory.parent.mkdir(parents=True, exist_ok=True)
         share = (self._hg, "--config", "extensions.share=", "share", "--quiet", "--noupdate")
-        outcome = self._run((*share, str(self._options.directory), str(directory)), directory.parent)
+        outcome = self._run((*share, str(self._own), str(directory)), directory.parent)
         require_success(outcome, f"hg share in {directory}", CheckoutError)
 
 
@@ -189,6 +244,12 @@ def _shared_store(path: Path) -> Path:
 def _shared_store_of(store: Path) -> Path:
     """A share of a share is one of the first."""
     return _shared_store(store / "sharedpath") if (store / "sharedpath").is_file() else store
+
+
+def _present(name: str) -> str:
+    """What is called so: a name is looked up as it is, not as an expression of revisions."""
+    quoted = "".join(f"\\x{byte:02x}" for byte in name.encode())
+    return f"present('{quoted}') and all()"
 
 
 def _first_parents(rows: Sequence[tuple[Revision, str]], start: str) -> tuple[list[Revision], str]:

@@ -67,7 +67,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
     kept = {}
     for path in sorted(directory.rglob("*")):
         name = str(path.relative_to(directory))
-        if path.is_file() and not name.startswith((".hg/cache", ".hg/wcache", ".hg/store")):
+        if path.is_file() and not name.startswith((".hg/cache", ".hg/wcache")):
             kept[name] = path.read_bytes()
     return kept
 
@@ -259,6 +259,19 @@ def test_a_remote_that_is_not_known(remote, open_repo):
     remote.commit({"a": "1"})
     with pytest.raises(UsageError, match="has no remote 'upstream'; it has none"):
         open_repo(remote.directory, remote="upstream")
+
+
+def test_without_a_remote_the_branch_is_followed_where_the_user_moves_it(remote, open_repo):
+    old = remote.commit({"a": "1"})
+    repo = open_repo(remote.directory)
+    new = remote.commit({"a": "2"})
+    repo.fetch(remote.main_branch)
+    assert repo.resolve(remote.main_branch).commit == new
+    remote.drop(1)
+    repo.fetch(remote.main_branch)
+    assert repo.resolve(remote.main_branch).commit == old
+    instead = remote.commit({"a": "3"}, time=MONDAY + HOUR)
+    assert repo.resolve(instead).commit == instead
 
 
 def test_without_a_remote_the_local_branch_counts(remote, open_repo):
