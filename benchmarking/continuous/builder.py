@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarking import atomic_file, process, unix_time
+from benchmarking.bounds import parse_json, read_file
 from benchmarking.command import Command
 from benchmarking.continuous.activities import Activities
 from benchmarking.errors import BuildError, ProgramStartError, StorageError, UsageError
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SCRIPT = "build.sh"
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT_BYTES = 1_000_000
 LOG = "build.log"
 TAIL_LINES = 20
 TAIL_BYTES = 2**16
@@ -200,7 +202,7 @@ def _is_whole(program: Path, manifest: Path, commit: str, script: Path) -> bool:
     if not program.is_file():
         return False
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
+        found = parse_json(read_file(manifest, MANIFEST_LIMIT_BYTES))
         expected = (found["commit"], found["program_sha256"], found["script_sha256"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.info("%s is built again: its manifest cannot be read (%s)", program, error)

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarking import atomic_file
+from benchmarking.bounds import read_file
 from benchmarking.continuous import messages
 from benchmarking.continuous.notification import Notifier
 from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task
@@ -44,6 +45,8 @@ LONGEST_LOOK_S = 60.0
 """How long a new commit may go unseen while there is nothing to do."""
 STATUS_POLL_S = 2.0
 """How often --status_file is looked at while there is nothing to do."""
+LINE_LIMIT_BYTES = 10_000
+"""Of a file that has a word for the loop."""
 EVERYTHING = "everything"
 """Stands for the platform where all of them fail."""
 
@@ -124,6 +127,7 @@ class Loop:
     _last_start: float = -math.inf
     _last_fetch: float = -math.inf
     _fetch_failed: bool = False
+    _status_file_failed: bool = False
     _behind_step: tuple[Revision, ...] = ()
     """The commits that wait for the next step, as they were last reported."""
     _pending_known: list[Pending] | None = None
@@ -223,8 +227,8 @@ class Loop:
         if path is None or not path.exists():
             return None
         try:
-            return self.repo.resolve(path.read_text(encoding="utf-8").strip())
-        except (UnknownCommitError, OSError, UnicodeDecodeError) as error:
+            return self.repo.resolve(_read_line(path))
+        except (UnknownCommitError, OSError, ValueError) as error:
             logger.warning("--commit_file %s is not valid and is not used: %s", path, error)
             return None
 
@@ -490,12 +494,23 @@ class Loop:
             return True
         path = self.options.status_file
         try:
-            told = path is not None and path.read_text(encoding="utf-8").strip() == "0"
-        except (FileNotFoundError, UnicodeDecodeError):
+            told = path is not None and _read_line(path) == "0"
+        except FileNotFoundError:
             return False
-        except OSError as error:
-            logger.warning("--status_file %s cannot be read: %s", path, error.strerror)
+        except (OSError, ValueError) as error:
+            if not self._status_file_failed:
+                logger.warning("--status_file %s cannot be read: %s", path, error)
+            self._status_file_failed = True
             return False
+        self._status_file_failed = False
         if told:
             logger.info("--status_file %s says 0: stopping", path)
         return told
+
+
+def _read_line(path: Path) -> str:
+    """
+    Raises:
+        OSError, ValueError: it cannot be read, or is not a small text file.
+    """
+    return read_file(path, LINE_LIMIT_BYTES).decode("utf-8").strip()

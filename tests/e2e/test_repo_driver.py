@@ -1,6 +1,7 @@
 """The whole loop, as a user starts it: real repositories, real builds, the real harness."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -165,6 +166,26 @@ def test_one_commit_without_once_and_interval(workshop, tmp_path):
     assert file.read_text().strip() == workshop.commits[1]
     assert workshop.run().returncode == 0
     assert workshop.builds == ["commit 0", "commit 1", "commit 2"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"nonsense\n", b"x" * 100_000, None], ids=str)
+def test_a_damaged_commit_file_and_manifest_are_not_believed(workshop, tmp_path, content):
+    """None: a pipe that nobody writes to."""
+    workshop.commit()
+    file = tmp_path / "last"
+    assert workshop.run("--once", "--commit_file", str(file)).returncode == 0
+    (manifest,) = workshop.exec_dir.rglob("manifest.json")
+    for path in (file, manifest):
+        path.unlink()
+        if content is None:
+            os.mkfifo(path)
+        else:
+            path.write_bytes(content)
+    done = workshop.run("--commit_file", str(file))
+    assert done.returncode == 0, done.stderr
+    assert "is not valid and is not used" in done.stderr
+    assert workshop.builds == ["commit 0", "commit 0"]
+    assert file.read_text().strip() == workshop.commits[0]
 
 
 def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
