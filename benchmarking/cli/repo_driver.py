@@ -205,8 +205,8 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
         raise UsageError("--platforms: name at least one")
     for platform in options.platforms:
         if not set(PurePosixPath(platform).parts).isdisjoint({"..", "/"}):
-            raise UsageError(f"--platforms: {platform!r} is no platform")
-        find_platform(platform)
+            raise UsageError(f"--platforms: {platform!r} is not a platform")
+        find_platform(platform, "--platforms")
         request = _sample_request(options, platform, builder.find_script(platform))
         report = harness.validate(request)
         if report.exit_status != ExitStatus.OK or not report.output.strip():

@@ -25,8 +25,10 @@ def platform_names() -> tuple[str, ...]:
     return tuple(PLATFORMS)
 
 
-def find_platform(text: str) -> type[PlatformBase]:
+def find_platform(text: str, option: str = "--platform") -> type[PlatformBase]:
     """``host/mkl`` is the platform ``host``: what follows names the variant that was built.
+
+    ``option``: where the user has named it.
 
     Raises:
         UsageError: there is no such platform.
@@ -37,7 +39,7 @@ def find_platform(text: str) -> type[PlatformBase]:
         return names[wanted]
     close = difflib.get_close_matches(wanted, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PLATFORMS)}"
-    raise UsageError(f"--platform: there is no platform {text!r}; {hint}")
+    raise UsageError(f"{option}: there is no platform {text!r}; {hint}")
 
 
 def select(

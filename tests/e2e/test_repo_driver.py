@@ -192,8 +192,15 @@ def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
     workshop.commit()
     for extra, message in [
         (("--commit", "nothing"), "has no commit, branch or tag 'nothing'"),
-        (("--platforms", "toaster"), "there is no platform 'toaster'"),
-        (("--platforms", "host/../x"), "is no platform"),
+        (("--platforms", "toaster"), "--platforms: there is no platform 'toaster'"),
+        (("--platforms", "host/../x"), "is not a platform"),
+        (
+            ("--platfrms", "host"),
+            "repo_driver.py: error: there is no option '--platfrms'; did you mean --platforms?",
+        ),
+        (("--alpha", "0.9"), "--alpha 0.9"),
+        (("--backend", "mkk"), "did you mean mkl?"),
+        (("--backend", "default,mkl", "--regression"), "--backend: several backends"),
         (("--shared_libz", "x"), "there is no option '--shared_libz'; did you mean --shared_libs?"),
         (("--info", "{}"), "--info is set by the loop itself"),
         (("--once", "--interval", "5"), "choose one"),
@@ -205,6 +212,7 @@ def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
         assert done.returncode == 2, (extra, done.stderr)
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+    assert workshop.builds == []
 
 
 # --- builds -------------------------------------------------------------------------------------------------
