@@ -57,26 +57,45 @@ class DeviceBackends:
     """Where all were asked for: what the device has not, and why."""
 
 
-def find_backends(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> DeviceBackends:
+@dataclass(frozen=True)
+class FoundBackends:
+    """What the program says of its backends on a device."""
+
+    wanted: ManyBackends
+    statuses: tuple[BackendStatus, ...] | None
+    """None: it does not say anything."""
+
+    def of(self, engine: str | None) -> DeviceBackends:
+        """Those that the tests run on which ask for an engine of the program; None: any of them.
+
+        Raises:
+            CaseError: there are none.
+        """
+        names = self.wanted.names
+        if self.statuses is None:  # whether each can be used, its own first run tells
+            return DeviceBackends(names, self.wanted.reference or _usual_reference(names))
+        return choose(self.wanted, [one for one in self.statuses if engine in (None, one.engine or engine)])
+
+
+def find_backends(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> FoundBackends:
     """Asks the program on the device.
 
     Raises:
-        CaseError: all are wanted, and the program does not tell which there are, or there are none.
+        CaseError: all are wanted, and the program does not tell which there are.
         DeviceError: the device does not answer.
         RunCancelledError: the run was cancelled.
     """
     wanted = plan.backends or ManyBackends()
     try:
-        statuses = _ask(platform, plan, cancellation)
+        return FoundBackends(wanted, _ask(platform, plan, cancellation))
     except CaseError as error:
-        if wanted.names:  # whether each can be used, its own first run tells
-            return DeviceBackends(wanted.names, wanted.reference or _usual_reference(wanted.names))
+        if wanted.names:
+            return FoundBackends(wanted, None)
         raise ProgramError(
             f"--backend all: the program does not tell which backends it has ({error}); "
             "name them, as in --backend default,nnpack",
             error.evidence,
         ) from error
-    return choose(wanted, statuses)
 
 
 def _ask(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> tuple[BackendStatus, ...]:

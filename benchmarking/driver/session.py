@@ -5,18 +5,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from benchmarking.driver.backend_matrix import BackendMatrix, DeviceBackends, find_backends
+from benchmarking.driver.backend_matrix import BackendMatrix, FoundBackends, find_backends
 from benchmarking.driver.benchmark_driver import BenchmarkDriver, describe_failure
 from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.regression_check import Finish, RegressionCheck
-from benchmarking.errors import BenchmarkError, DeviceError, DeviceLostError, ExitStatus, RunCancelledError
+from benchmarking.errors import (
+    BenchmarkError,
+    CaseError,
+    DeviceError,
+    DeviceLostError,
+    ExitStatus,
+    RunCancelledError,
+)
 from benchmarking.model_cache import ModelCache
 from benchmarking.options import FailOn, Reboot
 from benchmarking.platforms.platform_base import PlatformBase
@@ -108,12 +115,17 @@ class Session:
             state.canary = Canary(text=f"the canary could not be run: a bug: {error!r}")
         if self.plan.backends is not None:
             state.backends = find_backends(self.platform, self.plan, self.cancellation)
-            self._log_backends(state.backends)
+            self._log_backends(state.backends, cases)
 
-    def _log_backends(self, found: DeviceBackends) -> None:
-        logger.info("backends on %s: %s", self.platform.device.name, ", ".join(found.chosen))
-        for backend, reason in {**found.missing, **found.unavailable}.items():
-            logger.info("  not available: %s: %s", backend, reason)
+    def _log_backends(self, found: FoundBackends, cases: Sequence[TestCase]) -> None:
+        for engine in dict.fromkeys(map(self.plan.framework.engine, cases)):
+            with suppress(CaseError):  # each of its tests says so
+                backends = found.of(engine)
+                of_the_engine = f" (engine {engine})" if engine else ""
+                name = f"{self.platform.device.name}{of_the_engine}"
+                logger.info("backends on %s: %s", name, ", ".join(backends.chosen))
+                for backend, reason in {**backends.missing, **backends.unavailable}.items():
+                    logger.info("  not available: %s: %s", backend, reason)
 
     def _run_case(self, case: TestCase, state: _DeviceState, results: list[Result]) -> None:
         """In all its stages. Each result is added and published as soon as it is there."""
@@ -153,10 +165,14 @@ class Session:
         """A result for each backend; a single one where they are not known."""
         if self.cancellation.is_set:
             raise RunCancelledError("the run was cancelled")
+        driver = BenchmarkDriver(self.platform, self.plan, self.cache, self.cancellation)
         if state.backends is None:
-            driver = BenchmarkDriver(self.platform, self.plan, self.cache, self.cancellation)
             return [driver.missing(case, state.given_up or DeviceError("its backends are not known"))]
-        matrix = BackendMatrix(self.platform, self.plan, self.cache, self.cancellation, state.backends)
+        try:
+            backends = state.backends.of(self.plan.framework.engine(case))
+        except CaseError as error:
+            return [driver.missing(case, error)]
+        matrix = BackendMatrix(self.platform, self.plan, self.cache, self.cancellation, backends)
         return self._run_once(lambda: matrix.run(case), lambda error: matrix.missing(case, error), state)
 
     def _run_once(self, run: RunTest, missing: MissTest, state: _DeviceState) -> tuple[Result, ...]:
@@ -205,7 +221,7 @@ class _DeviceState:
     recoveries: int = 0
     given_up: Exception | None = None
     """Why no more cases are run: each of them has it for its result."""
-    backends: DeviceBackends | None = None
+    backends: FoundBackends | None = None
     """Where the tests run on several."""
     canary: Canary = field(default_factory=Canary)
 

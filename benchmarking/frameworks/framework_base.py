@@ -95,6 +95,10 @@ class FrameworkBase(ABC):
     def backend(self, case: TestCase, override: str | None) -> str | None:
         """The backend that the case runs on; ``override`` (the command line's) wins."""
 
+    def engine(self, case: TestCase) -> str | None:
+        """Of a program that has several (``BackendStatus.engine``): the one that the case names."""
+        return None
+
     @abstractmethod
     def compose(self, invocation: Invocation) -> Command:
         """The command that runs one case once."""

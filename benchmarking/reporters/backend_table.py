@@ -101,7 +101,12 @@ def _table(entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
         reference=reference,
         backends=tuple(names),
         rows=tuple(Row(next(iter(row.values())).result.meta, row) for row in rows.values()),
-        unavailable=entries[0][1].unavailable,
+        unavailable={
+            name: reason
+            for _, cell in entries
+            for name, reason in cell.unavailable.items()
+            if name not in names  # of another engine, that some of the tests name
+        },
     )
 
 

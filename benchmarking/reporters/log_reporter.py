@@ -41,6 +41,8 @@ class LogReporter(ReporterBase):
             _log(f"{name}: {text}: the regression is confirmed")
         for text in result.meta.tainted:
             _log(f"{name}: tainted: {text}")
+        if unused := numbers.unused_options(result.meta):
+            _log(f"{name}: {unused}")
         for text in result.warnings:
             _log(f"{name}: warning: {text}")
 

@@ -58,7 +58,11 @@ def _document(stages: list[Result], summary: RunSummary | None, operators: Opera
         parts.append(f"_{_escape(promised)}_")
     parts += [f"- {_escape(problem)}" for problem in summary.problems] if summary else []
     parts += [line for test in tests for line in _verdict_lines(test)]
-    parts += [_fell_back(result) for result in results if numbers.fallbacks(result.meta)]
+    parts += [
+        _backend(result)
+        for result in results
+        if numbers.fallbacks(result.meta) or numbers.unused_options(result.meta)
+    ]
     # A test on several backends has the conditions of all of them.
     parts += dict.fromkeys(_tainted(result) for result in results if result.meta.tainted)
     parts += dict.fromkeys(_warning(result, text) for result in results for text in result.warnings)
@@ -122,11 +126,12 @@ def _reason(stage: Result, how: Confirmation | SequentialDecision) -> str:
     return f"{how.verdict}: {how.reason}" + (f"; {numbers.sampling(sampling)[0]}" if sampling else "")
 
 
-def _fell_back(result: Result) -> str:
+def _backend(result: Result) -> str:
     meta = result.meta
-    lines = [f"- {_escape(f'{meta.net_name} {meta.metric} {meta.identifier}: {numbers.ran_on(meta)}')}"]
-    told = filter(None, [*numbers.fallbacks(meta), numbers.without_kernels(meta)])
-    lines += [f"  - {_escape(line)}" for line in told]
+    name = f"{meta.net_name} {meta.metric} {meta.identifier}"
+    lines = [f"- {_escape(f'{name}: {numbers.ran_on(meta) or meta.backend}')}"]
+    told = [*numbers.fallbacks(meta), numbers.without_kernels(meta), numbers.unused_options(meta)]
+    lines += [f"  - {_escape(line)}" for line in told if line]
     return "\n".join(lines)
 
 

@@ -193,6 +193,16 @@ def ran_on(meta: Meta) -> str:
     return f"{meta.backend or 'the backend'}: {own} of {len(meta.kernels)} operators"
 
 
+def unused_options(meta: Meta) -> str:
+    """What the specification asks of backends, and this one does not have; or empty."""
+    unused = meta.program.get("unused_backend_options")
+    return (
+        f"without effect here, as {meta.backend or 'the backend'} has no such option: {unused}"
+        if unused
+        else ""
+    )
+
+
 def fallbacks(meta: Meta) -> list[str]:
     """Operators of kinds that the backend has kernels for, and that did not run on it, by what ran in its
     place: ``Conv conv1, Conv conv5 fell back to gemm``."""

@@ -116,6 +116,8 @@ class ScreenReporter(ReporterBase):
                 self._write(Text(plain(line), "dim"), indent=2)
 
     def _print_backend(self, meta: Meta) -> None:
+        if unused := numbers.unused_options(meta):
+            self._write(Text(plain(unused), "yellow"), indent=2)
         fallbacks = numbers.fallbacks(meta)
         if meta.backend is None and not fallbacks:
             return  # nobody chose one, and it is the one that ran

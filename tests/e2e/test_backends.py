@@ -315,13 +315,15 @@ def test_our_own_program_answers_alike_on_every_backend_of_this_machine(workshop
     for file in spec["model"]["files"].values():
         file["location"] = f"//lenet/{file['location']}"
     data = {"data": {"shapes": [[1, 1, 28, 28]], "type": "float"}}
+    commands = {"caffe2": {"engine": "torch", "backend_options": "tf32"}}
     spec["tests"] = [
-        {"identifier": "d", "metric": "delay", "iter": 3, "inputs": data},
+        {"identifier": "d", "metric": "delay", "iter": 3, "inputs": data, "commands": commands},
         {
             "identifier": "g",
             "metric": "error",
             "iter": 1,
             "inputs": data,
+            "commands": commands,
             "input_files": {"data": "//lenet/golden/digit_0_input.txt"},
             "output_files": {"softmax": "//lenet/golden/digit_0_output.txt"},
         },
@@ -329,13 +331,24 @@ def test_our_own_program_answers_alike_on_every_backend_of_this_machine(workshop
     benchmark = workshop.directory / "lenet.json"
     benchmark.write_text(json.dumps(spec))
     document, done = workshop.json(
-        *("--backend", "all", "--blocks", "1", "--root_model_dir", models), benchmark=benchmark
+        *("--backend", "all", "--blocks", "1", "--root_model_dir", models, "--screen_reporter"),
+        benchmark=benchmark,
     )
     assert done.returncode == 0, done.stderr
     (table,) = document["backends"]
     assert table["reference"] == "default"
     assert {"default", "nnpack"} <= set(table["backends"])
-    assert "cuda" in table["backends"] or "cuda" in {one["name"] for one in table["unavailable"]}
+    unavailable = {one["name"]: one["reason"] for one in table["unavailable"]}
+    assert "cuda" in table["backends"] or "cuda" in unavailable
+    assert "eigen" not in unavailable  # it is one of the other engine
+    assert not any("Caffe2" in reason for reason in unavailable.values())
+    unused = {
+        name: one["meta"]["program"].get("unused_backend_options")
+        for name, one in by_backend(document).items()
+    }
+    assert unused.pop("cuda", None) is None
+    assert set(unused.values()) == {"tf32"}  # not a failure
+    assert "without effect here, as nnpack has no such option: tf32" in done.stderr
     delay, golden = (one["backends"] for one in table["tests"])
     for name in table["backends"]:
         assert 0 < delay[name]["own_operators"] <= delay[name]["operators"] == 8

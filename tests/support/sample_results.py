@@ -130,7 +130,11 @@ FELL_BACK = Result(
         identifier="delay-nnpack",
         backend="nnpack",
         kernels=KERNELS,
-        program={"backend_summary": "nnpack: 1 of 3 convolutions, 2 fell back", "backend_operators": 1},
+        program={
+            "backend_summary": "nnpack: 1 of 3 convolutions, 2 fell back",
+            "backend_operators": 1,
+            "unused_backend_options": "tf32",
+        },
     ),
     (
         delays(NET_DELAY, 12345.6),

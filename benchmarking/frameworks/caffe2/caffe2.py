@@ -40,6 +40,8 @@ OWN_OPTIONS = (
 
 BACKENDS = ("default", "builtin", "eigen", "mkl", "onednn", "nnpack", "opengl", "cuda")
 """Of both engines; asking the program would take as long as it takes to load torch."""
+AUTOMATIC = "auto"
+"""The engine that is chosen by the backend."""
 PROGRAM_DIRECTORY = Path(__file__).parent / "program"
 _ERROR_LINE = "caffe2_benchmark: error: "
 """How our own program says why it ends."""
@@ -117,6 +119,10 @@ class Caffe2(FrameworkBase):
             except OSError as error:
                 raise UsageError(f"cannot build the Caffe2 program at {path}: {error}") from error
         return Program(path, needs_python=True, python_modules=("torch", "numpy", "google.protobuf"))
+
+    def engine(self, case: TestCase) -> str | None:
+        engine = _text(self._options(case).get("engine", AUTOMATIC))
+        return None if engine == AUTOMATIC else engine
 
     def compose(self, invocation: Invocation) -> Command:
         case = invocation.case

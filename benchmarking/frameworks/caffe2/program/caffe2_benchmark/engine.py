@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence
+from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .costs import OperatorFacts
 from .errors import UsageError
@@ -68,6 +68,8 @@ class Engine(ABC):
     """What --backend may name for this engine."""
     optimizations: Sequence[str] = ("none",)
     """What --optimize may name for this engine."""
+    unused_options: Sequence[str] = ()
+    """Of --backend_options, what the chosen backend does not have."""
 
     @abstractmethod
     def __init__(
@@ -97,11 +99,20 @@ class Engine(ABC):
         """
 
 
-def require_options(backend: str, known: Sequence[str], chosen: Sequence[str]) -> None:
-    """Raises:
-    UsageError: the backend has no such switch.
+OPTIONS = ("channels_last", "tf32", "autotune")
+"""What --backend_options may name: each of them is one of some backend."""
+
+
+def usable_options(known: Sequence[str], chosen: Sequence[str]) -> Tuple[Sequence[str], Sequence[str]]:
+    """Those of ``chosen`` that a backend has, and those that it does not have: a specification may name
+    options for several backends.
+
+    Raises:
+        UsageError: no backend has such an option.
     """
     for one in chosen:
-        if one not in known:
-            has = "it has %s" % ", ".join(known) if known else "it has none"
-            raise UsageError("--backend_options: the backend %s has no option %r; %s" % (backend, one, has))
+        if one not in OPTIONS:
+            raise UsageError(
+                "--backend_options: no backend has the option %r; there are %s" % (one, ", ".join(OPTIONS))
+            )
+    return [one for one in chosen if one in known], [one for one in chosen if one not in known]

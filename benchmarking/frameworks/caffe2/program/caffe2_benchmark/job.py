@@ -55,6 +55,7 @@ class Job:
             "seed": settings.seed,
             "backend": settings.backend,
             "backend_options": settings.backend_options,
+            **({"unused_backend_options": ",".join(engine.unused_options)} if engine.unused_options else {}),
             "optimize": settings.optimize,
             "net": self.net.name,
             "operators": len(self.net.op),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import engine, messages
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError, UsageError
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.kernels import require_own
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine import backends
@@ -299,9 +299,12 @@ def test_mkl_leaves_onednn_off_and_the_next_backend_has_it_again(batch):
 
 
 def test_options_are_those_of_the_backend():
-    with pytest.raises(UsageError, match="the backend default has no option 'tf32'; it has none"):
-        TorchEngine(1, 0, "default", backend_options=("tf32",))
-    assert backends.backend_class("cuda").options == ("channels_last", "tf32", "autotune")
+    with pytest.raises(UsageError, match="no backend has the option 'tf23'; there are channels_last, tf32"):
+        TorchEngine(1, 0, "default", backend_options=("tf23",))
+    assert TorchEngine(1, 0, "default", backend_options=("tf32",)).unused_options == ["tf32"]
+    assert set(engine.OPTIONS) == {
+        option for name in backends.BACKENDS for option in backends.backend_class(name).options
+    }
 
 
 def on_device_only():

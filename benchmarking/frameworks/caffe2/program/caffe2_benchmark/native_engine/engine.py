@@ -12,7 +12,7 @@ from caffe2.python import workspace
 
 from .. import printed
 from ..costs import BlobFacts, OperatorFacts
-from ..engine import Engine, LoadedNet, require_options
+from ..engine import Engine, LoadedNet, usable_options
 from ..errors import NetError, UsageError
 from ..kernels import Fact, Kernel, Observation
 from ..net_check import label, listed, require_fed, require_known_types
@@ -42,7 +42,7 @@ class NativeEngine(Engine):
             printed.STDERR
         ):  # it complains about every instruction set that it was not compiled for
             workspace.GlobalInit(["caffe2_benchmark", *["--caffe2_" + option for option in options]])
-        require_options(backend, (), backend_options)
+        self.unused_options = usable_options((), backend_options)[1]
         problem = self.why_unavailable(backend)
         if problem:
             raise UsageError("--backend %s: %s" % (backend, problem))

@@ -26,7 +26,7 @@ import torch
 
 from .. import messages
 from ..costs import BlobFacts, OperatorFacts
-from ..engine import Engine, LoadedNet, require_options
+from ..engine import Engine, LoadedNet, usable_options
 from ..errors import NetError, UsageError
 from ..kernels import Fact, Kernel, Observation
 from ..net_check import inner_nets, label, listed, require_fed, require_known_types, require_written
@@ -76,9 +76,9 @@ class TorchEngine(Engine):
         problem = self.why_unavailable(backend)
         if problem:
             raise UsageError("--backend %s: %s" % (backend, problem))
-        require_options(backend, backend_class(backend).options, backend_options)
+        options, self.unused_options = usable_options(backend_class(backend).options, backend_options)
         self._backend = backend_class(backend)(threads)
-        self._backend.switch_on(backend_options)
+        self._backend.switch_on(options)
         torch._C._set_mkldnn_enabled(self._backend.uses_onednn)
         # Without oneDNN, torch takes NNPACK for batches of 16 and more. Older torch cannot be told not to.
         if hasattr(torch._C, "_set_nnpack_enabled"):
