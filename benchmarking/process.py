@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -148,6 +148,7 @@ class LiveProcess(LiveProgram):
         self._name = command.argv[0]
         self._cancellation = cancellation
         self._stderr = Capture()
+        self._open_streams = 2
         self._selector = selectors.DefaultSelector()
         for stream in (self._process.stdout, self._process.stderr, cancellation):
             if stream is not None:
@@ -175,13 +176,17 @@ class LiveProcess(LiveProgram):
 
     def receive(self, timeout_s: float) -> bytes:
         deadline = time.monotonic() + timeout_s
-        while events := self._selector.select(max(0.0, deadline - time.monotonic())):
+        while self._open_streams:
+            events = self._selector.select(max(0.0, deadline - time.monotonic()))
+            if not events:
+                raise TimeoutError
             for key, _ in events:
                 if key.fileobj is self._cancellation:
                     raise RunCancelledError(f"cancelled while {self._name} was running")
                 data = os.read(key.fd, _READ_BYTES)
                 if not data:
                     self._selector.unregister(key.fileobj)
+                    self._open_streams -= 1
                 if key.fileobj is not self._process.stdout:
                     self._stderr.add(data)
                     continue
@@ -189,12 +194,13 @@ class LiveProcess(LiveProgram):
                     with suppress(TimeoutError):
                         self.receive(DRAIN_LIMIT_S)  # what it says of its end
                 return data
-            if len(self._selector.get_map()) <= (self._cancellation is not None):
-                return b""
-        raise TimeoutError
+        return b""
 
     def _how_it_ended(self) -> str:
-        """Without reaping it: its number has to stay that of its group."""
+        """Without reaping it: its number has to stay its group's. Its output ends a moment before it does."""
+        with closing(_EndWatch(self.pid)) as watch, selectors.DefaultSelector() as selector:
+            selector.register(watch, selectors.EVENT_READ)
+            selector.select(DRAIN_LIMIT_S)
         end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
         if end is None:
             return ""

@@ -277,16 +277,34 @@ def test_what_does_not_fit_together_is_told_before_anything_runs(compare, worksh
     assert message in done.stderr
 
 
+def test_all_of_a_program_with_one_backend_are_that_one(compare):
+    document, done = compare("--backend", "all", backends={"mkl": "", "cuda": "no CUDA here"})
+    assert done.returncode == 0, done.stderr
+    (result,) = document["results"]
+    cell = result["meta"]["cell"]
+    assert (result["meta"]["backend"], cell["reference"]) == ("mkl", "mkl")
+    assert cell["unavailable"] == {"cuda": "no CUDA here"}
+    assert cell["comparison"] is None
+
+
+def test_one_backend_by_name_is_no_matrix(compare, workshop):
+    document, done = compare("--backend", "mkl")
+    assert done.returncode == 0, done.stderr
+    (result,) = document["results"]
+    assert (result["meta"]["backend"], result["meta"]["cell"]) == ("mkl", None)
+    assert ran(workshop) == ["mkl"]
+
+
 def test_an_interrupted_run_leaves_nothing_behind(compare, workshop):
     workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
     started = workshop.directory / "started"
-    program = workshop.program(backends={"default": "", "nnpack": ""}, started_file=str(started))
-    command = workshop.command("--program", program, "--json", "--backend", "all", "--blocks", "200")
+    program = workshop.program(backends={"default": "", "nnpack": ""}, started_file=str(started), hang=True)
+    command = workshop.command("--program", program, "--json", "--backend", "all", "--blocks", "2")
     process = subprocess.Popen(
         command, cwd=workshop.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 60
-    while not started.exists() and time.monotonic() < deadline:
+    while not started.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

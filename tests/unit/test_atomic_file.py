@@ -6,17 +6,29 @@ import pytest
 from benchmarking import atomic_file
 
 
-def test_the_file_is_there_whole_with_the_usual_mode(tmp_path):
-    mask = os.umask(0o027)
+@pytest.mark.parametrize(("umask", "mode"), [(0o027, 0o750), (0, 0o777), (0o777, 0)])
+def test_the_file_is_there_whole_with_the_usual_mode(tmp_path, umask, mode):
+    mask = os.umask(umask)
     try:
         atomic_file.write_text(tmp_path / "file", "tëxt")
         with atomic_file.writing(tmp_path / "program", executable=True) as stream:
             stream.write(b"#!/bin/sh\n")
     finally:
         os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode & 0o666
+    assert stat.S_IMODE((tmp_path / "program").stat().st_mode) == mode
+    (tmp_path / "file").chmod(0o600)
     assert (tmp_path / "file").read_text(encoding="utf-8") == "tëxt"
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
-    assert stat.S_IMODE((tmp_path / "program").stat().st_mode) == 0o750
+
+
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077])
+def test_the_umask_is_read_and_left_as_it_is(mask):
+    before = os.umask(mask)
+    try:
+        assert atomic_file.umask() == mask
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
 
 
 def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarking import capture, process
 from benchmarking.command import Command
-from benchmarking.errors import ProgramStartError, RunCancelledError
+from benchmarking.errors import ProgramExitError, ProgramStartError, RunCancelledError
 
 
 def python(code, *arguments, timeout_s=None, environment=None):
@@ -117,6 +117,26 @@ def test_children_that_outlive_the_program_are_killed_and_do_not_delay_its_end(r
     outcome = run(python(code))
     assert outcome.exit_code == 0
     assert wait_until(lambda: not is_running(int(outcome.stdout)))
+
+
+def test_a_program_that_ends_is_waited_for_no_longer(run, monkeypatch):
+    """The limits are for programs that do not end, and for pipes that do not: no other run may come near them."""
+    monkeypatch.setattr(process, "TERMINATION_GRACE_S", 100.0)
+    monkeypatch.setattr(process, "DRAIN_LIMIT_S", 100.0)
+    started = time.monotonic()
+    assert run(python("print('out')"), termination_grace_s=100.0).stdout == "out\n"
+    assert run(python("import time; time.sleep(600)", timeout_s=0.2), termination_grace_s=100.0).timed_out
+    assert run(python("import subprocess; subprocess.Popen(['sleep', '600'])")).exit_code == 0
+    with process.Cancellation() as cancellation:
+        with process.LiveProcess(python("input()"), cancellation) as live:
+            assert live.exit_code is None
+        assert live.exit_code == 1  # its input has ended
+        with process.LiveProcess(python("print('out'); input()"), cancellation) as live:
+            assert live.read_line(100) == "out"
+            live.write_line("")
+            with pytest.raises(ProgramExitError, match="with exit status 0"):
+                live.read_line(100)
+    assert time.monotonic() - started < 90
 
 
 def test_a_daemon_that_holds_the_pipe_does_not_hang_us(run):

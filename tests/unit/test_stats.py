@@ -23,6 +23,18 @@ def test_a_summary_agrees_with_numpy(values):
     )
     assert summary.count == len(values)
     assert summary.mean == pytest.approx(np.mean(values))
+    assert (summary.p95, summary.p99) == pytest.approx(tuple(np.percentile(values, [95, 99])))
+    of_the_sample = math.sqrt(
+        math.fsum((one - summary.mean) ** 2 for one in values) / max(len(values) - 1, 1)
+    )
+    assert summary.standard_deviation == pytest.approx(of_the_sample, rel=1e-6, abs=1e-6)
+
+
+def test_a_summary_in_numbers():
+    summary = stats.summarize(range(101))
+    assert (summary.p10, summary.p50, summary.p90, summary.p95, summary.p99) == (10, 50, 90, 95, 99)
+    assert stats.summarize([1.0, 3.0]).standard_deviation == pytest.approx(math.sqrt(2))
+    assert stats.summarize([7.0]).standard_deviation == 0
 
 
 def test_the_interval_of_the_median_covers_it_as_often_as_it_says():
@@ -133,16 +145,18 @@ def test_a_comparison_agrees_with_the_slow_way(ratios):
     walsh = sorted((a + b) / 2 for a, b in itertools.combinations_with_replacement(logs, 2))
     assert comparison.ratio == pytest.approx(math.exp(np.median(walsh)))
     # The interval holds those shifts that the signed-rank test does not refuse: dropping k averages at
-    # each end refuses with the probability of W < k, on either side.
-    kept = [
-        value
-        for value in walsh
-        if comparison.ratio_interval.low * (1 - 1e-12)
-        <= math.exp(value)
-        <= comparison.ratio_interval.high * (1 + 1e-12)
-    ]
-    assert kept
-    assert comparison.ratio_interval.confidence >= 0.95
+    # each end refuses with the probability of W < k, on either side. By all 2^n patterns of signs:
+    ranks = range(1, len(ratios) + 1)
+    sums = [sum(itertools.compress(ranks, signs)) for signs in itertools.product((0, 1), repeat=len(ratios))]
+    dropped = 0
+    while sum(one <= dropped for one in sums) / len(sums) <= 0.025:
+        dropped += 1
+    interval = comparison.ratio_interval
+    assert (interval.low, interval.high) == pytest.approx(
+        (math.exp(walsh[dropped - 1]), math.exp(walsh[-dropped]))
+    )
+    assert interval.confidence == pytest.approx(1 - 2 * sum(one < dropped for one in sums) / len(sums))
+    assert interval.confidence >= 0.95
 
 
 def test_the_interval_of_the_ratio_covers_it_as_often_as_it_says():
