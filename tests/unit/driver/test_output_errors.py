@@ -58,11 +58,10 @@ def test_every_blob_is_named():
 
 
 def test_errors_are_of_the_output_and_summaries_of_both():
-    (result,) = metrics.error_results(
-        {"out": np.array([1.0, 4.0])}, {"out": np.array([1.0, 3.0])}, {"out": np.array([1.0, 2.0])}
-    )
+    outputs, control, golden = ({"out": np.array([1.0, last])} for last in (4.0, 3.0, 2.0))
+    (result,) = metrics.error_results(outputs, control, golden, {"out": "golden.txt"})
     assert (result.summary.p100, result.control_summary.p100, result.diff_summary.p100) == (4.0, 2.0, 2.0)
     assert (result.error.max_absolute, result.error.max_relative) == (2.0, 1.0)
     assert result.control_error.max_absolute == 1.0
-    with pytest.raises(CaseError, match="the output has 1 values, where 2 are expected"):
-        metrics.error_results({"out": np.ones(1)}, {}, {"out": np.ones(2)})
+    with pytest.raises(CaseError, match=r"golden\.txt"):
+        metrics.error_results({"out": np.ones(1)}, {}, {"out": np.ones(2)}, {"out": "golden.txt"})
