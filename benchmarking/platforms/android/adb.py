@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import select
 import socket
 import struct
@@ -27,6 +28,8 @@ SILENCE_LIMIT_S = 10.0
 END_LIMIT_S = 5.0
 """For a script to end once its input has."""
 
+TRANSFER_LIMIT_S = 3600.0
+
 _LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Failures to write or read a file on this side."""
 
@@ -38,9 +41,14 @@ class Patience:
     limit_s: float = SILENCE_LIMIT_S
     cancellation: Cancellation | None = None
     renews: bool = True
+    total_s: float = TRANSFER_LIMIT_S
+    """Of a limit that moves on: however much moves."""
 
     def __post_init__(self) -> None:
-        self._deadline = time.monotonic() + self.limit_s
+        now = time.monotonic()
+        self._deadline = now + self.limit_s
+        self._end = now + self.total_s if self.renews else math.inf
+        self._is_over = False
 
     def wait_for(self, connection: socket.socket, *, to_write: bool = False) -> None:
         """Raises:
@@ -53,17 +61,23 @@ class Patience:
             watched if to_write else [*watched, descriptor],
             [descriptor] if to_write else [],
             [],
-            max(0.0, self._deadline - time.monotonic()),
+            max(0.0, min(self._deadline, self._end) - time.monotonic()),
         )
         self.check_time(renew=bool(readable or writable))
 
     def check_time(self, *, renew: bool) -> None:
         """``renew``: something moved since the last look. Raises as ``wait_for``."""
         self.check_cancellation()
+        now = time.monotonic()
+        if now > self._end:
+            raise TimeoutError(f"it took longer than {self.total_s:.0f} s")
         if renew and self.renews:
-            self._deadline = time.monotonic() + self.limit_s
-        if not renew and time.monotonic() > self._deadline:
-            raise TimeoutError(f"no answer within {self.limit_s:.0f} s")
+            self._deadline = now + self.limit_s
+        elif now > self._deadline:
+            # What is there already when the time is over is taken, once: it may be the end.
+            if self._is_over or not renew:
+                raise TimeoutError(f"no answer within {self.limit_s:.0f} s")
+            self._is_over = True
 
     def check_cancellation(self) -> None:
         if self.cancellation is not None and self.cancellation.is_set:
@@ -72,6 +86,14 @@ class Patience:
 
 class RefusedError(Exception):
     """The device has no such service."""
+
+
+class ServerError(Exception):
+    """An adb server refuses, or what answers is not one."""
+
+
+class SyncError(Exception):
+    """The device's file service says no."""
 
 
 class Service(ABC):
@@ -216,10 +238,9 @@ class _LiveScript(LiveProgram):
 
 def transport_failures() -> tuple[type[Exception], ...]:
     from adb_shell import exceptions
-    from adbutils import errors
 
     failures: list[type[Exception]] = [
-        *(OSError, EOFError, struct.error, errors.AdbError, RefusedError),
+        *(OSError, EOFError, struct.error, ServerError, RefusedError),
         *(exceptions.AdbConnectionError, exceptions.AdbTimeoutError, exceptions.InvalidChecksumError),
         *(exceptions.InvalidCommandError, exceptions.InvalidResponseError, exceptions.InvalidTransportError),
         *(exceptions.TcpTimeoutException, exceptions.UsbReadFailedError, exceptions.UsbWriteFailedError),
@@ -235,11 +256,10 @@ def transport_failures() -> tuple[type[Exception], ...]:
 def _device_refusals() -> tuple[type[Exception], ...]:
     """The device is there, and says no: the disk is full, there is no such file."""
     from adb_shell import exceptions
-    from adbutils import errors
 
     return (
         *(exceptions.PushFailedError, exceptions.AdbCommandFailureException),
-        *(exceptions.DevicePathInvalidError, errors.AdbSyncError),
+        *(exceptions.DevicePathInvalidError, SyncError),
     )
 
 

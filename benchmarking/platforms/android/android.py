@@ -13,6 +13,7 @@ from benchmarking.platforms.android import discovery
 from benchmarking.platforms.android.adb import AdbConnection
 from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
 from benchmarking.platforms.remote import system
+from benchmarking.platforms.remote.identity import Way, devices_of
 from benchmarking.platforms.remote.remote_platform import DIRECTORY_NAME, RemotePlatform
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.results import Fact
@@ -57,12 +58,16 @@ class AndroidPlatform(RemotePlatform):
         for connection, answer in zip(seen.connections, answers, strict=True):
             if isinstance(answer, DeviceError):
                 unusable[connection.address] = str(answer)
-            elif answer.device.hash in found:
-                found[answer.device.hash]._addresses.add(connection.address)
-                connection.close()
             else:
-                found[answer.device.hash] = answer
-        return Discovery(tuple(found.values()), unusable)
+                found[connection.address] = answer
+        ways = [Way(address, one.device, is_own=_is_own(address)) for address, one in found.items()]
+        devices = devices_of(ways)
+        for device, (first, *others) in devices:
+            found[first.address].identify(device)
+            for way in others:
+                found[first.address]._addresses.add(way.address)
+                found[way.address].close()
+        return Discovery([found[group[0].address] for _, group in devices], unusable)
 
     @classmethod
     def _try(cls, connection: AdbConnection, options: PlatformOptions) -> AndroidPlatform | DeviceError:
@@ -81,7 +86,7 @@ class AndroidPlatform(RemotePlatform):
     """All that lead to this device."""
 
     def answers_to(self, text: str) -> bool:
-        own = {str(self.device.facts.get("model", "")), *self._addresses}
+        own = {*(str(self.device.facts.get(name, "")) for name in ("model", "serial")), *self._addresses}
         return super().answers_to(text) or text.lower() in {one.lower() for one in own}
 
     def _conditions_script(self) -> str:
@@ -103,6 +108,11 @@ class AndroidPlatform(RemotePlatform):
     def _own_lines(self, log: str, pid: int | None) -> str:
         lines = ((line, _LOG_LINE.match(line)) for line in log.splitlines())
         return "\n".join(line for line, match in lines if match and int(match["pid"]) == pid)
+
+
+def _is_own(address: str) -> bool:
+    """Of a network address there may be several, and one of a device that is on USB as well."""
+    return not discovery.is_network_address(address) and "._adb" not in address
 
 
 def _device(answers: system.Answers, address: str) -> DeviceInfo:

@@ -5,24 +5,34 @@ from __future__ import annotations
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from benchmarking.plain_text import plain
 from benchmarking.platforms.android import direct, mdns, server, usb
-from benchmarking.platforms.android.adb import AdbConnection
+from benchmarking.platforms.android.adb import AdbConnection, ServerError
 from benchmarking.platforms.android.direct import DirectConnection
 from benchmarking.platforms.android.server import ServerConnection
 
 _NETWORK_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(?P<port>\d+)")
 _SERVER_STATES = {
     "unauthorized": "this machine is not authorised; allow USB debugging on the device's screen",
+    "authorizing": "it asks its owner about this machine; allow USB debugging on its screen, then try again",
     "offline": "the adb server says that it is offline; plug it in anew, or: adb reconnect",
-    "no permissions": "the adb server may not open the USB device; see adb's udev rules",
-    "recovery": "it is in recovery mode; reboot it",
-    "sideload": "it is in sideload mode; reboot it",
-    "bootloader": "it is in the bootloader; reboot it",
+    "connecting": "the adb server is still connecting to it; try again in some seconds",
+    "no permissions": "the adb server may not open the USB device: udev rules for it are missing, or you are "
+    "not in their group (plugdev); install them (android-sdk-platform-tools-common), plug it in anew, then: "
+    "adb kill-server",
+    "recovery": "it is in recovery mode; start Android: adb reboot",
+    "rescue": "it is in rescue mode; start Android: adb reboot",
+    "sideload": "it is in sideload mode; start Android: adb reboot",
+    "bootloader": "it is in the bootloader; start Android: fastboot reboot",
+    "host": "it is the other side of a USB link that is in host mode; make it a device in its USB settings",
+    "detached": "the adb server has let go of it; take it back: adb attach",
 }
+_NO_SERIAL_NUMBER = re.compile(r"\(no serial number\)|\?+")
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     connections: list[AdbConnection] = []
     unusable: dict[str, str] = {}
     keys = direct.private_keys()
-    for text in named:
+    for text in dict.fromkeys(named):
         if match := _NETWORK_ADDRESS.fullmatch(text):
             host, port = match["host"].strip("[]"), int(match["port"])
             connections.append(DirectConnection(text, _tcp(host, port), keys))
@@ -55,12 +65,11 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     if _listens(*address):
         sources.append(f"the adb server on port {address[1]}")
         for serial, state in _server_devices(*address):
-            if state == "device":
+            reason = _why_not(serial, state)
+            if reason is None:
                 connections.append(ServerConnection(serial, *address))
             else:
-                unusable[serial] = (
-                    f"{serial}: {_SERVER_STATES.get(state, f'the adb server calls it {state}')}"
-                )
+                unusable[serial] = f"{serial}: {reason}"
     else:
         sources.append(f"no adb server on port {address[1]}")
     on_usb = usb.serials()
@@ -101,9 +110,39 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _server_devices(host: str, port: int) -> list[tuple[str, str]]:
-    from adbutils import AdbClient
-    from adbutils.errors import AdbError
-
-    with suppress(AdbError, OSError):
-        return [(one.serial, one.state) for one in AdbClient(host, port, socket_timeout=5).list()]
+    """Names, by which the server knows them too, and states."""
+    with suppress(ServerError, OSError):
+        return parse_devices(
+            server.question(host, port, "host:devices"), lambda: server.question(host, port, "host:devices-l")
+        )
     return []
+
+
+def parse_devices(text: str, ask_more: Callable[[], str]) -> list[tuple[str, str]]:
+    """``text``: lines of a serial number, a tab and a state. Boards that share a serial number are named by
+    their place on USB (``usb:1-4``), which only the longer list tells."""
+    lines = [line.partition("\t") for line in text.splitlines() if "\t" in line]
+    devices = [(plain(serial.strip()), plain(state.strip())) for serial, _, state in lines]
+    if len({serial for serial, _ in devices}) == len(devices):
+        return devices
+    places = [
+        match[0] if (match := re.search(r"usb:[\w.-]+", line)) else None for line in ask_more().splitlines()
+    ]
+    if len(places) != len(devices):
+        return devices
+    serials = Counter(serial for serial, _ in devices)
+    return [
+        (place if place and serials[serial] > 1 else serial, state)
+        for (serial, state), place in zip(devices, places, strict=True)
+    ]
+
+
+def _why_not(serial: str, state: str) -> str | None:
+    if state == "device":
+        if _NO_SERIAL_NUMBER.fullmatch(serial):
+            return (
+                "it tells no serial number, without which adb cannot speak to it; connect it over the network"
+            )
+        return None
+    known = next((advice for name, advice in _SERVER_STATES.items() if state.startswith(name)), None)
+    return known or f"the adb server says {state[:100]!r} of it; plug it in anew, or: adb kill-server"

@@ -11,6 +11,7 @@ from benchmarking.platforms.linux.ssh import SshConnection
 from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
 from benchmarking.platforms.remote import system
 from benchmarking.platforms.remote.connection import Connection
+from benchmarking.platforms.remote.identity import Way, devices_of
 from benchmarking.platforms.remote.remote_platform import DIRECTORY_NAME, RemotePlatform
 from benchmarking.platforms.remote.shell import RemoteShell
 
@@ -28,18 +29,22 @@ class LinuxPlatform(RemotePlatform):
     def discover(cls, options: PlatformOptions) -> Discovery:
         if not options.devices:
             raise NoDeviceError("platform linux: name the machines: --devices user@board1,board2:2222")
-        with ThreadPoolExecutor(max_workers=len(options.devices), thread_name_prefix="ssh") as executor:
-            answers = list(executor.map(lambda one: cls._try(one, options), options.devices))
+        destinations = tuple(dict.fromkeys(options.devices))
+        with ThreadPoolExecutor(max_workers=len(destinations), thread_name_prefix="ssh") as executor:
+            answers = list(executor.map(lambda one: cls._try(one, options), destinations))
         found: dict[str, LinuxPlatform] = {}
         unusable: dict[str, str] = {}
-        for destination, answer in zip(options.devices, answers, strict=True):
+        for destination, answer in zip(destinations, answers, strict=True):
             if isinstance(answer, DeviceError):
                 unusable[destination] = str(answer)
-            elif answer.device.hash not in found:
-                found[answer.device.hash] = answer
-            else:  # two names of one machine
-                answer.close()
-        return Discovery(tuple(found.values()), unusable)
+            else:
+                found[destination] = answer
+        devices = devices_of([Way(destination, one.device) for destination, one in found.items()])
+        for device, (first, *others) in devices:
+            found[first.address].identify(device)
+            for way in others:  # two names of one machine
+                found[way.address].close()
+        return Discovery([found[group[0].address] for _, group in devices], unusable)
 
     @classmethod
     def _try(cls, destination: str, options: PlatformOptions) -> LinuxPlatform | DeviceError:

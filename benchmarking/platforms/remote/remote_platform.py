@@ -66,6 +66,10 @@ class RemotePlatform(PlatformBase):
     def device(self) -> DeviceInfo:
         return self._device
 
+    def identify(self, device: DeviceInfo) -> None:
+        """What it is from now on: another device may say of itself that it is the same."""
+        self._device = device
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         directory = self._staging.directory
