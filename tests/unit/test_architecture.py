@@ -106,6 +106,26 @@ def test_argparse_subprocess_and_argv_have_one_place(path):
         assert "subprocess" not in imported
 
 
+def called(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_all_that_is_printed_or_logged_goes_through_one_place(path):
+    """Else what others chose would drive a terminal."""
+    if path.name not in ("terminal.py", "console.py", "start.py"):
+        raw = {
+            "print",
+            "Console",
+            "sys.stdout.write",
+            "sys.stderr.write",
+            "logging.basicConfig",
+            "logging.Formatter",
+        }
+        assert called(path).isdisjoint(raw)
+
+
 @pytest.mark.parametrize("path", FILES, ids=module_name)
 def test_nothing_but_the_program_needs_torch(path):
     assert not any(name.split(".")[0] in ("torch", "caffe2") for name in imported_modules(path))
