@@ -197,10 +197,12 @@ class BenchmarkDriver:
             comparing = replace(comparing, plan=comparing.plan.for_verification())
         if case.metric != "delay":
             comparing = replace(comparing, mode="process", fixed_pairs=1)
+        stage = "" if self._plan.run_type == "benchmark" else f" ({self._plan.run_type})"
+        what = f"{self._platform.device.name}: {comparing.what}{stage}"
         why = "--ab_mode process"
         if comparing.mode != "process":
             iterations = IterationSampler(
-                PairedTest(comparing, suspects),
+                PairedTest(comparing, suspects, what),
                 random,
                 self._conditions,
                 self._platform.pin,
@@ -217,7 +219,7 @@ class BenchmarkDriver:
                     return Samples(ArmSamples(), ArmSamples(), failure=error)
                 why = str(error)
         sampler = ProcessSampler(
-            PairedTest(comparing, suspects), random, self._conditions, why, comparing.clock
+            PairedTest(comparing, suspects, what), random, self._conditions, why, comparing.clock
         )
         return sampler.sample(treatment.run, control.run)
 

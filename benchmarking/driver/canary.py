@@ -63,7 +63,11 @@ def run_canary(
         verdict: SequentialDecision | Confirmation | str
         try:
             directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-canary-"))
-            own_plan = replace(plan, treatment=_copy(plan.control, Path(directory)))
+            own_plan = replace(
+                plan,
+                treatment=_copy(plan.control, Path(directory)),
+                comparing=replace(plan.comparing, what="canary: comparing the control with its own copy"),
+            )
         except OSError as error:
             return _not_run(platform, f"cannot copy {plan.control.program.path}: {error}")
         driver = BenchmarkDriver(platform, own_plan, cache, cancellation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -10,12 +11,20 @@ from benchmarking import sequential
 from benchmarking.driver.plan import Comparing
 from benchmarking.results import SequentialDecision
 
+NEWS_AFTER_S = 10.0
+NEWS_FACTOR = 1.5
+"""How much later each line about a long wait comes than the one before."""
+
+logger = logging.getLogger(__name__)
+
 
 class PairedTest:
-    def __init__(self, comparing: Comparing, suspects: tuple[str, ...] = ()) -> None:
-        """``suspects``: the types to judge; all, where there are none."""
+    def __init__(self, comparing: Comparing, suspects: tuple[str, ...] = (), what: str = "") -> None:
+        """``suspects``: the types to judge; all, where there are none. ``what``: is measured, for people."""
         self._comparing = comparing
         self._suspects = suspects
+        self._what = what
+        self._next_news_s = NEWS_AFTER_S
         self._started = time.monotonic()
         self._log_ratios: dict[str, list[float]] = {}
         self.pairs = 0
@@ -32,6 +41,12 @@ class PairedTest:
         self.pairs += 1
         for name, values in self._log_ratios.items():
             values.append(log_ratios.get(name, math.nan))
+        decisions = self._decisions()
+        if decisions is None:
+            self._tell_progress()
+        return decisions
+
+    def _decisions(self) -> dict[str, SequentialDecision] | None:
         fixed = self._comparing.fixed_pairs
         if fixed is not None and self.pairs < fixed:
             return None
@@ -39,3 +54,25 @@ class PairedTest:
         if not self._log_ratios:  # the two programs have no type in common
             return {}
         return sequential.decide_all(self._comparing.plan, self._log_ratios, limit_reached=limit_reached)
+
+    def _tell_progress(self) -> None:
+        """Of a long wait only, and ever more rarely."""
+        elapsed_s = self.duration_s
+        if elapsed_s < self._next_news_s:
+            return
+        self._next_news_s = elapsed_s * NEWS_FACTOR
+        fixed = self._comparing.fixed_pairs
+        pairs = fixed or self._comparing.plan.max_pairs
+        left_s = elapsed_s / self.pairs * (pairs - self.pairs)
+        if fixed is None:
+            left_s = max(min(left_s, self._comparing.max_seconds - elapsed_s), 0.0)
+        logger.info(
+            "  %s: %d of %s%d pairs after %.0f s; %s%.0f s left",
+            self._what,
+            self.pairs,
+            "" if fixed else "at most ",
+            pairs,
+            elapsed_s,
+            "about " if fixed else "at most ",
+            left_s,
+        )

@@ -37,6 +37,8 @@ class Comparing:
     """Of one test; the pair that is under way is finished."""
     clock: ClockChoice = "auto"
     canary: bool = True
+    what: str = "comparing treatment and control"
+    """For people who wait."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ def parts(table: BackendTable, escape: Escape) -> list[str]:
     """Paragraphs: what it is, models x backends, and what is not available."""
     from tabulate import tabulate
 
-    title = f"**Backends on {escape(table.device)}**, {numbers.blocks(table.blocks)}: median, ratio to "
+    title = (
+        f"**Backends on {escape(table.device)}**, {numbers.counted(table.blocks, 'block')}: median, ratio to "
+    )
     title += f"{escape(table.reference)} (below 1 is faster) with its interval, largest error (relative), "
     title += "operators on the backend"
     rows = [[_test(row, escape), *_cells(table, row, escape)] for row in table.rows]

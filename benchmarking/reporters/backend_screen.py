@@ -37,7 +37,7 @@ def result_lines(result: Result) -> Iterator[Text]:
     if cell.comparison is not None:
         text = f"{backend_table.ratio(cell.comparison)} the delay of {cell.reference}"
         interval = cell.comparison.ratio_interval
-        text += f", {numbers.blocks(cell.blocks)}"
+        text += f", {numbers.counted(cell.blocks, 'block')}"
         text += f" ({numbers.confidence(interval)} interval)" if interval else ""
         yield Text(plain(text))
     if cell.errors and cell.answer_of == cell.reference:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import io
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from benchmarking.errors import EXIT_STATUS_MEANING, ExitStatus
-from benchmarking.plain_text import plain
+from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import FailureKind, Result, by_test
-
-_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold in any form. Attributes, where line breaks get lost, hold less: printable text."""
 
 
 class JUnitReporter(FileReporter):
@@ -87,7 +83,7 @@ def _case(stages: tuple[Result, ...]) -> Any:
     if result.failure:
         kind = Failure if result.failure.kind is FailureKind.CASE else Error
         problem = kind(plain(result.failure.message), result.failure.error)
-        problem.text = _FORBIDDEN.sub("?", result.failure.evidence)
+        problem.text = plain_lines(result.failure.evidence)
         case.result = [problem]
     elif result.regressed_types:
         case.result = [Failure(plain("regressed: " + ", ".join(result.regressed_types)), "Regression")]

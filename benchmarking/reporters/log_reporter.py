@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
-from benchmarking.plain_text import plain
+from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import FailureKind, Result, by_test
@@ -61,7 +61,7 @@ def _log_evidence(result: Result) -> None:
     failure = result.failure
     if failure is None:
         return
-    lines = numbers.plain_lines(failure.evidence)
+    lines = plain_lines(failure.evidence.rstrip()).splitlines()
     shown = lines if failure.kind is FailureKind.BUG else lines[-SHOWN_EVIDENCE_LINES:]
     for line in shown:
         _log(f"    {line}")

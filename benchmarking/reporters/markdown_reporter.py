@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.options import OperatorChoice
-from benchmarking.plain_text import plain
+from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import backend_markdown, backend_table, numbers, operator_rows
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
@@ -183,7 +183,7 @@ def _failure(result: Result) -> str:
     text = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
-    evidence = "\n".join(numbers.plain_lines(failure.evidence))
+    evidence = plain_lines(failure.evidence.rstrip())
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
     return _folded(text, f"{fence}text\n{evidence}\n{fence}")
 

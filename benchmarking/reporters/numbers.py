@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from benchmarking.errors import EXIT_STATUS_MEANING
-from benchmarking.plain_text import plain
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results import (
     Clock,
@@ -87,7 +86,7 @@ def largest_error(result: Result) -> str:
 def threads(meta: Meta) -> str:
     """``1 thread``, where the program says so."""
     count = meta.program.get("threads")
-    return f"{count} thread{'' if count == 1 else 's'}" if isinstance(count, int) else ""
+    return counted(count, "thread") if isinstance(count, int) else ""
 
 
 def versions(meta: Meta) -> str:
@@ -173,7 +172,7 @@ def share_of_peak(cost: Cost, time_us: float, program: Mapping[str, Fact]) -> st
     if not shares:
         return ""
     what = max(shares, key=lambda one: shares[one])
-    return f"{shares[what]:.0%} {what}".replace("%", " %")
+    return f"{100 * shares[what]:.0f} % {what}"
 
 
 def operator(name: str) -> tuple[str, str]:
@@ -232,10 +231,6 @@ def _own_kinds(meta: Meta) -> set[str]:
     return {operator(name)[0] for name, kernel in meta.kernels.items() if kernel.own}
 
 
-def blocks(count: int) -> str:
-    return f"{count} block{'' if count == 1 else 's'}"
-
-
 def shapes(meta: Meta) -> str:
     """``data 1x3x224x224``."""
     return ", ".join(f"{blob} {shape(sizes)}" for blob, sizes in meta.input_shapes.items())
@@ -245,8 +240,9 @@ def shape(sizes: tuple[int, ...]) -> str:
     return "x".join(map(str, sizes))
 
 
-def plain_lines(text: str) -> list[str]:
-    return [plain(line.expandtabs()) for line in text.splitlines()]
+def counted(number: int, what: str) -> str:
+    """``1 pair``, ``2 pairs``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def counts(numbers: Mapping[str, int]) -> str:

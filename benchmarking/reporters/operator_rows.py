@@ -32,7 +32,7 @@ class OperatorRow:
 
     @property
     def share_text(self) -> str:
-        return "" if self.share is None else f"{self.share:.1%}"
+        return "" if self.share is None else f"{100 * self.share:.1f} %"
 
     @property
     def speed_text(self) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from benchmarking.console import PlainConsole
 from benchmarking.errors import ReporterError
 from benchmarking.options import OperatorChoice
-from benchmarking.plain_text import plain
+from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import backend_screen, backend_table, numbers, operator_rows
 from benchmarking.reporters.operator_rows import USUAL_COUNT, OperatorRow, OperatorRows
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
@@ -129,8 +129,7 @@ class ScreenReporter(ReporterBase):
     def _print_failure(self, failure: Failure) -> None:
         self._write(Text(f"{failure.kind}: {plain(failure.message)}", "bold red"), indent=2)
         if failure.evidence:
-            evidence = "\n".join(numbers.plain_lines(failure.evidence))
-            self._write(Text(evidence, "dim"), indent=6)
+            self._write(Text(plain_lines(failure.evidence.rstrip()), "dim"), indent=6)
 
     def _width(self, indent: int = 0) -> int:
         """Asked each time: the window may have changed."""
@@ -206,8 +205,7 @@ def _change_row(comparison: Comparison) -> list[str]:
     if interval is not None:
         bounds = f"{numbers.percent(interval.low)} to {numbers.percent(interval.high)}"
         within = f"{bounds} ({numbers.confidence(interval)})"
-    pairs = f"{comparison.pairs} pair{'' if comparison.pairs == 1 else 's'}"
-    return ["", numbers.percent(comparison.ratio), "", within, pairs]
+    return ["", numbers.percent(comparison.ratio), "", within, numbers.counted(comparison.pairs, "pair")]
 
 
 def _cost_line(net: TypeResult, cost: Cost, program: Mapping[str, Fact]) -> Text:

@@ -31,7 +31,7 @@ from benchmarking.results import (
 NASTY_NAME = "[bold]a|b[/bold] `c` <b>&amp; @team #1 **x** \x1b[31mred\x07 \u202eevil \ud800 \u96ea\nnext"
 """Rich markup, Markdown, HTML, escape codes, a bell, right-to-left, half a surrogate pair, a line break."""
 
-NASTY_EVIDENCE = "```\n</details><script>alert(1)</script>\n````\n]]>\x00\ufffe\x1b[1;31mred\x1b[0m\r\n[red]no markup[/red]"
+NASTY_EVIDENCE = "```\n</details><script>alert(1)</script>\n````\n]]>\x00\ufffe\x1b[1;31mred\x1b[0m\r\n[red]no markup \u202e[/red]"
 
 META = Meta(
     time=1_700_000_060,

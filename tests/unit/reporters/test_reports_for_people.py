@@ -98,7 +98,7 @@ def test_long_names_of_operators_keep_both_ends_and_one_line(width, monkeypatch)
         (0, [], ["fire2", "operators"]),
         (1, ["slowest 1 of 7 operators", "fire2/expand3x3"], ["pool1"]),
         ("all", ["slowest 7 of 7 operators", "softmaxout"], []),
-        ("by_type", ["7 operators by type", "Conv", "90.4%"], ["fire2"]),
+        ("by_type", ["7 operators by type", "Conv", "90.4 %"], ["fire2"]),
     ],
 )
 def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):

@@ -1,0 +1,43 @@
+"""What people read while they wait for pairs."""
+
+import pytest
+
+from benchmarking.driver import paired_test
+from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.plan import Comparing
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(paired_test.time, "monotonic", lambda: now[0])
+    return now
+
+
+def news(caplog, clock, comparing, pair_s, pairs):
+    caplog.set_level("INFO", logger="benchmarking")
+    test = PairedTest(comparing, what="phone: comparing treatment and control")
+    for number in range(pairs):
+        clock[0] += pair_s
+        if test.add({"NET_DELAY": (0.02, -0.02)[number % 2]}) is not None:
+            break
+    return [record.getMessage().strip() for record in caplog.records]
+
+
+def test_a_quick_comparison_says_nothing(caplog, clock):
+    assert news(caplog, clock, Comparing(), 0.2, 40) == []
+
+
+def test_a_long_one_says_ever_more_rarely_how_far_it_is_and_what_is_left(caplog, clock):
+    lines = news(caplog, clock, Comparing(max_seconds=200.0), 5.0, 39)
+    assert (
+        lines[0]
+        == "phone: comparing treatment and control: 2 of at most 40 pairs after 10 s; at most 190 s left"
+    )
+    assert lines[1].endswith("3 of at most 40 pairs after 15 s; at most 185 s left")
+    assert 3 <= len(lines) < 10
+
+
+def test_a_fixed_number_of_pairs_has_no_time_limit(caplog, clock):
+    (line, *_) = news(caplog, clock, Comparing(fixed_pairs=30, max_seconds=60.0), 10.0, 30)
+    assert line.endswith("1 of 30 pairs after 10 s; about 290 s left")
