@@ -82,8 +82,11 @@ def _adapter() -> TypeAdapter[TypeResult]:
 def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
+    if isinstance(value, str):
+        # Half a character, from a name of bytes that are no text, is in no file that others can read.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(one) for key, one in value.items()}
+        return {_jsonable(str(key)): _jsonable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [_jsonable(one) for one in value]
     return value

@@ -34,6 +34,11 @@ def minute(seconds: float) -> str:
     return f"{day(seconds)} {_year(seconds)[1]:%H:%M}"
 
 
+def second(seconds: float) -> str:
+    """``2026-03-02 09:00:00``, in UTC."""
+    return f"{day(seconds)} {_year(seconds)[1]:%H:%M:%S}"
+
+
 def _year(seconds: float) -> tuple[int, datetime]:
     """And the same moment of a year that ``datetime`` has."""
     cycles, rest = divmod(seconds, _CYCLE_S)

@@ -16,7 +16,7 @@ from benchmarking import start, terminal
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.running import cancelled_by_signals, guarded
-from benchmarking.cli.wiring import platform_options
+from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
 from benchmarking.options import HarnessOptions, access_token, mask_secrets
 from benchmarking.user import user_directory
@@ -314,7 +314,7 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
     reporters: list[ReporterBase] = []
     local_directory = options.local_reporter
     if not options.names_a_reporter:
-        local_directory = user_directory("data") / "results"
+        local_directory = default_results()
     if local_directory is not None:
         from benchmarking.reporters.local_reporter import LocalReporter
 

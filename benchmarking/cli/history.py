@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarking import start, terminal
 from benchmarking.cli.argument_types import Parser, comma_separated, path, picture, positive_int
 from benchmarking.cli.running import guarded
+from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
@@ -42,9 +43,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--local_reporter",
         type=path,
-        required=True,
         metavar="DIRECTORY",
-        help="the directory that harness.py was given by the same name",
+        help="the directory that harness.py was given by the same name (default: where it saves without)",
     )
     chosen = parser.add_argument_group("which results", "Names as show prints them; several with commas.")
     for option, what in {
@@ -116,7 +116,7 @@ def _read(arguments: argparse.Namespace) -> list[Series]:
     from benchmarking.regression_detectors.series import series_of
     from benchmarking.result_tree import History, Selection
 
-    root: Path = arguments.local_reporter
+    root: Path = arguments.local_reporter or default_results()
     selection = Selection(
         platforms=arguments.platform,
         nets=arguments.net,
@@ -128,6 +128,10 @@ def _read(arguments: argparse.Namespace) -> list[Series]:
         limit=arguments.limit,
     )
     if not root.is_dir():
+        if arguments.local_reporter is None:
+            raise UsageError(
+                f"harness.py has saved nothing in {root} yet; name another directory with --local_reporter"
+            )
         raise UsageError(f"--local_reporter: there is no directory {root}")
     series = series_of(History(root).saved(selection))
     if not series:

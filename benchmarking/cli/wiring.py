@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import core_mask
@@ -13,6 +14,11 @@ from benchmarking.user import user_directory
 if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import PlatformOptions
     from benchmarking.process import Cancellation
+
+
+def default_results() -> Path:
+    """Where the harness saves results that nobody gave a place."""
+    return user_directory("data") / "results"
 
 
 def platform_options(options: HarnessOptions, cancellation: Cancellation) -> PlatformOptions:

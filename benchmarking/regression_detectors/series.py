@@ -17,6 +17,12 @@ from benchmarking.regression_detectors.change_points import (
 from benchmarking.result_tree import RunMeta, SavedRun
 from benchmarking.results import Interval, TypeResult, Verdict
 
+KNOWN = "known"
+LARGEST_LEVEL = 1e100
+"""Beyond it squares and sums of squares are no numbers any more."""
+Moment = tuple[str, int]
+"""A commit and its time: that of a run of no known commit is when it was made."""
+
 
 @dataclass(frozen=True, order=True)
 class SeriesKey:
@@ -48,12 +54,16 @@ class Point:
     ratio_interval: Interval | None = None
     control_commit: str | None = None
     control_commit_time: int | None = None
-    verdict: Verdict | None = None
-    """Of its last run and of that one's verification; regressed, where any of its runs confirmed that. None:
-    nothing was judged."""
+    verdict: str | None = None
+    """Of its last run and of that one's verification; regressed, where any of its runs confirmed that, and
+    known, where it is no slower than earlier commits already were. None: nothing was judged."""
     tainted: tuple[str, ...] = ()
     position: int | None = None
     """In the repository, where that is known: higher than those of all commits that it holds."""
+
+    @property
+    def moment(self) -> Moment:
+        return self.commit, self.commit_time
 
 
 @dataclass(frozen=True)
@@ -102,27 +112,27 @@ def series_of(runs: Iterable[SavedRun]) -> list[Series]:
 @dataclass
 class _Points:
     unit: str
-    points: dict[str, Point] = field(default_factory=dict)
-    verified: dict[str, Verdict | None] = field(default_factory=dict)
-    regressed: set[str] = field(default_factory=set)
+    points: dict[Moment, Point] = field(default_factory=dict)
+    verified: dict[Moment, str | None] = field(default_factory=dict)
+    regressed: set[Moment] = field(default_factory=set)
 
     def add(self, meta: RunMeta, one: TypeResult) -> None:
+        moment = meta.commit, meta.commit_time
         if one.regressed:
-            self.regressed.add(meta.commit)
+            self.regressed.add(moment)
         if meta.run_type == "benchmark":
-            self.points[meta.commit] = _point(meta, one)
-            self.verified.pop(meta.commit, None)
+            self.points[moment] = _point(meta, one)
+            self.verified.pop(moment, None)
         elif one.confirmation:
-            self.verified[meta.commit] = one.verdict
+            self.verified[moment] = one.verdict
 
     def sorted(self) -> tuple[Point, ...]:
         judged = [replace(one, verdict=self._verdict(one)) for one in self.points.values()]
         return tuple(in_order(judged))
 
-    def _verdict(self, one: Point) -> Verdict | None:
-        return (
-            Verdict.REGRESSED if one.commit in self.regressed else self.verified.get(one.commit, one.verdict)
-        )
+    def _verdict(self, one: Point) -> str | None:
+        is_confirmed = one.moment in self.regressed
+        return Verdict.REGRESSED if is_confirmed else self.verified.get(one.moment, one.verdict)
 
 
 def _key(meta: RunMeta, one: TypeResult) -> SeriesKey:
@@ -148,7 +158,7 @@ def _point(meta: RunMeta, one: TypeResult) -> Point:
         ratio_interval=one.comparison.ratio_interval if one.comparison else None,
         control_commit=meta.control_commit,
         control_commit_time=meta.control_commit_time,
-        verdict=one.verdict,
+        verdict=KNOWN if one.known else one.verdict,
         tainted=meta.tainted,
         position=meta.position,
     )
@@ -157,13 +167,13 @@ def _point(meta: RunMeta, one: TypeResult) -> Point:
 def in_order(points: Sequence[Point]) -> list[Point]:
     """Oldest commit first: those with a position by it, whatever their times say; the others by their times,
     and behind what the repository has before a commit of the same time."""
-    moments: dict[str, tuple[float, float]] = {}
+    moments: dict[Moment, tuple[float, float]] = {}
     latest = -math.inf
     positioned = [(one.position, one.commit_time, one) for one in points if one.position is not None]
     for position, commit_time, one in sorted(positioned, key=lambda row: row[:2]):
         latest = max(latest, commit_time)
-        moments[one.commit] = latest, position
-    return sorted(points, key=lambda one: moments.get(one.commit, (one.commit_time, math.inf)))
+        moments[one.moment] = latest, position
+    return sorted(points, key=lambda one: moments.get(one.moment, (one.commit_time, math.inf)))
 
 
 def levels(points: Sequence[Point]) -> Levels:
@@ -173,8 +183,8 @@ def levels(points: Sequence[Point]) -> Levels:
         points: oldest commit first.
     """
     if points and points[-1].ratio is not None:
-        return _chained([one for one in points if one.ratio is not None and 0 < one.ratio < math.inf])
-    kept = tuple(one for one in points if math.isfinite(one.value))
+        return _chained([one for one in points if one.ratio is not None and 0 < one.ratio < LARGEST_LEVEL])
+    kept = tuple(one for one in points if 0 <= one.value < LARGEST_LEVEL)
     return Levels(kept, tuple(one.value for one in kept))
 
 
@@ -199,6 +209,6 @@ def _chained(points: Sequence[Point]) -> Levels:
             by_commit[one.control_commit] = base
         if index and one.control_commit != points[index - 1].control_commit:
             links.append(index)
-        values.append(base * (one.ratio or math.nan))
+        values.append(min(base * (one.ratio or math.nan), LARGEST_LEVEL))
         by_commit[one.commit] = values[-1]
     return Levels(tuple(points), tuple(values), tuple(links), is_ratio=True)

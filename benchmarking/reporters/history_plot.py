@@ -58,7 +58,7 @@ def _draw_series(axes: Axes, series: Series) -> None:
     key, levels = series.key, series.levels
     title = plain(f"{key.net_name} {key.metric} {key.identifier} {key.type} on {key.platform}")
     axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
-    scale, unit = (1.0, "treatment/control") if levels.is_ratio else (1.0, series.unit or "max error")
+    scale, unit = (1.0, "treatment/control") if levels.is_ratio else (1.0, plain(series.unit) or "max error")
     if unit == "us":
         scale, unit = 1e-3, "ms"
     axes.set_ylabel(unit)

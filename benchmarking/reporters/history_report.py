@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import median
@@ -31,6 +32,7 @@ from benchmarking.results import Comparison
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 80
 COMMIT_DIGITS = 12
+_STYLES = {str(verdict): style for verdict, style in VERDICT_STYLES.items()}
 _TEXT_COLUMNS = ("commit", "date", "against", "verdict", "last good..first bad", "", "confidence")
 
 
@@ -72,13 +74,14 @@ def _shown(series: Series) -> RenderableType:
         *(["verdict"] if judged else []),
         "",
     )
+    count = Counter(one.commit for one in series.points)
     for one in series.points:
         table.add_row(
             _commit(one),
-            _day(one),
+            _day(one) if count[one.commit] == 1 else unix_time.second(one.commit_time),
             _value(series, one.value),
             *([_change(one), _short(one.control_commit or "")] if compared else []),
-            *([Text(one.verdict or "", VERDICT_STYLES.get(one.verdict, "yellow"))] if judged else []),
+            *([Text(one.verdict or "", _STYLES.get(one.verdict or "", "yellow"))] if judged else []),
             Text("tainted" if one.tainted else "", "yellow"),
         )
     return Group(_heading(series), Padding(Group(_sparkline(series), table), (0, 0, 0, 2)))
@@ -105,7 +108,7 @@ def _changes_shown(series: Series) -> RenderableType:
 
 def _heading(series: Series) -> Text:
     key = series.key
-    text = Text(f"{plain(key.net_name)} {key.metric} {plain(key.identifier)}", "bold")
+    text = Text(f"{plain(key.net_name)} {plain(key.metric)} {plain(key.identifier)}", "bold")
     text.append(f" {plain(key.type)}", "bold")
     backend = f"backend {key.backend}" if key.backend else ""
     settings = key.settings if backend in key.settings.split(", ") else f"{backend}  {key.settings}".strip()

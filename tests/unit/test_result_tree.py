@@ -1,5 +1,6 @@
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarking import result_json
+from benchmarking.bounds import parse_json
 from benchmarking.errors import ReporterError, UsageError
 from benchmarking.reporters.local_reporter import LocalReporter
 from benchmarking.result_tree import History, Selection, path_part
@@ -87,6 +89,13 @@ def test_numbers_that_json_does_not_have():
     assert math.isnan(back.max_relative)
 
 
+def test_half_a_character_spoils_no_file(tmp_path):
+    run = History(tmp_path).save(named(command=("--name", "\udcff"), user={"\udcff": "x"}))
+    meta = parse_json((run / "meta.txt").read_bytes())
+    assert (meta["command"], meta["user"]) == (["--name", "?"], {"?": "x"})
+    assert len(list(History(tmp_path).saved(Selection()))) == 1
+
+
 def test_runs_are_numbered_and_leave_no_temporary_files(tmp_path):
     runs = [History(tmp_path).save(DELAY) for _ in range(12)]
     assert [run.name for run in runs] == [str(number) for number in range(12)]
@@ -154,6 +163,46 @@ def test_a_damaged_run_is_left_out_with_a_warning(tmp_path, caplog):
     )
     assert history.runs(META, [commit]) == []
     assert "another version" in caplog.text
+
+
+def test_what_cannot_be_read_of_the_history_is_no_history(tmp_path, caplog):
+    history = History(tmp_path)
+    commit = Commit(commit=META.commit, commit_time=META.commit_time)
+    directory = history.save(DELAY).parent
+    (directory / "1").write_text("a file")
+    (directory / "2").mkdir()
+    assert len(history.runs(META, [commit])) == 1
+    assert [str(directory / "1") in caplog.text, str(directory / "2") in caplog.text] == [True, True]
+
+
+@pytest.mark.parametrize("what", ["fifo", "huge", "no text", "directory"])
+def test_a_directory_whose_name_cannot_be_read_is_not_used_again(tmp_path, caplog, what):
+    history = History(tmp_path)
+    meta = named(net_name="a b")
+    first = history.save(meta).parents[6]
+    name = first / ".name"
+    name.unlink()
+    if what == "fifo":
+        os.mkfifo(name)
+    elif what == "huge":
+        name.write_bytes(b"a" * 2**20)
+    elif what == "no text":
+        name.write_bytes(b"\xff")
+    else:
+        name.mkdir()
+    assert history.save(meta).parents[6] != first
+    commit = Commit(commit=META.commit, commit_time=META.commit_time)
+    assert len(history.runs(meta.meta, [commit])) == 1
+    assert str(first) in caplog.text
+
+
+def test_the_runs_of_one_day_come_in_the_order_of_their_times_and_positions(tmp_path):
+    history = History(tmp_path)
+    order = [("d", 10, None), ("a", 5, 2), ("c", 5, 1), ("b", 4, 9)]
+    for commit, second, position in sorted(order, key=lambda row: row[0]):
+        history.save(named(commit=commit, commit_time=second, position=position))
+    assert [run.meta.commit for run in history.saved(Selection())] == [row[0] for row in order]
+    assert [run.meta.commit for run in history.saved(Selection(limit=2))] == ["d", "a"]
 
 
 @pytest.mark.parametrize(

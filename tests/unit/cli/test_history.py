@@ -1,4 +1,6 @@
 import json
+import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarking.cli.history import main
+from benchmarking.cli.wiring import default_results
 from benchmarking.result_tree import History
 from examples.history_demo.make_results import STEP_AT, commits, make_results
 from tests.support import golden
@@ -177,6 +180,28 @@ def test_matplotlib_is_only_loaded_to_draw(demo):
     assert done.stdout.splitlines()[-1] == "False"
 
 
+def test_without_a_directory_it_is_the_harnesss_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert main(["show"]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "ml-benchmark-platform/results") in error
+    assert "--local_reporter" in error
+    root = default_results()
+    root.mkdir()
+    save(root)
+    assert main(["show"]) == 0
+    assert f"{0:012x}" in capsys.readouterr().out
+
+
+def test_runs_without_a_commit_are_shown_by_their_time(tmp_path, run):
+    history = History(tmp_path)
+    for time in (0, 40, 100):
+        meta = replace(META, commit="interactive", commit_time=META.commit_time + time)
+        history.save(replace(DELAY, meta=meta))
+    rows = [line.split() for line in run("show", tmp_path).out.splitlines() if "interactive" in line]
+    assert [row[2] for row in rows] == ["21:56:40", "21:57:20", "21:58:20"]
+
+
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
@@ -204,6 +229,104 @@ def test_each_damaged_or_foreign_file_costs_itself_and_is_told(tmp_path, run, ca
     assert len(caplog.records) == 10
     assert ".failures" not in caplog.text
     assert history.root == tmp_path
+
+
+def set_at(value, place, new):
+    *path, last = place
+    for part in path:
+        value = value[part]
+    value[last] = new
+
+
+@pytest.mark.parametrize(
+    ("place", "new"),
+    [
+        (("values",), 5),
+        (("values", 0), "many"),
+        (("values", 0), 10**400),
+        (("pairs",), {"1": 2}),
+        (("pairs",), ["Infinity"]),
+        (("summary", "count"), "Infinity"),
+        (("summary", "count"), 1.5),
+        (("summary", "p50"), None),
+        (("summary", "p50"), float("inf")),
+        (("summary",), []),
+        (("comparison", "ratio"), [1]),
+        (("comparison", "ratio_interval"), {"low": 1}),
+        (("type",), {"a": 1}),
+        (("unit",), None),
+        (("cost",), {"parameters": "many"}),
+        (("decision",), {"verdict": "so-so"}),
+    ],
+)
+def test_a_file_with_anything_in_it_costs_itself(tmp_path, run, caplog, place, new):
+    save(tmp_path, (AB,), count=2)
+    damaged = sorted(tmp_path.rglob("NET_DELAY.txt"))[0]
+    value = json.loads(damaged.read_text())
+    set_at(value, place, new)
+    damaged.write_text(json.dumps(value))
+    (series,) = json.loads(run("show", tmp_path, "--json").out)["series"]
+    assert len(series["points"]) == 1
+    (record,) = caplog.records
+    assert str(damaged.parent) in record.getMessage()
+    assert "NET_DELAY.txt" in record.getMessage()
+
+
+@pytest.mark.parametrize("name", ["meta.txt", "NET_DELAY.txt"])
+@pytest.mark.parametrize("what", ["fifo", "device", "directory", "huge", "deep", "link to nothing", "a list"])
+def test_what_is_no_file_of_ours_costs_itself(tmp_path, run, caplog, name, what):
+    save(tmp_path, count=2)
+    path = sorted(tmp_path.rglob(name))[0]
+    path.unlink()
+    if what == "fifo":
+        os.mkfifo(path)
+    elif what == "directory":
+        path.mkdir()
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "link to nothing":
+        path.symlink_to("nonesuch")
+    elif what == "huge":
+        with path.open("wb") as stream:
+            stream.truncate(10 * 2**40)
+    else:
+        path.write_text("[" * 100_000 if what == "deep" else "[1]")
+    (series,) = json.loads(run("show", tmp_path, "--json").out)["series"]
+    assert len(series["points"]) == 1
+    assert [str(path.parent) in record.getMessage() for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize("size", [1e308, -1e308, 5e-324, 0.0, -1.0, math.inf, math.nan])
+def test_numbers_that_nothing_takes(tmp_path, run, size):
+    types = (replace(DELAY.types[0], summary=replace(DELAY.types[0].summary, p50=size)),)
+    save(tmp_path, (DELAY,), count=20)
+    save(tmp_path, (replace(DELAY, types=types),), count=9)
+    for command in ("show", "changes"):
+        assert run(command, tmp_path).out
+        assert json.loads(run(command, tmp_path, "--json").out)
+    run("show", tmp_path, "--plot", tmp_path / "x.svg")
+
+
+def test_nothing_that_others_chose_drives_the_terminal(tmp_path, run, caplog):
+    bites = "\x1b[31m\u202e\u2028"
+    names = (
+        "net_name",
+        "metric",
+        "identifier",
+        "platform",
+        "backend",
+        "framework",
+        "commit",
+        "control_commit",
+    )
+    meta = replace(AB.meta, **dict.fromkeys(names, bites), program={"engine": bites})
+    run_directory = History(tmp_path).save(replace(AB, meta=meta, types=(replace(AB.types[0], unit=bites),)))
+    (run_directory.parent / bites).mkdir()
+    shown = run("show", tmp_path, "--type", "all").out + run("changes", tmp_path, "--type", "all").out
+    run("show", tmp_path, "--type", "all", "--plot", tmp_path / "x.svg")
+    said = shown + caplog.text + (tmp_path / "x.svg").read_text()
+    assert caplog.records
+    assert not set(bites) & set(said) - set("[31m")
 
 
 def test_a_damaged_second_run_leaves_the_first(tmp_path, run):

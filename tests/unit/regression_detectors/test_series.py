@@ -61,6 +61,19 @@ def test_a_suspicion_has_the_verdict_of_its_own_verification():
     assert verdict(saved(JUDGED), verification, saved(JUDGED)) is Verdict.REGRESSED
 
 
+def test_what_earlier_commits_already_were_is_known():
+    first = JUDGED.types[0]
+    known = replace(JUDGED, types=(replace(first, known=True),))
+    assert series_of([saved(known)])[0].points[0].verdict == "known"
+    confirmed = saved(replace(JUDGED, types=(replace(first, regressed=True),)), run_type="regress")
+    assert series_of([saved(known), confirmed])[0].points[0].verdict == "regressed"
+
+
+def test_runs_of_no_known_commit_are_told_apart_by_their_times():
+    runs = [saved(commit="interactive", commit_time=time) for time in (5, 7, 6, 7)]
+    assert [one.commit_time for one in series_of(runs)[0].points] == [5, 6, 7]
+
+
 def test_a_commit_that_was_only_confirmed_is_no_point():
     assert series_of([saved(run_type="verify")]) == []
 
