@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     """What ``function`` returns, or the status of the error that it raised, which is shown on stderr."""
     terminal.prepare_streams()
+    if not _has_current_directory():
+        message = "the current directory does not exist any more; start again from another one"
+        return _tell(program, message, ExitStatus.BAD_USAGE)
     try:
         return function()
     except BenchmarkError as error:
@@ -36,6 +39,14 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     except Exception:
         terminal.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
         return ExitStatus.INTERNAL_ERROR
+
+
+def _has_current_directory() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - only whether there is one
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _tell(program: str, message: str, status: ExitStatus) -> ExitStatus:

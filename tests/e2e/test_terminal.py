@@ -201,3 +201,31 @@ def test_the_status_of_the_loop_on_such_a_terminal(tmp_path, encoding):
     shown = status.stdout.decode(encoding)
     assert ("gr\u00f6\u00dfer ?" if encoding == "latin-1" else "gro?er ?") in shown
     assert "x~" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "argv"),
+    [
+        ("harness.py", ["harness.py", "--benchmark_file", "x"]),
+        ("repo_driver.py", ["repo_driver.py", "--exec_dir", "e", "--status"]),
+        ("benchmarking.history", ["-m", "benchmarking.history", "show", "--local_reporter", "r"]),
+        ("benchmarking.devices", ["-m", "benchmarking.devices", "list"]),
+    ],
+)
+def test_a_current_directory_that_is_gone_is_one_line(tmp_path, name, argv):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    argv = [str(ROOT / one) if one.endswith(".py") else one for one in argv]
+    done = subprocess.run(
+        ["sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh", sys.executable, *argv],
+        cwd=gone,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == f"{name}: the current directory does not exist any more; start again from another one\n"
+    )

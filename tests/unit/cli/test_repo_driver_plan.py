@@ -1,0 +1,173 @@
+"""From the arguments of ``repo_driver.py`` to the loop: every option arrives where it has its effect.
+
+Nothing is built or measured: the loop is taken where it would start.
+"""
+
+import logging
+import os
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarking.cli import repo_driver
+from benchmarking.continuous import leftovers, loop, measurement
+from benchmarking.continuous.loop import Mode
+from benchmarking.errors import ExitStatus
+from benchmarking.options import TOKEN_VARIABLE, RepoDriverOptions
+from tests.support.loop_workshop import LoopWorkshop
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Calls ``main`` for a repository of two commits; gives what the loop would have begun with."""
+    workshop = LoopWorkshop(tmp_path)
+    workshop.commit()
+    workshop.commit()
+    for name, value in workshop.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in (leftovers.VARIABLE, TOKEN_VARIABLE):
+        monkeypatch.setenv(name, "")  # what main changes is put back
+    monkeypatch.chdir(tmp_path)
+
+    def start(*argv):
+        started = SimpleNamespace(status=None, validated=[])
+
+        class TakenLoop:
+            def __init__(self, **parts):
+                started.__dict__.update(parts)
+                started.harness, started.builder = parts["pipeline"].harness, parts["pipeline"].builder
+                started.level = logging.getLogger("benchmarking").level
+
+            def run(self):
+                logging.getLogger("benchmarking").error("the loop began")
+                return ExitStatus.OK
+
+        def validate(harness, request):
+            started.validated.append(request)
+            return SimpleNamespace(exit_status=0, output="no faults", screen="")
+
+        monkeypatch.setattr(loop, "Loop", TakenLoop)
+        monkeypatch.setattr(measurement.Harness, "validate", validate)
+        started.status = repo_driver.main([*workshop.argv()[2:], *argv])
+        return started
+
+    start.workshop = workshop
+    yield start
+    logging.getLogger("benchmarking").setLevel(logging.NOTSET)
+
+
+def loop_option(name):
+    return lambda started: getattr(started.options, name)
+
+
+TABLE = {
+    "branch": (["--branch", "master2"], loop_option("branch"), "master2"),
+    "commit": (["--commit", "abc"], loop_option("start"), "abc"),
+    "commit_file": (["--commit_file", "c"], loop_option("commit_file"), Path("c")),
+    "status_file": (["--status_file", "s"], loop_option("status_file"), Path("s")),
+    "regression": (["--regression"], lambda one: one.pipeline.detects_regressions, True),
+    "step": (["--step", "3"], loop_option("step"), 3),
+    "max_pending": (["--max_pending", "4"], loop_option("max_pending"), 4),
+    "merged_commits": (["--merged_commits"], loop_option("merged_commits"), True),
+    "retry_failed": (["--retry_failed"], loop_option("retries_failed"), True),
+    "platforms": (["--platforms", "host,host/mkl,host"], loop_option("platforms"), ("host", "host/mkl")),
+    "build_timeout": (["--build_timeout", "7"], lambda one: one.builder.options.timeout_s, 7.0),
+    "same_host": (["--same_host"], loop_option("builds_ahead"), False),
+    "once": (["--once"], loop_option("mode"), Mode.ONCE),
+    "interval": (
+        ["--interval", "9"],
+        lambda one: (one.options.mode, one.options.interval_s),
+        (Mode.CONTINUOUS, 9.0),
+    ),
+    "run_timeout": (["--run_timeout", "8"], lambda one: one.harness.timeout_s, 8.0),
+    "notify": (["--notify", "true a 'b c'"], lambda one: one.notifier.argv, ("true", "a", "b c")),
+    "log_level": (["--log_level", "debug"], lambda one: one.level, logging.DEBUG),
+    "harness_arguments": (
+        ["--devices", "a b"],
+        lambda one: one.harness.arguments[-3:-1],
+        ("--devices", "a b"),
+    ),
+}
+ELSEWHERE = {
+    "exec_dir": "test_the_directories",
+    "repo_dir": "test_the_directories",
+    "frameworks_dir": "test_the_directories",
+    "repo": "tests/contract/test_repo_contract.py",
+    "remote_repository": "test_the_remote",
+    "framework": "there is one",
+    "base_commit": "test_the_control",
+    "status": "tests/e2e/test_repo_driver.py",
+    "log_file": "test_the_log",
+}
+
+
+def test_no_option_is_left_out():
+    assert {one.name for one in fields(RepoDriverOptions)} == {*TABLE, *ELSEWHERE}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_the_option_arrives(start, name):
+    argv, value, expected = TABLE[name]
+    started = start(*argv)
+    assert started.status == 0
+    assert value(started) == expected
+    assert value(start()) != expected
+
+
+def test_the_directories(start):
+    directory = start.workshop.directory
+    started = start()
+    assert started.builder.options.executable_directory == directory / "exec"
+    assert started.builder.options.frameworks_directory == directory / "frameworks"
+    assert started.harness.log_directory == directory / "exec/caffe2/.repo_driver/logs"
+    assert f"--local_reporter={directory / 'exec/results'}" in started.harness.arguments
+
+
+def test_the_control(start):
+    first = start.workshop.commits[0]
+    started = start("--base_commit", first[:10])
+    assert started.pipeline.base.commit == first
+    assert start().pipeline.base is None
+
+
+def test_the_remote(start, capsys):
+    assert start("--remote_repository", "elsewhere").status == 2
+    assert "has no remote 'elsewhere'" in capsys.readouterr().err
+
+
+def test_what_is_shown(start):
+    shown = start("--screen_reporter", "--json").pipeline
+    assert (shown.show_screen, shown.show_document) == (True, True)
+    quiet = start().pipeline
+    assert (quiet.show_screen, quiet.show_document) == (False, False)
+
+
+def test_the_verdicts_that_the_exit_status_shows(start):
+    assert start("--fail_on", "never").options.fail_on == "never"
+    assert start().options.fail_on == "regressed"
+
+
+def test_the_log(start, capsys):
+    start("--log_file", "kept/log")
+    assert "the loop began" in Path("kept/log").read_text()
+    assert "the loop began" in capsys.readouterr().err
+
+
+def test_every_platform_is_validated_as_it_will_be_run(start):
+    started = start("--regression", "--platforms", "host,host/mkl")
+    assert [one.platform for one in started.validated] == ["host", "host/mkl"]
+    assert all(one.control is not None and one.history for one in started.validated)
+    (alone,) = start().validated
+    assert (alone.control, list(alone.history)) == (None, [])
+
+
+@pytest.mark.parametrize("how", ["environment", "option"])
+def test_the_token_goes_to_the_harness_alone(start, monkeypatch, how):
+    if how == "environment":
+        monkeypatch.setenv(TOKEN_VARIABLE, "s3cret")
+    started = start(*(["--remote_access_token", "s3cret"] if how == "option" else []))
+    assert started.harness.environment == {TOKEN_VARIABLE: "s3cret"}
+    assert not any("s3cret" in one for one in started.harness.arguments)
+    assert TOKEN_VARIABLE not in os.environ
