@@ -24,6 +24,7 @@ TRANSFER_LIMIT_S = 3600.0
 """A link that is gone is noticed in ten seconds; this only bounds what cannot be foreseen."""
 
 OPTIONS = {
+    "IgnoreUnknown": "RemoteCommand,SessionType,StdinNull,ForkAfterAuthentication",
     "BatchMode": "yes",
     "ConnectTimeout": str(CONNECT_LIMIT_S),
     "ServerAliveInterval": "3",
@@ -32,9 +33,19 @@ OPTIONS = {
     "RequestTTY": "no",
     "ForwardX11": "no",
     "ClearAllForwardings": "yes",
+    "Tunnel": "no",
+    "PermitLocalCommand": "no",
+    "RemoteCommand": "none",
     "LogLevel": "ERROR",
 }
-"""StrictHostKeyChecking stays as the user has it."""
+"""Against what a configuration may say for people's own sessions; StrictHostKeyChecking stays as the user has
+it. Options that older clients do not know are ignored there."""
+SESSION_OPTIONS = {
+    "ControlMaster": "no",
+    "SessionType": "default",
+    "StdinNull": "no",
+    "ForkAfterAuthentication": "no",
+}
 
 _REFUSALS = {
     "Host key verification failed": "its host key is not known; connect once by hand and check it",
@@ -42,6 +53,9 @@ _REFUSALS = {
     "Permission denied": "no key of yours is accepted for this user; try ssh-copy-id, or another user",
     "Too many authentication failures": "name the key to use in the ssh configuration",
     "Could not resolve hostname": "is the name right? It is looked up in the ssh configuration too",
+    "Bad configuration option": "mend the ssh configuration",
+    "Bad owner or permissions": "only you may be able to write it: chmod 600",
+    "UNKNOWN port 65535": "the way through its jump host or proxy failed; look with: ssh -v",
 }
 
 
@@ -112,8 +126,8 @@ class SshConnection(Connection):
         return self._call(self._session_words(script), timeout_s, cancellation, streams, directory)
 
     def _session_words(self, script: str) -> list[str]:
-        """``exec sh``, as the login shell may be none of POSIX's."""
-        return ["-o", "ControlMaster=no", *self._destination_arguments(), f"exec sh -c {quote(script)}"]
+        options = [word for name, value in SESSION_OPTIONS.items() for word in ("-o", f"{name}={value}")]
+        return [*options, *self._destination_arguments(), for_any_shell(script)]
 
     def _connected(self, cancellation: Cancellation | None) -> Path:
         """Raises:
@@ -122,7 +136,12 @@ class SshConnection(Connection):
         """
         if self._directory is None:
             # A socket's path is at most about 100 characters long, which $TMPDIR often is not.
-            directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+            try:
+                directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+            except OSError as error:
+                raise DeviceError(
+                    f"{self.address}: no socket can be made in /tmp: {error.strerror}"
+                ) from error
             try:
                 with tempfile.TemporaryFile() as log:  # the master keeps it open: a pipe would not end
                     outcome = self._call(
@@ -133,7 +152,7 @@ class SshConnection(Connection):
                         directory,
                     )
                     log.seek(0)
-                    said = log.read().decode(errors="replace").strip()
+                    said = log.read(2**20).decode(errors="replace").strip()
                 if outcome.exit_code != 0:
                     raise self._cannot_connect(said or "no answer")
             except BaseException:
@@ -143,11 +162,12 @@ class SshConnection(Connection):
         return self._directory
 
     def _cannot_connect(self, said: str) -> DeviceError:
-        last_line = said.splitlines()[-1]
+        lines = said.splitlines()
         for sign, advice in _REFUSALS.items():
-            if sign in said:
-                return DeviceError(f"{self.address}: {last_line.rstrip('.')}: {advice}", said)
-        return DeviceLostError(f"{self.address}: {last_line}", said)
+            line = next((line for line in reversed(lines) if sign in line), None)
+            if line is not None:
+                return DeviceError(f"{self.address}: {line.strip().rstrip('.')}: {advice}", said)
+        return DeviceLostError(f"{self.address}: {lines[-1]}", said)
 
     def _transfer(self, script: str, what: str, cancellation: Cancellation | None, streams: Streams) -> str:
         """Returns a token that stands in front of the output: a login script may print something first."""
@@ -188,6 +208,19 @@ class SshConnection(Connection):
             raise DeviceError(f"{self.address}: {error}; is OpenSSH's client installed?") from error
 
 
+def for_any_shell(script: str) -> str:
+    """A command that gives the script to a POSIX shell, whatever the login shell is.
+
+    Csh cannot take a quoted newline and expands ``!`` between any quotes; fish takes backslashes there for
+    its own: what they would change, and all that is not ASCII, goes as an octal number.
+    """
+    encoded = "".join(
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'!\\" else f"\\0{byte:03o}"
+        for byte in script.encode()
+    )
+    return f"""exec sh -c 'eval "$(printf %b "$1")"' sh '{encoded}'"""
+
+
 def _argv(words: list[str], directory: Path) -> tuple[str, ...]:
     options = {**OPTIONS, "ControlPath": f"{directory}/s"}
     return ("ssh", *(word for name, value in options.items() for word in ("-o", f"{name}={value}")), *words)
@@ -198,7 +231,7 @@ def _target(destination: str) -> tuple[str, str | None]:
     if not colon or "]" in port or (":" in host and not host.endswith("]")):
         host, port = destination, ""
     if not host.strip("@") or host.startswith("-") or (port and not port.isdecimal()):
-        raise DeviceError(f"{destination!r} is no host; write host, user@host or user@host:port")
+        raise DeviceError(f"{destination!r} is not a host; write host, user@host or user@host:port")
     return host.replace("[", "").replace("]", ""), port or None
 
 
