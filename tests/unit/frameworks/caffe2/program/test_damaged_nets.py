@@ -9,7 +9,7 @@ import pytest
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
 
-from . import test_conformance
+from . import conformance
 
 SEEDS = range(int(os.environ.get("CAFFE2_DAMAGED_SEEDS", "1")))
 """How often each case is damaged, in as many ways."""
@@ -97,17 +97,17 @@ DAMAGES = (
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", test_conformance.INDEX, ids=lambda case: case["id"])
+@pytest.mark.parametrize("case", conformance.INDEX, ids=lambda case: case["id"])
 def test_a_damaged_net_is_an_error_that_names_the_operator_or_none_at_all(case):
     for seed in SEEDS:
         dice = random.Random(f"{case['id']} {seed}")
-        content, inputs, outputs = test_conformance.read(case)
+        content, inputs, outputs = conformance.read(case)
         net = messages.NetDef.FromString(content)
         damage = dice.choice(DAMAGES if inputs else DAMAGES[:3])
         damage(net, inputs, dice)
         for mode in ("all blobs fed", "weights", "fused"):
             try:
-                loaded = test_conformance.load(net.SerializeToString(), inputs, outputs, mode, "builtin")
+                loaded = conformance.load(net.SerializeToString(), inputs, outputs, mode, "builtin")
                 loaded.run()
             except NetError as error:
                 assert "operator " in str(error) or "net " in str(error), damage
