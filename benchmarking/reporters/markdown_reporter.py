@@ -159,7 +159,7 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
         ]
         for row in shown.rows
     ]
-    columns = ["operator", "type", "p50", "share", "change", "verdict", "kernel"]
+    columns = [shown.short_title, "type", "p50", "share", "change", "verdict", "kernel"]
     kept = [index for index in range(len(columns)) if index == 0 or any(row[index] for row in rows)]
     grid = tabulate(
         [[row[index] for index in kept] for row in rows],

@@ -23,7 +23,7 @@ class OperatorRow:
     share: float | None
     """Of the time of all operators; None where that is 0."""
     ratio: float | None = None
-    """In A/B: treatment over control."""
+    """In A/B: treatment over control; of a type by those of its operators, each with its share of time."""
     interval: Interval | None = None
     verdict: Verdict | None = None
     """Where it has changed."""
@@ -54,6 +54,7 @@ class OperatorRow:
 class OperatorRows:
     title: str
     short_title: str
+    """Also of the first column."""
     rows: tuple[OperatorRow, ...]
 
 
@@ -96,15 +97,15 @@ def _by_type(operators: Sequence[TypeResult], total: float) -> tuple[OperatorRow
 
 def _type_row(kind: str, members: Sequence[TypeResult], total: float) -> OperatorRow:
     own = sum(one.summary.p50 for one in members)
-    controls = [one.control_summary.p50 for one in members if one.control_summary]
-    comparable = len(controls) == len(members) and sum(controls) > 0
+    compared = [(one.summary.p50, one.comparison.ratio) for one in members if one.comparison]
+    before = sum(p50 / ratio for p50, ratio in compared if ratio > 0)
     costs = [one.cost for one in members if one.cost]
     return OperatorRow(
         name=str(len(members)),
         kind=kind,
         p50_us=own,
         share=own / total if total else None,
-        ratio=own / sum(controls) if comparable else None,
+        ratio=own / before if before and len(compared) == len(members) else None,
         cost=Cost(
             sum(one.parameters for one in costs),
             sum(one.flops for one in costs),

@@ -1,6 +1,7 @@
 """What goes wrong costs as little as it can, and is told."""
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.workshop import COMMIT
+from tests.support.workshop import COMMIT, ROOT
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,57 @@ def test_a_killed_run_leaves_valid_reports_of_what_was_finished(workshop):
     assert "delay first" in (workshop.directory / "m.md").read_text()
     if process.returncode < 0 and started.exists():  # it was not already done
         assert "the run has not ended" in (workshop.directory / "m.md").read_text()
+
+
+FAULTY = """
+import sys
+from benchmarking.cli import harness
+from benchmarking.driver import {module}
+
+real, calls = {module}.{name}, []
+
+def faulty(*arguments, **more):
+    calls.append(arguments)
+    if len(calls) == {call}:
+        raise KeyError("bug")
+    return real(*arguments, **more)
+
+{module}.{name} = faulty
+sys.exit(harness.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "call", "failures"),
+    [
+        ("conditions", "read", 3, [None, "bug"]),  # before the second test
+        ("session", "run_canary", 1, [None, None]),
+        ("session", "exit_status", 1, [None, None]),  # when all tests are done
+    ],
+)
+def test_a_bug_beside_the_tests_costs_no_report_of_what_is_finished(workshop, module, name, call, failures):
+    workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
+    harness = workshop.directory / "faulty.py"
+    harness.write_text(FAULTY.format(module=module, name=name, call=call))
+    arguments = ("--program", workshop.program(), "--json", "--junit", "j.xml", "--markdown", "m.md")
+    python, _, *command = workshop.command(*arguments)
+    done = subprocess.run(
+        [python, harness, *command],
+        cwd=workshop.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    document = json.loads(done.stdout)
+    assert document["exit_status"] == 1
+    assert [one["failure"] and one["failure"]["kind"] for one in document["results"]] == failures
+    cases = ElementTree.parse(workshop.directory / "j.xml").getroot().findall(".//testcase")
+    assert [one.get("name") for one in cases][:2] == ["delay first", "delay second"]
+    assert sum(one.find("error") is not None for one in cases) == 1
+    assert "delay first" in (workshop.directory / "m.md").read_text()
 
 
 @pytest.mark.parametrize("options", [("--json",), ("--junit", "j.xml"), ("--markdown", "m.md")])

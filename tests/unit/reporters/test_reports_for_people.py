@@ -14,12 +14,12 @@ from rich.cells import cell_len
 
 from benchmarking.errors import ExitStatus, ReporterError, UsageError
 from benchmarking.plain_text import plain
-from benchmarking.reporters import file_reporter, numbers
+from benchmarking.reporters import file_reporter, numbers, operator_rows
 from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.reporters.junit_reporter import JUnitReporter
 from benchmarking.reporters.markdown_reporter import MarkdownReporter
 from benchmarking.reporters.screen_reporter import ScreenReporter
-from benchmarking.results import Interval, by_test
+from benchmarking.results import Comparison, Interval, by_test
 from tests.support import golden
 from tests.support.sample_results import DELAY, JUDGED, RUNS
 
@@ -108,6 +108,17 @@ def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):
     for text in (stream.getvalue(), (tmp_path / "r.md").read_text()):
         assert all(one in text for one in shown)
         assert not any(one in text for one in hidden)
+
+
+def test_the_change_of_a_type_is_that_of_its_operators_by_their_time():
+    operators = [
+        replace(JUDGED.types[1], type=f"ID_{number}_Conv_c", comparison=Comparison(6, ratio, None))
+        for number, ratio in enumerate((1.0, 2.0))
+    ]
+    ((row),) = operator_rows.chosen(operators, "by_type").rows
+    assert row.ratio == pytest.approx(2 / (1 + 1 / 2))  # both take as long now
+    unknown = [operators[0], replace(operators[1], comparison=None)]
+    assert operator_rows.chosen(unknown, "by_type").rows[0].ratio is None
 
 
 def test_reports_show_the_times_that_the_verdict_rests_on(tmp_path):
