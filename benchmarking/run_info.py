@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -54,6 +54,17 @@ class Version(InfoModel):
         return self
 
 
+class TestName(InfoModel):
+    """A test of the benchmark file."""
+
+    __test__: ClassVar[bool] = False
+    """Not a test of pytest's."""
+
+    net: str
+    metric: str
+    identifier: str
+
+
 class RunInfo(InfoModel):
     treatment: Version
     control: Version | None = None
@@ -61,6 +72,8 @@ class RunInfo(InfoModel):
     """Newest first."""
     run_type: RunType | None = None
     regressed_types: list[str] = Field(default_factory=list)
+    tests: list[TestName] = Field(default_factory=list)
+    """Only these are run; none: all."""
     meta: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     shared_libs: list[str] = Field(default_factory=list)
 

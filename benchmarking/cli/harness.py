@@ -74,8 +74,8 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
 
     framework = _framework(options)
     find_platform(options.platform)
-    cases = _read_cases(options, framework)
     info = _read_info(options)
+    cases = _chosen_cases(_read_cases(options, framework), info)
     plan = _plan(options, info, framework, command)
     backend_choice.check_names(options, info, framework)
     check = _regression_check(options, info)
@@ -200,6 +200,16 @@ def _read_cases(options: HarnessOptions, framework: FrameworkBase) -> tuple[Test
     if faults:
         raise SpecificationError(tuple(dict.fromkeys(faults)))
     return cases
+
+
+def _chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase, ...]:
+    wanted = {(one.net, one.metric, one.identifier) for one in info.tests}
+    chosen = tuple(
+        case for case in cases if not wanted or (case.model.name, case.metric, case.identifier) in wanted
+    )
+    if not chosen and cases:
+        raise UsageError("--info: $.tests: the benchmark file has none of these tests")
+    return chosen
 
 
 def _read_info(options: HarnessOptions) -> RunInfo:

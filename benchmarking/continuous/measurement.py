@@ -19,7 +19,7 @@ from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
 from benchmarking.process import Cancellation, Streams
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import RunType
+from benchmarking.results import RunType, TestKey
 
 TERMINATION_GRACE_S = 15.0
 """The harness needs it to end its own programs and to report what is finished."""
@@ -56,6 +56,8 @@ class HarnessRequest:
     """Of earlier commits, newest first; with any, the harness looks for regressions."""
     run_type: RunType | None = None
     regressed_types: tuple[str, ...] = ()
+    tests: tuple[TestKey, ...] = ()
+    """Only these, on whatever device; none: all."""
     positions: Mapping[str, int] = field(default_factory=dict)
     """Of the treatment and the control in their repository, by commit."""
 
@@ -138,6 +140,10 @@ def _info(request: HarnessRequest) -> dict[str, Any]:
         info["run_type"] = request.run_type
     if request.regressed_types:
         info["regressed_types"] = list(request.regressed_types)
+    if request.tests:
+        info["tests"] = [
+            {"net": one.net, "metric": one.metric, "identifier": one.identifier} for one in request.tests
+        ]
     return info
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,6 +28,7 @@ from benchmarking.errors import (
     StorageError,
 )
 from benchmarking.repos.repo_base import RepoBase, Revision
+from benchmarking.results import TestKey
 
 logger = logging.getLogger(__name__)
 
@@ -260,12 +261,33 @@ class Pipeline:
             by_commit.setdefault(one.revision.commit, []).append(one)
         by_commit.pop(run.revision.commit, None)  # reported when it was confirmed
         for found in by_commit.values():
-            types = tuple(dict.fromkeys(one.suspect.type for one in found))
             treatment = self.build(Task(found[0].revision, run.platform))
             control = self.build(Task(good, run.platform))
-            self._measure(
-                HarnessRequest(run.platform, treatment, control, run_type="regress", regressed_types=types)
-            )
+            for types, tests in _tests_by_types(one.suspect for one in found).items():
+                self._measure(
+                    HarnessRequest(
+                        platform=run.platform,
+                        treatment=treatment,
+                        control=control,
+                        run_type="regress",
+                        regressed_types=types,
+                        tests=tests,
+                    )
+                )
+
+
+def _tests_by_types(suspects: Iterable[Suspect]) -> dict[tuple[str, ...], tuple[TestKey, ...]]:
+    """One run marks the same types in each of its tests, so that tests with other suspects need another run.
+
+    No tests, which means all of them, where an older state knew nothing but the label.
+    """
+    types: dict[TestKey, dict[str, None]] = {}
+    for one in suspects:
+        types.setdefault(one.key, {})[one.type] = None
+    found: dict[tuple[str, ...], tuple[TestKey, ...]] = {}
+    for key, names in types.items():
+        found[tuple(names)] = (*found.get(tuple(names), ()), *([key] if key.net else []))
+    return found
 
 
 def _run(task: Task, built: Built, control: Built | None, measured: Measured) -> Run:

@@ -23,6 +23,19 @@ def test_backend_reaches_the_program_and_the_meta_and_beats_the_specification(wo
     assert [option(one, "backend") for one in records(record)] == ["eigen", "nnpack"]
 
 
+def test_info_chooses_tests(workshop, recorded):
+    program, _ = recorded
+    workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
+    names = [{"net": "tiny", "metric": "delay", "identifier": one} for one in ("second", "third")]
+    info = {"treatment": COMMIT, "run_type": "regress", "regressed_types": ["NET_DELAY"]}
+    document, done = workshop.json("--program", program, "--info", json.dumps({**info, "tests": names}))
+    assert [one["meta"]["identifier"] for one in document["results"]] == ["second"]
+    assert done.returncode == 5
+    done = workshop.run("--program", program, "--info", json.dumps({**info, "tests": names[1:]}))
+    assert done.returncode == 2
+    assert "--info: $.tests: the benchmark file has none of these tests" in done.stderr
+
+
 def test_program_is_what_runs_and_info_wins(workshop, recorded):
     program, record = recorded
     workshop.json("--program", program)

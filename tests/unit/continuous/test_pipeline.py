@@ -81,7 +81,7 @@ class Line:
 
     def measure(self, request):
         number = int(request.treatment.revision.commit, 16)
-        self.asked.append((number, request.run_type))
+        self.asked.append(request)
         exit_status, output = self.answers[number]
         return HarnessReport(exit_status, 1.0, self.directory / "harness.log", "what it said", output)
 
@@ -212,5 +212,7 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
     assert culprit.revision == line.revisions[2]
     assert culprit.note == ""
     assert culprit.suspect.key == DELAY.key
+    report = line.asked[-1]
+    assert (report.run_type, report.regressed_types, report.tests) == ("regress", (NET_DELAY,), (DELAY.key,))
     probes = state.probe("host", line.revisions[0].commit, line.revisions[5].commit)
     assert set(probes) == {DELAY.key, ERROR.key}
