@@ -111,7 +111,7 @@ def test_a_connection_that_is_not_made_ends_too(silent_port, cancellation, monke
         (packed(b"\0" * 2**24), "unpacked answer is larger than 1,048,576 bytes"),
         (packed(b"", body=gzip.compress(os.urandom(1000))[:500]), "ends early"),
         (packed(b"", body=b"no gzip"), "damaged"),
-        (raw(b"\x1b]0;x\x07 nonsense\r\n\r\n"), "."),
+        (raw(b"\x1b]0;x\x07 nonsense\r\n\r\n"), "BadStatusLine"),
     ],
 )
 def test_answers_that_are_too_much_or_nonsense(server, cancellation, answer, part):

@@ -149,6 +149,7 @@ def test_numbers_and_names_have_bounds(line, problem):
     assert (log.net_us, log.operators_us, log.costs, log.damaged_count) == ((), {}, {}, 1)
     (damaged,) = log.damaged_lines
     assert problem in damaged.problem
+    assert bool(problem) == bool(damaged.problem)
     assert str(damaged).isprintable()
     assert len(str(damaged)) < 400
 
