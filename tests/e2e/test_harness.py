@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support.workshop import COMMIT, OLDER, error_test, records
+from tests.support.workshop import COMMIT, OLDER, ROOT, error_test, records
 
 
 def test_one_run_from_end_to_end(workshop):
@@ -253,3 +253,26 @@ def test_the_controls_error_stands_beside_and_its_failure_loses_nothing(workshop
     else:
         assert result["failure"]["message"].startswith(error)
         assert done.returncode == 3
+
+
+def test_nets_that_are_the_wrong_way_round_are_said_to_be(workshop):
+    lenet = ROOT / "specifications/models/caffe2/lenet"
+    spec = json.loads((lenet / "lenet.json").read_text())
+    files = spec["model"]["files"]
+    files["init"], files["predict"] = files["predict"], files["init"]
+    for one in files.values():
+        one["location"] = str(lenet / one["location"])
+    delay = {
+        "identifier": "d",
+        "metric": "delay",
+        "iter": 1,
+        "inputs": {"data": {"shapes": [[1, 1, 28, 28]]}},
+    }
+    swapped = workshop.directory / "swapped.json"
+    swapped.write_text(json.dumps(spec | {"tests": [delay]}))
+    document, done = workshop.json(benchmark=swapped)
+    assert done.returncode == 3
+    message = document["results"][0]["failure"]["message"]
+    assert message.startswith(
+        "the program ended with exit status 1: --init_net and --net are the wrong way round"
+    )
