@@ -145,11 +145,9 @@ class History:
         What is damaged, or was not written by the local reporter, is left out with a warning.
         """
         for case in self._cases(selection):
-            is_delay = _readable_owner(case.parent) == "delay"
-            types = selection.types or ((NET_DELAY,) if is_delay and not selection.operators else ())
             count = 0
             for commit in _commits(case, selection.since):
-                runs = [one for path in _numbered(commit) if (one := _load(path, types)) is not None]
+                runs = [one for path in _numbered(commit) if (one := _load(path, selection)) is not None]
                 if selection.identifiers:
                     runs = [one for one in runs if one.meta.identifier in selection.identifiers]
                 yield from runs
@@ -219,11 +217,14 @@ def _moment(commit: Path) -> tuple[int, int]:
     return 0, 0
 
 
-def _load(directory: Path, types: Sequence[str] = ()) -> SavedRun | None:
-    """With all its types, or those; None where it is damaged."""
+def _load(directory: Path, selection: Selection) -> SavedRun | None:
+    """With the types that are selected; None where it is damaged."""
     meta = _read_meta(directory)
-    run = None if meta is None else _read_types(directory, types)
-    return None if meta is None or run is None else SavedRun(meta, run)
+    if meta is None:
+        return None
+    default = (NET_DELAY,) if meta.metric == "delay" and not selection.operators else ()
+    run = _read_types(directory, selection.types or default)
+    return None if run is None else SavedRun(meta, run)
 
 
 def _read_run(directory: Path, like: Meta) -> Run | None:
@@ -424,7 +425,7 @@ def _add_run(parent: Path, files: Mapping[str, str]) -> Path:
 
 
 def _write_flushed(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as stream:
+    with path.open("w", encoding="utf-8", errors="replace") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -653,6 +653,51 @@ def test_a_shallow_clone(remote, open_repo, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["git"], indirect=True)
+@pytest.mark.parametrize("of", ["bare", "linked worktree", "submodule", "blobless", "borrowing", "odd path"])
+def test_every_kind_of_clone(remote, open_repo, tmp_path, of):
+    remote.commit({"a": "1", "b": "1"})
+    remote.run("git", "config", "uploadpack.allowFilter", "true")
+    user = tmp_path / ('odd "\\ \t# path' if of == "odd path" else "user")
+    options = {
+        "bare": ["--bare", f"{remote.directory}"],
+        "blobless": ["--filter=blob:none", "--no-checkout", f"file://{remote.directory}"],
+        "borrowing": ["--shared", f"{remote.directory}"],
+    }.get(of, [f"{remote.directory}"])
+    if of == "submodule":
+        outer = REMOTES["git"](tmp_path / "outer")
+        allow = ("git", "-c", "protocol.file.allow=always", "submodule", "--quiet")
+        outer.run(*allow, "add", *options, "user")
+        user = outer.directory / "user"
+    else:
+        remote.run("git", "clone", "--quiet", *options, str(user))
+    if of == "linked worktree":
+        linked = tmp_path / "linked"
+        remote.run("git", "-C", str(user), "worktree", "add", "--quiet", "--detach", str(linked))
+        user = linked
+    before = snapshot(user)
+    new = remote.commit({"a": "2"})
+    repo = open_repo(user)
+    repo.fetch("master")
+    assert repo.resolve("master").commit == new
+    repo.check_out(new, tmp_path / "place")
+    assert files(tmp_path / "place") == {"a": "2", "b": "1"}
+    assert snapshot(user) == before
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
+def test_hashes_of_sha256(remote, open_repo, tmp_path):
+    shutil.rmtree(remote.directory / ".git")
+    remote.run("git", "init", "--quiet", "--initial-branch=master", "--object-format=sha256")
+    remote.commit({"a": "1"})
+    repo = open_repo(remote.clone(tmp_path / "user"))
+    new = remote.commit({"a": "2"})
+    repo.fetch("master")
+    assert len(new) == 64
+    repo.check_out(repo.resolve("master").commit, tmp_path / "place")
+    assert files(tmp_path / "place") == {"a": "2"}
+
+
+@pytest.mark.parametrize("kind", ["git"], indirect=True)
 def test_the_users_own_settings_lead_to_the_remote_but_not_into_our_checkout(remote, open_repo, tmp_path):
     remote.commit({"a": "1", "deep/b": "1"})
     user = remote.clone(tmp_path / "user")
@@ -699,6 +744,13 @@ def test_times_that_no_clock_has(remote, open_repo, written, read):
 
 
 # --- Mercurial alone ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["hg"], indirect=True)
+@pytest.mark.parametrize("time", [-86_400, 0, 2**31 - 1])
+def test_the_times_that_mercurial_has(remote, open_repo, time):
+    commit = remote.commit({"a": "1"}, time=time)
+    assert open_repo(remote.directory).resolve(commit).commit_time == time
 
 
 @pytest.mark.parametrize("kind", ["hg"], indirect=True)

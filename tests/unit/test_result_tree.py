@@ -2,6 +2,7 @@ import json
 import math
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -267,6 +268,25 @@ def test_failures_lie_apart(tmp_path):
     assert "line 40 of the program's log" in evidence.read_text()
     assert str(tmp_path) in reporter.destination
     assert ".failures" in reporter.destination
+
+
+def test_evidence_with_half_a_character_is_kept(tmp_path):
+    failure = replace(FAILED.failure, evidence="no file \udcff here", message="\udcff")
+    LocalReporter(tmp_path).report(replace(FAILED, failure=failure))
+    (evidence,) = tmp_path.rglob("evidence.txt")
+    assert evidence.read_text() == "no file ? here\n"
+
+
+@pytest.mark.parametrize(("mask", "directory", "file"), [(0o000, 0o777, 0o666), (0o027, 0o750, 0o640)])
+def test_others_may_do_what_the_umask_lets_them(tmp_path, mask, directory, file):
+    before = os.umask(mask)
+    try:
+        run = History(tmp_path).save(named(net_name="a b"))
+    finally:
+        os.umask(before)
+    for path in (run, run.parents[4], run.parents[6]):
+        assert stat.S_IMODE(path.stat().st_mode) == directory, path
+    assert {stat.S_IMODE(path.stat().st_mode) for path in run.iterdir()} == {file}
 
 
 def test_a_directory_that_cannot_be_used(tmp_path):

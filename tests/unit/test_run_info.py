@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarking import unix_time
 from benchmarking.errors import UsageError
 from benchmarking.run_info import RunInfo, program_commit, read_run_info
 
@@ -27,6 +28,27 @@ def test_everything_that_the_contract_lists(tmp_path):
     assert info.meta == COMPLETE["meta"]
     (tmp_path / "info.json").write_text(json.dumps(COMPLETE))
     assert read_run_info(f"@{tmp_path / 'info.json'}") == info
+
+
+@pytest.mark.parametrize("time", [-1, 0, 253_402_300_800, unix_time.FIRST_SECOND, unix_time.LAST_SECOND])
+def test_commits_of_any_time(time):
+    info = read_run_info(json.dumps({"treatment": {"commit": "a", "commit_time": time, "position": 7}}))
+    assert (info.treatment.commit_time, info.treatment.position) == (time, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("commit_time", unix_time.FIRST_SECOND - 1),
+        ("commit_time", unix_time.LAST_SECOND + 1),
+        ("commit_time", 1.5),
+        ("position", -1),
+        ("position", "1"),
+    ],
+)
+def test_what_is_no_time_and_no_position(name, value):
+    with pytest.raises(UsageError, match=rf"\$\.treatment\.{name}"):
+        read_run_info(json.dumps({"treatment": {"commit": "a", "commit_time": 1, name: value}}))
 
 
 def test_only_the_treatment_is_required():
