@@ -53,7 +53,6 @@ class DeviceLocks:
         """
         name = platform.device.name
         path = self._path(platform)
-        mark = f"{_lock_mark(path)}{secrets.token_hex(8)}"
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -61,7 +60,9 @@ class DeviceLocks:
             raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
         try:
             self._wait_for(descriptor, platform, cancellation)
-            leftovers.end_marked(VARIABLE, lambda value: value.startswith(_lock_mark(path)))
+            lock_mark = _lock_mark(path, descriptor)
+            mark = f"{lock_mark}{secrets.token_hex(8)}"
+            leftovers.end_marked(VARIABLE, lambda value: value.startswith(lock_mark))
             _Owner.of_this_process(mark).write(path)
             platform.tether = Tether(descriptor, VARIABLE, mark)
         except OSError as error:
@@ -120,8 +121,9 @@ def _owner_path(lock: Path) -> Path:
     return lock.with_suffix(".owner")
 
 
-def _lock_mark(lock: Path) -> str:
-    return f"{lock.absolute()} "
+def _lock_mark(lock: Path, descriptor: int) -> str:
+    """Of this very file: runs that still hold another one, which was removed, are not taken for leftovers."""
+    return f"{lock.absolute()} {os.fstat(descriptor).st_ino} "
 
 
 def _is_taken(descriptor: int) -> bool:

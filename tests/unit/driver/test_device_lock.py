@@ -128,6 +128,15 @@ def test_strangers_and_the_run_itself_are_spared(locks, device, tmp_path):
         other.wait()
 
 
+def test_a_run_whose_lock_file_was_removed_is_left_alone(locks, device):
+    with held(locks, device) as cancellation, device.start(Command(("cat",)), cancellation) as program:
+        (path,) = locks.directory.glob("*.lock")
+        path.rename(path.with_suffix(".removed"))
+        assert taking(locks).wait() == 0
+        program.write_line("still here")
+        assert program.read_line(30) == "still here"
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"pid": 1e99}', "\0", '{"pid": ' + "9" * 500 + "}"])
 def test_a_damaged_owner_file_is_no_obstacle(locks, device, content):
     with held(locks, device):
