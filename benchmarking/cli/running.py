@@ -8,9 +8,11 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import benchmarking
 from benchmarking import terminal
 from benchmarking.errors import BenchmarkError, ExitStatus
 from benchmarking.start import ENDING_SIGNALS, is_ignored
@@ -32,13 +34,19 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("benchmarking"):
             raise
-        advice = f"install the requirements with: {sys.executable} -m pip install -r requirements.txt"
-        return _tell(program, f"the package {error.name} is missing; {advice}", ExitStatus.BAD_USAGE)
+        return _tell(program, f"the package {error.name} is missing; {_advice()}", ExitStatus.BAD_USAGE)
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Exception:
         terminal.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
         return ExitStatus.INTERNAL_ERROR
+
+
+def _advice() -> str:
+    requirements = Path(benchmarking.__file__).parents[1] / "requirements.txt"
+    if requirements.is_file():
+        return f"install the requirements with: {sys.executable} -m pip install -r {requirements}"
+    return f"install this program again with: {sys.executable} -m pip install WHEEL"
 
 
 def _has_current_directory() -> bool:

@@ -6,9 +6,11 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from itertools import chain, combinations
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support import http_server
@@ -229,3 +231,24 @@ def test_a_current_directory_that_is_gone_is_one_line(tmp_path, name, argv):
         done.stderr
         == f"{name}: the current directory does not exist any more; start again from another one\n"
     )
+
+
+def test_a_terminal_that_is_closed_ends_the_run_in_order(workshop):
+    """Whatever the program still says then, nobody reads it."""
+    workshop.benchmark()
+    started = workshop.directory / "started"
+    program = workshop.program(hang=True, fork_stubborn_child=True, started_file=str(started))
+    command = workshop.command("--program", program, "--screen_reporter", "--junit", "j.xml")
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(workshop.directory)
+        os.execv(command[0], command)
+    deadline = time.monotonic() + 60
+    while not started.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert not psutil.pid_exists(int(started.read_text()))
+    assert not list((workshop.directory / "temporary").iterdir())
+    assert (workshop.directory / "j.xml").read_text().startswith("<?xml")
