@@ -8,7 +8,7 @@ from typing import ClassVar
 from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import FailureKind, Result, by_test
+from benchmarking.results import Failure, FailureKind, Result, by_test
 
 SHOWN_EVIDENCE_LINES = 10
 """Of a program's log, from its end; the other reports have all of it. A bug's traceback is shown whole."""
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class LogReporter(ReporterBase):
     """Why tests failed, each verdict, what makes a result doubtful, and the end of the run.
 
-    All of it are warnings to the logging: the level ``error`` silences them.
+    To the logging these are warnings, which the level ``error`` silences; a bug is an error.
     """
 
     name: ClassVar[str] = "log"
@@ -31,8 +31,7 @@ class LogReporter(ReporterBase):
         self._results.append(result)
         name = numbers.test_name(result)
         if result.failure:
-            _log(f"{name}: {result.failure.kind}: {result.failure.message}")
-            _log_evidence(result)
+            _log_failure(name, result.failure)
         judged = [one for one in result.types if one.judged and (one is result.net or one.is_changed)]
         for one in judged:
             what = "" if one is result.net else f"{one.type}: "
@@ -57,15 +56,13 @@ class LogReporter(ReporterBase):
             _log(destination)
 
 
-def _log_evidence(result: Result) -> None:
-    failure = result.failure
-    if failure is None:
-        return
+def _log_failure(name: str, failure: Failure) -> None:
+    is_bug = failure.kind is FailureKind.BUG
     lines = plain_lines(failure.evidence.rstrip()).splitlines()
-    shown = lines if failure.kind is FailureKind.BUG else lines[-SHOWN_EVIDENCE_LINES:]
-    for line in shown:
-        _log(f"    {line}")
+    shown = lines if is_bug else lines[-SHOWN_EVIDENCE_LINES:]
+    for line in (f"{name}: {failure.kind}: {failure.message}", *(f"    {line}" for line in shown)):
+        _log(line, logging.ERROR if is_bug else logging.WARNING)
 
 
-def _log(text: str) -> None:
-    logger.warning("%s", plain(text))
+def _log(text: str, level: int = logging.WARNING) -> None:
+    logger.log(level, "%s", plain(text))
