@@ -430,6 +430,9 @@ class _Preparation:
         registration = self._backend.operators.get(planned.definition.type)
         if registration is None:
             return None
+        if planned.aliases:
+            self.reasons[planned.name] = "its output has another name, whose blob changes with it"
+            return None
         place = self._place(number, planned, known, self._workspace, self._read_by_others)
         if self._backend.is_device and registration.prepare is not OPERATORS[planned.definition.type].prepare:
             # What is wrong with an operator's arguments is the same on every device.
