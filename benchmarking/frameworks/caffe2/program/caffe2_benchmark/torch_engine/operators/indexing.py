@@ -103,7 +103,12 @@ def largest(op: Operator) -> Compute:
             values, places = _padded(values, place, count - kept, 0), _padded(places, place, count - kept, -1)
         if op.output_count == 2:
             return values.contiguous(), places.contiguous()
-        flat = torch.arange(x.numel()).reshape(x.shape).gather(place, indices).narrow(place, 0, kept)
+        flat = (
+            torch.arange(x.numel(), device=x.device)
+            .reshape(x.shape)
+            .gather(place, indices)
+            .narrow(place, 0, kept)
+        )
         if kept < count:
             flat = _padded(flat, place, count - kept, -1)
         return values.contiguous(), places.contiguous(), flat.reshape(-1)
@@ -114,4 +119,4 @@ def largest(op: Operator) -> Compute:
 def _padded(x: Any, axis: int, count: int, value: int) -> Any:
     shape = list(x.shape)
     shape[axis] = count
-    return torch.cat([x, torch.full(shape, value, dtype=x.dtype)], axis)
+    return torch.cat([x, torch.full(shape, value, dtype=x.dtype, device=x.device)], axis)

@@ -110,7 +110,7 @@ def average_pool(op: Operator) -> Compute:
         sides = fit.torch_padding
         if count_padding:
             return lambda x: pool(functional.pad(x, sides), fit.kernel, fit.stride)
-        inside = functional.pad(torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype), sides)
+        inside = functional.pad(x.new_ones((1, 1, *x.shape[2:])), sides)
         fractions = pool(inside, fit.kernel, fit.stride)
         return lambda x: pool(functional.pad(x, sides), fit.kernel, fit.stride).div_(fractions)
 

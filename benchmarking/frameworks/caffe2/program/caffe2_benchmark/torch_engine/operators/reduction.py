@@ -86,7 +86,7 @@ def _of_lengths(name: str, x: Any, lengths: Any, count: int, is_front: bool) -> 
     kept = x.shape[count:] if is_front else x.shape[: x.dim() - count]
     x = x.reshape(-1, kept.numel()).t() if is_front else x.reshape(kept.numel(), -1)
     require(lengths.shape == (kept.numel(),), "there are not %d lengths" % kept.numel())
-    counts = torch.arange(x.shape[1])[None, :] < lengths[:, None].clamp(min=1)
+    counts = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None].clamp(min=1)
     if name == "Max":
         return torch.where(counts, x, torch.full_like(x, float("-inf"))).amax(1).reshape(kept)
     total = torch.where(counts, x, torch.zeros_like(x)).sum(1, dtype=x.dtype)
