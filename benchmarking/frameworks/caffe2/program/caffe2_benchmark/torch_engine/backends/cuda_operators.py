@@ -43,7 +43,7 @@ _ON_TENSORS = (
     *("ReduceFrontMean", "ReduceFrontMax", "ReduceBackSum", "ReduceBackMean", "ReduceBackMax", "SumElements"),
     *("SumSqrElements", "AveragedLoss", "ChannelShuffle", "PadImage", "UpsampleBilinear", "SpaceToBatch"),
     *("BatchToSpace", "Transpose", "NCHW2NHWC", "NHWC2NCHW", "Flatten", "FlattenToVec", "ExpandDims"),
-    *("Squeeze", "ResizeLike", "Copy", "Alias", "StopGradient", "Cast", "TopK", "Dropout"),
+    *("Squeeze", "ResizeLike", "Copy", "Alias", "AliasWithName", "StopGradient", "Cast", "TopK", "Dropout"),
 )
 _WITH_SIZES = ("Concat", "DepthConcat", "Split", "Reshape")
 """These give sizes, too, which are made on the host."""
