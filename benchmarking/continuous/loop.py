@@ -362,9 +362,7 @@ class Loop:
             self.notifier.tell(event)
         self._record(finished.run)
         self._done_now.add(task)
-        self._statuses.add(self._status(finished.run.status))
-        if not finished.is_delivered:
-            self._statuses.add(ExitStatus.REPORTER_FAILED)
+        self._statuses |= {self._status(finished.run.status), finished.around_it}
         logger.info(messages.run_line(finished.run, pending - 1))
         self._finish_single(task)
 

@@ -76,8 +76,8 @@ class BuildQueue:
 @dataclass(frozen=True)
 class Finished:
     run: Run
-    is_delivered: bool = True
-    """Every reporter got what was measured."""
+    around_it: ExitStatus = ExitStatus.OK
+    """What went wrong beside the commit: a device is missing, or a reporter could not deliver."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Pipeline:
         history = self._history(task, control) if self.detects_regressions and control else ()
         self.builds.set_ahead(ahead)
         measured = self._measure(HarnessRequest(task.platform, built, control, history))
-        return Finished(_run(task, built, control, measured), not measured.document.problems)
+        return Finished(_run(task, built, control, measured), _around(measured.document))
 
     def build(self, task: Task) -> Built:
         """
@@ -327,6 +327,12 @@ def _status(
     return RunStatus.KNOWN if any(test.is_known for test in first_stage) else RunStatus.MEASURED
 
 
+def _around(document: HarnessDocument) -> ExitStatus:
+    if document.misses_devices:
+        return ExitStatus.DEVICE_FAILED
+    return ExitStatus.REPORTER_FAILED if document.problems else ExitStatus.OK
+
+
 # --- what counts as an answer -------------------------------------------------------------------------------
 
 
@@ -349,6 +355,8 @@ def _require_measurement(document: HarnessDocument, report: HarnessReport, platf
     """
     if document.exit_status is ExitStatus.INTERRUPTED:
         raise HarnessError(f"the harness was interrupted before it had measured everything\n{report.tail()}")
+    if document.exit_status is ExitStatus.BAD_USAGE:
+        raise HarnessRefusedError(f"{_end(report)}\n{report.tail()}")
     if document.has_bug:
         raise HarnessError(f"{_end(report)}: a bug of the harness\n{report.tail()}")
     if document.misses_devices and not document.has_regression:

@@ -178,6 +178,8 @@ def test_the_verdict_comes_from_the_document(line, state, results, expected, exi
         (document(DELAY, failed(ERROR, FailureKind.BUG)), HarnessError),
         (document(DELAY, exit_status=ExitStatus.INTERNAL_ERROR), HarnessError),
         (document(DELAY, exit_status=ExitStatus.INTERRUPTED), HarnessError),
+        (document(exit_status=ExitStatus.BAD_USAGE, problems=["no such device"]), HarnessRefusedError),
+        (document(exit_status=ExitStatus.DEVICE_FAILED, problems=["no device"]), DeviceError),
     ],
 )
 def test_what_is_not_the_commits_fault_is_tried_again(line, state, output, error):
@@ -191,7 +193,15 @@ def test_a_reporter_that_failed_is_known_whatever_else_happened(line, state, exi
     line.answers[1] = int(exit_status), output
     finished = pipeline(line, state).run(Task(line.revisions[1], "host"))
     assert finished.run.status is RunStatus.MEASURED
-    assert not finished.is_delivered
+    assert finished.around_it is ExitStatus.REPORTER_FAILED
+
+
+def test_a_missing_device_beside_a_regression_is_known(line, state):
+    output = document(*REGRESSED, exit_status=ExitStatus.DEVICE_FAILED, problems=["on another device"])
+    line.answers[1] = 0, output
+    finished = pipeline(line, state).run(Task(line.revisions[1], "host"))
+    assert finished.run.status is RunStatus.REGRESSED
+    assert finished.around_it is ExitStatus.DEVICE_FAILED
 
 
 # --- where it comes from ------------------------------------------------------------------------------------
