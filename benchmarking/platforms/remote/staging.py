@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 from collections.abc import Collection, Mapping
@@ -14,11 +15,16 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from benchmarking.errors import DeviceError
+from benchmarking.plain_text import plain
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.process import Cancellation
 
+logger = logging.getLogger(__name__)
+
 TRANSFER_CHECK_LIMIT_S = 300.0
 """For the device to compute the hash of large files."""
+MOST_NAMED = 20
+"""Processes that an earlier run has left."""
 KEPT_DAYS = 7
 """After that, what a failed run left is removed."""
 
@@ -70,17 +76,18 @@ class Staging:
         self._shell.run(f": > {quote(f'{directory}/kept')}")
 
     def sweep(self) -> None:
-        """Ends what a harness that was killed left running, and removes what it left lying.
+        """Ends and names what a harness that was killed left running, and removes what it left lying.
 
         Only for the owner of the device: another's run would be swept too. A process is ours only if it
         works in the run's directory: its number may be another's by now.
         """
-        self._shell.check(
+        ended = self._shell.check(
             f"cd {quote(self.runs)} 2>/dev/null || exit 0\n"
             "for run in *; do\n"
             '    [ -d "$run" ] || continue\n'
             '    pid=$(cat "$run/pid" 2>/dev/null)\n'
             '    if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$(pwd -P)/$run" ]; then\n'
+            '        echo "process $pid ($(tr "\\000" " " < "/proc/$pid/cmdline" | head -c 100))"\n'
             '        kill -s KILL -- "-$pid"\n'
             "    fi\n"
             '    [ -e "$run/kept" ] || rm -rf "$run"\n'
@@ -88,6 +95,9 @@ class Staging:
             f"find . -mindepth 1 -maxdepth 1 -mtime +{KEPT_DAYS} -exec rm -rf {{}} +\n"
             ":"
         )
+        for line in ended.splitlines()[:MOST_NAMED]:
+            where = self._shell.connection.address
+            logger.warning("ended %s on %s: an earlier run has left it", plain(line), where)
 
     def prune(self) -> None:
         """Of the staged files, those stay that were used since we have held the device."""
