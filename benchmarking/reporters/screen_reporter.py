@@ -100,8 +100,12 @@ class ScreenReporter(ReporterBase):
             self._print_verdict(net, sampling)
             if net.cost is not None:
                 self._write(_cost_line(net, net.cost, result.meta.program), indent=2)
-        if result.operators and self._operators != 0:
-            rows = operator_rows.chosen(result.operators, self._operators)
+        operators = result.operators
+        if sampling is not None and result.meta.run_type != "benchmark":
+            # A stage that only looks at the suspects again; the others stand above.
+            operators = tuple(one for one in operators if one.judged or one.regressed)
+        if operators and self._operators != 0:
+            rows = operator_rows.chosen(operators, self._operators)
             wall = net is not None and net.clock_summary is not None
             self._write(_operator_table(rows, result.meta.program, wall, self._width(2)), indent=2)
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -138,7 +139,8 @@ def test_a_suspicion_is_verified_and_confirmed(workshop):
     def run(delay_us):
         program = workshop.program("newest", delay_us=delay_us)
         info = {"treatment": COMMIT | {"program": str(program)}, "regression_commits": commits}
-        return workshop.json("--info", json.dumps(info), "--local_reporter", workshop.results)
+        options = ("--local_reporter", workshop.results, "--junit", "j.xml", "--markdown", "m.md")
+        return workshop.json("--info", json.dumps(info), *options)
 
     document, done = run(100)
     assert ([one["meta"]["run_type"] for one in document["results"]], done.returncode) == (["benchmark"], 0)
@@ -146,6 +148,15 @@ def test_a_suspicion_is_verified_and_confirmed(workshop):
     assert [one["meta"]["run_type"] for one in document["results"]] == ["benchmark", "verify", "regress"]
     assert [one["types"][0].get("regressed") for one in document["results"]] == [None, None, 1]
     assert done.returncode == 5
+    (case,) = ElementTree.parse(workshop.directory / "j.xml").getroot().findall(".//testcase")
+    assert case.find("failure").get("message") == "regressed: NET_DELAY"
+    assert [line.split(":")[0] for line in case.find("system-out").text.splitlines()] == [
+        "benchmark",
+        "verify",
+        "regress",
+    ]
+    assert (workshop.directory / "m.md").read_text().count("| delay 0") == 1
+    assert "1 regressed in" in done.stderr
 
 
 def test_the_detector_of_change_points_tells_a_step_once_enough_runs_have_seen_it(workshop):

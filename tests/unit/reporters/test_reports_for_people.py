@@ -110,6 +110,16 @@ def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):
         assert not any(one in text for one in hidden)
 
 
+def test_a_verification_shows_the_operators_that_it_looked_at():
+    verified = replace(
+        JUDGED, meta=replace(JUDGED.meta, run_type="verify"), types=(*JUDGED.types[:2], DELAY.types[6])
+    )
+    stream = io.StringIO()
+    ScreenReporter(stream).report(verified)
+    assert "slowest 1 of 1 operators" in stream.getvalue()
+    assert "conv1" in stream.getvalue()
+
+
 def test_the_change_of_a_type_is_that_of_its_operators_by_their_time():
     operators = [
         replace(JUDGED.types[1], type=f"ID_{number}_Conv_c", comparison=Comparison(6, ratio, None))
