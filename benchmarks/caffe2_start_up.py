@@ -29,10 +29,10 @@ import numpy
 done("import numpy")
 import torch
 done("import torch")
-from caffe2_benchmark import net_file
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
 init, net = (net_file.read(path, "net") for path in sys.argv[2:4])
 done("protobuf, reading the nets")
-from caffe2_benchmark import engines
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import engines
 engine = engines.make("torch", 1, 0, "builtin")
 done("the engine")
 data = numpy.random.default_rng(0).standard_normal((1, 3, 224, 224), dtype=numpy.float32)
@@ -57,7 +57,7 @@ def main() -> None:
     program += ["--input", "data", "--input_dims", "1,3,224,224", "--engine", "torch"]
     for _ in range(runs):
         start = time.time()
-        command = [sys.executable, "-c", STAGES, str(PROGRAM), *nets]
+        command = [sys.executable, "-c", STAGES, str(ROOT), *nets]
         times = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
         previous = start
         for name, moment in times:

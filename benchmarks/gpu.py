@@ -181,7 +181,7 @@ def _golden(part: Part, name: str, folder: Path, files: Any, test: Any) -> None:
     try:
         loaded = part.engine().load(init, net, inputs, frozenset(outputs))
         loaded.run()
-        found = {blob: np.asarray(loaded.blob(blob), dtype=np.float64) for blob in outputs}
+        found = {blob: np.asarray(loaded.output(blob), dtype=np.float64) for blob in outputs}
     except BenchmarkProgramError as error:
         part.add(name, str(error), is_wrong=True)
         return
@@ -361,8 +361,8 @@ import sys
 import time
 
 sys.path.insert(0, {program!r})
-from caffe2_benchmark import main
-from caffe2_benchmark.torch_engine.engine import TorchNet
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import main
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchNet
 
 prepare = TorchNet.__init__
 

@@ -56,18 +56,19 @@ NETS = {
 }
 PROGRAM = """
 import sys, time
-sys.path.insert(0, {program!r})
-from caffe2_benchmark import main
-from caffe2_benchmark.torch_engine.engine import TorchNet
+sys.path.insert(0, {root!r})
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Program
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchNet
+from benchmarking.frameworks.kit.main import leave, run
 
 def slowed(compute):
-    def run(*inputs):
+    def slow(*inputs):
         output = compute(*inputs)
         end = time.thread_time_ns() + {extra_ns}
         while time.thread_time_ns() < end:
             pass
         return output
-    return run
+    return slow
 
 prepare = TorchNet.__init__
 def prepare_slowed(self, *arguments, **more):
@@ -77,7 +78,7 @@ def prepare_slowed(self, *arguments, **more):
         for step in self._steps
     ]
 TorchNet.__init__ = prepare_slowed
-main.leave(main.main(sys.argv[1:]))
+leave(run(Caffe2Program(), sys.argv[1:]))
 """
 
 
@@ -107,8 +108,8 @@ class Live:
 
     def program(self, name: str, extra_ns: int) -> Program:
         path = self.directory / f"{name}.py"
-        program = str(ROOT / "benchmarking/frameworks/caffe2/program")
-        path.write_text(PROGRAM.format(program=program, extra_ns=extra_ns, operator=self.operator))
+        root = str(ROOT)
+        path.write_text(PROGRAM.format(root=root, extra_ns=extra_ns, operator=self.operator))
         return Program(path, needs_python=True)
 
     def plan(self, treatment: Program, control: Program, seed: int, **more) -> RunPlan:

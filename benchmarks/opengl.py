@@ -83,7 +83,7 @@ def measure(net: str, rounds: int) -> list[str]:
     for backend in BACKENDS:
         _, loaded[backend], output = prepare(net, backend)
         block_us(loaded[backend], 2)
-        outputs[backend] = loaded[backend].blob(output).astype(float)
+        outputs[backend] = loaded[backend].output(output).astype(float)
     observation = loaded["opengl"].observe()
     iterations = {name: max(1, round(BLOCK_S * 1e6 / min(block_us(one, 3)))) for name, one in loaded.items()}
     times_us: dict[str, list[float]] = {name: [] for name in BACKENDS}

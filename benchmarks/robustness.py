@@ -671,12 +671,15 @@ class Nets(Trial):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        sys.path.insert(0, str(caffe2.PROGRAM_DIRECTORY))
         import torch
-        from caffe2_benchmark import job, main  # type: ignore[import-not-found]  # noqa: F401
 
+        from benchmarking.frameworks.caffe2.program.caffe2_benchmark import engines
+        from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Program
+        from benchmarking.frameworks.kit.main import run
+
+        engines.choose("torch", "builtin", "none")  # imported before an attempt's time is taken
+        self._program = lambda flags: run(Caffe2Program(), flags)
         torch.set_num_threads(1)
-        self._main = main
         names = ("lenet", "faster_rcnn_head", "shufflenet", "squeezenet")
         self._models = [MODELS / name for name in names]
         self._inputs = {path: self._inputs_of(path) for path in self._models}
@@ -721,8 +724,9 @@ class Nets(Trial):
 
     def _mutated(self, content: bytes, draw: random.Random) -> bytes:
         """Its bytes, or one of its operators' fields."""
-        from caffe2_benchmark import messages
         from google.protobuf import text_format
+
+        from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
 
         if draw.random() < 0.2:
             return mutated_bytes(content, draw)
@@ -758,7 +762,7 @@ class Nets(Trial):
             faulthandler.enable(2)
             resource.setrlimit(resource.RLIMIT_AS, (NET_MEMORY_BYTES, NET_MEMORY_BYTES))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            status = self._main.main(flags)
+            status = self._program(flags)
         except BaseException:
             traceback.print_exc()
         finally:

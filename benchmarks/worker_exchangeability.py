@@ -38,11 +38,15 @@ PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
 MODELS = ROOT / "specifications/models/caffe2"
 ROUNDS = (5, 10, 15, 25, 50, 100, 150)
 LEFT_OUT = (0, 2, 5, 10)
-STARTS = {"scattered": "", "siblings": "import caffe2_benchmark.worker as w; w.scatter = lambda: None; "}
+STARTS = {
+    "scattered": "",
+    "siblings": "import benchmarking.frameworks.kit.worker as w; w.scatter = lambda: None; ",
+}
 """What is done before the program runs: nothing, or its forked workers keep their siblings' addresses."""
 MAIN = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); {}"
-    "from caffe2_benchmark.main import main; sys.exit(main(sys.argv[1:]))"
+    "from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Program; "
+    "from benchmarking.frameworks.kit.main import run; sys.exit(run(Caffe2Program(), sys.argv[1:]))"
 )
 SAME_HASHES = {"PYTHONHASHSEED": "0"}
 SAME_ADDRESSES = ["setarch", "--addr-no-randomize"]
@@ -66,7 +70,7 @@ class Worker:
     def __init__(self, arguments: Sequence[str], condition: str) -> None:
         front, start, environment = CONDITIONS[condition]
         code = MAIN.format(STARTS[start])
-        command = [*front, sys.executable, "-c", code, str(PROGRAM), *arguments]
+        command = [*front, sys.executable, "-c", code, str(ROOT), *arguments]
         pipe, environment = subprocess.PIPE, {**os.environ, **environment}
         self._process = subprocess.Popen(
             command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -21,6 +20,7 @@ from benchmarking.errors import (
 )
 from benchmarking.frameworks.caffe2 import observer_log, tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
+from benchmarking.frameworks.kit import archive
 from benchmarking.plain_text import plain
 from benchmarking.user import user_directory
 
@@ -42,12 +42,10 @@ BACKENDS = ("default", "builtin", "eigen", "mkl", "onednn", "nnpack", "opengl", 
 """Of both engines; asking the program would take as long as it takes to load torch."""
 AUTOMATIC = "auto"
 """The engine that is chosen by the backend."""
-PROGRAM_DIRECTORY = Path(__file__).parent / "program"
+PROGRAM_PACKAGE = "benchmarking.frameworks.caffe2.program"
 _ERROR_LINE = "caffe2_benchmark: error: "
 """How our own program says why it ends."""
 _SHOWN_CHARACTERS = 1000
-PROGRAM_FILES = ("*.py", "*.comp")
-"""Its code, shaders included."""
 _SEPARATORS = re.compile(r"[,;]")
 
 
@@ -106,16 +104,16 @@ class Caffe2(FrameworkBase):
 
         The name holds a hash of the sources, so versions and parallel processes do not meet.
         """
-        files = (path for pattern in PROGRAM_FILES for path in PROGRAM_DIRECTORY.rglob(pattern))
-        sources = sorted(path for path in files if "__pycache__" not in path.parts)
-        content = {str(path.relative_to(PROGRAM_DIRECTORY)): path.read_bytes() for path in sources}
+        content = archive.content(PROGRAM_PACKAGE)
         digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
         directory = self._program_directory or user_directory("cache") / "programs"
         path = directory / f"caffe2_benchmark-{digest}.pyz"
         if not path.exists():
             try:
                 directory.mkdir(parents=True, exist_ok=True)
-                _write_zipapp(path, content)
+                with atomic_file.writing(path, executable=True) as stream:
+                    stream.write(b"#!/usr/bin/env python3\n")
+                    archive.write(stream, content)
             except OSError as error:
                 raise UsageError(f"cannot build the Caffe2 program at {path}: {error}") from error
         return Program(path, needs_python=True, python_modules=("torch", "numpy", "google.protobuf"))
@@ -215,14 +213,6 @@ class Caffe2(FrameworkBase):
 
     def read_tensor(self, path: Path) -> NDArray[np.float64]:
         return tensor_file.read(path)
-
-
-def _write_zipapp(path: Path, content: Mapping[str, bytes]) -> None:
-    with atomic_file.writing(path, executable=True) as stream:
-        stream.write(b"#!/usr/bin/env python3\n")
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in sorted(content.items()):
-                archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)
 
 
 def _external_outputs(net: Path) -> tuple[str, ...]:

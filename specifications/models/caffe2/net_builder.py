@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "benchmarking/frameworks/caffe2/program"))
+sys.path.insert(0, str(ROOT))
 
-from caffe2_benchmark import messages  # noqa: E402
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages  # noqa: E402
 
 Value = float | int | bool | str | bytes | list[int] | list[float] | list[bytes]
 Arguments = dict[str, Any]

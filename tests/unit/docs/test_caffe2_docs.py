@@ -4,12 +4,13 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from benchmarking import worker_protocol
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.flags import FLAGS
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Settings
 from benchmarking.worker_protocol import IterationSample, WorkerReady
 
 ROOT = Path(__file__).parents[3]
@@ -38,10 +39,10 @@ def test_each_flag_has_its_row_with_its_default():
         values = values if len(values) == len(flags) else values * len(flags)
         documented |= dict(zip(flags, values, strict=True))
     expected = {
-        name: ""
-        if flag.default == "" or name in ("help", "version", "summary", "list_backends")
+        flag.name: ""
+        if flag.default == "" or flag.name in ("help", "version", "summary", "list_backends")
         else str(flag.default).lower()
-        for name, flag in FLAGS.items()
+        for flag in fields(Caffe2Settings)
     }
     assert documented == expected
 

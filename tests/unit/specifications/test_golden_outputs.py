@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from benchmarking.frameworks.caffe2 import tensor_file
-from benchmarking.frameworks.caffe2.caffe2 import PROGRAM_DIRECTORY, Caffe2
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
+
+PROGRAM = Path(__file__).parents[3] / "benchmarking/frameworks/caffe2/program"
 
 SUITE = Path(__file__).parents[3] / "specifications/benchmarks/caffe2/synthetic.json"
 CASES = [case for case in expand(read_benchmarks(SUITE), None) if case.metric == "error"]
@@ -35,7 +37,7 @@ def test_outputs_are_the_golden_ones(case, engine, optimize, python, tmp_path):
     command = framework.compose(
         Invocation(
             case=case,
-            launcher=(python, str(PROGRAM_DIRECTORY), "--engine", engine, "--optimize", optimize),
+            launcher=(python, str(PROGRAM), "--engine", engine, "--optimize", optimize),
             model_files={key: str(location.path) for key, location in case.model_files.items()},
             input_files={blob.name: str(blob.file.path) for blob in case.inputs},
             output_directory=str(tmp_path),

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from benchmarking.frameworks.caffe2 import tensor_file
-from benchmarking.frameworks.caffe2.caffe2 import PROGRAM_DIRECTORY, Caffe2
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends.opengl import OpenGL
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
 from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
+
+PROGRAM = Path(__file__).parents[3] / "benchmarking/frameworks/caffe2/program"
 
 SPECIFICATIONS = Path(__file__).parents[3] / "specifications"
 SUITE = SPECIFICATIONS / "benchmarks/caffe2/synthetic.json"
@@ -40,7 +42,7 @@ def test_outputs_are_within_a_thousandth_of_the_golden_ones(case, tmp_path):
     framework = Caffe2()
     invocation = Invocation(
         case=case,
-        launcher=(sys.executable, str(PROGRAM_DIRECTORY), "--engine", "torch"),
+        launcher=(sys.executable, str(PROGRAM), "--engine", "torch"),
         model_files={key: str(location.path) for key, location in case.model_files.items()},
         input_files={blob.name: str(blob.file.path) for blob in case.inputs},
         output_directory=str(tmp_path),

@@ -85,20 +85,19 @@ fi
 root=$(cd "$(dirname "$0")/../../../.." && pwd)
 mkdir -p "$(dirname "$destination")"
 partial=$(mktemp "$destination.XXXXXX")
-"$python" - "$root/benchmarking/frameworks/caffe2/program" "$python" "$partial" <<'PYTHON'
-import io
+"$python" - "$root" "$python" "$partial" <<'PYTHON'
 import os
-import pathlib
 import shlex
 import sys
-import zipapp
 
-program, python, target = sys.argv[1:]
-archive = io.BytesIO()
-zipapp.create_archive(program, archive, filter=lambda path: "__pycache__" not in path.parts)
-# A zip file may have anything in front: the shell reads these lines, Python what is behind them.
-launcher = '#!/bin/sh\nexec %s "$0" "$@"\n' % shlex.quote(os.path.abspath(python))
-pathlib.Path(target).write_bytes(launcher.encode() + archive.getvalue())
+root, python, target = sys.argv[1:]
+sys.path.insert(0, root)
+from benchmarking.frameworks.kit import archive
+
+with open(target, "wb") as stream:
+    # A zip file may have anything in front: the shell reads these lines, Python what is behind them.
+    stream.write(('#!/bin/sh\nexec %s "$0" "$@"\n' % shlex.quote(os.path.abspath(python))).encode())
+    archive.write(stream, archive.content("benchmarking.frameworks.caffe2.program"))
 PYTHON
 chmod 755 "$partial"
 mv -f "$partial" "$destination"

@@ -11,8 +11,8 @@ from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
 from benchmarking.frameworks.caffe2 import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark import tensor_file as program_tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, Invocation
+from benchmarking.frameworks.kit import tensors
 from benchmarking.specs.expand import InputBlob
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import OutputSpec
@@ -129,7 +129,7 @@ def test_a_signal_is_named():
 
 @pytest.mark.parametrize("blob", ["softmax", "gpu_0/softmax", ".x", "a b", "ünï", "x%y"])
 def test_output_names_are_those_of_the_program(blob):
-    assert FRAMEWORK.output_file(blob) == program_tensor_file.file_name(blob, ".txt")
+    assert FRAMEWORK.output_file(blob) == tensors.file_name(blob, ".txt")
 
 
 def test_the_program_is_built_once_and_always_the_same(tmp_path):

@@ -1,63 +1,13 @@
-"""What an engine has to do: load a net once, then run it again and again."""
+"""What an engine has to do: make a net that can be run of its files and inputs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import AbstractSet, Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import AbstractSet, Any, Dict, Mapping, Sequence, Tuple
 
-from .costs import OperatorFacts
-from .errors import UsageError
-from .kernels import Fact, Observation
-
-
-class LoadedNet(ABC):
-    """A net with its weights and inputs, ready to be run."""
-
-    @property
-    @abstractmethod
-    def operator_names(self) -> Sequence[str]:
-        """``ID_<index>_<type>_<name, else first output>``, in the order of the net."""
-
-    @property
-    def facts(self) -> Mapping[str, Fact]:
-        """What was done to the net."""
-        return {}
-
-    @abstractmethod
-    def run(self) -> None:
-        """One iteration: nothing in it that could have been done before.
-
-        Raises:
-            NetError: an operator failed; names it, its type and its inputs.
-        """
-
-    def device_ns(self) -> Optional[int]:
-        """Nanoseconds of the last run by the clock of the device that it ran on; None: it has none."""
-        return None
-
-    @abstractmethod
-    def run_operators(self) -> List[int]:
-        """One iteration, operator by operator: the nanoseconds that each took."""
-
-    @abstractmethod
-    def observe(self) -> Observation:
-        """Runs the net once, and tells which kernels computed it. The next runs are as if it had not been."""
-
-    @abstractmethod
-    def operators(self) -> Sequence[OperatorFacts]:
-        """What was run, with the shapes of all blobs. May run the net once more."""
-
-    @abstractmethod
-    def blob_names(self) -> Sequence[str]:
-        """Every blob that there is now."""
-
-    @abstractmethod
-    def blob(self, name: str) -> Any:
-        """A blob's value as a numpy array.
-
-        Raises:
-            NetError: there is no such blob.
-        """
+from benchmarking.frameworks.kit.errors import UsageError
+from benchmarking.frameworks.kit.kernels import Fact
+from benchmarking.frameworks.kit.program import LoadedModel
 
 
 class Engine(ABC):
@@ -86,13 +36,14 @@ class Engine(ABC):
 
     @abstractmethod
     def facts(self) -> Mapping[str, Fact]:
-        """Its version, and whatever else tells what really ran."""
+        """Its version, and whatever else says what really ran."""
 
     @abstractmethod
-    def load(self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedNet:
+    def load(self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
         """Runs the init net (None: there is none), feeds the inputs, and prepares the net.
 
-        ``wanted``: the blobs that are read afterwards, besides the net's outputs.
+        Operators are named ``ID_<index>_<type>_<name, else first output>``. ``wanted``: the blobs that are
+        read afterwards, besides the net's outputs.
 
         Raises:
             NetError: an operator is unknown, a blob is fed by nobody, an argument is wrong ...

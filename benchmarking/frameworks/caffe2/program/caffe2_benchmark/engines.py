@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Callable, Dict, List, Sequence, Tuple, Type, Union
+from typing import Callable, Dict, List, Sequence, Tuple, Type
+
+from benchmarking.frameworks.kit.errors import UsageError
+from benchmarking.frameworks.kit.program import BackendRow
 
 from .engine import Engine
-from .errors import UsageError
 
 
 def _torch() -> Type[Engine]:
@@ -88,7 +90,7 @@ def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
     return engine
 
 
-def backends() -> List[Dict[str, Union[str, bool]]]:
+def backends() -> List[BackendRow]:
     """Those of all engines; ``builtin`` is ``default`` by another name, and left out."""
     reasons: Dict[Tuple[str, str], str] = {}
     torch_engine = _torch()

@@ -1,23 +1,9 @@
-"""What the user can mend. Anything else that is raised is a bug and keeps its traceback."""
+"""What a user can mend in a net."""
 
 from __future__ import annotations
 
-
-class BenchmarkProgramError(Exception):
-    """One clear line; the program ends with ``exit_status``."""
-
-    exit_status = 1
+from benchmarking.frameworks.kit.errors import ModelError
 
 
-class UsageError(BenchmarkProgramError):
-    """A wrong flag."""
-
-    exit_status = 2
-
-
-class NetError(BenchmarkProgramError):
+class NetError(ModelError):
     """A net that cannot be read or run."""
-
-
-class TensorError(BenchmarkProgramError):
-    """An input that cannot be read, or an output that cannot be written."""

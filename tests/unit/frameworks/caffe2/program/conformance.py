@@ -58,7 +58,7 @@ def load(net_bytes, inputs, outputs, mode, backend):
 def run(net_bytes, inputs, outputs, mode, backend="builtin"):
     loaded = load(net_bytes, inputs, outputs, mode, backend)
     loaded.run()
-    return {name: loaded.blob(name) for name in outputs}
+    return {name: loaded.output(name) for name in outputs}
 
 
 def require_same(case, found, expected, tolerance):

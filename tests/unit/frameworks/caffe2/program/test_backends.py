@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import engine, messages
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError, UsageError
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.kernels import require_own
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine import backends
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends import cuda_operators
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends.backend import (
@@ -26,6 +25,8 @@ from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.regist
     Registration,
     by_shape,
 )
+from benchmarking.frameworks.kit.errors import UsageError
+from benchmarking.frameworks.kit.kernels import require_own
 
 
 @dataclass
@@ -127,7 +128,7 @@ def test_only_what_the_host_computes_goes_there_and_back():
     calls.clear()
     loaded.run()
     assert calls == ["start", "relu", "download", "upload", "relu", "synchronise"]
-    np.testing.assert_array_equal(loaded.blob("out"), np.maximum(X, 0) ** 2)
+    np.testing.assert_array_equal(loaded.output("out"), np.maximum(X, 0) ** 2)
     calls.clear()
     assert len(loaded.run_operators()) == 3
     assert calls == ["relu", "synchronise", "download", "upload", "synchronise", "relu", "synchronise"]
@@ -143,7 +144,7 @@ def test_where_the_backend_has_no_kernel_the_host_takes_over(type_, x, expected)
     calls.clear()
     loaded.run()
     assert calls == ["start", "download", "upload", "synchronise"]
-    np.testing.assert_array_equal(loaded.blob("y"), expected)
+    np.testing.assert_array_equal(loaded.output("y"), expected)
 
 
 def test_constants_of_an_operator_on_the_host_are_fetched_once():
@@ -156,7 +157,7 @@ def test_constants_of_an_operator_on_the_host_are_fetched_once():
     calls.clear()
     loaded.run()
     assert calls == ["start", "download", "upload", "synchronise"]
-    np.testing.assert_array_equal(loaded.blob("y"), X @ np.array([[1, 2], [3, 4]], np.float32))
+    np.testing.assert_array_equal(loaded.output("y"), X @ np.array([[1, 2], [3, 4]], np.float32))
 
 
 def test_an_own_kernel_that_fails_is_an_error_that_names_the_operator(monkeypatch):
@@ -195,7 +196,7 @@ def test_why_the_host_took_over_is_told():
     )
     assert observation.facts("boxed")["backend_summary"] == "boxed: 0 of 3 operators, 3 fell back"
     with pytest.raises(
-        NetError, match=r"--backend boxed computed none of the net's 3 operators .*aten::"
+        NetError, match=r"--backend boxed computed none of the model's 3 operators .*aten::"
     ) as told:
         require_own(observation, "boxed")
     assert "): its kernel is for other types of elements, never, only rows and columns; take" in str(
@@ -207,8 +208,8 @@ def test_observing_leaves_the_blobs_as_they_were():
     net = net_of(("Relu", ["x"], ["x"]), ("Sqr", ["x"], ["y"]))
     loaded = TorchEngine(threads=1, seed=0, backend="builtin").load(None, net, {"x": X})
     loaded.observe()
-    assert loaded.blob_names() == ["x"]
-    np.testing.assert_array_equal(loaded.blob("x"), X)
+    assert loaded.output_names() == ["x"]
+    np.testing.assert_array_equal(loaded.output("x"), X)
 
 
 def test_what_is_printed_meanwhile_is_not_lost_afterwards(capfd):
@@ -264,7 +265,7 @@ def test_nnpack_takes_the_convolutions_that_it_can(arguments, reason):
     )
     for loaded in (found, expected):
         loaded.run()
-    np.testing.assert_allclose(found.blob("y"), expected.blob("y"), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(found.output("y"), expected.output("y"), rtol=1e-4, atol=1e-3)
 
 
 @needs("nnpack")
@@ -284,7 +285,7 @@ def test_a_kernel_that_is_off_is_not_taken(monkeypatch):
     loaded = TorchEngine(1, 0, "nnpack").load(None, convolution(3), inputs)
     assert loaded.observe().reasons == {"ID_0_Conv_y": "NNPACK is off by 1.0e-02 of the largest value"}
     loaded.run()
-    np.testing.assert_allclose(loaded.blob("y"), 36)
+    np.testing.assert_allclose(loaded.output("y"), 36)
 
 
 @needs("mkl")
@@ -361,7 +362,7 @@ def test_cases_on_a_gpu(case, options):
     loaded.run()
     assert loaded.device_ns() > 0
     for name, value in expected.items():
-        found = loaded.blob(name)
+        found = loaded.output(name)
         assert found.shape == value.shape
         if case["check"] != "shape":
             tolerance = 1e-2 if "tf32" in options else 1e-3

@@ -50,7 +50,7 @@ def test_case_on_backends(case, backend, mode):
     for one in kernels.values():
         assert one.own == COMPUTED_BY[backend](one.kernel), one
     loaded.run()
-    found = {name: loaded.blob(name) for name in expected}
+    found = {name: loaded.output(name) for name in expected}
     require_same(case, found, expected, nnpack.TOLERANCE if backend == "nnpack" else 0)
 
 
@@ -66,8 +66,8 @@ def test_only_operators_that_say_so_give_an_output_in_the_memory_of_an_input(cas
     loaded = TorchEngine(threads=1, seed=0, backend="builtin").load(
         None, messages.NetDef.FromString(net_bytes), inputs
     )
-    before = {name: loaded.blob(name) for name in definition.input}
+    before = {name: loaded.output(name) for name in definition.input}
     loaded.run()
     for name in set(definition.output) - set(definition.input):
-        if name in loaded.blob_names() and not OPERATORS[definition.type].shares_memory:
-            assert not any(np.shares_memory(loaded.blob(name), array) for array in before.values())
+        if name in loaded.output_names() and not OPERATORS[definition.type].shares_memory:
+            assert not any(np.shares_memory(loaded.output(name), array) for array in before.values())

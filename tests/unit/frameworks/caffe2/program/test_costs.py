@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark import costs, messages, summary
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
+from benchmarking.frameworks.kit import costs, summary
 
 
 def net(*operators):

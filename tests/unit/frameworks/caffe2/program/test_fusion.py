@@ -61,7 +61,7 @@ class Builder:
     def require_same(self, output, wanted=()):
         plain, fused = self.run("none"), self.run("fuse", wanted)
         for name in (output, *wanted):
-            np.testing.assert_allclose(fused.blob(name), plain.blob(name), rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(fused.output(name), plain.output(name), rtol=1e-4, atol=1e-5)
         return list(fused.operator_names)
 
 
@@ -116,7 +116,7 @@ def test_what_is_wanted_is_not_fused_away():
     assert net.require_same("r") == ["ID_0_Conv+Relu_r"]
     assert net.require_same("r", wanted=["c"]) == ["ID_0_Conv_c", "ID_1_Relu_r"]
     with pytest.raises(NetError, match="there is no blob 'c'"):
-        net.run("fuse").blob("c")
+        net.run("fuse").output("c")
 
 
 def test_outputs_of_the_net_stay():
@@ -124,7 +124,7 @@ def test_outputs_of_the_net_stay():
     net.conv("x", "c")
     net.add("Relu", ["c"], "r")
     net.net.external_output.append("c")
-    net.run("fuse").blob("c")
+    net.run("fuse").output("c")
 
 
 def test_a_result_that_is_read_twice_stays():
@@ -166,7 +166,7 @@ def test_a_net_that_writes_over_its_input_is_run_as_it_is():
     net.add("Relu", ["x"], "x")
     loaded = net.run("fuse")
     assert loaded.facts["not_fused"] == "the net writes over its inputs or weights"
-    np.testing.assert_array_equal(loaded.blob("x"), net.run("none").blob("x"))
+    np.testing.assert_array_equal(loaded.output("x"), net.run("none").output("x"))
 
 
 KINDS = ("conv", "conv_without_bias", "grouped", "normalize", "Mul", "Add", "Relu", "Sum", "Dropout", "Pool")
@@ -210,7 +210,7 @@ def test_any_net_gives_the_same(steps):
             definition.arg.add(name="shape", ints=SHAPE)
         blobs.append(str(net.net.op[-1].output[0]))
     plain, fused = net.run("none"), net.run("fuse", wanted=[blobs[-1]])
-    reference = plain.blob(blobs[-1])
+    reference = plain.output(blobs[-1])
     np.testing.assert_allclose(
-        fused.blob(blobs[-1]), reference, rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(reference).max()))
+        fused.output(blobs[-1]), reference, rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(reference).max()))
     )

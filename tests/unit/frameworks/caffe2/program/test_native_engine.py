@@ -27,11 +27,11 @@ needs_caffe2 = pytest.mark.skipif(
 RUN_CASES = """
 import json, sys
 import numpy as np
-program, cases, backend, tolerance = sys.argv[1:]
-sys.path.insert(0, program)
+root, cases, backend, tolerance = sys.argv[1:]
+sys.path.insert(0, root)
 from caffe2.python import workspace
-from caffe2_benchmark import engines, messages
-from caffe2_benchmark.errors import NetError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import engines, messages
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
 engine = engines.make("native", 1, 0, backend)
 failures, own = {}, {}
 for case in json.load(open(cases + "/index.json"))["cases"]:
@@ -43,7 +43,7 @@ for case in json.load(open(cases + "/index.json"))["cases"]:
         net = messages.NetDef.FromString(data["net"].tobytes())
         loaded = engine.load(None, net, inputs, frozenset(case["outputs"]))
         loaded.run()
-        outputs = {name: loaded.blob(name) for name in case["outputs"]}
+        outputs = {name: loaded.output(name) for name in case["outputs"]}
     except NetError as error:
         failed = str(error)
     if failed is None:
@@ -84,7 +84,7 @@ def program(*arguments, python=None):
 )
 def test_all_cases(backend, tolerance, own):
     """What a backend has no kernel for, or one that computes something else, is computed by Caffe2's default."""
-    command = [os.environ["CAFFE2_PYTHON"], "-c", RUN_CASES, PROGRAM, CASES, backend, tolerance]
+    command = [os.environ["CAFFE2_PYTHON"], "-c", RUN_CASES, ROOT, CASES, backend, tolerance]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
     failures, found = json.loads(done.stdout.splitlines()[-1])
     assert failures == {}
@@ -185,8 +185,8 @@ def test_a_dilated_convolution_would_end_nnpack_and_is_left_to_the_default(tmp_p
     done = program(*flags, "--iter", 1, "--backend", "nnpack", "--engine", "native")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "caffe2_benchmark: error: --backend nnpack computed none of the net's 1 operators "
-        "(they ran caffe2:cpu); take another for this net"
+        "caffe2_benchmark: error: --backend nnpack computed none of the model's 1 operators "
+        "(they ran caffe2:cpu); take another for this model"
     )
 
 

@@ -3,20 +3,23 @@
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2.caffe2 import PROGRAM_DIRECTORY, Caffe2
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import UsageError
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends.opengl import (
     STAYS,
     OpenGL,
     context,
 )
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
+from benchmarking.frameworks.kit.errors import UsageError
+
+PROGRAM = Path(__file__).parents[5] / "benchmarking/frameworks/caffe2/program"
 
 WHY_NOT = OpenGL.why_unavailable()
 needs_opengl = pytest.mark.skipif(bool(WHY_NOT), reason=f"opengl: {WHY_NOT}")
@@ -60,8 +63,8 @@ def both(net, inputs, constants=None):
         loaded = engine.load(init, net, {name: array.copy() for name, array in inputs.items()})
         with engine._backend.observe() as log:
             loaded.run()
-        names = [name for one in net.op for name in one.output if name in loaded.blob_names()]
-        results.append({name: loaded.blob(name) for name in names})
+        names = [name for one in net.op for name in one.output if name in loaded.output_names()]
+        results.append({name: loaded.output(name) for name in names})
     return (*results, log)
 
 
@@ -423,7 +426,7 @@ def test_a_fused_convolution_is_one_shader(adds, group):
         loaded = engine.load(init, net, inputs, frozenset(["y"]))
         with engine._backend.observe() as log:
             loaded.run()
-        found.append(loaded.blob("y"))
+        found.append(loaded.output("y"))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-5)
     assert log == ["opengl:convolution_8x8" if group == 1 else "opengl:depthwise_convolution"]
 
@@ -462,8 +465,8 @@ def test_a_run_gives_the_same_again_and_a_new_value_counts():
     x = floats(1, 5, 3, 3)
     for _ in range(3):
         loaded.run()
-        np.testing.assert_allclose(loaded.blob("y"), np.maximum(x, 0) + x, rtol=1e-6)
-        np.testing.assert_array_equal(loaded.blob("x"), x)
+        np.testing.assert_allclose(loaded.output("y"), np.maximum(x, 0) + x, rtol=1e-6)
+        np.testing.assert_array_equal(loaded.output("x"), x)
 
 
 @needs_opengl
@@ -550,7 +553,7 @@ def test_the_zipapp_has_the_shaders(tmp_path):
     init.write_bytes(weights_of({"w": floats(2, 3, 3, 3)}).SerializeToString())
     program = Caffe2(tmp_path).default_program().path
     outputs = []
-    for path, backend in ((PROGRAM_DIRECTORY, "default"), (program, "opengl")):
+    for path, backend in ((PROGRAM, "default"), (program, "opengl")):
         flags = {"net": net, "init_net": init, "input": "x", "input_dims": "1,3,8,8", "backend": backend}
         flags |= {"output": "y", "output_folder": tmp_path, "text_output": "true", "iter": 1}
         argv = [
@@ -579,5 +582,5 @@ def test_a_blob_that_is_fed_back_is_not_read_while_it_is_written(last):
         )
         for _ in range(3):
             loaded.run()
-        results.append(loaded.blob("x"))
+        results.append(loaded.output("x"))
     np.testing.assert_allclose(results[1], results[0], rtol=1e-4, atol=1e-4)

@@ -57,7 +57,7 @@ def run(case, optimize):
     loaded = engine.load(init, net, fed, frozenset(expected))
     with engine._backend.observe() as log:
         loaded.run()
-    return net, expected, {name: loaded.blob(name) for name in expected}, log
+    return net, expected, {name: loaded.output(name) for name in expected}, log
 
 
 @pytest.mark.parametrize("optimize", ["none", "fuse"])

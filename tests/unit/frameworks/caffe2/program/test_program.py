@@ -17,17 +17,23 @@ from google.protobuf import descriptor_pb2, text_format
 from benchmarking.frameworks.caffe2 import observer_log
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import (
+    blob_file,
     caffe2_net_descriptor,
-    flags,
     messages,
     net_file,
-    tensor_file,
 )
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError, UsageError
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import (
+    Caffe2Program,
+    Caffe2Settings,
+)
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
+from benchmarking.frameworks.kit import flags, tensors
+from benchmarking.frameworks.kit.errors import UsageError
 
 ROOT = Path(__file__).parents[5]
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
+KIT = ROOT / "benchmarking/frameworks/kit"
 REAL_MODELS = ROOT.parent / "shared/caffe2/models"
 
 
@@ -85,8 +91,7 @@ def arguments(workshop, *more, text=False):
 def test_a_run_from_a_shell(workshop, form):
     program = PROGRAM
     if form == "zipapp":
-        program = workshop.directory / "program.pyz"
-        subprocess.run([sys.executable, "-m", "zipapp", PROGRAM, "-o", program], check=True)
+        program = Caffe2(workshop.directory).default_program().path
     done = workshop.run(
         *arguments(workshop, "--iter=4", "--warmup", 2, "--run_individual", "true", "--threads", 1),
         program=program,
@@ -108,7 +113,7 @@ def test_inputs_from_every_kind_of_file_and_outputs_of_odd_names(workshop, text)
     values = np.array([[1.0, -2.0, 0.25]], dtype=np.float32)
     np.save(workshop.directory / "x.npy", values)
     (workshop.directory / "x.txt").write_text("1\n-2\n0.25\n")
-    (workshop.directory / "x.pb").write_bytes(tensor_file.to_proto("x", values).SerializeToString())
+    (workshop.directory / "x.pb").write_bytes(blob_file.to_proto("x", values).SerializeToString())
     expected = np.maximum(values @ np.array([[1, 2, 3], [4, 5, 6]]).T + 0.5, 0).reshape(-1)
     for name in ("x.npy", "x.txt", "x.pb"):
         done = workshop.run(
@@ -126,7 +131,7 @@ def test_outputs_as_messages_and_all_of_them(workshop):
     files = sorted(path.name for path in (workshop.directory / "out").iterdir())
     assert files == ["b.pb", "gpu_0%2Fout.pb", "gpu_0%2Fx.pb", "w.pb", "y.pb"]
     blob = messages.BlobProto.FromString((workshop.directory / "out/w.pb").read_bytes())
-    np.testing.assert_array_equal(tensor_file.from_proto(blob.tensor), [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(blob_file.from_proto(blob.tensor), [[1, 2, 3], [4, 5, 6]])
 
 
 def test_noise_is_the_same_for_the_same_seed_and_text_comes_back_as_it_was(workshop):
@@ -138,8 +143,8 @@ def test_noise_is_the_same_for_the_same_seed_and_text_comes_back_as_it_was(works
     first = output()
     assert first == output()
     assert first != output("--seed", 1)
-    settings = flags.parse(["--input", "gpu_0/x", "--input_dims", "1,3"])
-    exact = tensor_file.inputs(settings)["gpu_0/x"].reshape(-1)
+    settings = flags.parse(Caffe2Settings, ["--input", "gpu_0/x", "--input_dims", "1,3"])
+    exact = tensors.inputs(Caffe2Program(), settings)["gpu_0/x"].reshape(-1)
     assert [np.float32(line) for line in first.split()] == exact.tolist()
 
 
@@ -200,10 +205,10 @@ def test_wrong_nets_and_data_end_with_status_1_and_one_line(workshop):
 
 
 def test_flags_take_both_forms():
-    settings = flags.parse(["--iter=7", "-warmup", "2", "--run_individual", "1"])
+    settings = flags.parse(Caffe2Settings, ["--iter=7", "-warmup", "2", "--run_individual", "1"])
     assert (settings.iter, settings.warmup, settings.run_individual) == (7, 2, True)
     with pytest.raises(UsageError):
-        flags.parse(["--run_individual"])
+        flags.parse(Caffe2Settings, ["--run_individual"])
 
 
 def test_the_proto_and_its_compiled_form_agree(tmp_path):
@@ -235,12 +240,11 @@ def python38():
 
 @pytest.mark.skipif(python38() is None, reason="there is no Python 3.8 on this machine")
 def test_it_is_valid_python_3_8(tmp_path):
-    for path in PROGRAM.rglob("*.py"):
+    for path in [*PROGRAM.rglob("*.py"), *KIT.rglob("*.py")]:
         target = tmp_path / "compiled.pyc"
         code = f"import py_compile; py_compile.compile({str(path)!r}, {str(target)!r}, doraise=True)"
         subprocess.run([python38(), "-c", code], check=True)
-    flags_only = "import sys; sys.path.insert(0, sys.argv[1]); from caffe2_benchmark.main import main; sys.exit(main(['--help']))"
-    subprocess.run([python38(), "-c", flags_only, PROGRAM], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([python38(), PROGRAM, "--help"], check=True, stdout=subprocess.DEVNULL)
 
 
 def needs_real(name):
@@ -254,7 +258,7 @@ def run_real(name, inputs, output):
     init, predict = (net_file.read(str(folder / f"{key}_net.pb"), key) for key in ("init", "predict"))
     loaded = engine.load(init, predict, {blob: np.load(folder / file) for blob, file in inputs.items()})
     loaded.run()
-    return loaded.blob(output), np.load(folder / "output.npy")
+    return loaded.output(output), np.load(folder / "output.npy")
 
 
 @needs_real("squeezenet")
@@ -293,10 +297,10 @@ def test_weights_that_others_read_too_stay_readable(optimize):
     engine = TorchEngine(threads=1, seed=0, backend="builtin", optimize=optimize)
     loaded = engine.load(init, net, inputs, frozenset({"w"}))
     loaded.run()
-    weight = loaded.blob("w").reshape(4, 4)
-    np.testing.assert_allclose(loaded.blob("d")[0], weight @ x.reshape(4), rtol=1e-5)
+    weight = loaded.output("w").reshape(4, 4)
+    np.testing.assert_allclose(loaded.output("d")[0], weight @ x.reshape(4), rtol=1e-5)
     np.testing.assert_allclose(
-        loaded.blob("c").reshape(4), weight @ weight @ x.reshape(4) * x.reshape(4), rtol=1e-5
+        loaded.output("c").reshape(4), weight @ weight @ x.reshape(4) * x.reshape(4), rtol=1e-5
     )
 
 
@@ -386,7 +390,7 @@ def test_a_backend_that_computes_nothing_is_an_error(workshop):
     done = workshop.run(*arguments(workshop, "--backend", "nnpack"))
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "caffe2_benchmark: error: --backend nnpack computed none of the net's 2 operators ("
+        "caffe2_benchmark: error: --backend nnpack computed none of the model's 2 operators ("
     )
     assert done.stderr.count("\n") == 1
 

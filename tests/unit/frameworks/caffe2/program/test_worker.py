@@ -14,7 +14,8 @@ import pytest
 from google.protobuf import text_format
 
 from benchmarking import worker_protocol
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark import counters, messages
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
+from benchmarking.frameworks.kit import counters
 from benchmarking.worker_protocol import (
     IterationSample,
     Request,
@@ -132,7 +133,7 @@ def test_a_backend_that_computes_nothing_is_told(start, tmp_path, mode):
         worker.send("fork")
     answer = worker.answer()
     assert isinstance(answer, WorkerError)
-    assert answer.error.startswith("--backend onednn computed none of the net's 1 operators")
+    assert answer.error.startswith("--backend onednn computed none of the model's 1 operators")
 
 
 def test_it_runs_single_iterations(start):
@@ -237,7 +238,7 @@ def test_wrong_modes_and_systems_without_fork(start):
     worker = start(*NET, "--worker", "maybe")
     assert worker.close() == (2, "")
     assert "--worker: 'maybe' is not one of false, true, fork" in worker.stderr
-    code = "import os, sys; del os.fork; sys.path.insert(0, sys.argv.pop(1)); from caffe2_benchmark.main import main; sys.exit(main(sys.argv[1:]))"
+    code = "import os, runpy, sys; del os.fork; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
     command = list(map(str, [sys.executable, "-c", code, PROGRAM, *NET, "--worker", "fork"]))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -359,8 +360,8 @@ def test_outputs_that_cannot_be_written_are_told_in_place_of_the_end(start):
 def test_forked_workers_lie_at_addresses_of_their_own():
     """What comes first after the fork, in each of the three kinds of memory."""
     code = (
-        "import ctypes, mmap, os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from caffe2_benchmark.scatter import scatter\n"
+        "import ctypes, mmap, os\n"
+        "from benchmarking.frameworks.kit.scatter import scatter\n"
         "malloc = ctypes.CDLL(None).malloc; malloc.restype = ctypes.c_void_p\n"
         "for _ in range(12):\n"
         "    if os.fork() == 0:\n"
@@ -370,7 +371,7 @@ def test_forked_workers_lie_at_addresses_of_their_own():
         "        os._exit(0)\n"
         "    os.wait()\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, PROGRAM], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     places = [line.split() for line in done.stdout.splitlines()]
     assert len(places) == 12
     for of_kind in zip(*places, strict=True):

@@ -10,11 +10,15 @@ import torch
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
 
-from .. import printed
-from ..costs import BlobFacts, OperatorFacts
-from ..engine import Engine, LoadedNet, usable_options
-from ..errors import NetError, UsageError
-from ..kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit import printed
+from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
+from benchmarking.frameworks.kit.errors import UsageError
+from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit.program import LoadedModel
+
+from .. import operator_costs
+from ..engine import Engine, usable_options
+from ..errors import NetError
 from ..net_check import label, listed, require_fed, require_known_types
 from .backends import BACKENDS
 from .backends.backend import NativeBackend, Part, is_helper, reason
@@ -58,7 +62,7 @@ class NativeEngine(Engine):
 
     def load(
         self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()
-    ) -> LoadedNet:
+    ) -> LoadedModel:
         kernel_of = self._backend.proven(lambda: self._load(init_net, net, inputs, wanted).parts)
         loaded = self._load(init_net, net, inputs, wanted)
         loaded.kernels = {part.name: kernel_of(part) for part in loaded.parts}
@@ -82,7 +86,7 @@ class NativeEngine(Engine):
         return NativeNet(definition, weights, self._backend, wanted)
 
 
-class NativeNet(LoadedNet):
+class NativeNet(LoadedModel):
     def __init__(
         self, definition: Any, weights: AbstractSet[str], backend: NativeBackend, wanted: AbstractSet[str]
     ) -> None:
@@ -135,10 +139,12 @@ class NativeNet(LoadedNet):
             with self._told():
                 workspace.RunOperatorOnce(part.operator)
             outputs = self._facts_of(part.source.output, one.output)
-            result.append(OperatorFacts(part.name, (part.source.type,), part.source.arg, inputs, outputs))
+            result.append(
+                operator_costs.facts(part.name, (part.source.type,), part.source.arg, inputs, outputs)
+            )
         return result
 
-    def _facts_of(self, names: Sequence[str], places: Sequence[str]) -> List[BlobFacts]:
+    def _facts_of(self, names: Sequence[str], places: Sequence[str]) -> List[TensorFacts]:
         """Of those that are tensors and hold something; ``places``: the names of where they are."""
         facts = [_blob_facts(name, place, name in self._weights) for name, place in zip(names, places)]
         return [one for one in facts if one is not None]
@@ -153,16 +159,16 @@ class NativeNet(LoadedNet):
     def _failure(self, error: RuntimeError) -> NetError:
         return _failure(error, self._definition.name, self._labels)
 
-    def blob_names(self) -> Sequence[str]:
+    def output_names(self) -> Sequence[str]:
         there = [name for name in workspace.Blobs() if isinstance(workspace.FetchBlob(name), np.ndarray)]
         return sorted({*(name for name in there if not is_helper(name)), *self._on_device})
 
-    def blob(self, name: str) -> Any:
+    def output(self, name: str) -> Any:
         if name in self._on_device:
             self._backend.download(self._on_device[name], name)
         value = workspace.FetchBlob(name) if workspace.HasBlob(name) else None
         if not isinstance(value, np.ndarray):
-            raise NetError("there is no blob %r; the net's blobs: %s" % (name, listed(self.blob_names())))
+            raise NetError("there is no blob %r; the net's blobs: %s" % (name, listed(self.output_names())))
         return value
 
 
@@ -181,12 +187,12 @@ def _definition_of(net: Any, parts: Sequence[Part]) -> Any:
     return definition
 
 
-def _blob_facts(name: str, place: str, is_weight: bool) -> Optional[BlobFacts]:
+def _blob_facts(name: str, place: str, is_weight: bool) -> Optional[TensorFacts]:
     """None: it is no tensor, or holds none."""
     value = workspace.FetchBlob(place)
     if not isinstance(value, np.ndarray):
         return None
-    return BlobFacts(name, value.shape, value.itemsize, is_weight)
+    return TensorFacts(name, value.shape, value.itemsize, is_weight)
 
 
 @contextlib.contextmanager

@@ -24,11 +24,14 @@ from typing import (
 import numpy as np
 import torch
 
-from .. import messages
-from ..costs import BlobFacts, OperatorFacts
-from ..engine import Engine, LoadedNet, usable_options
-from ..errors import NetError, UsageError
-from ..kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
+from benchmarking.frameworks.kit.errors import UsageError
+from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit.program import LoadedModel
+
+from .. import messages, operator_costs
+from ..engine import Engine, usable_options
+from ..errors import NetError
 from ..net_check import inner_nets, label, listed, require_fed, require_known_types, require_written
 from . import fusion
 from .allocator import keep_freed_memory
@@ -94,7 +97,7 @@ class TorchEngine(Engine):
 
     def load(
         self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()
-    ) -> LoadedNet:
+    ) -> LoadedModel:
         workspace: Dict[str, Any] = {}
         if init_net is not None:
             check(init_net, workspace)
@@ -136,7 +139,7 @@ class TorchEngine(Engine):
         return plan, read.keys()
 
 
-class TorchNet(LoadedNet):
+class TorchNet(LoadedModel):
     def __init__(
         self,
         plan: Sequence[PlannedOperator],
@@ -174,7 +177,9 @@ class TorchNet(LoadedNet):
                 inputs = self._blob_facts(step.inputs)
                 self._rehearse_step(number, planned)
                 arguments, outputs = planned.definition.arg, self._blob_facts(planned.definition.output)
-                self._operators.append(OperatorFacts(step.name, planned.types, arguments, inputs, outputs))
+                self._operators.append(
+                    operator_costs.facts(step.name, planned.types, arguments, inputs, outputs)
+                )
             self._backend.synchronise()
 
     @contextmanager
@@ -250,20 +255,20 @@ class TorchNet(LoadedNet):
     def operators(self) -> Sequence[OperatorFacts]:
         return self._operators
 
-    def _blob_facts(self, names: Sequence[str]) -> List[BlobFacts]:
+    def _blob_facts(self, names: Sequence[str]) -> List[TensorFacts]:
         """Of those that there are: an operator may leave an output unwritten."""
         there = [(name, self._workspace[name]) for name in names if name in self._workspace]
         return [
-            BlobFacts(name, tuple(blob.shape), blob.element_size(), name in self._constants)
+            TensorFacts(name, tuple(blob.shape), blob.element_size(), name in self._constants)
             for name, blob in there
         ]
 
-    def blob_names(self) -> Sequence[str]:
+    def output_names(self) -> Sequence[str]:
         return sorted(self._workspace)
 
-    def blob(self, name: str) -> Any:
+    def output(self, name: str) -> Any:
         if name not in self._workspace:
-            raise NetError("there is no blob %r; there are %s" % (name, listed(self.blob_names())))
+            raise NetError("there is no blob %r; there are %s" % (name, listed(self.output_names())))
         blob = self._backend.download(self._workspace[name])
         return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
 

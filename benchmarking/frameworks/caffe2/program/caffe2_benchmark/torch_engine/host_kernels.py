@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 
-from .. import library_kernels, printed
+from benchmarking.frameworks.kit import printed
+
+from .. import library_kernels
 
 NOTHING = "none"
 """For an operator that runs no kernel."""

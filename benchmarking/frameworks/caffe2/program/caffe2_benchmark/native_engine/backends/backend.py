@@ -13,9 +13,10 @@ from typing import AbstractSet, Any, Callable, Dict, Iterator, List, NamedTuple,
 
 from caffe2.python import workspace
 
-from ... import printed
+from benchmarking.frameworks.kit import printed
+from benchmarking.frameworks.kit.kernels import Kernel
+
 from ...errors import NetError
-from ...kernels import Kernel
 from ...net_check import label, operator_name
 
 HOST = "caffe2:cpu"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import AbstractSet, Any
 
-from ...kernels import Kernel
+from benchmarking.frameworks.kit.kernels import Kernel
+
 from .backend import HOST, NativeBackend, Prepared, part_of
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
 
-from ...kernels import Kernel
+from benchmarking.frameworks.kit.kernels import Kernel
+
 from .backend import (
     HOST,
     NativeBackend,

@@ -10,9 +10,11 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from caffe2.proto import caffe2_pb2
 from caffe2.python import workspace
 
-from ... import library_kernels, printed
+from benchmarking.frameworks.kit import printed
+from benchmarking.frameworks.kit.kernels import Kernel
+
+from ... import library_kernels
 from ...errors import NetError
-from ...kernels import Kernel
 from .backend import Part, run_once
 from .device import Device
 

@@ -7,7 +7,8 @@ from typing import AbstractSet, Any
 from caffe2.proto import caffe2_pb2
 from caffe2.python import core
 
-from ...kernels import Kernel
+from benchmarking.frameworks.kit.kernels import Kernel
+
 from .backend import HOST, NativeBackend, Prepared, inputs_kept, part_of, require_run, runs
 
 

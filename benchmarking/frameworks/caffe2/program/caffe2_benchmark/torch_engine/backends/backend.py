@@ -6,8 +6,9 @@ from abc import ABC
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Mapping, Optional, Sequence
 
+from benchmarking.frameworks.kit.kernels import Fact
+
 from ...errors import NetError
-from ...kernels import Fact
 from ..registry import Compute, Registration
 
 

@@ -7,7 +7,8 @@ from typing import Any, Iterator, List, Mapping, Optional, Sequence, Set
 
 import torch
 
-from ...kernels import Fact
+from benchmarking.frameworks.kit.kernels import Fact
+
 from . import cuda_operators
 from .backend import Backend
 

@@ -8,7 +8,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import torch
 
-from ....kernels import Fact
+from benchmarking.frameworks.kit.kernels import Fact
+
 from ...operators import OPERATORS
 from ...registry import Compute, Registration
 from ..backend import Backend

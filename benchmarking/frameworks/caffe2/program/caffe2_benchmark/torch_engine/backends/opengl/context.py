@@ -14,7 +14,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tup
 
 import numpy as np
 
-from ....errors import UsageError
+from benchmarking.frameworks.kit.errors import UsageError
+
 from ..backend import NoKernelError
 
 NEEDED_VERSION = 430

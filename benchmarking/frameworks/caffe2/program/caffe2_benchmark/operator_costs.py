@@ -1,67 +1,39 @@
-"""What an operator has to do at least: arithmetic, and memory read and written once.
-
-A multiplication with an addition counts as two floating-point operations, as in Caffe2; a comparison, a
-division, a power or an exponential as one. Moving and looking up count as none.
-"""
+"""The floating-point operations of Caffe2's operators; ``kit.costs`` says what counts."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple
 
-
-class BlobFacts(NamedTuple):
-    name: str
-    shape: Tuple[int, ...]
-    item_bytes: int
-    is_weight: bool
-    """Whether it was there before the net ran and is no input."""
-
-    @property
-    def size(self) -> int:
-        return math.prod(self.shape)
+from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
 
 
-class OperatorFacts(NamedTuple):
-    """One operator of a net as it was run."""
-
-    name: str
-    types: Tuple[str, ...]
-    """More than one where several operators are run as one; the first says what it mainly does."""
+class _Operator(NamedTuple):
     arguments: Any
     """Of its OperatorDef."""
-    inputs: Sequence[BlobFacts]
-    outputs: Sequence[BlobFacts]
+    inputs: Sequence[TensorFacts]
+    outputs: Sequence[TensorFacts]
 
 
-class Cost(NamedTuple):
-    parameters: int
-    flops: int
-    """Floating-point operations."""
-    bytes: int
-
-
-def cost(operator: OperatorFacts) -> Cost:
-    parameters = sum(blob.size for blob in operator.inputs if blob.is_weight)
-    moved = sum(blob.size * blob.item_bytes for blob in (*operator.inputs, *operator.outputs))
+def facts(
+    name: str,
+    types: Tuple[str, ...],
+    arguments: Any,
+    inputs: Sequence[TensorFacts],
+    outputs: Sequence[TensorFacts],
+) -> OperatorFacts:
+    """``types``: more than one where several operators are run as one; the first says what it mainly does."""
     flops = 0
-    if operator.inputs and operator.outputs:
-        flops = _FLOPS.get(operator.types[0], _none)(operator)
-        flops += sum(_FUSED_PER_OUTPUT.get(one, 0) for one in operator.types[1:]) * operator.outputs[0].size
-    return Cost(parameters, flops, moved)
+    if inputs and outputs:
+        flops = _FLOPS.get(types[0], _none)(_Operator(arguments, inputs, outputs))
+        flops += sum(_FUSED_PER_OUTPUT.get(type_, 0) for type_ in types[1:]) * outputs[0].size
+    return OperatorFacts(name, flops, inputs, outputs)
 
 
-def total(operators: Sequence[OperatorFacts]) -> Cost:
-    """Of a net; weights that several operators share are parameters once."""
-    costs = [cost(operator) for operator in operators]
-    weights = {blob.name: blob.size for one in operators for blob in one.inputs if blob.is_weight}
-    return Cost(sum(weights.values()), sum(one.flops for one in costs), sum(one.bytes for one in costs))
+_Count = Callable[[_Operator], int]
 
 
-_Count = Callable[[OperatorFacts], int]
-
-
-def _none(operator: OperatorFacts) -> int:
+def _none(operator: _Operator) -> int:
     return 0
 
 
@@ -73,32 +45,32 @@ def _per_input(count: int) -> _Count:
     return lambda operator: count * operator.inputs[0].size
 
 
-def _convolution(operator: OperatorFacts) -> int:
+def _convolution(operator: _Operator) -> int:
     """Weights: output channels first."""
     weight = operator.inputs[1]
     return 2 * operator.outputs[0].size * weight.size // max(weight.shape[0], 1)
 
 
-def _transposed_convolution(operator: OperatorFacts) -> int:
+def _transposed_convolution(operator: _Operator) -> int:
     """Weights: input channels first."""
     weight = operator.inputs[1]
     return 2 * operator.inputs[0].size * weight.size // max(weight.shape[0], 1)
 
 
-def _fully_connected(operator: OperatorFacts) -> int:
+def _fully_connected(operator: _Operator) -> int:
     """Each weight is used once for each row of the output, whose size is that of the bias."""
     rows = operator.outputs[0].size // max(operator.inputs[2].size, 1)
     return 2 * rows * operator.inputs[1].size
 
 
-def _matrix_product(operator: OperatorFacts) -> int:
+def _matrix_product(operator: _Operator) -> int:
     """(M, K) and (K, N) to (M, N), in batches: the product of the three sizes is MNK squared."""
     a, b, y = operator.inputs[0].size, operator.inputs[1].size, operator.outputs[0].size
     batch = math.prod(operator.outputs[0].shape[:-2])
     return 2 * math.isqrt(a * b * y // max(batch, 1) ** 3) * batch if y else 0
 
 
-def _pool(operator: OperatorFacts) -> int:
+def _pool(operator: _Operator) -> int:
     """One for each place of each window; windows are counted whole at the edges, too."""
     values = {one.name: one for one in operator.arguments}
     if "global_pooling" in values and values["global_pooling"].i:
@@ -112,13 +84,13 @@ def _pool(operator: OperatorFacts) -> int:
     return int(window * operator.outputs[0].size)
 
 
-def _local_response(operator: OperatorFacts) -> int:
+def _local_response(operator: _Operator) -> int:
     """A square, ``size`` additions, a factor, an offset, a power and a product."""
     size = next((one.i for one in operator.arguments if one.name == "size"), 1)
     return int((size + 5) * operator.outputs[0].size)
 
 
-def _sum(operator: OperatorFacts) -> int:
+def _sum(operator: _Operator) -> int:
     return (len(operator.inputs) - 1) * operator.outputs[0].size
 
 

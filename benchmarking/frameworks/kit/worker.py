@@ -12,12 +12,13 @@ import sys
 import time
 import traceback
 import warnings
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Tuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from . import costs, counters
-from .engine import LoadedNet
 from .errors import BenchmarkProgramError, UsageError
 from .flags import Settings
+from .program import LoadedModel, Program
 from .scatter import scatter
 
 if TYPE_CHECKING:
@@ -31,18 +32,18 @@ _AWAITS_ANSWER, _HAS_ENDED = 0, 1
 """Places in the state that parent and child share."""
 
 
-def main(settings: Settings) -> int:
+def main(program: Program, settings: Settings) -> int:
     """The program's exit status."""
     held = (
         scatter()
     )  # before all that is imported, which then lies elsewhere than in the program's other runs
     try:
-        return _serve(settings)
+        return _serve(program, settings)
     finally:
         del held
 
 
-def _serve(settings: Settings) -> int:
+def _serve(program: Program, settings: Settings) -> int:
     channel = _Channel()
     try:
         # A thread pool that numpy would start while it is imported could not be forked.
@@ -51,7 +52,7 @@ def _serve(settings: Settings) -> int:
 
         if settings.worker == "fork" and not hasattr(os, "fork"):
             raise UsageError("--worker fork: this system has no fork; take --worker true")
-        job = Job(settings)
+        job = Job(program, settings)
         if settings.worker == "fork":
             _Zygote(channel, job, settings.warmup).serve()
         else:
@@ -86,7 +87,7 @@ class _Channel:
         """Whether this process or its child was told to quit."""
         return self._state[_HAS_ENDED] != 0
 
-    def line(self) -> Optional[str]:
+    def line(self) -> str | None:
         """The next line; None: ``quit``, or the end of the input.
 
         Byte by byte, as what was read beyond the line would be lost for the process that the next is for.
@@ -113,7 +114,7 @@ class _Channel:
 
 
 def _work(
-    channel: _Channel, job: Job, warmup: int, last_line: Optional[str] = None, observes: bool = True
+    channel: _Channel, job: Job, warmup: int, last_line: str | None = None, observes: bool = True
 ) -> None:
     """Sets up, says so, and serves until it is told to quit or ``last_line`` comes."""
     loaded = job.load(observes)
@@ -129,7 +130,7 @@ def _work(
             "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
             "operators": list(loaded.operator_names),
             "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
-            "costs": _costs(loaded) if observes and job.tells_costs else {},
+            "costs": _costs(loaded) if observes and job.reports_costs else {},
             "facts": job.facts,
         }
     )
@@ -140,13 +141,13 @@ def _work(
     job.write_outputs(loaded)
 
 
-def _costs(loaded: LoadedNet) -> Mapping[str, Any]:
+def _costs(loaded: LoadedModel) -> Mapping[str, Any]:
     operators = loaded.operators()
     by_name = {"NET_DELAY": costs.total(operators), **{one.name: costs.cost(one) for one in operators}}
     return {name: one._asdict() for name, one in by_name.items()}
 
 
-def _answer(line: str, loaded: LoadedNet) -> Mapping[str, Any]:
+def _answer(line: str, loaded: LoadedModel) -> Mapping[str, Any]:
     try:
         if line == "run":
             sample, device_ns = _timed(loaded.run)[0], loaded.device_ns()
@@ -162,7 +163,7 @@ def _answer(line: str, loaded: LoadedNet) -> Mapping[str, Any]:
     }
 
 
-def _timed(run: Callable[[], Any]) -> Tuple[Dict[str, Any], Any]:
+def _timed(run: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
     """What one iteration took, and its result. Between the clocks there is nothing else."""
     before = counters.read()
     cpu_start = time.process_time_ns()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Callable, Dict, NamedTuple, Optional
+from collections.abc import Callable
+from typing import NamedTuple
 
 try:
     import resource
@@ -18,9 +19,9 @@ _LIMIT_NS = 50_000_000
 
 
 class Counters(NamedTuple):
-    involuntary_switches: Optional[int]
+    involuntary_switches: int | None
     """How often a thread lost its core to another one; None: the system does not count."""
-    run_delays_ns: Optional[Dict[str, int]]
+    run_delays_ns: dict[str, int] | None
     """By thread: how long it was ready to run and waited for a core; None: the system does not count."""
 
 
@@ -29,7 +30,7 @@ def read() -> Counters:
     return Counters(switches, _run_delays_ns())
 
 
-def _run_delays_ns() -> Optional[Dict[str, int]]:
+def _run_delays_ns() -> dict[str, int] | None:
     delays, ran_ns = {}, 0
     try:
         tasks = os.listdir(_TASKS)
@@ -46,7 +47,7 @@ def _run_delays_ns() -> Optional[Dict[str, int]]:
     return delays if ran_ns else None  # all zero where the kernel does not keep them
 
 
-def difference(before: Counters, after: Counters) -> Dict[str, Optional[int]]:
+def difference(before: Counters, after: Counters) -> dict[str, int | None]:
     """In the words of the worker protocol."""
     switches, delay = None, None
     if before.involuntary_switches is not None and after.involuntary_switches is not None:
@@ -57,7 +58,7 @@ def difference(before: Counters, after: Counters) -> Dict[str, Optional[int]]:
     return {"involuntary_switches": switches, "run_delay_ns": delay}
 
 
-def resident_bytes() -> Optional[int]:
+def resident_bytes() -> int | None:
     """The memory that the process takes now (where only that is known: that it took at most)."""
     try:
         with open("/proc/self/statm", "rb") as stream:

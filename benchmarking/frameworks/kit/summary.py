@@ -1,10 +1,10 @@
-"""The net as a table."""
+"""The model as a table."""
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
-from .costs import BlobFacts, Cost, OperatorFacts, cost, total
+from .costs import Cost, OperatorFacts, TensorFacts, cost, total
 
 _HEADING = ("operator", "inputs", "outputs", "parameters", "FLOPs", "bytes")
 _NAMES = 3
@@ -15,7 +15,7 @@ def table(operators: Sequence[OperatorFacts]) -> str:
     rows = [
         [
             operator.name,
-            _shapes([blob for blob in operator.inputs if not blob.is_weight]),
+            _shapes([tensor for tensor in operator.inputs if not tensor.is_weight]),
             _shapes(operator.outputs),
             *_numbers(cost(operator)),
         ]
@@ -24,11 +24,11 @@ def table(operators: Sequence[OperatorFacts]) -> str:
     return _aligned([list(_HEADING), *rows, ["all %d" % len(rows), "", "", *_numbers(total(operators))]])
 
 
-def _shapes(blobs: Sequence[BlobFacts]) -> str:
-    return " ".join("x".join(map(str, blob.shape)) or "scalar" for blob in blobs)
+def _shapes(tensors: Sequence[TensorFacts]) -> str:
+    return " ".join("x".join(map(str, tensor.shape)) or "scalar" for tensor in tensors)
 
 
-def _numbers(one: Cost) -> List[str]:
+def _numbers(one: Cost) -> list[str]:
     return [_readable(value) for value in one]
 
 

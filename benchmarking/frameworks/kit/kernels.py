@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, NamedTuple, Sequence, Union
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Union
 
-from .errors import NetError
+from .errors import ModelError
 
 Fact = Union[str, int, float, bool, None]
 
@@ -16,10 +17,10 @@ class Kernel(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """Of one run of a net."""
+    """Of one run of a model."""
 
     kernels: Mapping[str, Kernel]
-    """By operator, in the order of the net."""
+    """By operator, in the order in which they run."""
     covers: str
     """What the backend is meant for: ``convolutions``, ``operators`` ..."""
     covered: Sequence[str]
@@ -28,10 +29,10 @@ class Observation(NamedTuple):
     """Why the backend did not compute an operator that it has a kernel for; by operator."""
 
     @property
-    def own(self) -> List[str]:
+    def own(self) -> list[str]:
         return [name for name, one in self.kernels.items() if one.own]
 
-    def facts(self, backend: str) -> Dict[str, Fact]:
+    def facts(self, backend: str) -> dict[str, Fact]:
         return {"backend_operators": len(self.own), "backend_summary": self._summary(backend)}
 
     def _summary(self, backend: str) -> str:
@@ -43,14 +44,14 @@ class Observation(NamedTuple):
 
 def require_own(observation: Observation, backend: str) -> None:
     """Raises:
-    NetError: the backend was asked for and computed nothing.
+    ModelError: the backend was asked for and computed nothing.
     """
     if not observation.kernels or observation.own:
         return
     others = sorted({one.kernel for one in observation.kernels.values()})
     why = sorted(set(observation.reasons.values()))
-    raise NetError(
-        "--backend %s computed none of the net's %d operators (they ran %s)%s; take another for this net"
+    raise ModelError(
+        "--backend %s computed none of the model's %d operators (they ran %s)%s; take another for this model"
         % (backend, len(observation.kernels), _first(others, 5), ": " + _first(why, 3) if why else "")
     )
 

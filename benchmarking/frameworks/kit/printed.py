@@ -7,7 +7,8 @@ import ctypes
 import os
 import sys
 import tempfile
-from typing import BinaryIO, Iterator
+from collections.abc import Iterator
+from typing import BinaryIO
 
 STDOUT, STDERR = 1, 2
 

@@ -7,67 +7,62 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NoReturn, Sequence
+from collections.abc import Sequence
+from typing import NoReturn
 
-from . import __version__, flags
-from .errors import BenchmarkProgramError, UsageError
+from . import flags
+from .errors import BenchmarkProgramError
 from .flags import Settings
-
-if TYPE_CHECKING:
-    from .engine import LoadedNet
-    from .observer import Observer
+from .output import Observer
+from .program import LoadedModel, Program
 
 
-def main(arguments: Sequence[str]) -> int:
-    """0; 1: the net or its data are wrong; 2: the flags are. A bug raises."""
+def run(program: Program, arguments: Sequence[str]) -> int:
+    """0; 1: the model or its data are wrong; 2: the flags are. A bug raises."""
     try:
-        settings = flags.parse(arguments)
+        settings = flags.parse(program.settings, arguments)
         if settings.help:
-            print(flags.help_text())
+            print(flags.help_text(program.settings, "%s: %s" % (program.name, program.description)))
         elif settings.version:
-            print("caffe2_benchmark " + __version__)
+            print(program.name + " " + program.version)
         elif settings.list_backends:
-            from . import engines
-
-            print(json.dumps({"backends": engines.backends()}))
-        elif not settings.net:
-            raise UsageError("--net is missing: the NetDef file to run")
+            print(json.dumps({"backends": program.backends()}))
         else:
-            # A collection in the middle of an iteration would be timed with it; while torch is imported,
+            program.require(settings)
+            # A collection in the middle of an iteration would be timed with it; while a runtime is imported,
             # collections take a tenth of the time and find nothing.
             gc.disable()
             if settings.worker != "false":
                 from . import worker
 
-                return worker.main(settings)
-            _benchmark(settings)
+                return worker.main(program, settings)
+            _benchmark(program, settings)
     except BenchmarkProgramError as error:
-        print("caffe2_benchmark: error: %s" % error, file=sys.stderr)
+        print("%s: error: %s" % (program.name, error), file=sys.stderr)
         return error.exit_status
     return 0
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process at once: all files are closed, and torch tidies itself up for a third of a second."""
+    """Ends the process at once: all files are closed, and tidying a runtime up takes a third of a second."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
 
 
-def _benchmark(settings: Settings) -> None:
+def _benchmark(program: Program, settings: Settings) -> None:
     # Heavy imports wait until the flags are known to be right.
-    from . import costs, peak, summary
+    from . import costs, summary
     from .job import Job
-    from .observer import Observer
 
-    job = Job(settings)
+    job = Job(program, settings)
     loaded = job.load()
     if settings.summary:
         print(summary.table(loaded.operators()))
         return
-    observer = Observer(sys.stderr)
+    observer = Observer(sys.stderr, program.name)
     observer.facts(job.facts)
-    observer.net_name(job.net.name)
+    observer.model_name(job.model_name)
     for name, kernel in job.kernels.items():
         observer.kernel(name, kernel)
     for name, reason in job.fallbacks.items():
@@ -77,14 +72,16 @@ def _benchmark(settings: Settings) -> None:
         loaded.run()
     job.write_outputs(loaded)
     if settings.run_individual:
-        observer.facts(peak.measure())
+        peak = program.peak()
+        if peak:
+            observer.facts(peak)
         operators = loaded.operators()
         observer.costs("NET_DELAY", costs.total(operators))
-        for one in operators:
-            observer.costs(one.name, costs.cost(one))
+        for operator in operators:
+            observer.costs(operator.name, costs.cost(operator))
 
 
-def _run(loaded: LoadedNet, settings: Settings, observer: Observer) -> None:
+def _run(loaded: LoadedModel, settings: Settings, observer: Observer) -> None:
     for _ in range(settings.warmup):
         loaded.run()
     clock = time.perf_counter_ns

@@ -1,9 +1,10 @@
-"""The lines that a harness reads, as Caffe2's own observer prints them."""
+"""The lines that a harness reads, in the form of Caffe2's observer, which other programs print as well."""
 
 from __future__ import annotations
 
 import json
-from typing import Mapping, Sequence, TextIO, Tuple
+from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 from .costs import Cost
 from .kernels import Fact, Kernel
@@ -12,19 +13,20 @@ _PREFIX = "[I net_observer_reporter_print.cc:%d] Caffe2Observer "
 
 
 class Observer:
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, program: str) -> None:
         self._stream = stream
+        self._program = program
 
     def facts(self, facts: Mapping[str, Fact]) -> None:
-        self._write(["caffe2_benchmark facts " + json.dumps(facts, sort_keys=True)])
+        self._write(["%s facts %s" % (self._program, json.dumps(facts, sort_keys=True))])
 
-    def net_name(self, name: str) -> None:
+    def model_name(self, name: str) -> None:
         self._write([_PREFIX % 27 + "Net Name - " + name])
 
     def net_iteration(self, net_ns: int) -> None:
         self._block([("NET_DELAY", net_ns)])
 
-    def operator_iteration(self, operators_ns: Sequence[Tuple[str, int]]) -> None:
+    def operator_iteration(self, operators_ns: Sequence[tuple[str, int]]) -> None:
         """With their sum as the net's delay; sorted as strings, as the original does."""
         total = ("NET_DELAY", sum(ns for _, ns in operators_ns))
         self._block([*sorted(operators_ns), total])
@@ -40,7 +42,7 @@ class Observer:
         self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
 
     def fallback(self, name: str, backend: str, reason: str) -> None:
-        self._write(["caffe2_benchmark: %s is not computed by %s: %s" % (name, backend, reason)])
+        self._write(["%s: %s is not computed by %s: %s" % (self._program, name, backend, reason)])
 
     def device_iteration(self, device_ns: int) -> None:
         """What the iteration before took by the clock of its device."""
@@ -52,7 +54,7 @@ class Observer:
         }
         self._write(["Caffe2Observer " + json.dumps(value)])
 
-    def _block(self, values_ns: Sequence[Tuple[str, int]]) -> None:
+    def _block(self, values_ns: Sequence[tuple[str, int]]) -> None:
         lines = [_PREFIX % 30 + "%s - %.3f (us)" % (name, ns / 1000) for name, ns in values_ns]
         self._write([_PREFIX % 28 + "Delay Start", *lines, _PREFIX % 33 + "Delay End"])
 

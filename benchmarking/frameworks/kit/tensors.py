@@ -5,35 +5,34 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
-from . import messages
 from .errors import TensorError, UsageError
 from .flags import Settings
+from .program import Program
 
-INPUT_TYPES: Dict[str, Any] = {"float": np.float32, "uint8_t": np.uint8, "int": np.int32}
+TYPES: dict[str, Any] = {
+    "float": np.float32,
+    "uint8_t": np.uint8,
+    "int": np.int32,
+    "double": np.float64,
+    "float16": np.float16,
+    "int8_t": np.int8,
+    "int16_t": np.int16,
+    "uint16_t": np.uint16,
+    "int64_t": np.int64,
+    "bool": np.bool_,
+}
+"""By the name that a specification has for it."""
 
 _NPY_MAGIC = b"\x93NUMPY"
-_T = messages.TensorProto
-_FIELDS: Dict[int, Tuple[Any, str]] = {
-    _T.FLOAT: (np.float32, "float_data"),
-    _T.DOUBLE: (np.float64, "double_data"),
-    _T.INT64: (np.int64, "int64_data"),
-    _T.INT32: (np.int32, "int32_data"),
-    _T.INT16: (np.int16, "int32_data"),
-    _T.UINT16: (np.uint16, "int32_data"),
-    _T.INT8: (np.int8, "int32_data"),
-    _T.BOOL: (np.bool_, "int32_data"),
-    _T.UINT8: (np.uint8, "byte_data"),
-    _T.BYTE: (np.uint8, "byte_data"),
-}
 
 
-def inputs(settings: Settings) -> Dict[str, Any]:
-    """The arrays to feed, by blob.
+def inputs(program: Program, settings: Settings) -> dict[str, Any]:
+    """The arrays to feed, by name.
 
     Raises:
         UsageError: the flags do not fit each other.
@@ -48,19 +47,20 @@ def inputs(settings: Settings) -> Dict[str, Any]:
     types = types * len(names) if len(types) == 1 else types
     for flag, given in (("input_file", files), ("input_dims", shapes), ("input_type", types)):
         if len(given) != len(names):
-            raise UsageError("--%s names %d, --input names %d blobs" % (flag, len(given), len(names)))
-    for one in types:
-        if one not in INPUT_TYPES:
-            raise UsageError("--input_type: %r is not one of %s" % (one, ", ".join(INPUT_TYPES)))
+            raise UsageError("--%s names %d, --input names %d tensors" % (flag, len(given), len(names)))
+    known = program.input_types or tuple(TYPES)
+    for type_ in types:
+        if type_ not in known:
+            raise UsageError("--input_type: %r is not one of %s" % (type_, ", ".join(known)))
     return {
-        name: _read(file, name, shape, INPUT_TYPES[one])
+        name: _read(program, file, name, shape, TYPES[type_])
         if file
-        else _noise(name, shape, INPUT_TYPES[one], settings.seed)
-        for name, file, shape, one in zip(names, files, shapes, types)
+        else _noise(name, shape, TYPES[type_], settings.seed)
+        for name, file, shape, type_ in zip(names, files, shapes, types)
     }
 
 
-def _shapes(text: str, count: int) -> List[Optional[Tuple[int, ...]]]:
+def _shapes(text: str, count: int) -> list[tuple[int, ...] | None]:
     if not text:
         return [None] * count
     try:
@@ -72,14 +72,14 @@ def _shapes(text: str, count: int) -> List[Optional[Tuple[int, ...]]]:
     return list(shapes)
 
 
-def _noise(name: str, shape: Optional[Tuple[int, ...]], dtype: Any, seed: int) -> Any:
+def _noise(name: str, shape: tuple[int, ...] | None, dtype: Any, seed: int) -> Any:
     """The same for the same name and seed. No denormal numbers, which would slow the operators down."""
     if shape is None:
         raise UsageError("--input_dims is missing: %r has neither a shape nor a file" % name)
     random = np.random.RandomState((zlib.crc32(name.encode()) ^ seed) & 0xFFFFFFFF)
     try:
-        if dtype is np.float32:
-            return random.standard_normal(shape).astype(np.float32)
+        if np.issubdtype(dtype, np.floating):
+            return random.standard_normal(shape).astype(dtype)
         return random.randint(0, 256 if dtype is np.uint8 else 2, size=shape).astype(dtype)
     except (ValueError, OverflowError, MemoryError) as error:
         raise TensorError(
@@ -87,7 +87,7 @@ def _noise(name: str, shape: Optional[Tuple[int, ...]], dtype: Any, seed: int) -
         ) from error
 
 
-def _read(path: str, name: str, shape: Optional[Tuple[int, ...]], dtype: Any) -> Any:
+def _read(program: Program, path: str, name: str, shape: tuple[int, ...] | None, dtype: Any) -> Any:
     try:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -97,10 +97,10 @@ def _read(path: str, name: str, shape: Optional[Tuple[int, ...]], dtype: Any) ->
             array = np.array(content.split(), dtype=np.float64).astype(dtype)
             array = array if shape is None else _reshaped(array, shape, path, name)
         else:
-            array = from_proto(messages.BlobProto.FromString(content).tensor)
+            array = program.read_binary(content)
     except OSError as error:
         raise TensorError("--input_file: cannot read %s: %s" % (path, error.strerror)) from error
-    except (ValueError, DecodeError) as error:
+    except ValueError as error:
         raise TensorError("--input_file: %s is not a tensor: %s" % (path, error)) from error
     if shape is not None and array.shape != shape:
         array = _reshaped(array, shape, path, name)
@@ -111,7 +111,7 @@ def _is_text(content: bytes) -> bool:
     return re.fullmatch(rb"[\s0-9eE.+\-naifNAIF]*", content) is not None
 
 
-def _reshaped(array: Any, shape: Tuple[int, ...], path: str, name: str) -> Any:
+def _reshaped(array: Any, shape: tuple[int, ...], path: str, name: str) -> Any:
     if array.size != int(np.prod(shape)):
         raise TensorError(
             "--input_file: %s has %d values; %r of shape %s needs %d"
@@ -120,60 +120,26 @@ def _reshaped(array: Any, shape: Tuple[int, ...], path: str, name: str) -> Any:
     return array.reshape(shape)
 
 
-def from_proto(tensor: Any) -> Any:
-    """The array that a TensorProto holds.
-
-    Raises:
-        ValueError: its type is unknown, or its values do not fill its shape.
-    """
-    if tensor.data_type not in _FIELDS:
-        raise ValueError("a tensor of data type %d is not supported" % tensor.data_type)
-    dtype, field = _FIELDS[tensor.data_type]
-    data = getattr(tensor, field)
-    if tensor.raw_data:
-        array = np.frombuffer(tensor.raw_data, dtype=dtype)
-    elif isinstance(data, bytes) and data:
-        array = np.frombuffer(data, dtype=dtype)
-    else:
-        array = np.array(data if not isinstance(data, bytes) else tensor.int32_data).astype(dtype)
-    return array.reshape(tuple(tensor.dims))
-
-
-def to_proto(name: str, array: Any) -> Any:
-    by_dtype = {
-        np.dtype(dtype): (number, field) for number, (dtype, field) in reversed(list(_FIELDS.items()))
-    }
-    number, field = by_dtype[array.dtype]
-    tensor = messages.TensorProto(dims=array.shape, data_type=number, name=name)
-    if field == "byte_data":
-        tensor.byte_data = array.tobytes()
-    else:
-        getattr(tensor, field).extend(array.reshape(-1).tolist())
-    return messages.BlobProto(name=name, type="Tensor", tensor=tensor)
-
-
-def file_name(blob: str, extension: str) -> str:
+def file_name(name: str, extension: str) -> str:
     """Letters, digits, ``_``, ``.`` and ``-`` stay; anything else, and a leading dot, is percent-encoded."""
     safe = re.sub(
-        r"[^A-Za-z0-9_.-]", lambda match: "".join("%%%02X" % byte for byte in match.group().encode()), blob
+        r"[^A-Za-z0-9_.-]", lambda match: "".join("%%%02X" % byte for byte in match.group().encode()), name
     )
     return ("%2E" + safe[1:] if safe.startswith(".") else safe) + extension
 
 
-def write(settings: Settings, arrays: Dict[str, Any]) -> None:
+def write(program: Program, settings: Settings, arrays: dict[str, Any]) -> None:
     """Raises:
     TensorError: the folder or a file cannot be written.
     """
     folder = settings.output_folder or "."
     try:
         os.makedirs(folder, exist_ok=True)
-        for blob, array in arrays.items():
-            if settings.text_output:
-                path, content = os.path.join(folder, file_name(blob, ".txt")), _as_text(array)
-            else:
-                path = os.path.join(folder, file_name(blob, ".pb"))
-                content = to_proto(blob, array).SerializeToString()
-            with open(path, "wb") as stream:
+        for name, array in arrays.items():
+            content, extension = program.encode_output(settings, name, array), ".pb"
+            if content is None:
+                content, extension = _as_text(array), ".txt"
+            with open(os.path.join(folder, file_name(name, extension)), "wb") as stream:
                 stream.write(content)
     except OSError as error:
         raise TensorError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import random
-from typing import Any, List
+from typing import Any
 
 _SMALL_BYTES, _SMALL_COUNT = 480, 20_000
 """Of Python's own allocator, which has pools for each size up to 512 bytes."""
@@ -15,7 +15,7 @@ _LARGE_PAGES, _LARGE_COUNT = 2000, 20
 """Of the address space, where tensors are put; pages that nobody touches take no memory."""
 
 
-def scatter() -> List[Any]:
+def scatter() -> list[Any]:
     """Memory of random sizes, to be held as long as the worker lives. What it allocates then lies elsewhere.
 
     Where things lie makes a process faster or slower by a percent or so, for as long as it lives (Mytkowicz,

@@ -1,0 +1,76 @@
+"""What all ways of running a model have in common: its files, the model made of them, its outputs."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+
+from . import tensors
+from .flags import Settings
+from .kernels import Fact, Kernel, require_own
+from .program import LoadedModel, Program
+
+
+class Job:
+    def __init__(self, program: Program, settings: Settings) -> None:
+        """Imports the runtime and reads the files. Nothing runs yet, so no thread of the runtime is started.
+
+        Raises:
+            UsageError, ModelError, TensorError: a flag, a model or an input is wrong.
+        """
+        self._program = program
+        self._settings = settings
+        self._inputs = tensors.inputs(program, settings)
+        self._preparation = program.prepare(settings)
+        self.model_name = self._preparation.model_name
+        self.facts: dict[str, Fact] = {}
+        """Known once the model is loaded."""
+        self.reports_costs = settings.run_individual
+        self.kernels: Mapping[str, Kernel] = {}
+        """Which ran, by operator; as ``facts``."""
+        self.fallbacks: Mapping[str, str] = {}
+        """Why the backend did not compute an operator."""
+
+    def load(self, observes: bool = True) -> LoadedModel:
+        """``observes``: what computes each operator; else nothing is reported of that, and nothing demanded.
+
+        Raises:
+            ModelError: the model cannot be run, or not with the backend that was asked for.
+        """
+        settings = self._settings
+        wanted = frozenset(filter(None, settings.output.split(",")))
+        loaded = self._preparation.load(self._inputs, wanted)
+        self.facts = {
+            "program": self._program.name,
+            "program_version": self._program.version,
+            "python": platform.python_version(),
+            "threads": settings.threads,
+            "seed": settings.seed,
+            "backend": settings.backend,
+            "backend_options": settings.backend_options,
+            "net": self.model_name,
+            **self._preparation.facts,
+            **loaded.facts,
+        }
+        if observes:
+            self._observe(loaded)
+        return loaded
+
+    def _observe(self, loaded: LoadedModel) -> None:
+        backend = self._settings.backend
+        observation = loaded.observe()
+        require_own(observation, backend)
+        self.kernels, self.fallbacks = observation.kernels, observation.reasons
+        self.facts.update(observation.facts(backend))
+
+    def write_outputs(self, loaded: LoadedModel) -> None:
+        """Those that --output names, as the last iteration has left them.
+
+        Raises:
+            ModelError, TensorError: there is no such tensor, or it cannot be written.
+        """
+        wanted = self._settings.output
+        if wanted:
+            names = loaded.output_names() if wanted == "*" else wanted.split(",")
+            arrays = {name: loaded.output(name) for name in names}
+            tensors.write(self._program, self._settings, arrays)

@@ -1,0 +1,134 @@
+"""What a benchmark program has to do of its own: read a model, load it once, run it again and again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import AbstractSet, Any, Dict, Union
+
+from .costs import OperatorFacts
+from .flags import Settings
+from .kernels import Fact, Observation
+
+BackendRow = Dict[str, Union[str, bool]]
+"""A backend as ``--list_backends`` prints it: name, available, reason (empty if it is available), engine."""
+
+
+class LoadedModel(ABC):
+    """A model with its weights and inputs, ready to be run."""
+
+    @property
+    @abstractmethod
+    def operator_names(self) -> Sequence[str]:
+        """One for each operator, in the order in which they run."""
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What was done to the model, versions, and whatever else says what really ran."""
+        return {}
+
+    @abstractmethod
+    def run(self) -> None:
+        """One iteration: nothing in it that could have been done before.
+
+        Raises:
+            ModelError: an operator failed; names the operator and its inputs.
+        """
+
+    def device_ns(self) -> int | None:
+        """Nanoseconds of the last run by the clock of the device that it ran on; None: it has none."""
+        return None
+
+    @abstractmethod
+    def run_operators(self) -> list[int]:
+        """One iteration, operator by operator: the nanoseconds that each took."""
+
+    @abstractmethod
+    def observe(self) -> Observation:
+        """Runs the model once and says which kernels computed it. Later runs are not affected."""
+
+    @abstractmethod
+    def operators(self) -> Sequence[OperatorFacts]:
+        """What was run, with the shapes of all tensors. May run the model once more."""
+
+    @abstractmethod
+    def output_names(self) -> Sequence[str]:
+        """Every tensor that can be read now."""
+
+    @abstractmethod
+    def output(self, name: str) -> Any:
+        """A tensor's value as a numpy array, as the last run has left it.
+
+        Raises:
+            ModelError: there is no such tensor.
+        """
+
+
+class Preparation(ABC):
+    """A model that has been read, with its runtime imported. No thread of the runtime has been started."""
+
+    @property
+    @abstractmethod
+    def model_name(self) -> str: ...
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """Of the model and its runtime; asked for once the model is loaded."""
+        return {}
+
+    @abstractmethod
+    def load(self, inputs: dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
+        """Loads the model and feeds the inputs.
+
+        ``wanted``: the tensors that are read afterwards, besides the model's outputs.
+
+        Raises:
+            UsageError: the backend is not available, or has no such option.
+            ModelError: the model cannot be run.
+        """
+
+
+class Program(ABC):
+    """What is a framework's own; ``main.run`` makes a program of it."""
+
+    name = ""
+    version = ""
+    description = ""
+    """One line for ``--help``."""
+    settings: type[Settings] = Settings
+    """With the program's own flags."""
+    input_types: Sequence[str] = ()
+    """Of ``tensors.TYPES``; empty: all of them."""
+
+    @abstractmethod
+    def backends(self) -> list[BackendRow]:
+        """Every backend, available on this machine or not."""
+
+    def require(self, settings: Settings) -> None:  # noqa: B027 - most programs need nothing else
+        """Raises:
+        UsageError: a flag that a run needs is missing or wrong. Nothing heavy is imported for it.
+        """
+
+    @abstractmethod
+    def prepare(self, settings: Settings) -> Preparation:
+        """Imports the runtime and reads the model.
+
+        Raises:
+            UsageError, ModelError: a flag or the model is wrong.
+        """
+
+    def read_binary(self, content: bytes) -> Any:
+        """The array in an input file that is neither text nor .npy.
+
+        Raises:
+            ValueError: it is not a tensor.
+        """
+        raise ValueError("it is neither text nor .npy")
+
+    def encode_output(self, settings: Settings, name: str, array: Any) -> bytes | None:
+        """An output's file as a protobuf message; None: as text."""
+        return None
+
+    def peak(self) -> Mapping[str, float]:
+        """``peak_flops_per_s`` and ``peak_bytes_per_s`` of this device with these threads, if known."""
+        return {}
