@@ -445,10 +445,12 @@ class Workshop:
             time.sleep(0.05)
         return ", ".join(f"{one.pid} {' '.join(one.cmdline())[:80]}" for one in left)
 
-    def end_all(self) -> None:
+    def clear(self) -> None:
         for one in self.processes():
             with contextlib.suppress(psutil.Error):
                 one.kill()
+        shutil.rmtree(self.temporary)
+        self.temporary.mkdir()
 
 
 class Signals(Trial):
@@ -481,7 +483,7 @@ class Signals(Trial):
                 status = self._wait(process)
             return self._judged(number, status)
         finally:
-            workshop.end_all()
+            workshop.clear()
             shutil.rmtree(self.directory / "r", ignore_errors=True)
             for name in ("j.xml", "m.md"):
                 (self.directory / name).unlink(missing_ok=True)
@@ -505,11 +507,9 @@ class Signals(Trial):
             raise FaultError(f"after {number.name}: {errors[-600:]}")
         if left := self._workshop.left_over():
             raise FaultError(f"left over after {number.name}: {left}")
-        if files := [path.name for path in self._workshop.temporary.iterdir()]:
-            shutil.rmtree(self._workshop.temporary)
-            self._workshop.temporary.mkdir()
-            if number != signal.SIGKILL:
-                raise FaultError(f"left in the temporary directory after {number.name}: {files}")
+        files = [path.name for path in self._workshop.temporary.iterdir()]
+        if files and number != signal.SIGKILL:
+            raise FaultError(f"left in the temporary directory after {number.name}: {files}")
         self._require_valid_documents(finished=finished)
         return f"{number.name}, {'too late' if finished else 'ended'}"
 
@@ -853,6 +853,7 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(names), help="these rows (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another one tries others (default: %(default)s)")
     options = parser.parse_args()
+    signal.signal(signal.SIGHUP, lambda *_: None)  # where nohup ignores it, all that is started would as well
     chosen = options.only.split(",")
     if unknown := sorted(set(chosen) - set(names)):
         parser.error(f"--only: {', '.join(unknown)}: known are {', '.join(names)}")

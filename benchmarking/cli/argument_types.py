@@ -98,6 +98,10 @@ def path(text: str) -> Path:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise argparse.ArgumentTypeError(f"the path {quoted(text)} is too long") from None
+    try:
+        found.resolve()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is a loop of links") from None
     return found  # whether it has to be there, its reader says
 
 

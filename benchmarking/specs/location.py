@@ -41,14 +41,21 @@ def resolve(text: str, specification: Path, root_model_dir: Path | None) -> Loca
     if "\0" in text or not text:
         raise ValueError(f"{text!r} is not a path")
     if not text.startswith(ROOT_PREFIX):
-        return Location(_possible((specification.parent / text).resolve()))
+        return Location(_possible(_resolved(specification.parent / text)))
     if root_model_dir is None:
         raise ValueError(f"{text!r} is relative to --root_model_dir, which is not given")
     root = root_model_dir.resolve()
-    path = (root / text.lstrip("/")).resolve()
+    path = _resolved(root / text.lstrip("/"))
     if not path.is_relative_to(root):
         raise ValueError(f"{text!r} leaves --root_model_dir {str(root)!r}")
     return Location(_possible(path))
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except RuntimeError:
+        raise ValueError(f"{str(path)!r} is a loop of links") from None
 
 
 def _possible(path: Path) -> str:

@@ -98,6 +98,13 @@ def test_a_path_that_cannot_be_is_one_line(capsys, program, option, text, reason
     assert len(message) < 200
 
 
+def test_a_loop_of_links_is_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    for text in (tmp_path / "loop", tmp_path / "loop/x"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is a loop of links"):
+            path(str(text))
+
+
 def test_an_empty_path_is_not_the_current_directory():
     with pytest.raises(argparse.ArgumentTypeError, match="the path is empty"):
         path("")

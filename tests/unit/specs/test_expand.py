@@ -146,7 +146,10 @@ def test_locations(tmp_path):
     assert resolve("../x.pb", specification, None).path == tmp_path / "x.pb"
     assert resolve("/abs/x.pb", specification, None).path == Path("/abs/x.pb")
     assert resolve("//in/x.pb", specification, root).path == root / "in" / "x.pb"
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/loop").symlink_to("loop")
     for text, problem in {
+        "loop/x": "is a loop of links$",
         "//x.pb": r"^'//x\.pb' is relative to --root_model_dir, which is not given$",
         "": "^'' is not a path$",
         "a\0b": r"^'a\\x00b' is not a path$",

@@ -55,7 +55,7 @@ def _parse(content: bytes) -> Any:
     try:
         net = text_format.Parse(content.decode("utf-8"), messages.NetDef(), allow_unknown_field=True)
         return net if _is_plausible(net) else None
-    except (UnicodeDecodeError, text_format.ParseError):
+    except (UnicodeDecodeError, text_format.ParseError, RecursionError):
         return None
 
 

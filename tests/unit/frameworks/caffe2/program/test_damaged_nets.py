@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages, net_file
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError
 
 from . import conformance
@@ -111,3 +111,12 @@ def test_a_damaged_net_is_an_error_that_names_the_operator_or_none_at_all(case):
                 loaded.run()
             except NetError as error:
                 assert "operator " in str(error) or "net " in str(error), damage
+
+
+@pytest.mark.parametrize(
+    "piece", ["op { arg { nets { ", "op { arg { n { op { arg { nets {", "unknown { ", "x: ["]
+)
+def test_text_that_is_nested_without_end_is_not_a_net(tmp_path, piece):
+    (tmp_path / "net.pbtxt").write_text(piece * 3000)
+    with pytest.raises(NetError, match="neither as binary nor as text"):
+        net_file.read(str(tmp_path / "net.pbtxt"), "net")
