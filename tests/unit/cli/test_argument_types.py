@@ -126,8 +126,8 @@ def test_a_path_below_a_file_or_of_others_is_left_to_whoever_opens_it(tmp_path):
         ([*HARNESS, "stray"], "unexpected argument 'stray'; every value stands behind its option"),
         ([], "the following arguments are required: --benchmark_file"),
         (
-            [*HARNESS, "--clock", "wal"],
-            "argument --clock: 'wal' is not one of auto, cpu, wall; did you mean wall?",
+            [*HARNESS, "--when_busy", "wat"],
+            "argument --when_busy: 'wat' is not one of wait, fail; did you mean wait?",
         ),
         ([*HARNESS, "--framework", "x"], "argument --framework: 'x' is not one of caffe2"),
         ([*HARNESS, "--timeout", "soon"], "argument --timeout: invalid number value: 'soon'"),
@@ -156,8 +156,8 @@ def test_wrong_usage_is_one_line_with_a_suggestion(capsys, argv, message):
         ),
         (["--exec_dri", "x"], "there is no option '--exec_dri'; did you mean --exec_dir?"),
         (
-            [*LOOP, "--clock", "wal"],
-            "argument --clock: 'wal' is not one of auto, cpu, wall; did you mean wall?",
+            [*LOOP, "--when_busy", "wat"],
+            "argument --when_busy: 'wat' is not one of wait, fail; did you mean wait?",
         ),
         (["--repo_dir=r", "--exec_dir=e"], "the following arguments are required: --benchmark_file"),
     ],

@@ -191,6 +191,7 @@ TABLE = {
         "http://example.org/x",
     ),
     "screen_reporter": (["--screen_reporter"], lambda one: list(one.reporters), ["screen"]),
+    "operators": (["--operators", "all"], of_reporters("screen", "_operators"), "all"),
     "junit": (["--junit", "j.xml"], lambda one: list(one.reporters), ["junit", "log"]),
     "markdown": (["--markdown", "m.md"], lambda one: list(one.reporters), ["markdown", "log"]),
     "json": (["--json"], lambda one: list(one.reporters), ["json", "log"]),
@@ -274,6 +275,13 @@ def test_the_picture(start):
     started = start("--backend", "all", "--plot", "m.svg", "--json")
     assert list(started.reporters) == ["plot", "json", "log"]
     assert started.status == ExitStatus.REPORTER_FAILED
+
+
+def test_the_operators_in_a_markdown_table(start):
+    def shown(*argv):
+        return start("--markdown", "m.md", *argv).reporters["markdown"]._operators
+
+    assert (shown("--operators", "3"), shown()) == (3, 0)
 
 
 def test_what_info_says_and_the_command_line_leaves_open(start):
