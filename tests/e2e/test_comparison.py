@@ -34,6 +34,28 @@ def verdicts(result):
     return {one["type"]: one["decision"]["verdict"] for one in result["types"] if "decision" in one}
 
 
+def test_where_a_device_computes_its_own_clock_decides(compare):
+    """By the wall the two are as fast; by the device's clock the treatment takes 5 % longer."""
+    document, done = compare(
+        *("--canary", "off"), treatment={"device_ns": 9_450_000}, control={"device_ns": 9_000_000}
+    )
+    assert done.returncode == 5, done.stderr
+    result = document["results"][0]
+    assert verdicts(result)["NET_DELAY"] == "regressed"
+    assert result["meta"]["sampling"]["clock"] == "device"
+    net = result["types"][0]
+    for arm in ("", "control_"):
+        assert len(net[f"{arm}device_values"]) == len(net[f"{arm}values"])
+    assert net["device_values"][0] == pytest.approx(9450, rel=0.1)
+
+
+def test_several_threads_are_timed_by_the_wall_whatever_their_cpu_time(compare):
+    facts = {"facts": {"threads": 2}}
+    document, _ = compare("--canary", "off", treatment=facts, control=facts)
+    sampling = document["results"][0]["meta"]["sampling"]
+    assert (sampling["clock"], sampling["clock_reason"]) == ("wall", "2 threads compute")
+
+
 def test_identical_programs_are_unchanged(compare):
     document, done = compare(treatment={"operators": OPERATORS}, control={"operators": OPERATORS})
     assert done.returncode == 0, done.stderr

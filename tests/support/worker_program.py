@@ -3,7 +3,8 @@
 
 ``<name>.json`` beside ``<name>.py``: factor, noise (standard deviations of logarithms: of a process, of an iteration),
 operators ({name: factor}), dies_at / hangs_at / garbage_at (number of an iteration of a process), facts, rss_bytes,
-copy_factor (for a file whose name begins with "copy-of-"), wait_share (time spent waiting for a core).
+copy_factor (for a file whose name begins with "copy-of-"), wait_share (time spent waiting for a core), device_ns (of an
+iteration, without its noise; the wall and the CPU do not see it).
 """
 
 import json
@@ -69,6 +70,8 @@ def main():
             "run_delay_ns": waited_ns,
             "involuntary_switches": 0,
         }
+        if line == "run" and "device_ns" in config:
+            sample["device_ns"] = config["device_ns"] * math.exp(chance.gauss(0, noise))
         if line == "run operators":
             share = NET_NS / max(len(operators), 1)
             sample["operators"] = {
