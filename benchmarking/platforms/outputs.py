@@ -24,6 +24,7 @@ DEEPEST = 50
 """Levels of folders."""
 _BLOCK_BYTES = 2**20
 
+TOO_DEEP = f"the program's output folder has more than {DEEPEST} levels"
 SWAPPED = "the program has put something else in the place of its output folder"
 TOO_MANY = "the program has written more than {:,} files to its output folder"
 
@@ -86,7 +87,7 @@ def _regular_files(root: Path) -> Iterator[tuple[Path, int]]:
     while pending:
         folder = pending.pop()
         if len(folder.parts) > DEEPEST:
-            raise ProgramOutputError(f"the program's output folder has more than {DEEPEST} levels")
+            raise ProgramOutputError(TOO_DEEP)
         with _reading(folder), os.scandir(root / folder) as found:
             entries = list(islice(found, room + 1))
             room -= len(entries)

@@ -246,6 +246,7 @@ def test_links_and_what_is_not_a_file_are_not_fetched(platform, program, cancell
     [
         ("for one in 1 2 3 4 5 6 7; do : > $one; done", "more than 5 files"),
         ("mkdir a; for one in 1 2 3 4 5 6 7; do : > a/$one; done", "more than 5 files"),
+        (f"mkdir -p {'d/' * 51} && : > {'d/' * 51}x", "more than 50 levels"),
         ("head -c 2000 /dev/zero > file", "up to 1,000 are fetched"),
         ("dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000000 2> /dev/null", "up to 1,000 are fetched"),
         ("cd ..; rm -r output; ln -s / output", "something else in the place"),
@@ -257,7 +258,7 @@ def test_links_and_what_is_not_a_file_are_not_fetched(platform, program, cancell
 def test_output_folders_that_are_too_much_or_swapped_are_the_programs_fault(
     platform, program, cancellation, tmp_path, monkeypatch, script, part
 ):
-    monkeypatch.setattr(outputs, "MOST_FILES", 5)
+    monkeypatch.setattr(outputs, "MOST_FILES", 100 if "levels" in part else 5)
     monkeypatch.setattr(outputs, "MOST_BYTES", 1000)
     script = script.replace("output", '"$(basename "$OLDPWD")"') if "output" in script else script
     with pytest.raises(ProgramOutputError, match=part):

@@ -214,6 +214,8 @@ class RemotePlatform(PlatformBase):
         if text.startswith("too many\n"):
             raise ProgramOutputError(outputs.TOO_MANY.format(most))
         sizes = {name: int(size) for name, size in _answers_by_file(text).items() if size.isdecimal()}
+        if any(name.count("/") > outputs.DEEPEST for name in sizes):
+            raise ProgramOutputError(outputs.TOO_DEEP)
         outside = [name for name in sizes if name.startswith("/") or ".." in PurePosixPath(name).parts]
         if outside:
             raise DeviceError(f"{self._shell.connection.address}: odd names of outputs: {outside[:3]}")
