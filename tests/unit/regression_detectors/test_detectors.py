@@ -53,6 +53,19 @@ def test_delay_verdicts():
     assert "120" in decide(history, delay(120)).reason
 
 
+def test_delay_verdicts_at_the_limits():
+    decide = make_detector("delay").decide
+    history = [delay(100)] * 10  # p10 96, p90 104
+    assert decide(history, delay(104)).verdict is Verdict.UNCHANGED
+    assert decide(history, delay(104.1)).verdict is Verdict.REGRESSED
+    assert decide(history, delay(96)).verdict is Verdict.UNCHANGED
+    assert decide(history, delay(95.9)).verdict is Verdict.IMPROVED
+    assert (
+        decide([*history, delay(90)], delay(95)).verdict is Verdict.IMPROVED
+    )  # a single low run is no limit
+    assert decide([*history, delay(110)], delay(105)).verdict is Verdict.REGRESSED
+
+
 def test_in_an_ab_run_the_difference_to_the_control_counts_not_the_delay():
     history = [delay(100, difference=0), delay(90, difference=1), delay(110, difference=-1)]
     decide = make_detector("delay").decide

@@ -59,6 +59,7 @@ def test_a_suspicion_has_the_verdict_of_its_own_verification():
     assert verdict(saved(JUDGED)) is Verdict.REGRESSED
     assert verdict(saved(JUDGED), verification) is Verdict.INCONCLUSIVE
     assert verdict(saved(JUDGED), verification, saved(JUDGED)) is Verdict.REGRESSED
+    assert verdict(saved(JUDGED), saved(DELAY, run_type="verify")) is Verdict.REGRESSED
 
 
 def test_what_earlier_commits_already_were_is_known():
@@ -135,6 +136,23 @@ def test_ratios_to_several_controls_become_ratios_to_the_first():
     found = levels(points)
     assert found.values == pytest.approx((1.0, 1.0, 1.5, 1.5, 1.5, 1.5, 3.0))
     assert found.links == (4, 5)
+
+
+def test_values_that_cannot_be_are_no_levels():
+    values = (0.0, -1.0, 1e99, 1e101, float("inf"), float("nan"))
+    assert levels([Point(str(one), 0, one) for one in values]).values == (0.0, 1e99)
+    ratios = (0.0, -1.0, 0.5, 1e101, float("inf"), 1.0)
+    assert levels([point(number, one, 0) for number, one in enumerate(ratios)]).values == (0.5, 1.0)
+
+
+def test_ratios_of_ratios_stay_numbers():
+    values = levels([point(number, 1e90, number - 1) for number in range(1, 9)]).values
+    assert all(value <= 1e100 for value in values)
+
+
+def test_a_control_of_the_time_of_a_commit_has_its_level():
+    points = [point(1, 1.5, 0), Point("c2", 2, 1.0, 1.2, None, "gone", 1)]
+    assert levels(points).values == pytest.approx((1.5, 1.8))
 
 
 def test_a_control_without_a_run_of_its_own_has_the_level_of_the_one_before_it():
