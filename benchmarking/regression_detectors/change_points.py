@@ -236,6 +236,8 @@ def _p_value(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     freedom = len(left) + len(right) - 2
     squares = float(((left - left.mean()) ** 2).sum() + ((right - right.mean()) ** 2).sum())
     error = math.sqrt(squares / freedom * (1 / len(left) + 1 / len(right)))
+    if error == 0:  # the squares are too small for a number
+        return 1.0
     return 2 * float(stdtr(freedom, -abs(float(left.mean() - right.mean())) / error))
 
 

@@ -28,6 +28,14 @@ def indexes(values, links=()):
     return [one.index for one in find_change_points(values, links)]
 
 
+@pytest.mark.parametrize("size", [5e-324, 1e-200, 1e-160, 1e99])
+def test_sizes_whose_squares_are_no_numbers(size):
+    assert indexes([0.0, size] * 20) == []
+    for values in ([0.0] * 20 + [size] * 20, [0.0, 0.0, size] * 7 + [size] * 21):
+        assert find_creep(values, find_change_points(values)) is not None
+    assert indexes([1e-99] * 20 + [1e99] * 20) == [20]
+
+
 # --- the statistic ------------------------------------------------------------------------------------------
 
 
