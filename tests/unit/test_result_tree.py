@@ -151,6 +151,27 @@ def test_another_backend_is_no_history(tmp_path):
     assert len(history.runs(replace(META, backend="mkl"), [commit])) == 1
 
 
+def test_a_run_with_other_settings_is_no_history(tmp_path):
+    history = History(tmp_path)
+    history.save(named(program={"threads": 1}, device={"cpu_governor": "powersave"}))
+    commit = Commit(commit=META.commit, commit_time=META.commit_time)
+    for facts in ({"program": {"threads": 2}}, {"device": {"cpu_governor": "performance"}}):
+        assert history.runs(replace(META, **facts), [commit]) == []
+    assert len(history.runs(replace(META, program={"threads": 1}), [commit])) == 1
+
+
+def test_of_the_selected_tests_the_newest_commits_that_can_be_read(tmp_path):
+    history = History(tmp_path)
+    for number in range(3):
+        history.save(named(commit=str(number), commit_time=number))
+    for other in ("delay-0b", "delay-0 on another"):
+        history.save(named(identifier=other))
+    (damaged,) = tmp_path.rglob("2/0/NET_DELAY.txt")
+    damaged.write_text("{")
+    selection = Selection(identifiers=("delay-0",), limit=2)
+    assert [run.meta.commit for run in history.saved(selection)] == ["1", "0"]
+
+
 def test_a_damaged_run_is_left_out_with_a_warning(tmp_path, caplog):
     history = History(tmp_path)
     commit = Commit(commit=META.commit, commit_time=META.commit_time)
