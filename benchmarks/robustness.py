@@ -15,6 +15,7 @@ import faulthandler
 import hashlib
 import io
 import json
+import logging
 import math
 import os
 import random
@@ -41,7 +42,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarking import worker_protocol  # noqa: E402
+from benchmarking import web, worker_protocol  # noqa: E402
 from benchmarking.cli import harness, history  # noqa: E402
 from benchmarking.command import Command, Outcome  # noqa: E402
 from benchmarking.download import DownloadLimits, Receiver, download  # noqa: E402
@@ -123,6 +124,7 @@ def within(limit_s: float) -> Iterator[None]:
 def called(main: Callable[[Sequence[str]], int], *arguments: object) -> tuple[int, str]:
     """The exit status of one of our programs, run in this process, and what it printed."""
     output = io.StringIO()
+    logging.getLogger().handlers.clear()  # that of the call before
     with within(HANG_S), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
             status = main([str(one) for one in arguments])
@@ -503,6 +505,8 @@ class Signals(Trial):
             self._run_again()
         elif not finished and status not in (130, -number):
             raise FaultError(f"status {status} after {number.name}: {errors[-300:]}")
+        if "import harness" in errors and errors.rstrip().endswith("KeyboardInterrupt"):
+            return f"{number.name}, before our first line ran"
         if "Traceback" in errors:
             raise FaultError(f"after {number.name}: {errors[-600:]}")
         if left := self._workshop.left_over():
@@ -582,6 +586,7 @@ class Servers(Trial):
         threading.Thread(target=self._serve, daemon=True).start()
         self._result = a_result(directory)
         remote_reporter.LIMITS = self.LIMITS
+        web.LONGEST_RETRY_AFTER_S = 1.0  # a minute, otherwise
 
     def attempt(self, draw: random.Random) -> str:
         self._answer = self._drawn(draw)
@@ -853,7 +858,9 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(names), help="these rows (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="another one tries others (default: %(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGHUP, lambda *_: None)  # where nohup ignores it, all that is started would as well
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Where they are ignored, by nohup or in a shell's background, all that is started ignores them as well.
     chosen = options.only.split(",")
     if unknown := sorted(set(chosen) - set(names)):
         parser.error(f"--only: {', '.join(unknown)}: known are {', '.join(names)}")
