@@ -19,7 +19,7 @@ from benchmarking.frameworks.kit.program import LoadedModel
 from .. import operator_costs
 from ..engine import Engine, usable_options
 from ..errors import NetError
-from ..net_check import label, listed, require_fed, require_known_types
+from ..net_check import label, listed, require_fed, require_known_types, require_written
 from .backends import BACKENDS
 from .backends.backend import NativeBackend, Part, is_helper, reason
 
@@ -81,6 +81,7 @@ class NativeEngine(Engine):
             workspace.FeedBlob(name, array)
         require_known_types(net, types, self.name)
         require_fed(net, workspace.Blobs())
+        require_written(net)
         definition = _as_caffe2(net)
         definition.name = _NET_NAME
         return NativeNet(definition, weights, self._backend, wanted)
@@ -109,7 +110,7 @@ class NativeNet(LoadedModel):
     def run(self) -> None:
         try:
             workspace.C.run_net(_NET_NAME, 1, False)
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise self._failure(error) from error
 
     def run_operators(self) -> List[int]:
@@ -153,10 +154,10 @@ class NativeNet(LoadedModel):
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise self._failure(error) from error
 
-    def _failure(self, error: RuntimeError) -> NetError:
+    def _failure(self, error: Exception) -> NetError:
         return _failure(error, self._definition.name, self._labels)
 
     def output_names(self) -> Sequence[str]:
@@ -199,12 +200,12 @@ def _blob_facts(name: str, place: str, is_weight: bool) -> Optional[TensorFacts]
 def _told(definition: Any) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
         labels = [label(index, one) for index, one in enumerate(definition.op)]
         raise _failure(error, definition.name, labels) from error
 
 
-def _failure(error: RuntimeError, net: str, labels: Sequence[str]) -> NetError:
+def _failure(error: Exception, net: str, labels: Sequence[str]) -> NetError:
     """``labels``: for each operator that is run, that of the net's which it is there for."""
     position = workspace.C.Workspace.current._last_failed_op_net_position()
     if 0 <= position < len(labels):

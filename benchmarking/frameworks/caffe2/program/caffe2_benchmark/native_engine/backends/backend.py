@@ -51,7 +51,7 @@ def is_helper(name: str) -> bool:
     return name.endswith((" @device", " @ordered", " @reference", " @read"))
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: Exception) -> str:
     """Caffe2's message without the place in its sources, the operator's definition and the stack."""
     text = _END_OF_REASON.split(str(error), maxsplit=1)[0]
     return text.split("] ", 1)[-1].strip(" .")
@@ -98,7 +98,7 @@ def runs(operator: Any) -> bool:
     with printed.captured(printed.STDERR) as output:
         try:
             run_once(operator)
-        except RuntimeError:
+        except (RuntimeError, IndexError):
             return False
         printed.flush()
         output.seek(0)
@@ -109,7 +109,7 @@ def require_run(index: int, definition: Any) -> None:
     with printed.captured(printed.STDERR):
         try:
             run_once(definition)
-        except RuntimeError as error:
+        except (RuntimeError, IndexError) as error:
             raise NetError("%s, failed: %s" % (label(index, definition), reason(error))) from error
 
 

@@ -28,7 +28,8 @@ def collect(op: Operator) -> Compute:
     def compute(*inputs: Any) -> Any:
         regions, scores = torch.cat(inputs[:count]), torch.cat(inputs[count:]).reshape(-1)
         require(regions.dim() == 2 and len(regions) == len(scores), "there is not a score for each region")
-        return regions[torch.argsort(scores, descending=True, stable=True)[:most]]
+        _, order = torch.sort(scores, descending=True, stable=True)
+        return regions[order[:most]]
 
     return compute
 
