@@ -42,19 +42,16 @@ from torch import nn  # noqa: E402
 
 from benchmarking import sequential, stats  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file  # noqa: E402
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import (  # noqa: E402
-    BenchmarkProgramError,
-    NetError,
-)
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends import (  # noqa: E402
     backend_class,
 )
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import (  # noqa: E402
     TorchEngine,
 )
+from benchmarking.frameworks.kit.errors import BenchmarkProgramError  # noqa: E402
 from tests.unit.frameworks.caffe2.program import conformance  # noqa: E402
 
-PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
 ZOO = ROOT / "specifications/models/caffe2"
 INPUTS = {"squeezenet": "data", "resnet50": "gpu_0/data"}
 SHARES = {"conformance": 0.25, "golden": 0.2, "clocks": 0.08, "plain torch": 0.22, "comparisons": 0.25}
@@ -532,7 +529,7 @@ def _workers(part: Part, extras: dict[str, float]) -> Iterator[dict[str, Worker]
         for name, extra_ns in extras.items():
             path = part.findings.folder / f"program_{name}.py"
             cycles = round(extra_ns * rate)
-            path.write_text(SLOWED.format(program=str(PROGRAM), cycles=cycles, extra_ns=round(extra_ns)))
+            path.write_text(SLOWED.format(program=str(ROOT), cycles=cycles, extra_ns=round(extra_ns)))
             errors = part.findings.folder / f"program_{name}.stderr"
             workers[name] = Worker([sys.executable, str(path), *flags], errors)
         yield workers
