@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
-from benchmarking.plain_text import plain
+from benchmarking.results.plain_text import plain
 
 FAULTS_SHOWN = 50
 LONGEST_FAULT = 1000

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from benchmarking.results import RunType
+from benchmarking.results.model import RunType
 
 TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's name
 """The environment variable that holds the access token where the option is not given."""

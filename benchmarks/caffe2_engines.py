@@ -33,11 +33,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
-from benchmarking import stats  # noqa: E402
 from benchmarking.frameworks.caffe2 import observer_log  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file  # noqa: E402
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
+from benchmarking.statistics import summaries  # noqa: E402
 
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
 MODELS = ROOT / "specifications/models/caffe2"
@@ -142,7 +142,7 @@ def measure(variant: Variant, arguments: Sequence[str]) -> tuple[list[float], fl
 
 
 def ratio(real: Measured, ours: Measured) -> tuple[float, str]:
-    comparison = stats.compare(real.times_us, real.rounds, ours.times_us, ours.rounds)
+    comparison = summaries.compare(real.times_us, real.rounds, ours.times_us, ours.rounds)
     interval = comparison.ratio_interval
     shown = f"{comparison.ratio:.2f}"
     return comparison.ratio, f"{shown} [{interval.low:.2f}, {interval.high:.2f}]" if interval else shown

@@ -37,8 +37,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarking.regression_detectors import change_points  # noqa: E402
-from benchmarking.regression_detectors.series import Levels, Point, levels  # noqa: E402
+from benchmarking.records.series import Levels, Point, levels  # noqa: E402
+from benchmarking.statistics import change_points  # noqa: E402
 
 MARGIN = 5
 SERIES_FILE = "sap_hana_series_dev.csv.gz"

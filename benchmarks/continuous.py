@@ -32,11 +32,11 @@ from benchmarking.continuous.measurement import Harness  # noqa: E402
 from benchmarking.continuous.notification import Notifier  # noqa: E402
 from benchmarking.continuous.pipeline import BuildQueue, Pipeline, Task  # noqa: E402
 from benchmarking.continuous.state import FILE_NAME, Position, Run, RunStatus, State  # noqa: E402
-from benchmarking.process import Cancellation  # noqa: E402
+from benchmarking.programs.process import Cancellation  # noqa: E402
+from benchmarking.records.tree import History  # noqa: E402
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision  # noqa: E402
 from benchmarking.repos.repos import make_repo  # noqa: E402
-from benchmarking.result_tree import History  # noqa: E402
-from benchmarking.run_info import Commit  # noqa: E402
+from benchmarking.specs.run_info import Commit  # noqa: E402
 from examples.regression_demo.make_repository import make_repository  # noqa: E402
 
 DEMO = ROOT / "examples/regression_demo"

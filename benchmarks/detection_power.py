@@ -33,10 +33,10 @@ import numpy as np  # noqa: E402
 from scipy.stats import beta, mannwhitneyu, wilcoxon  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
-from benchmarking import stats  # noqa: E402
 from benchmarking.regression_detectors.delay_detector import DelayDetector  # noqa: E402
-from benchmarking.results import NET_DELAY, SequentialDecision, TypeResult, Verdict  # noqa: E402
-from benchmarking.sequential import SequentialPlan, confirm, decide, decide_all, pair_log_ratio  # noqa: E402
+from benchmarking.results.model import NET_DELAY, SequentialDecision, TypeResult, Verdict  # noqa: E402
+from benchmarking.statistics import summaries  # noqa: E402
+from benchmarking.statistics.sequential import SequentialPlan, confirm, decide, decide_all, pair_log_ratio  # noqa: E402
 
 DATA = ROOT / "tests/data/regression"
 TREATMENT, CONTROL = ARMS = ("treatment", "control")
@@ -277,7 +277,7 @@ def old_rule(machine: Machine, order: random.Random, change: float) -> Outcome:
     def run(arm: str) -> TypeResult:
         machine.start(arm)
         times = [machine.measure(arm) for _ in range(PROCESS_ITERATIONS)]
-        return TypeResult(NET_DELAY, "us", stats.summarize(times))
+        return TypeResult(NET_DELAY, "us", summaries.summarize(times))
 
     history = [run(CONTROL) for _ in range(HISTORY_RUNS)]
     first = DelayDetector().decide(history, run(TREATMENT)).verdict

@@ -40,7 +40,6 @@ import torch  # noqa: E402
 import torch.nn.functional as functional  # noqa: E402
 from torch import nn  # noqa: E402
 
-from benchmarking import sequential, stats  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetError  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends import (  # noqa: E402
@@ -50,6 +49,7 @@ from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine
     TorchEngine,
 )
 from benchmarking.frameworks.kit.errors import BenchmarkProgramError  # noqa: E402
+from benchmarking.statistics import sequential, summaries  # noqa: E402
 from tests.unit.frameworks.caffe2.program import conformance  # noqa: E402
 
 ZOO = ROOT / "specifications/models/caffe2"
@@ -326,7 +326,7 @@ def _beside(part: Part, name: str, batch: int, options: Sequence[str], optimize:
                 torch.cuda.synchronize()
 
         ours, theirs = _in_turn((loaded.run, plain), part.settings.rounds)
-    comparison = stats.compare_log_ratios(np.log(np.array(ours) / np.array(theirs)))
+    comparison = summaries.compare_log_ratios(np.log(np.array(ours) / np.array(theirs)))
     interval = comparison.ratio_interval
     said = f" [{interval.low:.3f}, {interval.high:.3f}]" if interval else ""
     found = (

@@ -36,18 +36,18 @@ while os.getppid() == parent:
 """Until the script that started it is gone, however that ended."""
 sys.path.insert(0, str(ROOT))
 
-from benchmarking import sequential  # noqa: E402
-from benchmarking.command import Program  # noqa: E402
 from benchmarking.driver.benchmark_driver import BenchmarkDriver  # noqa: E402
 from benchmarking.driver.plan import Arm, Comparing, RunPlan  # noqa: E402
+from benchmarking.files.model_cache import ModelCache  # noqa: E402
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2  # noqa: E402
-from benchmarking.model_cache import ModelCache  # noqa: E402
 from benchmarking.platforms.host.host import HostPlatform  # noqa: E402
 from benchmarking.platforms.platform_base import PlatformOptions  # noqa: E402
-from benchmarking.process import Cancellation  # noqa: E402
-from benchmarking.results import NET_DELAY, Result, Verdict  # noqa: E402
+from benchmarking.programs.command import Program  # noqa: E402
+from benchmarking.programs.process import Cancellation  # noqa: E402
+from benchmarking.results.model import NET_DELAY, Result, Verdict  # noqa: E402
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
+from benchmarking.statistics import sequential  # noqa: E402
 
 NETS = {
     "lenet": ("lenet/lenet.json", (1, 1, 28, 28), "ID_2_Conv_conv2"),

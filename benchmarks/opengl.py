@@ -32,13 +32,13 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
-from benchmarking import stats  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import (  # noqa: E402
     TorchEngine,
 )
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
+from benchmarking.statistics import summaries  # noqa: E402
 
 MODELS = ROOT / "specifications/models/caffe2"
 BACKENDS = ("default", "opengl")
@@ -93,7 +93,7 @@ def measure(net: str, rounds: int) -> list[str]:
             block = block_us(loaded[name], iterations[name])
             times_us[name] += block
             of_round[name] += [number] * len(block)
-    comparison = stats.compare(*(part[name] for name in BACKENDS[::-1] for part in (times_us, of_round)))
+    comparison = summaries.compare(*(part[name] for name in BACKENDS[::-1] for part in (times_us, of_round)))
     interval = comparison.ratio_interval
     ratio = f"{comparison.ratio:.2f}"
     difference = np.abs(outputs["opengl"] - outputs["default"]).max() / np.abs(outputs["default"]).max()

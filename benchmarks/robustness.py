@@ -42,18 +42,19 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarking import web, worker_protocol  # noqa: E402
 from benchmarking.cli import harness, history  # noqa: E402
-from benchmarking.command import Command, Outcome  # noqa: E402
-from benchmarking.download import DownloadLimits, Receiver, download  # noqa: E402
 from benchmarking.errors import CaseError, DownloadError, ReporterError  # noqa: E402
+from benchmarking.files import web  # noqa: E402
+from benchmarking.files.download import DownloadLimits, Receiver, download  # noqa: E402
+from benchmarking.files.web import WebLimits  # noqa: E402
 from benchmarking.frameworks.caffe2 import caffe2  # noqa: E402
-from benchmarking.process import Cancellation  # noqa: E402
+from benchmarking.programs import worker_protocol  # noqa: E402
+from benchmarking.programs.command import Command, Outcome  # noqa: E402
+from benchmarking.programs.process import Cancellation  # noqa: E402
 from benchmarking.reporters import remote_reporter  # noqa: E402
-from benchmarking.results import Meta, Result  # noqa: E402
+from benchmarking.results.model import Meta, Result  # noqa: E402
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
-from benchmarking.web import WebLimits  # noqa: E402
 
 HANG_S = 30.0
 """For what takes milliseconds otherwise."""
@@ -656,15 +657,15 @@ class Servers(Trial):
 
 
 def a_result(directory: Path) -> Result:
-    from benchmarking import stats
-    from benchmarking.results import NET_DELAY, TypeResult
+    from benchmarking.results.model import NET_DELAY, TypeResult
+    from benchmarking.statistics import summaries
 
     values = (10.0, 11.0, 12.0)
     meta = Meta(
         *(0, "tiny", "delay", "caffe2", "device", "hash", "one", "commit", 1_700_000_000, None, None),
         *("benchmark", ("harness.py",), "harness.py", None, None),
     )
-    return replace(Result(meta), types=(TypeResult(NET_DELAY, "us", stats.summarize(values), values),))
+    return replace(Result(meta), types=(TypeResult(NET_DELAY, "us", summaries.summarize(values), values),))
 
 
 # --- nets ---------------------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from benchmarking import terminal
 from benchmarking.errors import ExitStatus
 from benchmarking.options import OPERATOR_WORDS, OperatorChoice
+from benchmarking.terminal import streams
 
 PICTURES = (".svg", ".png")
 MOST_CORES = 4096
@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         program = self.prog.removeprefix("python -m ")
-        terminal.tell(f"{program}: error: {message}")
+        streams.tell(f"{program}: error: {message}")
         raise SystemExit(int(ExitStatus.BAD_USAGE))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -12,7 +12,7 @@ from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, HarnessOptions
 if TYPE_CHECKING:
     from benchmarking.driver.plan import ManyBackends
     from benchmarking.frameworks.framework_base import FrameworkBase
-    from benchmarking.run_info import RunInfo
+    from benchmarking.specs.run_info import RunInfo
 
 ALL = "all"
 

@@ -10,19 +10,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking import start, terminal
+from benchmarking import start
 from benchmarking.cli.argument_types import Parser, comma_separated
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
+from benchmarking.files.user import user_directory
 from benchmarking.options import HarnessOptions
 from benchmarking.platforms.platforms import find_platform, platform_names
-from benchmarking.user import user_directory
+from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
     from benchmarking.driver.device_lock import DeviceLocks
     from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
-    from benchmarking.results import Fact
+    from benchmarking.results.model import Fact
 
 
 PIPED_WIDTH = 200
@@ -44,7 +45,7 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse(sys.argv[1:] if argv is None else argv)
-    terminal.log_to_stderr()
+    streams.log_to_stderr()
     return guarded("benchmarking.devices", lambda: _main(arguments))
 
 
@@ -81,7 +82,7 @@ def _parser() -> Parser:
 
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
 
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
         # The defaults of a run; only its options for devices are looked at.
@@ -93,7 +94,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
             devices = _addresses_for(kind, arguments.devices, android_too="android" in names.values())
             rows += _look_at(name, replace(options, devices=devices), check=arguments.command == "check")
     if arguments.json:
-        terminal.show(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        streams.show(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     else:
         _show(rows)
     states = {row.state for row in rows} - {"none"}
@@ -153,12 +154,12 @@ def _show(rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from benchmarking.console import PlainConsole
+    from benchmarking.terminal.console import PlainConsole
 
     if not rows:
-        terminal.show("no device found\n")
+        streams.show("no device found\n")
         return
-    stream = terminal.standard_output()
+    stream = streams.standard_output()
     console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("platform", "device", "hash", "state", ""):
@@ -171,7 +172,7 @@ def _show(rows: Sequence[Row]) -> None:
     with console.capture() as capture:
         console.print(table)
     lines = capture.get().splitlines()
-    terminal.show("".join(f"{line.rstrip()}\n" for line in lines), is_styled=True)
+    streams.show("".join(f"{line.rstrip()}\n" for line in lines), is_styled=True)
 
 
 def _facts(row: Row) -> list[str]:

@@ -12,27 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking import start, terminal
+from benchmarking import start
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
+from benchmarking.files.user import user_directory
 from benchmarking.options import HarnessOptions, access_token, mask_secrets
-from benchmarking.user import user_directory
+from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
-    from benchmarking.command import Program
     from benchmarking.driver.plan import Arm, Comparing, RunPlan
     from benchmarking.driver.regression_check import RegressionCheck
     from benchmarking.driver.session import Session
     from benchmarking.frameworks.framework_base import FrameworkBase
     from benchmarking.platforms.platform_base import PlatformBase
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.command import Program
+    from benchmarking.programs.process import Cancellation
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.reporters.reporters import ReporterGroup
-    from benchmarking.run_info import RunInfo, Version
     from benchmarking.specs.expand import TestCase
+    from benchmarking.specs.run_info import RunInfo, Version
 
 PYTHON_SUFFIXES = (".py", ".pyz")
 INTERACTIVE_COMMIT = "interactive"
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = harness_arguments.parse(arguments)
-    terminal.log_to_stderr(options.log_level)
+    streams.log_to_stderr(options.log_level)
     return guarded("harness.py", lambda: _main(options, arguments))
 
 
@@ -83,17 +84,17 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
 
 
 def _validate(options: HarnessOptions) -> ExitStatus:
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
 
     with Cancellation() as cancellation:
         cases = _prepare(options, (), cancellation).cases
     models = len({case.specification for case in cases})
-    terminal.show(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests\n")
+    streams.show(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests\n")
     return ExitStatus.OK
 
 
 def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
     from benchmarking.reporters.reporters import ReporterGroup
 
     started = time.monotonic()
@@ -147,7 +148,7 @@ def _sessions(
     from benchmarking.driver.device_lock import DeviceLocks
     from benchmarking.driver.health import HealthCheck
     from benchmarking.driver.session import Session
-    from benchmarking.model_cache import ModelCache
+    from benchmarking.files.model_cache import ModelCache
 
     cache = ModelCache(
         options.model_cache or user_directory("cache") / "models",
@@ -213,7 +214,7 @@ def _chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase,
 
 
 def _read_info(options: HarnessOptions) -> RunInfo:
-    from benchmarking.run_info import RunInfo, Version, read_run_info
+    from benchmarking.specs.run_info import RunInfo, Version, read_run_info
 
     if options.info is not None:
         return read_run_info(options.info)
@@ -254,7 +255,7 @@ def _plan(
 
 def _comparing(options: HarnessOptions) -> Comparing:
     from benchmarking.driver.plan import Comparing
-    from benchmarking.sequential import SequentialPlan
+    from benchmarking.statistics.sequential import SequentialPlan
 
     plan = SequentialPlan(
         minimum_effect=options.minimum_effect,
@@ -275,7 +276,7 @@ def _comparing(options: HarnessOptions) -> Comparing:
 
 def _arm(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Arm:
     from benchmarking.driver.plan import Arm
-    from benchmarking.run_info import program_commit
+    from benchmarking.specs.run_info import program_commit
 
     program = _program(name, version, options, framework)
     if version.commit is not None and version.commit_time is not None:
@@ -287,7 +288,7 @@ def _arm(name: str, version: Version, options: HarnessOptions, framework: Framew
 
 
 def _program(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Program:
-    from benchmarking.command import Program
+    from benchmarking.programs.command import Program
 
     if version.program is not None:
         path = _existing_file(f"--info: $.{name}.program", version.program)
@@ -308,7 +309,7 @@ def _existing_file(option: str, text: str) -> Path:
 
 def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck:
     from benchmarking.driver.regression_check import RegressionCheck
-    from benchmarking.result_tree import History
+    from benchmarking.records.tree import History
 
     if not info.regression_commits:
         return RegressionCheck()
@@ -356,13 +357,13 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
     if options.json:
         from benchmarking.reporters.json_reporter import JsonReporter
 
-        reporters.append(JsonReporter(terminal.standard_output()))
+        reporters.append(JsonReporter(streams.standard_output()))
     if options.screen_reporter or not options.names_a_reporter:
         from benchmarking.reporters.operator_rows import USUAL_COUNT
         from benchmarking.reporters.screen_reporter import ScreenReporter
 
         # Last, so that it can tell where the others left the results; stdout is the JSON document's.
-        stream = sys.stderr if options.json else terminal.standard_output()
+        stream = sys.stderr if options.json else streams.standard_output()
         reporters.append(
             ScreenReporter(stream, operators=USUAL_COUNT if options.operators is None else options.operators)
         )

@@ -38,7 +38,7 @@ from benchmarking.options import (
 )
 from benchmarking.platforms.platforms import platform_names
 from benchmarking.regression_detectors.regression_detectors import detector_names
-from benchmarking.results import RunType
+from benchmarking.results.model import RunType
 
 PROGRAM = "harness.py"
 

@@ -9,14 +9,15 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking import start, terminal
+from benchmarking import start
 from benchmarking.cli.argument_types import Parser, comma_separated, path, picture, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, UsageError
+from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
-    from benchmarking.regression_detectors.series import Series
+    from benchmarking.records.series import Series
 
 DEFAULT_LIMIT = 1000
 ALL_TYPES = "all"
@@ -24,7 +25,7 @@ ALL_TYPES = "all"
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse(sys.argv[1:] if argv is None else argv)
-    terminal.log_to_stderr()
+    streams.log_to_stderr()
     return guarded("benchmarking.history", lambda: _main(arguments))
 
 
@@ -103,18 +104,18 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     if arguments.json:
         from benchmarking.reporters.history_report import document
 
-        terminal.show(document(series))
+        streams.show(document(series))
     else:
         from benchmarking.reporters.history_report import show, show_changes
 
         shown = (show if arguments.command == "show" else show_changes)(series, _width())
-        terminal.show(shown, is_styled=True)
+        streams.show(shown, is_styled=True)
     return ExitStatus.OK
 
 
 def _read(arguments: argparse.Namespace) -> list[Series]:
-    from benchmarking.regression_detectors.series import series_of
-    from benchmarking.result_tree import History, Selection
+    from benchmarking.records.series import series_of
+    from benchmarking.records.tree import History, Selection
 
     root: Path = arguments.local_reporter or default_results()
     selection = Selection(
@@ -152,7 +153,7 @@ def _width() -> int | None:
     """None: as wide as the terminal."""
     from benchmarking.reporters.screen_reporter import PIPED_WIDTH
 
-    return None if terminal.standard_output().isatty() else PIPED_WIDTH
+    return None if streams.standard_output().isatty() else PIPED_WIDTH
 
 
 if __name__ == "__main__":

@@ -12,18 +12,19 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from benchmarking import start, terminal
+from benchmarking import start
 from benchmarking.cli import repo_driver_arguments
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.shipped import shipped
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, StorageError, UsageError
 from benchmarking.options import MASK, TOKEN_VARIABLE, FailOn, HarnessOptions, RepoDriverOptions
+from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
     from benchmarking.continuous.builder import Builder
     from benchmarking.continuous.loop import LoopOptions
     from benchmarking.continuous.measurement import Harness, HarnessRequest
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
     from benchmarking.repos.repo_base import RepoBase
 
 OWN_DIRECTORY = ".repo_driver"
@@ -79,7 +80,7 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
     from benchmarking.continuous import activities, leftovers
     from benchmarking.continuous.builder import Builder, BuildOptions
     from benchmarking.continuous.measurement import Harness
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
     from benchmarking.repos.repo_base import RepoOptions
     from benchmarking.repos.repos import make_repo
 
@@ -283,11 +284,11 @@ def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | N
     if harness_options is not None:
         benchmarks = [one for one in benchmarks if one == str(harness_options.benchmark_file.resolve())]
     for line in now_lines(activities.read(path.with_name(activities.FILE_NAME))):
-        terminal.show(f"{line}\n")
+        streams.show(f"{line}\n")
     for benchmark in benchmarks:
         with State(path, benchmark, read_only=True) as state:
             for line in overview_lines(state.overview(SHOWN_IN_STATUS)):
-                terminal.show(f"{line}\n")
+                streams.show(f"{line}\n")
     return ExitStatus.OK
 
 
@@ -322,7 +323,7 @@ class _LogFile(RotatingFileHandler):
         """A full disk stops no measurement; what could not be written is on stderr too."""
 
 
-class _Formatter(terminal.PlainFormatter):
+class _Formatter(streams.PlainFormatter):
     """Without the token, wherever it came from."""
 
     def __init__(self, token: str | None) -> None:

@@ -13,17 +13,17 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 import benchmarking
-from benchmarking import terminal
 from benchmarking.errors import BenchmarkError, ExitStatus
 from benchmarking.start import ENDING_SIGNALS, is_ignored
+from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
 
 
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     """What ``function`` returns, or the status of the error that it raised, which is shown on stderr."""
-    terminal.prepare_streams()
+    streams.prepare_streams()
     if not _has_current_directory():
         message = "the current directory does not exist any more; start again from another one"
         return _tell(program, message, ExitStatus.BAD_USAGE)
@@ -38,7 +38,7 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Exception:
-        terminal.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
+        streams.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
         return ExitStatus.INTERNAL_ERROR
 
 
@@ -59,7 +59,7 @@ def _has_current_directory() -> bool:
 
 def _tell(program: str, message: str, status: ExitStatus) -> ExitStatus:
     for line in message.split("\n"):
-        terminal.tell(f"{program}: {line}")
+        streams.tell(f"{program}: {line}")
     return status
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import core_mask
+from benchmarking.files.user import user_directory
 from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
-from benchmarking.user import user_directory
 
 if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import PlatformOptions
-    from benchmarking.process import Cancellation
+    from benchmarking.programs.process import Cancellation
 
 
 def default_results() -> Path:

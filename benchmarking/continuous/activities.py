@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import psutil
 
-from benchmarking import atomic_file
 from benchmarking.bounds import parse_json, read_file
-from benchmarking.plain_text import plain
+from benchmarking.files import atomic_file
 from benchmarking.repos.repo_base import Revision
+from benchmarking.results.plain_text import plain
 
 logger = logging.getLogger(__name__)
 

@@ -15,13 +15,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarking import atomic_file, process, unix_time
 from benchmarking.bounds import parse_json, read_file
-from benchmarking.command import Command
 from benchmarking.continuous.activities import Activities
 from benchmarking.errors import BuildError, ProgramStartError, StorageError, UsageError
-from benchmarking.process import Cancellation, Streams
+from benchmarking.files import atomic_file
+from benchmarking.programs import process
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation, Streams
 from benchmarking.repos.repo_base import RepoBase, Revision
+from benchmarking.results import unix_time
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarking import result_json
 from benchmarking.errors import ExitStatus
-from benchmarking.results import NET_DELAY, Failure, FailureKind, TestKey, TypeResult, Verdict
+from benchmarking.results import documents
+from benchmarking.results.model import NET_DELAY, Failure, FailureKind, TestKey, TypeResult, Verdict
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_document(text: str | bytes) -> HarnessDocument:
 
 def _test(value: Mapping[str, Any]) -> MeasuredTest:
     meta = value["meta"]
-    types = [result_json.read_type(one) for one in value["types"]]
+    types = [documents.read_type(one) for one in value["types"]]
     regressed = [one for one in types if one.verdict is Verdict.REGRESSED]
     return MeasuredTest(
         key=TestKey(

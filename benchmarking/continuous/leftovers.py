@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarking.leftovers import end_marked
+from benchmarking.programs.leftovers import end_marked
 
 VARIABLE = "ML_BENCHMARK_LOOP"
 """In the environment of all that a loop starts: the directory of the loop."""

@@ -11,7 +11,6 @@ from enum import Enum
 from itertools import islice
 from pathlib import Path
 
-from benchmarking import atomic_file
 from benchmarking.bounds import read_file
 from benchmarking.continuous import messages
 from benchmarking.continuous.notification import Notifier
@@ -30,8 +29,9 @@ from benchmarking.errors import (
     StorageError,
     UnknownCommitError,
 )
+from benchmarking.files import atomic_file
 from benchmarking.options import FailOn
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import RepoBase, Revision
 
 logger = logging.getLogger(__name__)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import benchmarking
-from benchmarking import process
-from benchmarking.command import Command
 from benchmarking.continuous.activities import Activities
 from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
-from benchmarking.process import Cancellation, Streams
+from benchmarking.programs import process
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation, Streams
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import RunType, TestKey
+from benchmarking.results.model import RunType, TestKey
 
 TERMINATION_GRACE_S = 15.0
 """The harness needs it to end its own programs and to report what is finished."""

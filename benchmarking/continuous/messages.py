@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from benchmarking import unix_time
 from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
 from benchmarking.errors import BenchmarkError
-from benchmarking.plain_text import plain
 from benchmarking.reporters import numbers
 from benchmarking.repos.repo_base import Revision
+from benchmarking.results import unix_time
+from benchmarking.results.plain_text import plain
 
 SUBJECT_WIDTH = 60
 SHOWN_SUSPECTS = 3

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarking import process
-from benchmarking.command import Command
 from benchmarking.errors import BenchmarkError
-from benchmarking.process import Cancellation, Streams
+from benchmarking.programs import process
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation, Streams
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from benchmarking.continuous.activities import Activity
 from benchmarking.continuous.messages import WORDS, culprit_lines, subject, took
 from benchmarking.continuous.state import Overview, Pending, Run, RunStatus
-from benchmarking.unix_time import minute
+from benchmarking.results.unix_time import minute
 
 SHOWN_PENDING = 10
 _RUN_HEADERS = ("commit", "platform", "finished (UTC)", "result", "built", "measured", "subject")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Self
 
-from benchmarking import terminal
 from benchmarking.continuous.bisection import bisect, threshold
 from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
 from benchmarking.continuous.control import control_candidates
@@ -28,7 +27,8 @@ from benchmarking.errors import (
     StorageError,
 )
 from benchmarking.repos.repo_base import RepoBase, Revision
-from benchmarking.results import TestKey
+from benchmarking.results.model import TestKey
+from benchmarking.terminal import streams
 
 logger = logging.getLogger(__name__)
 
@@ -158,9 +158,9 @@ class Pipeline:
         change that status, and it says nothing of an answer that never came."""
         report = self.harness.measure(replace(request, positions=self._positions(request)))
         if self.show_screen:
-            terminal.show(report.screen)
+            streams.show(report.screen)
         if self.show_document:
-            terminal.show(report.output.decode("utf-8", errors="replace"))
+            streams.show(report.output.decode("utf-8", errors="replace"))
         try:
             document = read_document(report.output)
         except ValueError as error:

@@ -14,10 +14,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from benchmarking import atomic_file
 from benchmarking.errors import StorageError
+from benchmarking.files import atomic_file
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import TestKey
+from benchmarking.results.model import TestKey
 
 FILE_NAME = "state.sqlite3"
 SCHEMA_VERSION = 2

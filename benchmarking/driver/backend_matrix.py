@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarking import stats
 from benchmarking.driver import conditions, metrics
 from benchmarking.driver.benchmark_driver import BenchmarkDriver, LocalFiles, Measured, ReadyArm
 from benchmarking.driver.plan import ManyBackends, RunPlan
@@ -22,11 +21,11 @@ from benchmarking.errors import (
     RunCancelledError,
     ToleranceError,
 )
+from benchmarking.files.model_cache import ModelCache
 from benchmarking.frameworks.framework_base import BackendStatus, ProgramReport
-from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.process import Cancellation
-from benchmarking.results import (
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.model import (
     NET_DELAY,
     BackendCell,
     Comparison,
@@ -35,6 +34,7 @@ from benchmarking.results import (
     TypeResult,
 )
 from benchmarking.specs.expand import TestCase
+from benchmarking.statistics import summaries
 
 if TYPE_CHECKING:
     from benchmarking.driver.metrics import Tensors
@@ -188,7 +188,7 @@ class _Column:
             return None
         if self.failure is not None or reference.failure is not None:  # its delay counts for nothing
             return None
-        return stats.compare(own.values, own.pairs, other.values, other.pairs)
+        return summaries.compare(own.values, own.pairs, other.values, other.pairs)
 
 
 class BackendMatrix:

@@ -13,23 +13,24 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarking import __version__, comparability
-from benchmarking.command import Command
+from benchmarking import __version__
 from benchmarking.driver import conditions, metrics
 from benchmarking.driver.iteration_sampler import IterationSampler
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Samples, sample_once, say_which_arm
-from benchmarking.driver.worker import NoWorkersError, WorkerSource
 from benchmarking.errors import BenchmarkError, CaseError, DeviceError, DeviceLostError, RunCancelledError
+from benchmarking.files.model_cache import ModelCache
+from benchmarking.files.web import hide_credentials
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
-from benchmarking.live_program import LiveProgram
-from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
-from benchmarking.process import Cancellation
-from benchmarking.results import Failure, FailureKind, Meta, Result, Sampling, TypeResult, Verdict
+from benchmarking.programs.command import Command
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation
+from benchmarking.programs.workers import NoWorkersError, WorkerSource
+from benchmarking.results import comparability
+from benchmarking.results.model import Failure, FailureKind, Meta, Result, Sampling, TypeResult, Verdict
 from benchmarking.specs.expand import TestCase
-from benchmarking.web import hide_credentials
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarking import sequential
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
 from benchmarking.driver.plan import Arm, RunPlan
-from benchmarking.model_cache import ModelCache
+from benchmarking.files.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.process import Cancellation
-from benchmarking.results import NET_DELAY, Confirmation, Result, SequentialDecision
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.model import NET_DELAY, Confirmation, Result, SequentialDecision
 from benchmarking.specs.expand import TestCase
+from benchmarking.statistics import sequential
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarking.results import Clock
-from benchmarking.worker_protocol import IterationSample
+from benchmarking.programs.worker_protocol import IterationSample
+from benchmarking.results.model import Clock
 
 SEVERAL_THREADS = 1.2
 """CPU time over wall time from which on more than one thread must have computed."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from benchmarking.errors import DeviceError, RunCancelledError
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.process import Cancellation
-from benchmarking.results import Fact
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.model import Fact
 
 Conditions = Mapping[str, Fact]
 

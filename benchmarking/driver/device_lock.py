@@ -15,14 +15,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from benchmarking import atomic_file, leftovers
 from benchmarking.bounds import parse_json, read_file
 from benchmarking.errors import DeviceBusyError, DeviceError, RunCancelledError
+from benchmarking.files import atomic_file
+from benchmarking.files.user import user_name
 from benchmarking.options import WhenBusy
-from benchmarking.plain_text import plain
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.process import Cancellation, Tether
-from benchmarking.user import user_name
+from benchmarking.programs import leftovers
+from benchmarking.programs.process import Cancellation, Tether
+from benchmarking.results.plain_text import plain
 
 LOOK_AGAIN_S = 0.5
 VARIABLE = "ML_BENCHMARK_DEVICE_LOCK"

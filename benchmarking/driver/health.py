@@ -12,8 +12,8 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from benchmarking import atomic_file
 from benchmarking.errors import DeviceError
+from benchmarking.files import atomic_file
 from benchmarking.options import Strictness
 from benchmarking.platforms.platform_base import PlatformBase
 

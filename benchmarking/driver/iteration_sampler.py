@@ -9,17 +9,26 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from benchmarking import sequential
 from benchmarking.driver import conditions
 from benchmarking.driver.clock import device_clock, suitable_clock
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_which_arm
 from benchmarking.driver.waiting import Times, Watched
-from benchmarking.driver.worker import NoWorkersError, Worker, WorkerSource
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.options import ClockChoice
-from benchmarking.results import NET_DELAY, Clock, Cost, Fact, Kernel, Sampling, SequentialDecision, Verdict
-from benchmarking.worker_protocol import IterationSample, WorkerReady
+from benchmarking.programs.worker_protocol import IterationSample, WorkerReady
+from benchmarking.programs.workers import NoWorkersError, Worker, WorkerSource
+from benchmarking.results.model import (
+    NET_DELAY,
+    Clock,
+    Cost,
+    Fact,
+    Kernel,
+    Sampling,
+    SequentialDecision,
+    Verdict,
+)
+from benchmarking.statistics import sequential
 
 ARMS = ("treatment", "control")
 PAIR_S = 0.25

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from benchmarking import stats
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import CaseError, ToleranceError
-from benchmarking.plain_text import plain
-from benchmarking.results import ErrorStatistics, Sampling, SequentialDecision, TypeResult
+from benchmarking.results.model import ErrorStatistics, Sampling, SequentialDecision, TypeResult
+from benchmarking.results.plain_text import plain
 from benchmarking.specs.model import ToleranceSpec
+from benchmarking.statistics import summaries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,13 +57,13 @@ def _by_clock(
     if len(own) != len(treatment.values) or len(others) != len(control.values):
         return {}  # an operator: only its wall time is known
     return {
-        "clock_summary": stats.summarize(own, treatment.pairs),
-        "control_clock_summary": stats.summarize(others, control.pairs),
+        "clock_summary": summaries.summarize(own, treatment.pairs),
+        "control_clock_summary": summaries.summarize(others, control.pairs),
     }
 
 
 def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:
-    summary = stats.summarize(treatment.values, treatment.pairs)
+    summary = summaries.summarize(treatment.values, treatment.pairs)
     alone = TypeResult(
         type=treatment.type,
         unit=treatment.unit,
@@ -75,7 +75,7 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
     )
     if control is None:
         return alone
-    control_summary = stats.summarize(control.values, control.pairs)
+    control_summary = summaries.summarize(control.values, control.pairs)
     return replace(
         alone,
         control_summary=control_summary,
@@ -83,8 +83,8 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
         control_pairs=control.pairs,
         control_cpu_values=control.cpu_values,
         control_device_values=control.device_values,
-        diff_summary=stats.difference_percentiles(summary, control_summary),
-        comparison=stats.compare(treatment.values, treatment.pairs, control.values, control.pairs),
+        diff_summary=summaries.difference_percentiles(summary, control_summary),
+        comparison=summaries.compare(treatment.values, treatment.pairs, control.values, control.pairs),
     )
 
 
@@ -103,16 +103,16 @@ def error_results(
         TypeResult(
             type=blob,
             unit="",
-            summary=stats.summarize(outputs[blob]),
-            control_summary=stats.summarize(expected),
-            diff_summary=stats.percentiles(outputs[blob] - expected),
+            summary=summaries.summarize(outputs[blob]),
+            control_summary=summaries.summarize(expected),
+            diff_summary=summaries.percentiles(outputs[blob] - expected),
             error=error,
-            control_error=stats.error_statistics(control_outputs[blob], expected)
+            control_error=summaries.error_statistics(control_outputs[blob], expected)
             if blob in control_outputs
             else None,
         )
         for blob, expected in golden.items()
-        for error in [stats.error_statistics(outputs[blob], expected)]
+        for error in [summaries.error_statistics(outputs[blob], expected)]
     )
 
 
@@ -123,7 +123,7 @@ def answer_errors(outputs: Tensors, expected: Tensors, whose: str) -> dict[str, 
         CaseError: an output has another number of values than what is expected.
     """
     _require_same_sizes(outputs, expected, dict.fromkeys(expected, whose))
-    return {blob: stats.error_statistics(outputs[blob], values) for blob, values in expected.items()}
+    return {blob: summaries.error_statistics(outputs[blob], values) for blob, values in expected.items()}
 
 
 def _require_same_sizes(outputs: Tensors, expected: Tensors, whose: Mapping[str, str]) -> None:
@@ -144,7 +144,7 @@ def check_answer(outputs: Tensors, expected: Tensors, fraction: float, whose: st
     complaints = []
     for blob, values in expected.items():
         allowed = _allowed_error(values, fraction)
-        beyond, worst = stats.beyond_tolerance(outputs[blob], values, allowed, 0.0)
+        beyond, worst = summaries.beyond_tolerance(outputs[blob], values, allowed, 0.0)
         if beyond:
             complaints.append(
                 f"{beyond} of {values.size} values of {blob!r} are more than {allowed:.3g} off {whose}; "
@@ -172,7 +172,7 @@ def check_tolerance(outputs: Tensors, golden: Tensors, tolerance: ToleranceSpec 
         return
     complaints = []
     for blob, expected in golden.items():
-        beyond, worst = stats.beyond_tolerance(outputs[blob], expected, tolerance.atol, tolerance.rtol)
+        beyond, worst = summaries.beyond_tolerance(outputs[blob], expected, tolerance.atol, tolerance.rtol)
         if beyond:
             complaints.append(
                 f"{beyond} of {expected.size} values of {blob!r} are beyond the tolerance "

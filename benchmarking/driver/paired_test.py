@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import Mapping
 
-from benchmarking import sequential
 from benchmarking.driver.plan import Comparing
-from benchmarking.results import SequentialDecision
+from benchmarking.results.model import SequentialDecision
+from benchmarking.statistics import sequential
 
 NEWS_AFTER_S = 10.0
 NEWS_FACTOR = 1.5

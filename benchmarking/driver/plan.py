@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarking.command import Program
 from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, ABMode, ClockChoice
-from benchmarking.results import Fact, RunType
-from benchmarking.sequential import SequentialPlan
+from benchmarking.programs.command import Program
+from benchmarking.results.model import Fact, RunType
+from benchmarking.statistics.sequential import SequentialPlan
 
 
 @dataclass(frozen=True)

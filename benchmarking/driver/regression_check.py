@@ -7,12 +7,12 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarking import sequential
 from benchmarking.driver.plan import RunPlan
+from benchmarking.records.tree import History, Run
 from benchmarking.regression_detectors.regression_detectors import make_detector
-from benchmarking.result_tree import History, Run
-from benchmarking.results import Result, TypeResult, Verdict
-from benchmarking.run_info import Commit
+from benchmarking.results.model import Result, TypeResult, Verdict
+from benchmarking.specs.run_info import Commit
+from benchmarking.statistics import sequential
 
 Finish = Callable[[Result], Result]
 RunWith = Callable[[RunPlan, Finish], Result]

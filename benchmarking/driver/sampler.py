@@ -13,7 +13,7 @@ from benchmarking.driver.paired_test import PairedTest
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
 from benchmarking.options import ClockChoice
-from benchmarking.results import (
+from benchmarking.results.model import (
     NET_DELAY,
     Clock,
     Cost,

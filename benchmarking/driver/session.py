@@ -24,11 +24,11 @@ from benchmarking.errors import (
     ExitStatus,
     RunCancelledError,
 )
-from benchmarking.model_cache import ModelCache
+from benchmarking.files.model_cache import ModelCache
 from benchmarking.options import FailOn, Reboot
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.process import Cancellation
-from benchmarking.results import FailureKind, Result, Verdict, by_test
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.model import FailureKind, Result, Verdict, by_test
 from benchmarking.specs.expand import TestCase
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarking.platforms.platform_base import ThreadTimes
-from benchmarking.worker_protocol import IterationSample
+from benchmarking.programs.worker_protocol import IterationSample
 
 Times = Mapping[int, ThreadTimes]
 """By thread."""

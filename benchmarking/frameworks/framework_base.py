@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import Fault, ProgramOutputError
-from benchmarking.results import Cost, Fact, Kernel, Measurement
+from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.results.model import Cost, Fact, Kernel, Measurement
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarking.errors import DeviceError, ProgramOutputError
-from benchmarking.plain_text import plain
+from benchmarking.results.plain_text import plain
 
 logger = logging.getLogger(__name__)
 

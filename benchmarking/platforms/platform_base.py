@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, UsageError
-from benchmarking.live_program import LiveProgram
-from benchmarking.process import Cancellation, Tether
-from benchmarking.results import Fact
+from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation, Tether
+from benchmarking.results.model import Fact
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
-from benchmarking.regression_detectors.change_points import (
+from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
+from benchmarking.results.model import TypeResult, Verdict
+from benchmarking.statistics.change_points import (
     MINIMUM_RUNS,
     ChangePoint,
     Creep,
     find_change_points,
     find_creep,
 )
-from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
-from benchmarking.results import TypeResult, Verdict
 
 
 class ChangePointDetector(RegressionDetectorBase):

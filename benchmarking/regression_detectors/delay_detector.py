@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from benchmarking import stats
 from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
-from benchmarking.results import Percentiles, TypeResult, Verdict
+from benchmarking.results.model import Percentiles, TypeResult, Verdict
+from benchmarking.statistics import summaries
 
 MINIMUM_RUNS = 3
 """With fewer runs their p90s say nothing about what is usual."""
@@ -34,8 +34,8 @@ class DelayDetector(RegressionDetectorBase):
             return Decision(
                 Verdict.INCONCLUSIVE, f"{len(past)} earlier runs; at least {MINIMUM_RUNS} are needed"
             )
-        high = stats.summarize([one.p90 for one in past]).p90
-        low = stats.summarize([one.p10 for one in past]).p10
+        high = summaries.summarize([one.p90 for one in past]).p90
+        low = summaries.summarize([one.p10 for one in past]).p10
         numbers = (
             f"p50 {newest_percentiles.p50:.6g} {newest.unit} against {low:.6g} to {high:.6g} "
             f"of {len(past)} earlier runs"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
-from benchmarking.results import ErrorStatistics, TypeResult, Verdict
+from benchmarking.results.model import ErrorStatistics, TypeResult, Verdict
 
 GROWTH = 1.5
 """An error that grew less is of the same kind: another order of the same sums moves the largest of many

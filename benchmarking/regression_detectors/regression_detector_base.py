@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarking.results import TypeResult, Verdict
+from benchmarking.results.model import TypeResult, Verdict
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarking.errors import ReporterError
-from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_table, numbers
 from benchmarking.reporters.backend_table import BackendTable, Entry, Row
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
+from benchmarking.results.plain_text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

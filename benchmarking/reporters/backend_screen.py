@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from benchmarking.plain_text import plain
 from benchmarking.reporters import backend_table, numbers
 from benchmarking.reporters.backend_table import BackendTable, Entry, Row
 from benchmarking.reporters.screen_table import ALWAYS, GAP, Column, fitted, texts
-from benchmarking.results import BackendCell, Comparison, Result
+from benchmarking.results.model import BackendCell, Comparison, Result
+from benchmarking.results.plain_text import plain
 
 LONG_NAME = 16
 WIDEST_TEST = 32

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarking.reporters import numbers
-from benchmarking.results import BackendCell, Comparison, Interval, Meta, Result, Summary, TestKey
+from benchmarking.results.model import BackendCell, Comparison, Interval, Meta, Result, Summary, TestKey
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking import atomic_file
 from benchmarking.errors import ReporterError, UsageError
+from benchmarking.files import atomic_file
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import Result
+from benchmarking.results.model import Result
 
 QUICK_S = 0.1
 """A file that is written this quickly is written after every test."""

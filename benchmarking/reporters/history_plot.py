@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking import atomic_file, unix_time
 from benchmarking.errors import UsageError
-from benchmarking.plain_text import plain
-from benchmarking.regression_detectors.series import Series
+from benchmarking.files import atomic_file
+from benchmarking.records.series import Series
+from benchmarking.results import unix_time
+from benchmarking.results.plain_text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,19 +15,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarking import result_json, unix_time
-from benchmarking.console import PlainConsole
-from benchmarking.plain_text import plain
-from benchmarking.regression_detectors.change_points import (
+from benchmarking.records.series import Point, Series
+from benchmarking.reporters import numbers
+from benchmarking.reporters.screen_reporter import VERDICT_STYLES
+from benchmarking.results import documents, unix_time
+from benchmarking.results.model import Comparison
+from benchmarking.results.plain_text import plain
+from benchmarking.statistics.change_points import (
     MINIMUM_RUNS,
     NEIGHBOURHOOD,
     ChangePoint,
     Creep,
 )
-from benchmarking.regression_detectors.series import Point, Series
-from benchmarking.reporters import numbers
-from benchmarking.reporters.screen_reporter import VERDICT_STYLES
-from benchmarking.results import Comparison
+from benchmarking.terminal.console import PlainConsole
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 80
@@ -50,7 +50,7 @@ def show_changes(series: Sequence[Series], width: int | None) -> str:
 
 
 def document(series: Sequence[Series]) -> str:
-    return result_json.dumps({"series": [_series_json(one) for one in series]})
+    return documents.dumps({"series": [_series_json(one) for one in series]})
 
 
 # --- for people ---------------------------------------------------------------------------------------------

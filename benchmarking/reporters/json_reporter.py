@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, TextIO
 
-from benchmarking import result_json
 from benchmarking.errors import ReporterError
 from benchmarking.reporters import backend_table
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import Result
+from benchmarking.results import documents
+from benchmarking.results.model import Result
 
 
 class JsonReporter(ReporterBase):
@@ -23,7 +23,7 @@ class JsonReporter(ReporterBase):
 
     def finish(self, summary: RunSummary) -> None:
         document = {
-            "results": [result_json.result_json(one) for one in self._results],
+            "results": [documents.result_json(one) for one in self._results],
             "backends": [backend_table.table_json(one) for one in backend_table.tables(self._results)],
             "exit_status": int(summary.exit_status),
             "duration_s": summary.duration_s,
@@ -31,7 +31,7 @@ class JsonReporter(ReporterBase):
             "problems": summary.problems,
         }
         try:
-            self._stream.write(result_json.dumps(document))
+            self._stream.write(documents.dumps(document))
             self._stream.flush()
         except OSError as error:
             raise ReporterError(f"cannot write the JSON document: {error.strerror}") from error

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from benchmarking.errors import EXIT_STATUS_MEANING, ExitStatus
-from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
-from benchmarking.results import FailureKind, Result, by_test
+from benchmarking.results.model import FailureKind, Result, by_test
+from benchmarking.results.plain_text import plain, plain_lines
 
 
 class JUnitReporter(FileReporter):

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.errors import ReporterError, UsageError
+from benchmarking.records.tree import History
 from benchmarking.reporters.reporter_base import ReporterBase
-from benchmarking.result_tree import History
-from benchmarking.results import Result
+from benchmarking.results.model import Result
 
 
 class LocalReporter(ReporterBase):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import ClassVar
 
-from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import numbers
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import Failure, FailureKind, Result, by_test
+from benchmarking.results.model import Failure, FailureKind, Result, by_test
+from benchmarking.results.plain_text import plain, plain_lines
 
 SHOWN_EVIDENCE_LINES = 10
 """Of a program's log, from its end; the other reports have all of it. A bug's traceback is shown whole."""

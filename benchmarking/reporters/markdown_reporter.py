@@ -10,11 +10,10 @@ from typing import ClassVar
 
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.options import OperatorChoice
-from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import backend_markdown, backend_table, numbers, operator_rows
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
-from benchmarking.results import (
+from benchmarking.results.model import (
     NET_DELAY,
     Confirmation,
     Meta,
@@ -23,6 +22,7 @@ from benchmarking.results import (
     Verdict,
     by_test,
 )
+from benchmarking.results.plain_text import plain, plain_lines
 
 _QUIET = ("passed", "unchanged")
 

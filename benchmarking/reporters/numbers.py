@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.reporters.reporter_base import RunSummary
-from benchmarking.results import (
+from benchmarking.results.model import (
     Clock,
     Comparison,
     Cost,
@@ -21,7 +21,7 @@ from benchmarking.results import (
     TypeResult,
     greatest,
 )
-from benchmarking.sequential import FALSE_ALARMS_PER_RUN
+from benchmarking.statistics.sequential import FALSE_ALARMS_PER_RUN
 
 SHOWN_NAMES = 3
 """Of operators that share a fate; the others are counted."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarking.options import OperatorChoice
 from benchmarking.reporters import numbers
-from benchmarking.results import CHANGED, Cost, Fact, Interval, Kernel, TypeResult, Verdict
+from benchmarking.results.model import CHANGED, Cost, Fact, Interval, Kernel, TypeResult, Verdict
 
 USUAL_COUNT = 5
 

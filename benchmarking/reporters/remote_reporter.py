@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from benchmarking import atomic_file, bounds, result_json, web
+from benchmarking import bounds
 from benchmarking.errors import ReporterError, RunCancelledError, UsageError
-from benchmarking.plain_text import plain
-from benchmarking.process import Cancellation
+from benchmarking.files import atomic_file, web
+from benchmarking.files.web import Answer, PassingError, WebError, WebLimits, hide_credentials
+from benchmarking.programs.process import Cancellation
 from benchmarking.reporters.reporter_base import ReporterBase
-from benchmarking.results import Meta, Percentiles, Result, TypeResult
-from benchmarking.web import Answer, PassingError, WebError, WebLimits, hide_credentials
+from benchmarking.results import documents
+from benchmarking.results.model import Meta, Percentiles, Result, TypeResult
+from benchmarking.results.plain_text import plain
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +139,7 @@ class RemoteReporter(ReporterBase):
                 if (value := getattr(one, name)) is not None
             },
         }
-        return {"category": self._category, "message": result_json.dumps(message), "line_escape": False}
+        return {"category": self._category, "message": documents.dumps(message), "line_escape": False}
 
     def _post(self, logs: list[dict[str, Any]]) -> None:
         """Sends, again where it is sure that the server has not taken it.
@@ -353,6 +355,6 @@ def _integers(meta: Meta, one: TypeResult) -> dict[str, int]:
 def _strings(meta: Meta) -> dict[str, str]:
     plain = {name: value for name, value in asdict(meta).items() if value is not None}
     return {
-        name: value if isinstance(value, str) else result_json.dumps(value).strip()
+        name: value if isinstance(value, str) else documents.dumps(value).strip()
         for name, value in plain.items()
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from benchmarking.errors import ExitStatus
-from benchmarking.results import Result
+from benchmarking.results.model import Result
 
 
 @dataclass(frozen=True)

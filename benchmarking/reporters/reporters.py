@@ -10,7 +10,7 @@ from functools import partial
 
 from benchmarking.errors import BenchmarkError, ExitStatus, ReporterError
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
-from benchmarking.results import Result
+from benchmarking.results.model import Result
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from benchmarking.console import PlainConsole
 from benchmarking.errors import ReporterError
 from benchmarking.options import OperatorChoice
-from benchmarking.plain_text import plain, plain_lines
 from benchmarking.reporters import backend_screen, backend_table, numbers, operator_rows
 from benchmarking.reporters.operator_rows import USUAL_COUNT, OperatorRow, OperatorRows
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.reporters.screen_table import ALWAYS, Column, fitted, texts
-from benchmarking.results import (
+from benchmarking.results.model import (
     Comparison,
     Cost,
     Fact,
@@ -29,6 +27,8 @@ from benchmarking.results import (
     Verdict,
     by_test,
 )
+from benchmarking.results.plain_text import plain, plain_lines
+from benchmarking.terminal.console import PlainConsole
 
 PIPED_WIDTH = 160
 """Wide enough for every line: what reads a pipe does not wrap."""

@@ -18,11 +18,12 @@ from typing import ClassVar
 import git
 from git.exc import GitCommandError, InvalidGitRepositoryError, NoSuchPathError
 
-from benchmarking import atomic_file, unix_time
-from benchmarking.command import Outcome
 from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
+from benchmarking.files import atomic_file
+from benchmarking.programs.command import Outcome
 from benchmarking.repos.git_submodules import NO_HOOKS, GitSubmodules, Level
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
+from benchmarking.results import unix_time
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarking.command import Outcome
 from benchmarking.errors import RemoteError
+from benchmarking.programs.command import Outcome
 from benchmarking.repos.repo_base import require_success
 
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")

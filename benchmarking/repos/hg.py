@@ -15,9 +15,10 @@ from typing import ClassVar
 import hglib
 from hglib.error import CapabilityError, CommandError, ResponseError, ServerError
 
-from benchmarking import atomic_file, unix_time
 from benchmarking.errors import CheckoutError, RemoteError, RepositoryError, UnknownCommitError, UsageError
+from benchmarking.files import atomic_file
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision, require_success, without_password
+from benchmarking.results import unix_time
 
 USUAL_REMOTE = "default"
 GIT_REMOTE = "origin"

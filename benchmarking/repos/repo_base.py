@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Self
 
-from benchmarking import process
-from benchmarking.command import Command, Outcome
 from benchmarking.errors import CheckoutError, RemoteError
-from benchmarking.process import Cancellation
+from benchmarking.programs import process
+from benchmarking.programs.command import Command, Outcome
+from benchmarking.programs.process import Cancellation
 
 logger = logging.getLogger(__name__)
 

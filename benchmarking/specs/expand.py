@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarking.errors import Fault, SpecificationError
-from benchmarking.plain_text import plain
+from benchmarking.results.plain_text import plain
 from benchmarking.specs import location
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import (

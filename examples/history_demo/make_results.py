@@ -19,9 +19,9 @@ from random import Random
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarking import stats  # noqa: E402
-from benchmarking.result_tree import History  # noqa: E402
-from benchmarking.results import NET_DELAY, Meta, Result, TypeResult  # noqa: E402
+from benchmarking.records.tree import History  # noqa: E402
+from benchmarking.results.model import NET_DELAY, Meta, Result, TypeResult  # noqa: E402
+from benchmarking.statistics import summaries  # noqa: E402
 
 COMMITS = 80
 FIRST_COMMIT_TIME = 1_767_571_200
@@ -92,13 +92,13 @@ def _delay(random: Random, typical_us: float, level: float, control_level: float
     return TypeResult(
         type=NET_DELAY,
         unit="us",
-        summary=stats.summarize(values),
+        summary=summaries.summarize(values),
         values=values,
         pairs=pairs,
-        control_summary=stats.summarize(control_values),
+        control_summary=summaries.summarize(control_values),
         control_values=control_values,
         control_pairs=pairs,
-        comparison=stats.compare(values, pairs, control_values, pairs),
+        comparison=summaries.compare(values, pairs, control_values, pairs),
     )
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramExitError, ProgramOutputError, ProgramTimeoutError
 from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.frameworks import FRAMEWORKS
-from benchmarking.results import NET_DELAY
+from benchmarking.programs.command import Command, Outcome
+from benchmarking.results.model import NET_DELAY
 from tests.support import doc_examples
 from tests.support.cases import case
 

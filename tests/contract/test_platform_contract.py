@@ -13,8 +13,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
-from benchmarking import capture, platforms
-from benchmarking.command import Command, Program
+from benchmarking import platforms
 from benchmarking.errors import (
     NoDeviceError,
     ProgramExitError,
@@ -26,7 +25,9 @@ from benchmarking.errors import (
 from benchmarking.platforms import outputs
 from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
 from benchmarking.platforms.platforms import PLATFORMS
-from benchmarking.process import Cancellation
+from benchmarking.programs import capture
+from benchmarking.programs.command import Command, Program
+from benchmarking.programs.process import Cancellation
 from tests.device_lab.lab import why_not
 from tests.support import doc_examples
 from tests.support.local_connection import LocalLinux

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking import unix_time
 from benchmarking.errors import RemoteError, RunCancelledError, UnknownCommitError, UsageError
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 from benchmarking.repos import repo_base
 from benchmarking.repos.git_submodules import absolute_url
 from benchmarking.repos.repo_base import RepoOptions
 from benchmarking.repos.repos import make_repo
+from benchmarking.results import unix_time
 from tests.support.repositories import ISOLATED, MONDAY, REMOTES, find_hg
 
 HOUR = 3600

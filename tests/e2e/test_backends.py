@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarking import stats
+from benchmarking.statistics import summaries
 from tests.support.workshop import COMMIT, OLDER, ROOT, option, records
 
 KERNELS = {"ID_0_Conv_c": ["nnpack:winograd", True], "ID_1_Relu_r": ["relu", False]}
@@ -66,7 +66,7 @@ def test_all_backends_of_a_device_are_compared_with_the_reference(compare, works
         assert cell["comparison"]["ratio"] == pytest.approx(ratio, rel=0.02)
         assert cell["comparison"]["ratio_interval"]["confidence"] > 0.95
         net, other = (results[one]["types"][0] for one in (name, "default"))
-        again = stats.compare(net["values"], net["pairs"], other["values"], other["pairs"])
+        again = summaries.compare(net["values"], net["pairs"], other["values"], other["pairs"])
         assert cell["comparison"]["ratio"] == again.ratio
     assert results["default"]["meta"]["cell"]["comparison"] is None
     error = results["nnpack"]["meta"]["cell"]["errors"]["out"]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.regression_detectors.series import series_of
-from benchmarking.result_tree import History, Selection
+from benchmarking.records.series import series_of
+from benchmarking.records.tree import History, Selection
 from tests.support.loop_workshop import ROOT, LoopWorkshop, kill
 from tests.support.repositories import MONDAY, find_hg
 

@@ -2,13 +2,13 @@
 
 import shutil
 
-from benchmarking import process
-from benchmarking.command import Command
 from benchmarking.errors import DeviceError, DeviceLostError
 from benchmarking.platforms.linux.linux import LinuxPlatform
 from benchmarking.platforms.linux.ssh import open_end
 from benchmarking.platforms.remote.connection import Connection, ShellOutput
-from benchmarking.process import Cancellation, Streams
+from benchmarking.programs import process
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation, Streams
 
 
 class LocalConnection(Connection):

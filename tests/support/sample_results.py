@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from benchmarking import stats
 from benchmarking.errors import ExitStatus
 from benchmarking.reporters.reporter_base import RunSummary
-from benchmarking.results import (
+from benchmarking.results.model import (
     NET_DELAY,
     BackendCell,
     Comparison,
@@ -27,6 +26,7 @@ from benchmarking.results import (
     TypeResult,
     Verdict,
 )
+from benchmarking.statistics import summaries
 
 NASTY_NAME = "[bold]a|b[/bold] `c` <b>&amp; @team #1 **x** \x1b[31mred\x07 \u202eevil \ud800 \u96ea\nnext"
 """Rich markup, Markdown, HTML, escape codes, a bell, right-to-left, half a surrogate pair, a line break."""
@@ -66,7 +66,7 @@ CONTROL_META = replace(
 
 def delays(type_name: str, typical_us: float, *, count: int = 10) -> TypeResult:
     values = tuple(typical_us * (1 + 0.01 * (index % 7)) for index in range(count))
-    return TypeResult(type_name, "us", stats.summarize(values), values=values, pairs=(0,) * count)
+    return TypeResult(type_name, "us", summaries.summarize(values), values=values, pairs=(0,) * count)
 
 
 def compared(treatment: TypeResult, control_us: float, comparison: Comparison) -> TypeResult:
@@ -76,13 +76,13 @@ def compared(treatment: TypeResult, control_us: float, comparison: Comparison) -
         control_summary=control.summary,
         control_values=control.values,
         control_pairs=control.pairs,
-        diff_summary=stats.difference_percentiles(treatment.summary, control.summary),
+        diff_summary=summaries.difference_percentiles(treatment.summary, control.summary),
         comparison=comparison,
     )
 
 
 def errors(blob: str, size: float) -> TypeResult:
-    numbers = stats.summarize([0.0, size])
+    numbers = summaries.summarize([0.0, size])
     return TypeResult(
         blob,
         "",

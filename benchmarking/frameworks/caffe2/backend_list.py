@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarking.command import Outcome
 from benchmarking.errors import ProgramOutputError
 from benchmarking.frameworks.framework_base import BackendStatus
-from benchmarking.plain_text import plain
+from benchmarking.programs.command import Outcome
+from benchmarking.results.plain_text import plain
 
 LONGEST_REASON = 1000
 

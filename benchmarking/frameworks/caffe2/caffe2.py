@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarking import atomic_file
-from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import (
     Fault,
     ProgramExitError,
@@ -18,11 +16,13 @@ from benchmarking.errors import (
     ProgramTimeoutError,
     UsageError,
 )
+from benchmarking.files import atomic_file
+from benchmarking.files.user import user_directory
 from benchmarking.frameworks.caffe2 import observer_log, tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
 from benchmarking.frameworks.kit import archive
-from benchmarking.plain_text import plain
-from benchmarking.user import user_directory
+from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.results.plain_text import plain
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from benchmarking.bounds import parse_json
 from benchmarking.errors import ProgramOutputError
-from benchmarking.plain_text import plain
-from benchmarking.results import NET_DELAY, Cost, Fact, Kernel, Measurement
+from benchmarking.results.model import NET_DELAY, Cost, Fact, Kernel, Measurement
+from benchmarking.results.plain_text import plain
 
 _OBSERVER = "Caffe2Observer"
 _FACTS = "caffe2_benchmark facts "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchmarking.bounds import OutOfBoundsError, read_file
 from benchmarking.errors import ProgramOutputError
-from benchmarking.plain_text import plain
+from benchmarking.results.plain_text import plain
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from benchmarking.capture import Capture
 from benchmarking.errors import DeviceError, DeviceLostError, RunCancelledError
-from benchmarking.live_program import LiveProgram
 from benchmarking.platforms.android import shell_protocol
 from benchmarking.platforms.remote.connection import Connection, ShellOutput
-from benchmarking.process import Cancellation
+from benchmarking.programs.capture import Capture
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation
 
 CONNECT_LIMIT_S = 5.0
 SILENCE_LIMIT_S = 10.0

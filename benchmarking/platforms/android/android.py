@@ -16,7 +16,7 @@ from benchmarking.platforms.remote import system
 from benchmarking.platforms.remote.identity import Way, devices_of
 from benchmarking.platforms.remote.remote_platform import DIRECTORY_NAME, RemotePlatform
 from benchmarking.platforms.remote.shell import RemoteShell
-from benchmarking.results import Fact
+from benchmarking.results.model import Fact
 
 PROPERTIES = {
     "serial": "ro.serialno",

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from benchmarking.plain_text import plain
 from benchmarking.platforms.android import direct, mdns, server, usb
 from benchmarking.platforms.android.adb import AdbConnection, ServerError
 from benchmarking.platforms.android.direct import DirectConnection
 from benchmarking.platforms.android.server import ServerConnection
+from benchmarking.results.plain_text import plain
 
 _NETWORK_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(?P<port>\d+)")
 _SERVER_STATES = {

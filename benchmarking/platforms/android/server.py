@@ -9,7 +9,6 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from benchmarking.plain_text import plain
 from benchmarking.platforms.android.adb import (
     CONNECT_LIMIT_S,
     AdbConnection,
@@ -20,6 +19,7 @@ from benchmarking.platforms.android.adb import (
     SyncError,
     transport_failures,
 )
+from benchmarking.results.plain_text import plain
 
 DEFAULT_PORT = 5037
 _BLOCK_BYTES = 2**16

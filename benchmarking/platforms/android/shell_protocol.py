@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from benchmarking.capture import Capture
+from benchmarking.programs.capture import Capture
 
 SERVICE = "shell,v2,raw:"
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
-from benchmarking.command import Command
 from benchmarking.errors import NoDeviceError
 from benchmarking.platforms.gpu.nvidia import Gpu, NvidiaManagement
 from benchmarking.platforms.host import facts
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import DeviceInfo, Discovery, PlatformOptions
-from benchmarking.results import Fact
+from benchmarking.programs.command import Command
+from benchmarking.results.model import Fact
 
 
 class GpuPlatform(HostPlatform):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from benchmarking.errors import DeviceError, NoDeviceError
-from benchmarking.results import Fact
+from benchmarking.results.model import Fact
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from benchmarking.results import Fact
+from benchmarking.results.model import Fact
 
 SECOND_VERSION = "cgroup2"
 

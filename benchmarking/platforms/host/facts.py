@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarking.platforms.host import control_group
-from benchmarking.results import Fact
+from benchmarking.results.model import Fact
 
 _MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 _CPU_INFO = Path("/proc/cpuinfo")

@@ -12,10 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking import process
-from benchmarking.command import Command, Outcome, Program
 from benchmarking.errors import DeviceError, ProgramStartError
-from benchmarking.live_program import LiveProgram
 from benchmarking.platforms import frequency, outputs, reference
 from benchmarking.platforms.host import facts, threads
 from benchmarking.platforms.platform_base import (
@@ -26,8 +23,11 @@ from benchmarking.platforms.platform_base import (
     StagedFiles,
     ThreadTimes,
 )
-from benchmarking.process import Cancellation
-from benchmarking.results import Fact
+from benchmarking.programs import process
+from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.model import Fact
 
 LIBRARY_PATH_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from shlex import quote
 from typing import IO
 
-from benchmarking import process
-from benchmarking.command import Command, Outcome
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramStartError
-from benchmarking.live_program import LiveProgram
 from benchmarking.platforms.remote.connection import Connection, ShellOutput
-from benchmarking.process import Cancellation, Streams
+from benchmarking.programs import process
+from benchmarking.programs.command import Command, Outcome
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation, Streams
 
 CONNECT_LIMIT_S = 10
 TRANSFER_LIMIT_S = 3600.0

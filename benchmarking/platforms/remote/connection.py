@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarking.live_program import LiveProgram
-from benchmarking.process import Cancellation
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation
 
 
 @dataclass(frozen=True)

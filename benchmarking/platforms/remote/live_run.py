@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import Self
 
-from benchmarking.command import COULD_NOT_START
 from benchmarking.errors import (
     DeviceError,
     DeviceLostError,
@@ -13,10 +12,11 @@ from benchmarking.errors import (
     ProgramStartError,
     ProgramTimeoutError,
 )
-from benchmarking.live_program import LiveProgram
 from benchmarking.platforms.remote import program_run
 from benchmarking.platforms.remote.shell import RemoteShell, framed
-from benchmarking.process import Cancellation
+from benchmarking.programs.command import COULD_NOT_START
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation
 
 PROBE_LIMIT_S = 5.0
 """For a device to show that it is still there."""

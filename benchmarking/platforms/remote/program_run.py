@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarking.command import Command
-from benchmarking.process import TERMINATION_GRACE_S
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import TERMINATION_GRACE_S
 
 NO_LIMIT_S = 10 * 24 * 3600
 """About what an operating system's wait can be asked for."""

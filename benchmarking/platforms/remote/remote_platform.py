@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 from typing import ClassVar
 
-from benchmarking.command import COULD_NOT_START, Command, Outcome, Program
 from benchmarking.errors import (
     CaseError,
     DeviceError,
@@ -21,7 +20,6 @@ from benchmarking.errors import (
     ProgramStartError,
     RunCancelledError,
 )
-from benchmarking.live_program import LiveProgram
 from benchmarking.platforms import frequency, outputs, reference
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformBase, PlatformOptions, StagedFiles
 from benchmarking.platforms.remote import program_run, system
@@ -29,8 +27,10 @@ from benchmarking.platforms.remote.lease import Lease
 from benchmarking.platforms.remote.live_run import LiveRun
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.platforms.remote.staging import Staging, content_hash
-from benchmarking.process import TERMINATION_GRACE_S, Cancellation
-from benchmarking.results import Fact
+from benchmarking.programs.command import COULD_NOT_START, Command, Outcome, Program
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import TERMINATION_GRACE_S, Cancellation
+from benchmarking.results.model import Fact
 
 logger = logging.getLogger(__name__)
 

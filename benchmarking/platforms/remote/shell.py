@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarking.errors import DeviceError, DeviceLostError
 from benchmarking.platforms.remote.connection import Connection
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 
 ANSWER_LIMIT_S = 30.0
 """For a script that only looks something up."""

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from benchmarking.errors import DeviceError
-from benchmarking.plain_text import plain
 from benchmarking.platforms.remote.shell import RemoteShell
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.plain_text import plain
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from benchmarking.bounds import number, whole_number
-from benchmarking.results import Fact
+from benchmarking.results.model import Fact
 
 _ZONE_TEMPERATURES = "/sys/class/thermal/thermal_zone*/temp"
 _ZONE_TYPES = "/sys/class/thermal/thermal_zone*/type"

@@ -20,8 +20,8 @@ from benchmarking.options import HarnessOptions
 from benchmarking.platforms import platforms
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import Discovery, PlatformOptions
-from benchmarking.process import Cancellation
-from benchmarking.sequential import FALSE_ALARMS_PER_RUN, SequentialPlan
+from benchmarking.programs.process import Cancellation
+from benchmarking.statistics.sequential import FALSE_ALARMS_PER_RUN, SequentialPlan
 from tests.support.workshop import COMMIT, OLDER, Workshop, error_test
 
 TOKEN = "t0ken"

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarking.cli.history import main
 from benchmarking.cli.wiring import default_results
-from benchmarking.result_tree import History
+from benchmarking.records.tree import History
 from examples.history_demo.make_results import STEP_AT, commits, make_results
 from tests.support import golden
 from tests.support.sample_results import AB, DELAY, ERROR, META, NASTY_NAME, REGRESSED, delays

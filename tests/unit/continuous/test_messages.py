@@ -13,7 +13,7 @@ from benchmarking.continuous.activities import Activities, age, read
 from benchmarking.continuous.overview import now_lines
 from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import TestKey
+from benchmarking.results.model import TestKey
 
 NASTY = "\x1b]0;owned\x07\x1b[31mred \u202eevil\r\nforged line"
 COMMIT = Revision("1" * 40, 1772442000, f"Ann {NASTY} <ann@example.org>", f"subject {NASTY}")

@@ -13,7 +13,7 @@ from benchmarking.errors import DeviceError, ExitStatus, HarnessError, HarnessRe
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import NET_DELAY, Comparison, Failure, FailureKind, Result, Verdict
+from benchmarking.results.model import NET_DELAY, Comparison, Failure, FailureKind, Result, Verdict
 from tests.support.sample_results import CONTROL_META, decided, delays, errors
 
 DELAY = Result(replace(CONTROL_META, identifier="same"), (delays(NET_DELAY, 100.0),))

@@ -20,7 +20,7 @@ from benchmarking.continuous.state import (
 )
 from benchmarking.errors import StorageError
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results import TestKey
+from benchmarking.results.model import TestKey
 
 ONE = Revision("1" * 40, 1772442000, 'Zoë "Z" O\'Neill <z@example.org>', "it's; DROP TABLE runs -- [red]{x}")
 TWO = Revision("2" * 40, 1772445600, "Ann <ann@example.org>", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarking.frameworks.caffe2 import observer_log
 from benchmarking.options import BACKEND_TOLERANCE, BLOCKS
-from benchmarking.results import Kernel
+from benchmarking.results.model import Kernel
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/backends.md").read_text(encoding="utf-8")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking import worker_protocol
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Settings
-from benchmarking.worker_protocol import IterationSample, WorkerReady
+from benchmarking.programs import worker_protocol
+from benchmarking.programs.worker_protocol import IterationSample, WorkerReady
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/caffe2.md").read_text(encoding="utf-8")

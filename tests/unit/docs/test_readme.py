@@ -12,9 +12,9 @@ import pytest
 from benchmarking.cli.harness_arguments import parse
 from benchmarking.cli.repo_driver_arguments import parse as parse_repo_driver
 from benchmarking.errors import EXIT_STATUS_MEANING, REPO_DRIVER_EXIT_STATUS_MEANING
-from benchmarking.run_info import read_run_info
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
+from benchmarking.specs.run_info import read_run_info
 from examples.regression_demo.make_repository import SLOW_EXPONENTIAL, SLOW_PRODUCT
 
 ROOT = Path(__file__).parents[3]

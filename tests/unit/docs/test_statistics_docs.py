@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarking.sequential import FALSE_ALARMS_PER_RUN, SequentialPlan
+from benchmarking.statistics.sequential import FALSE_ALARMS_PER_RUN, SequentialPlan
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/statistics.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking import worker_protocol
-from benchmarking.worker_protocol import IterationSample, Request, WorkerError, WorkerReady
+from benchmarking.programs import worker_protocol
+from benchmarking.programs.worker_protocol import IterationSample, Request, WorkerError, WorkerReady
 
 TEXT = (Path(__file__).parents[3] / "docs/worker_protocol.md").read_text(encoding="utf-8")
 (EXAMPLE,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)

@@ -3,10 +3,10 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-from benchmarking.command import Program
 from benchmarking.driver.canary import run_canary
 from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
+from benchmarking.programs.command import Program
 from tests.support.sample_results import JUDGED
 
 

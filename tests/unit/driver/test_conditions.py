@@ -11,7 +11,7 @@ from benchmarking.driver.conditions import cool_down, taints, unsteady
 from benchmarking.errors import RunCancelledError
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 
 FACTS = st.dictionaries(
     st.sampled_from(

@@ -8,21 +8,21 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from benchmarking.command import Command
 from benchmarking.driver.device_lock import VARIABLE, DeviceLocks
 from benchmarking.errors import DeviceBusyError
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
-from benchmarking.process import Cancellation
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation
 
 TAKE_LOCK = """
 import sys, time
 from pathlib import Path
-from benchmarking.command import Command
+from benchmarking.programs.command import Command
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 
 platform = HostPlatform(DeviceInfo("one", "1"), PlatformOptions())
 with Cancellation() as cancellation, DeviceLocks(Path(sys.argv[1]), "fail").held(platform, cancellation):

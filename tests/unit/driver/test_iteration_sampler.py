@@ -10,11 +10,11 @@ from benchmarking.driver import iteration_sampler
 from benchmarking.driver.iteration_sampler import IterationSampler
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.plan import Comparing
-from benchmarking.driver.worker import NoWorkersError, WorkerSource
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramExitError
-from benchmarking.live_program import LiveProgram
 from benchmarking.platforms.platform_base import ThreadTimes
-from benchmarking.results import Cost, Kernel
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.workers import NoWorkersError, WorkerSource
+from benchmarking.results.model import Cost, Kernel
 
 
 class MadeUpProgram(LiveProgram):

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarking.driver import metrics
 from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples
-from benchmarking.results import NET_DELAY
+from benchmarking.results.model import NET_DELAY
 from tests.support.sample_results import SAMPLING
 
 

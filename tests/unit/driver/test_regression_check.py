@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.command import Program
 from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.regression_check import RegressionCheck
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
-from benchmarking.result_tree import History
-from benchmarking.results import NET_DELAY, Comparison, Interval, SequentialDecision, Verdict
-from benchmarking.run_info import Commit
+from benchmarking.programs.command import Program
+from benchmarking.records.tree import History
+from benchmarking.results.model import NET_DELAY, Comparison, Interval, SequentialDecision, Verdict
+from benchmarking.specs.run_info import Commit
 from tests.support.sample_results import AB, DELAY, JUDGED, errors
 
 ARM = Arm("new", 1, Program(Path("program")))

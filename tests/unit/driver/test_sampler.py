@@ -7,7 +7,7 @@ from benchmarking.driver.plan import Comparing
 from benchmarking.driver.sampler import ProcessSampler, sample_once
 from benchmarking.errors import DeviceError, ProgramExitError, RunCancelledError
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.results import Measurement
+from benchmarking.results.model import Measurement
 
 
 class Arm:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.command import Program
 from benchmarking.driver import session
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
@@ -17,12 +16,13 @@ from benchmarking.driver.plan import Arm, ManyBackends, RunPlan
 from benchmarking.driver.regression_check import RegressionCheck
 from benchmarking.driver.session import Session, exit_status, run_sessions
 from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus
+from benchmarking.files.model_cache import ModelCache
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
-from benchmarking.model_cache import ModelCache
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions
-from benchmarking.process import Cancellation
-from benchmarking.results import FailureKind
+from benchmarking.programs.command import Program
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.model import FailureKind
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import FileSpec, ModelSpec
 from tests.support.cases import case

@@ -13,7 +13,7 @@ from benchmarking.platforms.android.android import AndroidPlatform
 from benchmarking.platforms.android.direct import DirectConnection
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.remote.shell import RemoteShell
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 from tests.device_lab.authorization import AuthorizingDevice
 
 

@@ -13,7 +13,7 @@ from benchmarking.platforms.android.discovery import look_around, parse_devices
 from benchmarking.platforms.android.server import ServerConnection
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.remote.shell import RemoteShell
-from benchmarking.process import Cancellation
+from benchmarking.programs.process import Cancellation
 from tests.support import adb_server
 from tests.support.adb_server import Device
 

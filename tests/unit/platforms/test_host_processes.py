@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from benchmarking.command import Command
 from benchmarking.driver.waiting import Watched
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.host.threads import thread_times
 from benchmarking.platforms.platform_base import DeviceInfo, PlatformOptions, ThreadTimes
-from benchmarking.process import Cancellation
-from benchmarking.worker_protocol import IterationSample
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation
+from benchmarking.programs.worker_protocol import IterationSample
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux counts this")
 

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.command import Command
 from benchmarking.errors import NoDeviceError, UsageError
 from benchmarking.platforms.gpu.gpu import GpuPlatform
 from benchmarking.platforms.gpu.nvidia import Gpu, NvidiaManagement
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.platforms import find_platform, select
-from benchmarking.process import Cancellation
+from benchmarking.programs.command import Command
+from benchmarking.programs.process import Cancellation
 
 OPTIONS = PlatformOptions()
 

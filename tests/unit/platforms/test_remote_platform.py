@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.command import Command, Program
 from benchmarking.errors import (
     DeviceBusyError,
     DeviceError,
@@ -21,7 +20,8 @@ from benchmarking.errors import (
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.remote import live_run
 from benchmarking.platforms.remote.shell import RemoteShell
-from benchmarking.process import Cancellation
+from benchmarking.programs.command import Command, Program
+from benchmarking.programs.process import Cancellation
 from tests.support.local_connection import LocalConnection, LocalLinux
 
 LOST = DeviceLostError("board: the link is gone")

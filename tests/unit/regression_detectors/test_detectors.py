@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarking import stats
 from benchmarking.regression_detectors.error_detector import ErrorDetector
 from benchmarking.regression_detectors.regression_detectors import DETECTORS, detector_names, make_detector
-from benchmarking.results import Comparison, ErrorStatistics, Percentiles, TypeResult, Verdict
+from benchmarking.results.model import Comparison, ErrorStatistics, Percentiles, TypeResult, Verdict
+from benchmarking.statistics import summaries
 
 
 def delay(center, *, difference=None):
     values = [center + offset for offset in range(-5, 6)]
     diff = None if difference is None else Percentiles(*[difference + step for step in (-4, -2, 0, 2, 4)])
-    return TypeResult("NET_DELAY", "us", stats.summarize(values), values=tuple(values), diff_summary=diff)
+    return TypeResult("NET_DELAY", "us", summaries.summarize(values), values=tuple(values), diff_summary=diff)
 
 
 def error(max_absolute, control=None, *, root_mean_square=None, golden=1.0):
@@ -23,8 +23,8 @@ def error(max_absolute, control=None, *, root_mean_square=None, golden=1.0):
     return TypeResult(
         "softmax",
         "",
-        stats.summarize([0.0]),
-        control_summary=stats.summarize([0.0, golden]),
+        summaries.summarize([0.0]),
+        control_summary=summaries.summarize([0.0, golden]),
         error=statistics(max_absolute, root_mean_square),
         control_error=statistics(control),
     )
@@ -137,7 +137,7 @@ def runs(*levels, in_ab=False):
         TypeResult(
             "NET_DELAY",
             "us",
-            stats.summarize([5.0 if in_ab else value]),
+            summaries.summarize([5.0 if in_ab else value]),
             comparison=Comparison(6, value, None) if in_ab else None,
         )
         for value in values

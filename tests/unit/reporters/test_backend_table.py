@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarking import result_json
 from benchmarking.errors import ReporterError, UsageError
 from benchmarking.reporters import backend_plot, backend_table
 from benchmarking.reporters.backend_plot import BackendPlotReporter
-from benchmarking.results import BackendCell, Comparison, ErrorStatistics
+from benchmarking.results import documents
+from benchmarking.results.model import BackendCell, Comparison, ErrorStatistics
 from tests.support.sample_results import DELAY, RUNS, UNAVAILABLE, on_backend, on_backends
 
 RESULTS, SUMMARY = RUNS["backends"]
@@ -67,7 +67,7 @@ def test_the_geometric_mean_is_that_of_all_tests_or_there_is_none(ratios):
 
 def test_the_json_has_what_the_table_shows():
     (table,) = backend_table.tables(RESULTS)
-    value = json.loads(result_json.dumps(backend_table.table_json(table)))
+    value = json.loads(documents.dumps(backend_table.table_json(table)))
     assert value["reference"] == "default"
     assert [one["name"] for one in value["unavailable"]] == ["cuda", "eigen"]
     row = value["tests"][0]["backends"]

@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarking.errors import ReporterError, UsageError
-from benchmarking.process import Cancellation
+from benchmarking.files.web import WebLimits
+from benchmarking.programs.process import Cancellation
 from benchmarking.reporters import remote_reporter
 from benchmarking.reporters.remote_reporter import RemoteReporter
-from benchmarking.web import WebLimits
 from tests.support.sample_results import AB, DELAY, ERROR, FAILED, REGRESSED
 
 TOKEN = "s3cr3t-token"

@@ -13,13 +13,13 @@ import pytest
 from rich.cells import cell_len
 
 from benchmarking.errors import ExitStatus, ReporterError, UsageError
-from benchmarking.plain_text import plain
 from benchmarking.reporters import file_reporter, numbers, operator_rows
 from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.reporters.junit_reporter import JUnitReporter
 from benchmarking.reporters.markdown_reporter import MarkdownReporter
 from benchmarking.reporters.screen_reporter import ScreenReporter
-from benchmarking.results import Comparison, Interval, by_test
+from benchmarking.results.model import Comparison, Interval, by_test
+from benchmarking.results.plain_text import plain
 from tests.support import golden
 from tests.support.sample_results import DELAY, JUDGED, RUNS
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.command import Command, Outcome
 from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
 from benchmarking.frameworks.caffe2 import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.framework_base import BackendStatus, Invocation
 from benchmarking.frameworks.kit import tensors
+from benchmarking.programs.command import Command, Outcome
 from benchmarking.specs.expand import InputBlob
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import OutputSpec

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from benchmarking.errors import ProgramOutputError
 from benchmarking.frameworks.caffe2 import observer_log
 from benchmarking.frameworks.kit.output import Observer
-from benchmarking.results import Kernel
+from benchmarking.results.model import Kernel
 
 PREFIXES = [
     "",

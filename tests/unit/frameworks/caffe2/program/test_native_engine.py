@@ -9,9 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarking import worker_protocol
 from benchmarking.frameworks.caffe2 import observer_log
-from benchmarking.worker_protocol import IterationSample, WorkerEnded, WorkerError, WorkerForks, WorkerReady
+from benchmarking.programs import worker_protocol
+from benchmarking.programs.worker_protocol import (
+    IterationSample,
+    WorkerEnded,
+    WorkerError,
+    WorkerForks,
+    WorkerReady,
+)
 
 ROOT = Path(__file__).parents[5]
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"

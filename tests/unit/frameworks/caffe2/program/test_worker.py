@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from benchmarking import worker_protocol
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
 from benchmarking.frameworks.kit import counters
-from benchmarking.worker_protocol import (
+from benchmarking.programs import worker_protocol
+from benchmarking.programs.worker_protocol import (
     IterationSample,
     Request,
     WorkerEnded,

@@ -1,0 +1,419 @@
+"""Local copies of the files of models, each checked by its hashes before anything uses it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from benchmarking.errors import ChecksumError, DownloadError, ModelError, RunCancelledError
+from benchmarking.files import atomic_file
+from benchmarking.files.download import DownloadLimits, Receiver, download
+from benchmarking.files.web import BLOCK_BYTES, WebError, gunzipped, hide_credentials
+from benchmarking.programs.process import Cancellation
+from benchmarking.results.plain_text import plain
+from benchmarking.specs.expand import TestCase
+from benchmarking.specs.location import Location
+from benchmarking.specs.model import FileSpec
+
+logger = logging.getLogger(__name__)
+
+LOCK_POLL_S = 0.1
+LOCK_NOTICE_S = 2.0
+LEFTOVER_AGE_S = 3600.0
+"""A temporary file that was not written to for so long has no writer."""
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """The files of a model, local and checked."""
+
+    files: Mapping[str, Path]
+    """By the key of ``model.files``."""
+
+
+@dataclass(frozen=True)
+class _Digests:
+    md5: str
+    sha256: str
+
+    def differing(self, spec: FileSpec) -> str | None:
+        """Which of the given hashes is another: "md5" or "sha256"."""
+        if self.md5 != spec.md5.lower():
+            return "md5"
+        if spec.sha256 is not None and self.sha256 != spec.sha256.lower():
+            return "sha256"
+        return None
+
+
+class ModelCache:
+    """Safe to use from several threads, and from several processes at once."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        cancellation: Cancellation,
+        show_progress: bool,
+        limits: DownloadLimits | None = None,
+    ) -> None:
+        self._directory = directory.absolute()
+        self._cancellation = cancellation
+        self._show_progress = show_progress
+        self._limits = limits or DownloadLimits()
+        self._lock = threading.Lock()
+        self._checked: dict[tuple[str, FileSpec, Path], Path | ModelError] = {}
+        self._fetched: dict[Location, Path] = {}
+        self._own_directory: tempfile.TemporaryDirectory[str] | None = None
+        """For inputs, where the cache may only be read."""
+        self._warn_of_git()
+
+    def resolve(self, case: TestCase) -> ResolvedModel:
+        """Every file of the case's model; each is fetched and hashed at most once in a run.
+
+        Raises:
+            DownloadError: a file could not be fetched or stored.
+            ChecksumError: it is another file than the specification means.
+        """
+        with self._lock:
+            return ResolvedModel({key: self._resolve_file(case, key) for key in case.model_files})
+
+    def local_file(self, location: Location, case: TestCase) -> Path:
+        """An input or golden file. It has no hash, so one from a server is fetched again in each run.
+
+        Raises:
+            ModelError: there is no such file.
+            DownloadError: it could not be fetched.
+        """
+        if not location.is_url:
+            if not location.path.is_file():
+                raise ModelError(
+                    f"there is no file {location}; {case.specification}: {case.json_path} names it"
+                )
+            return location.path
+        with self._lock:
+            if location not in self._fetched:
+                digest = hashlib.sha256(location.value.encode()).hexdigest()[:16]
+                name = Path(location.value.split("?")[0]).name or "file"
+                path = self._input_directory(case) / f"input_{digest}_{name[-100:]}"
+                with self._locked(path):
+                    self._store(location, path)
+                self._fetched[location] = path
+            return self._fetched[location]
+
+    # --- one file -------------------------------------------------------------------------------------------
+
+    def _resolve_file(self, case: TestCase, key: str) -> Path:
+        spec = case.model.files[key]
+        path = self._model_directory(case) / _cached_name(spec)
+        memory = (str(case.model_files[key]), spec, path)
+        if memory not in self._checked:
+            try:
+                self._checked[memory] = self._fetch_checked(case, key, path)
+            except ModelError as error:
+                # The other cases of this model fail at once, not after the same attempts again.
+                self._checked[memory] = error
+        known = self._checked[memory]
+        if isinstance(known, ModelError):
+            raise known
+        return known
+
+    def _fetch_checked(self, case: TestCase, key: str, path: Path) -> Path:
+        spec, location = case.model.files[key], case.model_files[key]
+        # Files appear whole: what is there needs no lock, which another's cache may not let us take.
+        if _is_valid(path, spec):
+            return path
+        self._make(path.parent)
+        with self._locked(path):
+            if not _is_valid(path, spec):  # nobody has brought it while we waited
+                self._store(location, path, _Check(case, key))
+        return path
+
+    def _store(self, location: Location, path: Path, check: _Check | None = None) -> None:
+        """Writes the file whole and checked, or leaves what was there before."""
+        try:
+            with atomic_file.writing(path) as stream, _Sink(stream, path.name, self._show_progress) as sink:
+                if location.is_url:
+                    self._download(location, sink, check)
+                else:
+                    _copy(location, sink)
+                if check is None or not check.fits(sink.digests()):
+                    _refuse_stand_ins(stream, location)
+                if check is not None:
+                    check.require(sink.digests(), location)
+        except OSError as error:
+            raise DownloadError(
+                f"cannot store {hide_credentials(str(location))} as {path}: {error.strerror or error}; "
+                "--model_cache names another directory"
+            ) from error
+
+    def _download(self, location: Location, sink: _Sink, check: _Check | None) -> None:
+        """Some stores keep files compressed and say so to everybody: the file is what has the right hashes,
+        and without hashes what is unpacked, as the standard has it."""
+        receiver = Receiver(start=sink.restart, take=sink.take)
+        is_packed = download(location.value, receiver, self._cancellation, self._limits)
+        if not is_packed or (check is not None and check.fits(sink.digests())):
+            return
+        try:
+            sink.unpack(self._limits.web.size_bytes, self._cancellation, check)
+        except WebError as error:
+            raise DownloadError(f"cannot download {hide_credentials(location.value)}: {error}") from error
+
+    # --- directories and locks ------------------------------------------------------------------------------
+
+    def _model_directory(self, case: TestCase) -> Path:
+        return self._directory / case.model.format / case.model.name
+
+    def _make(self, directory: Path) -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(directory, error) from error
+
+    def _input_directory(self, case: TestCase) -> Path:
+        """In a cache that may only be read, what has no hash cannot be trusted: it is kept for this run."""
+        directory = self._model_directory(case)
+        effectively = os.access in os.supports_effective_ids
+        if directory.is_dir() and not os.access(directory, os.W_OK, effective_ids=effectively):
+            if self._own_directory is None:
+                self._own_directory = tempfile.TemporaryDirectory(prefix="benchmark-inputs-")
+            return Path(self._own_directory.name)
+        self._make(directory)
+        return directory
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Other processes that want the same file wait; the lock of a process that died is free."""
+        import filelock
+
+        mode = 0o666 & ~atomic_file.umask()  # a cache that a group shares
+        lock = filelock.FileLock(path.with_name(path.name + ".lock"), mode=mode)
+        waited_s = 0.0
+        with ExitStack() as stack:
+            while True:
+                try:
+                    stack.enter_context(lock.acquire(timeout=0, blocking=False))
+                    break
+                except filelock.Timeout:
+                    if self._cancellation.wait(LOCK_POLL_S):
+                        raise RunCancelledError(f"cancelled while waiting for {path.name}") from None
+                    waited_s += LOCK_POLL_S
+                    if waited_s - LOCK_POLL_S < LOCK_NOTICE_S <= waited_s:
+                        logger.info("another process is fetching %s; waiting for it", path.name)
+                except OSError as error:
+                    raise _unusable(path.parent, error) from error
+            _remove_leftovers(path.parent)
+            yield
+
+    def _warn_of_git(self) -> None:
+        if any((parent / ".git").exists() for parent in (self._directory, *self._directory.parents)):
+            logger.warning(
+                "the model cache %s lies in a git directory; --model_cache names another", self._directory
+            )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """That a fresh file is what the specification means."""
+
+    case: TestCase
+    key: str
+
+    def fits(self, digests: _Digests) -> bool:
+        return digests.differing(self.case.model.files[self.key]) is None
+
+    def require(self, digests: _Digests, location: Location) -> None:
+        spec = self.case.model.files[self.key]
+        differing = digests.differing(spec)
+        if differing is None:
+            return
+        expected, found = getattr(spec, differing), getattr(digests, differing)
+        line = _line_of(self.case.specification, expected)
+        raise ChecksumError(
+            f"{line}: {differing} is {expected}, but {hide_credentials(str(location))} has {found}; "
+            f"if that file is the right one, write its {differing} there"
+        )
+
+
+class _Sink:
+    """Writes and hashes what comes, and shows how far it is."""
+
+    def __init__(self, stream: BinaryIO, name: str, show_progress: bool) -> None:
+        self._stream = stream
+        self._name = name
+        self._show_progress = show_progress
+        self._stack = ExitStack()
+        self._advance: Callable[[int], None] = lambda count: None
+        self.restart(None)
+
+    def __enter__(self) -> _Sink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def restart(self, length: int | None) -> None:
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._sha256 = hashlib.sha256()
+        self._stack.close()
+        if self._show_progress and length is not None:
+            self._start_progress(length)
+
+    def _start_progress(self, length: int) -> None:
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+        from benchmarking.terminal.console import PlainConsole
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        console = PlainConsole(sys.stderr)
+        progress = self._stack.enter_context(Progress(*columns, console=console, transient=True))
+        task = progress.add_task(self._name, total=length)
+        self._advance = lambda count: progress.advance(task, count)
+
+    def take(self, block: bytes) -> None:
+        self._stream.write(block)
+        self._md5.update(block)
+        self._sha256.update(block)
+        self._advance(len(block))
+
+    def digests(self) -> _Digests:
+        return _Digests(self._md5.hexdigest(), self._sha256.hexdigest())
+
+    def unpack(self, limit_bytes: int, cancellation: Cancellation, check: _Check | None) -> None:
+        """Replaces what came by its unpacked content, where ``check`` finds that it is the file.
+
+        Raises:
+            WebError: it cannot be unpacked, and there is no check.
+        """
+        if check is not None:
+            # Before anything is written: what a small answer unpacks to may fill the disk.
+            try:
+                self._stream.seek(0)
+                is_it = check.fits(_digests_of(_unpacked(self._stream, limit_bytes, cancellation)))
+            except WebError:
+                is_it = False
+            if not is_it:
+                return
+        with tempfile.TemporaryFile() as packed:
+            self._stream.seek(0)
+            shutil.copyfileobj(self._stream, packed)
+            packed.seek(0)
+            self.restart(None)
+            for block in _unpacked(packed, limit_bytes, cancellation):
+                self.take(block)
+
+
+def _unpacked(stream: IO[bytes], limit_bytes: int, cancellation: Cancellation) -> Iterator[bytes]:
+    for block in gunzipped(_blocks(stream), limit_bytes):
+        if cancellation.is_set:
+            raise RunCancelledError("cancelled while a download was unpacked")
+        yield block
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
+    while block := stream.read(BLOCK_BYTES):
+        yield block
+
+
+def _copy(location: Location, sink: _Sink) -> None:
+    try:
+        if location.path.exists() and not location.path.is_file():
+            raise DownloadError(f"{location} is not a file")
+        source = location.path.open("rb")
+    except FileNotFoundError as error:
+        raise DownloadError(f"there is no file {location}") from error
+    except OSError as error:
+        raise DownloadError(f"cannot read {location}: {error.strerror}") from error
+    with source:
+        for block in _blocks(source):
+            sink.take(block)
+
+
+def _refuse_stand_ins(stream: BinaryIO, location: Location) -> None:
+    """Raises:
+    DownloadError: what came is something else that is often found in a file's place.
+    """
+    stream.seek(0)
+    head = stream.read(4096)
+    shown = hide_credentials(str(location))
+    if re.match(
+        rb"(\xef\xbb\xbf)?\s*(<!--.{0,500}?-->\s*)?<(!doctype\s+html|html)\b", head, re.IGNORECASE | re.DOTALL
+    ):
+        title = re.search(rb"<title[^>]{0,100}>\s*([^<]{1,80})", head, re.IGNORECASE)
+        named = f" ({plain(title[1].decode(errors='replace').strip())!r})" if title else ""
+        raise DownloadError(
+            f"{shown} is a web page{named}, not the file: it may want a sign-in, or only lead to the file; "
+            "open it in a browser, and write the link to the file itself as the location, or a copy's path"
+        )
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise DownloadError(
+            f"{shown} is a Git LFS pointer, not the file: try git lfs pull, or the link to the file itself"
+        )
+
+
+def _is_valid(path: Path, spec: FileSpec) -> bool:
+    try:
+        digests = _hash_file(path) if path.is_file() else None
+    except OSError as error:
+        logger.warning("%s cannot be read (%s): fetching it again", path, error.strerror)
+        return False
+    differing = digests.differing(spec) if digests else None
+    if differing is not None:
+        logger.warning("%s has another %s than the specification: fetching it again", path, differing)
+    return digests is not None and differing is None
+
+
+def _unusable(directory: Path, error: OSError) -> DownloadError:
+    return DownloadError(
+        f"the model cache cannot be used: {directory}: {error.strerror}; --model_cache names another"
+    )
+
+
+def _hash_file(path: Path) -> _Digests:
+    with path.open("rb") as stream:
+        return _digests_of(_blocks(stream))
+
+
+def _digests_of(blocks: Iterable[bytes]) -> _Digests:
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    for block in blocks:
+        md5.update(block)
+        sha256.update(block)
+    return _Digests(md5.hexdigest(), sha256.hexdigest())
+
+
+def _cached_name(spec: FileSpec) -> str:
+    name = Path(spec.filename)
+    return f"{name.stem}_{spec.md5.lower()}{name.suffix}"
+
+
+def _line_of(specification: Path, text: str) -> str:
+    """``file:line`` where the text stands."""
+    lines = specification.read_text(encoding="utf-8-sig").splitlines()
+    number = next((number for number, line in enumerate(lines, start=1) if text in line), None)
+    return f"{specification}:{number}" if number else str(specification)
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """What processes that were killed in the middle of a file have left and nobody is writing any more."""
+    oldest = time.time() - LEFTOVER_AGE_S
+    for path in directory.glob(f"{atomic_file.TEMPORARY_PREFIX}*"):
+        # Its writer was alive after all, another process has removed it, or it is another user's.
+        with suppress(OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_mtime < oldest:
+                path.unlink()

@@ -1,0 +1,93 @@
+"""Processes that a killed run has left, found by a mark in their environment.
+
+Children inherit the mark, so a process is found whatever session or group it moved to. It is never found by
+its number alone, which may be another's by now.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarking.results.plain_text import plain
+
+if TYPE_CHECKING:
+    import psutil
+
+TERMINATION_GRACE_S = 5.0
+_SHOWN_CHARACTERS = 100
+
+logger = logging.getLogger(__name__)
+
+
+def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an earlier run") -> int:
+    """Ends every process whose ``variable`` says that it was left, and names each of them in a warning.
+
+    This process and those above it are spared: a run may have been started by what another run has left.
+
+    Returns:
+        How many there were.
+    """
+    import psutil
+
+    own = psutil.Process()
+    spared = {own.pid, *(one.pid for one in own.parents())}
+    found = [
+        one for one in psutil.process_iter() if one.pid not in spared and is_left(_value(one, variable) or "")
+    ]
+    for one in found:
+        logger.warning("ending %s: %s has left it", describe(one), whose)
+        _signal(one, "terminate")
+    _, alive = psutil.wait_procs(found, TERMINATION_GRACE_S)
+    for one in alive:
+        _signal(one, "kill")
+    psutil.wait_procs(alive, TERMINATION_GRACE_S)
+    return len(found)
+
+
+def holds_open(pid: int, path: Path) -> bool:
+    """Whether there is such a process, and it has this file open (or may have: it is another user's)."""
+    import psutil
+
+    try:
+        return any(Path(one.path) == path.resolve() for one in psutil.Process(pid).open_files())
+    except psutil.AccessDenied:
+        return True
+    except (psutil.Error, OSError):
+        return False
+
+
+def describe(process: psutil.Process) -> str:
+    """``process 123 (python slow.py), started at 12:30:05``."""
+    import psutil
+
+    command: Sequence[str] = ()
+    since = ""
+    with suppress(psutil.Error, OSError):
+        since = (
+            f", started at {datetime.fromtimestamp(process.create_time()).astimezone().strftime('%H:%M:%S')}"
+        )
+        command = process.cmdline()
+    words = plain(shlex.join(command))[:_SHOWN_CHARACTERS]
+    return f"process {process.pid}{f' ({words})' if words else ''}{since}"
+
+
+def _value(process: psutil.Process, variable: str) -> str | None:
+    import psutil
+
+    try:
+        return process.environ().get(variable)
+    except (psutil.Error, OSError):
+        return None  # gone, or somebody else's
+
+
+def _signal(process: psutil.Process, how: str) -> None:
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        getattr(process, how)()

@@ -1,0 +1,377 @@
+"""The only user of ``subprocess``: runs a local command, bounded in time and in what it keeps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Collection
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from benchmarking.errors import ProgramStartError, RunCancelledError
+from benchmarking.programs.capture import Capture
+from benchmarking.programs.command import Command, Outcome
+from benchmarking.programs.live_program import LiveProgram
+
+TERMINATION_GRACE_S = 2.0
+DRAIN_LIMIT_S = 1.0
+"""For output after the program's end, when a process that left the group still holds the pipe."""
+
+_READ_BYTES = 2**16
+
+
+class Cancellation:
+    """Set once, by a signal handler or another thread; everything that waits on it wakes at once."""
+
+    def __init__(self) -> None:
+        self._read_end, self._write_end = os.pipe()
+        self._is_set = False
+
+    def set(self) -> None:
+        if not self._is_set:
+            self._is_set = True
+            os.write(self._write_end, b"\0")
+
+    @property
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it was set within the time."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self, selectors.EVENT_READ)
+            return bool(selector.select(timeout_s))
+
+    def fileno(self) -> int:
+        """Becomes readable, and stays so, once it is set: for a selector."""
+        return self._read_end
+
+    def close(self) -> None:
+        os.close(self._read_end)
+        os.close(self._write_end)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Open files in place of pipes; the output that goes there is not kept."""
+
+    stdin: IO[bytes] | None = None
+    stdout: IO[bytes] | None = None
+    stderr: IO[bytes] | None = None
+
+
+@dataclass(frozen=True)
+class Tether:
+    """Ties processes to a lock, also when this process is killed."""
+
+    descriptor: int
+    """An open lock file, which they inherit: the lock is held as long as any of them lives."""
+    variable: str
+    mark: str
+    """The variable's value in their environment, by which they are found again."""
+
+
+def run(
+    command: Command,
+    cancellation: Cancellation,
+    *,
+    directory: Path | None = None,
+    hidden_environment: Collection[str] = (),
+    streams: Streams = Streams(),
+    termination_grace_s: float = TERMINATION_GRACE_S,
+    tether: Tether | None = None,
+) -> Outcome:
+    """Runs ``command`` in a process group of its own until it ends.
+
+    After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group is left;
+    between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that goes to no file, the first
+    ``capture.HEAD_LIMIT_BYTES`` and the last ``capture.TAIL_LIMIT_BYTES`` are kept.
+
+    Raises:
+        ProgramStartError: it could not be started.
+        RunCancelledError: ``cancellation`` was set.
+    """
+    if cancellation.is_set:
+        raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
+    started = time.monotonic()
+    process = _start(command, hidden_environment, directory, streams, tether)
+    with process, _Supervisor(process, Capture(), Capture()) as supervisor:
+        end = supervisor.wait(command.timeout_s, cancellation)
+        duration_s = time.monotonic() - started
+        if end is not _End.EXITED:
+            supervisor.terminate(termination_grace_s)
+        exit_code = supervisor.finish()
+        if end is _End.CANCELLED:
+            raise RunCancelledError(f"cancelled while {command.argv[0]} was running")
+        return Outcome(
+            command=command,
+            exit_code=exit_code if end is _End.EXITED else None,
+            stdout=supervisor.stdout.text(),
+            stderr=supervisor.stderr.text(),
+            duration_s=duration_s,
+            omitted_bytes=supervisor.stdout.omitted_bytes + supervisor.stderr.omitted_bytes,
+        )
+
+
+class LiveProcess(LiveProgram):
+    """A local process that is spoken to. Of its standard error as much is kept as ``run`` keeps."""
+
+    def __init__(
+        self,
+        command: Command,
+        cancellation: Cancellation | None,
+        hidden_environment: Collection[str] = (),
+        tether: Tether | None = None,
+    ) -> None:
+        """Raises:
+        ProgramStartError: it could not be started.
+        """
+        super().__init__()
+        self._process = _start(command, hidden_environment, None, Streams(), tether, stdin=subprocess.PIPE)
+        self._name = command.argv[0]
+        self._cancellation = cancellation
+        self._stderr = Capture()
+        self._open_streams = 2
+        self._selector = selectors.DefaultSelector()
+        for stream in (self._process.stdout, self._process.stderr, cancellation):
+            if stream is not None:
+                self._selector.register(stream, selectors.EVENT_READ)
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.text()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def owns(self, pid: int) -> bool:
+        return pid == self.pid or self.pid in _ancestors(pid)
+
+    @property
+    def exit_code(self) -> int | None:
+        """After the exit."""
+        return self._process.returncode
+
+    def send(self, data: bytes) -> None:
+        with suppress(BrokenPipeError):
+            os.write(self._process.stdin.fileno(), data)  # type: ignore[union-attr]
+
+    def receive(self, timeout_s: float) -> bytes:
+        deadline = time.monotonic() + timeout_s
+        while self._open_streams:
+            events = self._selector.select(max(0.0, deadline - time.monotonic()))
+            if not events:
+                raise TimeoutError
+            for key, _ in events:
+                if key.fileobj is self._cancellation:
+                    raise RunCancelledError(f"cancelled while {self._name} was running")
+                data = os.read(key.fd, _READ_BYTES)
+                if not data:
+                    self._selector.unregister(key.fileobj)
+                    self._open_streams -= 1
+                if key.fileobj is not self._process.stdout:
+                    self._stderr.add(data)
+                    continue
+                if not data:
+                    with suppress(TimeoutError):
+                        self.receive(DRAIN_LIMIT_S)  # what it says of its end
+                return data
+        return b""
+
+    def _how_it_ended(self) -> str:
+        """Without reaping it: its number has to stay its group's. Its output ends a moment before it does."""
+        with closing(_EndWatch(self.pid)) as watch, selectors.DefaultSelector() as selector:
+            selector.register(watch, selectors.EVENT_READ)
+            selector.select(DRAIN_LIMIT_S)
+        end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if end is None:
+            return ""
+        return f" {'with exit status' if end.si_code == os.CLD_EXITED else 'by signal'} {end.si_status}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        with self._process, _Supervisor(self._process, Capture(), self._stderr) as supervisor:
+            self._process.stdin.close()  # type: ignore[union-attr]
+            if supervisor.wait(TERMINATION_GRACE_S, None) is not _End.EXITED:
+                supervisor.terminate(TERMINATION_GRACE_S)
+            supervisor.finish()
+
+
+def _ancestors(pid: int) -> Collection[int]:
+    """The processes above one; nothing where it is none of this machine's, or cannot be seen."""
+    import psutil
+
+    with suppress(psutil.Error, OSError, OverflowError):
+        return {one.pid for one in psutil.Process(pid).parents()}
+    return ()
+
+
+def _start(
+    command: Command,
+    hidden_environment: Collection[str],
+    directory: Path | None,
+    streams: Streams,
+    tether: Tether | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    environment = {name: value for name, value in os.environ.items() if name not in hidden_environment}
+    mark = {} if tether is None else {tether.variable: tether.mark}
+    try:
+        return subprocess.Popen(
+            command.argv,
+            env={**environment, **command.environment, **mark},
+            pass_fds=() if tether is None else (tether.descriptor,),
+            cwd=directory,
+            bufsize=0,
+            stdin=streams.stdin or stdin,
+            stdout=streams.stdout or subprocess.PIPE,
+            stderr=streams.stderr or subprocess.PIPE,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise ProgramStartError(f"cannot start {command.argv[0]!r}: {_start_problem(error)}") from error
+
+
+def _start_problem(error: OSError | ValueError) -> str:
+    number = getattr(error, "errno", None)
+    if number == errno.ENOENT:
+        return "there is no such file, or its interpreter is missing"
+    if number == errno.EACCES:
+        return "it may not be executed; try chmod +x"
+    if number == errno.ENOEXEC:
+        return (
+            "it is no program for this machine; if it is a script, its first line has to name an interpreter"
+        )
+    return str(error)
+
+
+class _End(Enum):
+    EXITED = "exited"
+    TIMED_OUT = "timed out"
+    CANCELLED = "cancelled"
+
+
+class _Supervisor:
+    """Reads a process's output and waits for its end, both at once."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdout: Capture, stderr: Capture) -> None:
+        self._process = process
+        self._selector = selectors.DefaultSelector()
+        self.stdout = stdout
+        self.stderr = stderr
+        self._open_streams = 0
+        for stream, capture in ((process.stdout, stdout), (process.stderr, stderr)):
+            self._register(stream, capture)
+        self._end_watch = _EndWatch(process.pid)
+        self._selector.register(self._end_watch, selectors.EVENT_READ, _End.EXITED)
+
+    def _register(self, stream: IO[bytes] | None, capture: Capture) -> None:
+        if stream is not None:
+            self._selector.register(stream, selectors.EVENT_READ, capture)
+            self._open_streams += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.returncode is None:
+            self._signal_group(signal.SIGKILL)
+        self._selector.close()
+        self._end_watch.close()
+
+    def wait(self, timeout_s: float | None, cancellation: Cancellation | None) -> _End:
+        """Until the process ends, the time is over, or the cancellation is set. The process is not reaped."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        if cancellation is not None:
+            self._selector.register(cancellation, selectors.EVENT_READ, _End.CANCELLED)
+        try:
+            while True:
+                remaining_s = None if deadline is None else deadline - time.monotonic()
+                if remaining_s is not None and remaining_s <= 0:
+                    return _End.TIMED_OUT
+                ends = self._handle_events(remaining_s)
+                if ends:
+                    return _End.EXITED if _End.EXITED in ends else ends[0]
+        finally:
+            if cancellation is not None:
+                self._selector.unregister(cancellation)
+
+    def terminate(self, grace_s: float) -> None:
+        """SIGTERM to the group, and time to react."""
+        self._signal_group(signal.SIGTERM)
+        self.wait(grace_s, None)
+
+    def finish(self) -> int:
+        """Kills what is left of the group, reads what is left of the output, returns the exit code."""
+        # The process is not reaped yet, so its number still names this group and no other.
+        self._signal_group(signal.SIGKILL)
+        exit_code = self._process.wait()
+        self._selector.unregister(self._end_watch)
+        deadline = time.monotonic() + DRAIN_LIMIT_S
+        while self._open_streams and (remaining_s := deadline - time.monotonic()) > 0:
+            self._handle_events(remaining_s)
+        return exit_code
+
+    def _handle_events(self, timeout_s: float | None) -> list[_End]:
+        ends = []
+        for key, _ in self._selector.select(timeout_s):
+            if not isinstance(key.data, Capture):
+                ends.append(key.data)
+                continue
+            data = os.read(key.fd, _READ_BYTES)
+            key.data.add(data)
+            if not data:
+                self._selector.unregister(key.fileobj)
+                self._open_streams -= 1
+        return ends
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        # PermissionError: only zombies of the group are left (macOS).
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+class _EndWatch:
+    """A file descriptor that becomes readable when a child ends, without reaping it."""
+
+    def __init__(self, pid: int) -> None:
+        if hasattr(os, "pidfd_open"):
+            self._descriptor = os.pidfd_open(pid)
+        else:
+            self._descriptor, write_end = os.pipe()
+            threading.Thread(target=self._tell_end, args=(pid, write_end), daemon=True).start()
+
+    @staticmethod
+    def _tell_end(pid: int, write_end: int) -> None:
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.close(write_end)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def close(self) -> None:
+        os.close(self._descriptor)

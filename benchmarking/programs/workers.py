@@ -1,0 +1,171 @@
+"""Benchmark programs that run single iterations on demand, as a driver uses them.
+
+``docs/worker_protocol.md`` says what is spoken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from typing import Self
+
+from benchmarking.errors import (
+    DeviceError,
+    DeviceLostError,
+    ProgramError,
+    ProgramExitError,
+    ProgramOutputError,
+    ProgramTimeoutError,
+)
+from benchmarking.programs import worker_protocol
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.worker_protocol import (
+    IterationSample,
+    Request,
+    WorkerEnded,
+    WorkerError,
+    WorkerForks,
+    WorkerReady,
+)
+
+StartWorker = Callable[[bool, int], AbstractContextManager[LiveProgram] | None]
+"""Starts the program as a worker, or (True) as one that forks workers; None where it can be neither. The
+number is the ``layout_seed`` of ``FrameworkBase.compose_worker``."""
+
+
+class NoWorkersError(ProgramError):
+    """The program, or the way to it, does not do single iterations; whole processes can be measured."""
+
+
+class Worker:
+    """A fresh process of one arm, set up and warm."""
+
+    def __init__(self, program: LiveProgram, ready: WorkerReady, limit_s: float) -> None:
+        self._program = program
+        self._limit_s = limit_s
+        self.ready = ready
+
+    @cached_property
+    def pid(self) -> int | None:
+        """As it says, where that is true: its own number, or that of a process that it has started."""
+        pid = self.ready.pid
+        return pid if pid is not None and self._program.owns(pid) else None
+
+    @property
+    def local_pid(self) -> int | None:
+        """Of the process that computes, or has started the one that does; None: it is on another machine."""
+        return None if self._program.pid is None else self.pid or self._program.pid
+
+    def run(self, *, operators: bool = False) -> IterationSample:
+        """Raises:
+        CaseError, DeviceError, RunCancelledError: it has died, hangs or answers something else.
+        """
+        self._program.write_line(Request.RUN_OPERATORS if operators else Request.RUN)
+        return worker_protocol.read_as(self._program.read_line(self._limit_s), IterationSample)
+
+
+class WorkerSource:
+    """One arm's program as fresh workers: forked from one that stays, or each started anew."""
+
+    def __init__(self, start: StartWorker, limit_s: float) -> None:
+        """``limit_s``: for each answer."""
+        self._start = start
+        self._limit_s = limit_s
+        self._can_fork: bool | None = None
+        """None: that is not known yet."""
+        self._layout_seed = 0
+        self._stack = ExitStack()
+        self._program: LiveProgram | None = None
+        """That forks workers."""
+        self._forking = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def begin(self, layout_seed: int) -> None:
+        """Starts the program anew, where it forks workers; ``get_ready`` waits for it.
+
+        Raises:
+            NoWorkersError: it cannot be started as one that does single iterations.
+            CaseError, DeviceError, RunCancelledError: it cannot be started.
+        """
+        self._stack.close()
+        self._forking = False
+        self._layout_seed = layout_seed
+        if self._can_fork is not False:
+            self._program = self._stack.enter_context(self._started(forks=True))
+
+    def get_ready(self) -> None:
+        """Raises:
+        NoWorkersError: the program does not speak the protocol.
+        CaseError, DeviceError, RunCancelledError: it does, and it fails.
+        """
+        if self._program is not None and not self._forks(self._program):
+            self._stack.close()
+            self._program = None
+        if self._can_fork is None:
+            self._can_fork = self._program is not None
+            if not self._can_fork:
+                with self._started() as probe:
+                    self._first_answer(probe)
+
+    def prepare(self) -> None:
+        """The next fresh worker sets itself up from now on, where it is forked.
+
+        Raises:
+            DeviceLostError: the device is gone.
+        """
+        if self._program is not None and not self._forking:
+            self._program.write_line(Request.FORK)
+            self._forking = True
+
+    @contextmanager
+    def fresh(self) -> Iterator[Worker]:
+        """Raises:
+        CaseError, DeviceError, RunCancelledError: it cannot be set up.
+        """
+        if self._program is None:
+            with self._started() as program:
+                yield self._worker(program)
+            return
+        self.prepare()
+        self._forking = False
+        yield self._worker(self._program)
+        self._program.write_line(Request.END)
+        worker_protocol.read_as(self._program.read_line(self._limit_s), WorkerEnded)
+
+    def _worker(self, program: LiveProgram) -> Worker:
+        ready = worker_protocol.read_as(program.read_line(self._limit_s), WorkerReady)
+        return Worker(program, ready, self._limit_s)
+
+    def _started(self, *, forks: bool = False) -> AbstractContextManager[LiveProgram]:
+        try:
+            started = self._start(forks, self._layout_seed)
+        except DeviceLostError:
+            raise
+        except DeviceError as error:
+            raise NoWorkersError(str(error)) from error
+        if started is None:
+            raise NoWorkersError("programs of this framework do not speak the worker protocol")
+        return started
+
+    def _forks(self, program: LiveProgram) -> bool:
+        try:
+            return isinstance(self._first_answer(program), WorkerForks)
+        except NoWorkersError as error:
+            if self._can_fork is None and isinstance(error.__cause__, ProgramExitError):
+                return False  # a program that knows no such option
+            raise
+
+    def _first_answer(self, program: LiveProgram) -> WorkerForks | WorkerReady | WorkerError:
+        try:
+            answer = worker_protocol.read(program.read_line(self._limit_s))
+        except (ProgramExitError, ProgramOutputError, ProgramTimeoutError) as error:
+            raise NoWorkersError(f"it does not speak the worker protocol: {error}", error.evidence) from error
+        if isinstance(answer, WorkerForks | WorkerReady | WorkerError):
+            return answer
+        raise NoWorkersError(f"it does not speak the worker protocol: it begins with {type(answer).__name__}")

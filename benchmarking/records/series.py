@@ -1,0 +1,214 @@
+"""The saved runs of many commits as series: what ``benchmarking.history`` shows and looks for changes in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from benchmarking.records.tree import RunMeta, SavedRun
+from benchmarking.results import comparability
+from benchmarking.results.model import Interval, TypeResult, Verdict
+from benchmarking.statistics.change_points import (
+    ChangePoint,
+    Creep,
+    find_change_points,
+    find_creep,
+)
+
+KNOWN = "known"
+LARGEST_LEVEL = 1e100
+"""Beyond it squares and sums of squares are no numbers any more."""
+Moment = tuple[str, int]
+"""A commit and its time: that of a run of no known commit is when it was made."""
+
+
+@dataclass(frozen=True, order=True)
+class SeriesKey:
+    """What has to be the same for two runs to be compared."""
+
+    net_name: str
+    metric: str
+    identifier: str
+    type: str
+    platform: str
+    platform_hash: str
+    framework: str
+    backend: str
+    settings: str = ""
+    """How the program was told to run."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One commit: its latest normal run."""
+
+    commit: str
+    commit_time: int
+    """Unix seconds."""
+    value: float
+    """The median delay in microseconds, or the largest absolute error of the output."""
+    ratio: float | None = None
+    """Treatment over control."""
+    ratio_interval: Interval | None = None
+    control_commit: str | None = None
+    control_commit_time: int | None = None
+    verdict: str | None = None
+    """Of its last run and of that one's verification; regressed, where any of its runs confirmed that, and
+    known, where it is no slower than earlier commits already were. None: nothing was judged."""
+    tainted: tuple[str, ...] = ()
+    position: int | None = None
+    """In the repository, where that is known: higher than those of all commits that it holds."""
+
+    @property
+    def moment(self) -> Moment:
+        return self.commit, self.commit_time
+
+
+@dataclass(frozen=True)
+class Series:
+    key: SeriesKey
+    unit: str
+    points: tuple[Point, ...]
+    """Oldest commit first."""
+
+    @cached_property
+    def levels(self) -> Levels:
+        return levels(self.points)
+
+    @cached_property
+    def changes(self) -> tuple[ChangePoint, ...]:
+        """Their indexes are those of ``levels``."""
+        return find_change_points(self.levels.values, self.levels.links)
+
+    @cached_property
+    def creeps(self) -> tuple[Creep, ...]:
+        return find_creep(self.levels.values, self.changes, self.levels.links)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What changes are looked for in."""
+
+    points: tuple[Point, ...]
+    """Those that have a value to compare."""
+    values: tuple[float, ...]
+    """One of each point; where ``is_ratio``, against the first control of all."""
+    links: tuple[int, ...] = ()
+    """Where another control begins."""
+    is_ratio: bool = False
+
+
+def series_of(runs: Iterable[SavedRun]) -> list[Series]:
+    """In the order of their keys; of several normal runs of a commit, the last that is given counts."""
+    found: dict[SeriesKey, _Points] = {}
+    for run in runs:
+        for one in run.types.values():
+            found.setdefault(_key(run.meta, one), _Points(one.unit)).add(run.meta, one)
+    return [Series(key, found[key].unit, found[key].sorted()) for key in sorted(found) if found[key].points]
+
+
+@dataclass
+class _Points:
+    unit: str
+    points: dict[Moment, Point] = field(default_factory=dict)
+    verified: dict[Moment, str | None] = field(default_factory=dict)
+    regressed: set[Moment] = field(default_factory=set)
+
+    def add(self, meta: RunMeta, one: TypeResult) -> None:
+        moment = meta.commit, meta.commit_time
+        if one.regressed:
+            self.regressed.add(moment)
+        if meta.run_type == "benchmark":
+            self.points[moment] = _point(meta, one)
+            self.verified.pop(moment, None)
+        elif one.confirmation:
+            self.verified[moment] = one.verdict
+
+    def sorted(self) -> tuple[Point, ...]:
+        judged = [replace(one, verdict=self._verdict(one)) for one in self.points.values()]
+        return tuple(in_order(judged))
+
+    def _verdict(self, one: Point) -> str | None:
+        is_confirmed = one.moment in self.regressed
+        return Verdict.REGRESSED if is_confirmed else self.verified.get(one.moment, one.verdict)
+
+
+def _key(meta: RunMeta, one: TypeResult) -> SeriesKey:
+    return SeriesKey(
+        net_name=meta.net_name,
+        metric=meta.metric,
+        identifier=meta.identifier,
+        type=one.type,
+        platform=meta.platform,
+        platform_hash=meta.platform_hash,
+        framework=meta.framework,
+        backend=meta.backend or "",
+        settings=comparability.settings(meta.program),
+    )
+
+
+def _point(meta: RunMeta, one: TypeResult) -> Point:
+    return Point(
+        commit=meta.commit,
+        commit_time=meta.commit_time,
+        value=one.error.max_absolute if one.error else one.summary.p50,
+        ratio=one.comparison.ratio if one.comparison else None,
+        ratio_interval=one.comparison.ratio_interval if one.comparison else None,
+        control_commit=meta.control_commit,
+        control_commit_time=meta.control_commit_time,
+        verdict=KNOWN if one.known else one.verdict,
+        tainted=meta.tainted,
+        position=meta.position,
+    )
+
+
+def in_order(points: Sequence[Point]) -> list[Point]:
+    """Oldest commit first: those with a position by it, whatever their times say; the others by their times,
+    and behind what the repository has before a commit of the same time."""
+    moments: dict[Moment, tuple[float, float]] = {}
+    latest = -math.inf
+    positioned = [(one.position, one.commit_time, one) for one in points if one.position is not None]
+    for position, commit_time, one in sorted(positioned, key=lambda row: row[:2]):
+        latest = max(latest, commit_time)
+        moments[one.moment] = latest, position
+    return sorted(points, key=lambda one: moments.get(one.moment, (one.commit_time, math.inf)))
+
+
+def levels(points: Sequence[Point]) -> Levels:
+    """The ratios to the controls where the newest point has one, else the values.
+
+    Args:
+        points: oldest commit first.
+    """
+    if points and points[-1].ratio is not None:
+        return _chained([one for one in points if one.ratio is not None and 0 < one.ratio < LARGEST_LEVEL])
+    kept = tuple(one for one in points if 0 <= one.value < LARGEST_LEVEL)
+    return Levels(kept, tuple(one.value for one in kept))
+
+
+def _chained(points: Sequence[Point]) -> Levels:
+    """Ratios to several controls as ratios to the first: each is multiplied by the level of its own control.
+
+    The controls follow the weeks, so a change would else be gone on the next Monday. A control's level is
+    that of its own run, or of the newest older one where it has none.
+    """
+    by_commit: dict[str | None, float] = {}
+    values: list[float] = []
+    links = []
+    for index, one in enumerate(points):
+        base = by_commit.get(one.control_commit)
+        if base is None:
+            older = (
+                value
+                for value, other in zip(reversed(values), reversed(points[:index]), strict=True)
+                if other.commit_time <= (one.control_commit_time or 0)
+            )
+            base = next(older, 1.0)
+            by_commit[one.control_commit] = base
+        if index and one.control_commit != points[index - 1].control_commit:
+            links.append(index)
+        values.append(min(base * (one.ratio or math.nan), LARGEST_LEVEL))
+        by_commit[one.commit] = values[-1]
+    return Levels(tuple(points), tuple(values), tuple(links), is_ratio=True)

@@ -1,0 +1,432 @@
+"""The local reporter's tree of files: the one place that knows its paths (contracts, section 4).
+
+``<root>/<platform>/<framework>/<net>/<metric>/<identifier>/<Y>/<M>/<D>/<commit>/<run>/``
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from benchmarking.bounds import parse_json, read_file
+from benchmarking.files import atomic_file
+from benchmarking.results import comparability, documents, unix_time
+from benchmarking.results.model import NET_DELAY, Fact, Meta, Result, RunType, TypeResult
+from benchmarking.results.plain_text import plain
+from benchmarking.specs.run_info import Commit, UnixSeconds
+
+logger = logging.getLogger(__name__)
+
+META_FILE = "meta.txt"
+FAILURES_DIRECTORY = ".failures"
+"""Below the root: the same tree, of the cases that failed. Readers of the results never see it."""
+NAME_FILE = ".name"
+"""In a directory whose name is not the very name it stands for: that name."""
+ON_BACKEND = " on "
+"""Between the names of a test and of a backend."""
+MAXIMUM_PART_BYTES = 150
+LARGEST_FILE_BYTES = 128 * 2**20
+"""Of a run; a million samples of both arms with their CPU times have about 90 MB."""
+LARGEST_NAME_BYTES = 2**16
+
+Read = TypeVar("Read")
+Run = Mapping[str, TypeResult]
+"""The types of one run, by name."""
+
+
+class RunMeta(BaseModel):
+    """Of a ``meta.txt``, what tells which series its run belongs to, and where in it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    platform: str
+    platform_hash: str
+    framework: str
+    net_name: str
+    metric: str
+    identifier: str
+    backend: str | None = None
+    commit: str
+    commit_time: UnixSeconds
+    position: int | None = None
+    control_commit: str | None = None
+    control_commit_time: int | None = None
+    run_type: RunType
+    tainted: tuple[str, ...] = ()
+    device: dict[str, Fact] = Field(default_factory=dict)
+    program: dict[str, Fact] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    meta: RunMeta
+    types: Run
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs are read; an empty tuple selects all."""
+
+    platforms: tuple[str, ...] = ()
+    nets: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    """Where it is empty, the operators are left out."""
+    operators: bool = False
+    """They are not."""
+    since: date = date.min
+    """The first day (UTC) of commits."""
+    limit: int | None = None
+    """So many commits of each case, the newest."""
+
+
+class History:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(self, result: Result) -> Path:
+        """Writes a run directory, which appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        files = {META_FILE: documents.dumps(documents.meta_json(result.meta))}
+        for one in result.types:
+            name = next(name for part in _candidates(one.type) if (name := f"{part}.txt") not in files)
+            files[name] = documents.dumps(documents.type_json(one))
+        return _add_run(_make(self.root, _parts(result.meta)), files)
+
+    def save_failure(self, result: Result) -> Path:
+        """What is known of a failed case, outside the tree of the results.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        files = {"failure.json": documents.dumps(documents.result_json(result))}
+        if result.failure is not None and result.failure.evidence:
+            files["evidence.txt"] = result.failure.evidence + "\n"
+        directory = self.root / FAILURES_DIRECTORY
+        directory.mkdir(parents=True, exist_ok=True)
+        return _add_run(_make(directory, _parts(result.meta)), files)
+
+    def runs(self, like: Meta, commits: Sequence[Commit]) -> list[Run]:
+        """Of each commit that has any, the latest normal run of the same case on the same device.
+
+        In the order of ``commits``. A damaged run is left out with a warning.
+        """
+        found = (self._latest(like, commit) for commit in commits)
+        return [run for run in found if run]
+
+    def _latest(self, like: Meta, commit: Commit) -> Run | None:
+        directory = _find(self.root, _parts(like, commit.commit, commit.commit_time))
+        if directory is None:
+            return None
+        for path in reversed(_numbered(directory)):
+            run = _read_run(path, like)
+            if run is not None:
+                return run
+        return None
+
+    def saved(self, selection: Selection) -> Iterator[SavedRun]:
+        """Every run that is selected, case by case; the newest commits first, a commit's runs in order.
+
+        What is damaged, or was not written by the local reporter, is left out with a warning.
+        """
+        for case in self._cases(selection):
+            count = 0
+            for commit in _commits(case, selection.since):
+                runs = [one for path in _numbered(commit) if (one := _load(path, selection)) is not None]
+                if selection.identifiers:
+                    runs = [one for one in runs if one.meta.identifier in selection.identifiers]
+                yield from runs
+                count += bool(runs)
+                if count == selection.limit:
+                    break
+
+    def _cases(self, selection: Selection) -> list[Path]:
+        wanted = (selection.platforms, (), selection.nets, selection.metrics)
+        directories = [self.root]
+        for names in wanted:
+            children = (child for directory in directories for child in _children(directory))
+            directories = [child for child in children if not names or _readable_owner(child) in names]
+        cases = (child for directory in directories for child in _children(directory))
+        return [one for one in cases if _may_be_of(one, selection.identifiers)]
+
+
+def _may_be_of(case: Path, identifiers: Sequence[str]) -> bool:
+    """Whether its runs are of one of the tests, on one backend or on several; what they say of it decides."""
+    owner = _readable_owner(case) or ""
+    return not identifiers or any(owner == one or owner.startswith(one + ON_BACKEND) for one in identifiers)
+
+
+def _children(directory: Path) -> list[Path]:
+    """The directories in it, by name; what begins with a dot is no result."""
+    try:
+        children = sorted(one for one in directory.iterdir() if not one.name.startswith("."))
+    except OSError as error:
+        _warn_of_damage(directory, error)
+        return []
+    for one in children:
+        if not one.is_dir():
+            _warn_of_foreign(one)
+    return [one for one in children if one.is_dir()]
+
+
+def _numbered(directory: Path) -> list[Path]:
+    """The directories that are numbers, ascending."""
+    children = _children(directory)
+    for one in children:
+        if not one.name.isdecimal():
+            _warn_of_foreign(one)
+    return sorted((one for one in children if one.name.isdecimal()), key=lambda one: int(one.name))
+
+
+def _warn_of_foreign(path: Path) -> None:
+    logger.warning("%s was not written by the local reporter and is left out", plain(str(path)))
+
+
+def _commits(case: Path, since: date) -> Iterator[Path]:
+    """Newest day first; within a day in the order of the commits' times, and of their positions."""
+    for year in reversed(_numbered(case)):
+        for month in reversed(_numbered(year)):
+            for day in reversed(_numbered(month)):
+                numbers = int(year.name), int(month.name), int(day.name)
+                if numbers >= (since.year, since.month, since.day):
+                    yield from sorted(_children(day), key=_moment, reverse=True)
+
+
+def _moment(commit: Path) -> tuple[int, int]:
+    """Its time and its position, from the first of its runs that can be read."""
+    for path in commit.glob(f"*/{META_FILE}"):
+        with suppress(OSError, ValueError):
+            meta = _read(path, _run_meta)
+            if meta is not None:
+                return meta.commit_time, meta.position or 0
+    return 0, 0
+
+
+def _load(directory: Path, selection: Selection) -> SavedRun | None:
+    """With the types that are selected; None where it is damaged."""
+    meta = _read_meta(directory)
+    if meta is None:
+        return None
+    default = (NET_DELAY,) if meta.metric == "delay" and not selection.operators else ()
+    run = _read_types(directory, selection.types or default)
+    return None if run is None else SavedRun(meta, run)
+
+
+def _read_run(directory: Path, like: Meta) -> Run | None:
+    """None where it is another device's, ran with other settings, is no normal run, or is damaged."""
+    meta = _read_meta(directory)
+    if meta is None or meta.platform_hash != like.platform_hash or meta.run_type != "benchmark":
+        return None
+    if meta.backend != like.backend:
+        logger.info("%s is not comparable: it ran on the backend %s", directory, meta.backend)
+        return None
+    different = (
+        *comparability.differences(meta.device, like.device, comparability.DEVICE_SETTINGS),
+        *comparability.differences(
+            meta.program,
+            like.program,
+            (*comparability.PROGRAM_SETTINGS, *comparability.PROGRAM_VERSIONS),
+        ),
+    )
+    if different:
+        logger.info("%s is not comparable: it ran with %s", directory, "; ".join(different))
+        return None
+    return _read_types(directory)
+
+
+def _read_meta(directory: Path) -> RunMeta | None:
+    try:
+        meta = _read(directory / META_FILE, _run_meta)
+    except (OSError, ValueError) as error:
+        _warn_of_damage(directory, error)
+        return None
+    if meta is None:
+        logger.warning(
+            "%s was written by another version of this program and is left out; move it away",
+            plain(str(directory)),
+        )
+    return meta
+
+
+def _run_meta(value: Any) -> RunMeta | None:
+    """None where another version wrote it."""
+    if isinstance(value, dict) and value.get("layout_version") != documents.LAYOUT_VERSION:
+        return None
+    return RunMeta.model_validate(value)
+
+
+def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
+    names = {f"{part}.txt" for name in wanted for part in _candidates(name)}
+    try:
+        files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
+        chosen = [path for path in files if not wanted or path.name in names]
+        types = [_read(path, documents.read_type) for path in chosen]
+    except (OSError, ValueError) as error:
+        _warn_of_damage(directory, error)
+        return None
+    return {one.type: one for one in types if not wanted or one.type in wanted}
+
+
+def _read(path: Path, read: Callable[[Any], Read]) -> Read:
+    """What ``read`` makes of the JSON in a file.
+
+    Raises:
+        OSError, ValueError: with the file's name, in one line.
+    """
+    try:
+        return read(parse_json(read_file(path, LARGEST_FILE_BYTES)))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = "".join(f"{part}: " for part in fault["loc"])
+        raise ValueError(f"{path.name}: {place}{fault['msg']}") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
+def _warn_of_damage(directory: Path, error: object) -> None:
+    what = error.strerror if isinstance(error, OSError) and error.strerror else error
+    path = plain(str(directory))
+    logger.warning("%s is damaged and is left out of the history: %s", path, plain(str(what)))
+
+
+# --- paths --------------------------------------------------------------------------------------------------
+
+
+def _parts(meta: Meta, commit: str | None = None, commit_time: int | None = None) -> list[str]:
+    """The names that the directories of a run stand for."""
+    date = map(str, unix_time.year_month_day(meta.commit_time if commit_time is None else commit_time))
+    names = [meta.platform, meta.framework, meta.net_name, meta.metric, _test_name(meta)]
+    return [*names, *date, meta.commit if commit is None else commit]
+
+
+def _test_name(meta: Meta) -> str:
+    """A run on several backends has a directory for each."""
+    if meta.cell is None or meta.backend is None:
+        return meta.identifier
+    return f"{meta.identifier}{ON_BACKEND}{meta.backend}"
+
+
+def path_part(name: str) -> str:
+    """The contract's rule: blanks and ``/`` become ``-``, all but letters, digits, ``_ . -`` is dropped."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", re.sub(r"[\s/]", "-", name))
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """Directory names for ``name``: the contract's where that is safe, then some that nothing else gets."""
+    plain = path_part(name)
+    if plain and not plain.startswith(".") and len(plain) <= MAXIMUM_PART_BYTES:
+        yield plain
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    stem = plain.lstrip(".")[:MAXIMUM_PART_BYTES]
+    for length in (8, 64):
+        yield f"{stem}-{digest[:length]}"
+
+
+def _owner(directory: Path) -> str | None:
+    """The name that a directory stands for; None where there is no directory."""
+    with suppress(FileNotFoundError):
+        return read_file(directory / NAME_FILE, LARGEST_NAME_BYTES).decode("utf-8", "surrogatepass")
+    return directory.name if directory.is_dir() else None
+
+
+def _readable_owner(directory: Path) -> str | None:
+    try:
+        return _owner(directory)
+    except (OSError, ValueError) as error:
+        _warn_of_damage(directory, error)
+        return None
+
+
+def _find(root: Path, names: Sequence[str]) -> Path | None:
+    directory = root
+    for name in names:
+        owned = (directory / candidate for candidate in _candidates(name))
+        found = next((path for path in owned if _readable_owner(path) == name), None)
+        if found is None:
+            return None
+        directory = found
+    return directory
+
+
+def _make(root: Path, names: Sequence[str]) -> Path:
+    directory = root
+    for name in names:
+        directory = _claim(directory, name)
+    return directory
+
+
+def _claim(parent: Path, name: str) -> Path:
+    """The directory of ``name``, made where it is not there yet."""
+    for candidate in _candidates(name):
+        directory = parent / candidate
+        if not directory.exists():
+            _create(directory, name)
+        if _readable_owner(directory) == name:
+            return directory
+    raise FileExistsError(f"{parent}: no directory is free for {name!r}")
+
+
+def _create(directory: Path, name: str) -> None:
+    """Does nothing where another process was faster: whose it is then, its owner tells."""
+    if directory.name == name:
+        with suppress(FileExistsError):
+            directory.mkdir()
+        return
+    temporary = Path(tempfile.mkdtemp(prefix=atomic_file.TEMPORARY_PREFIX, dir=directory.parent))
+    (temporary / NAME_FILE).write_bytes(name.encode("utf-8", "surrogatepass"))
+    _publish(temporary, directory)
+
+
+def _publish(temporary: Path, directory: Path) -> bool:
+    """Renames; False, and nothing is left, where the name is taken by a directory that is not empty."""
+    temporary.chmod(0o777 & ~atomic_file.umask())
+    try:
+        temporary.rename(directory)
+    except OSError:
+        shutil.rmtree(temporary)
+        if not directory.exists():
+            raise
+        return False
+    return True
+
+
+def _add_run(parent: Path, files: Mapping[str, str]) -> Path:
+    """A new numbered directory with the files: written beside, flushed, renamed to the first free number."""
+    number = 0
+    while True:
+        while (parent / str(number)).exists():
+            number += 1
+        temporary = Path(tempfile.mkdtemp(prefix=atomic_file.TEMPORARY_PREFIX, dir=parent))
+        try:
+            for name, text in files.items():
+                _write_flushed(temporary / name, text)
+            atomic_file.sync_directory(temporary)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        if _publish(temporary, parent / str(number)):
+            atomic_file.sync_directory(parent)
+            return parent / str(number)
+
+
+def _write_flushed(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", errors="replace") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,281 @@
+"""From samples to numbers: summaries, A/B comparison, errors against golden values."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from benchmarking.errors import CaseError
+from benchmarking.results.model import Comparison, ErrorStatistics, Interval, Percentiles, Summary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+"""What an interval covers at least, where there are samples enough."""
+
+ROUNDING = 1e-9
+"""By how much, relatively, a probability may exceed a level and still pass for equal to it."""
+
+
+def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence[int] = ()) -> Summary:
+    """Of at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7).
+
+    ``processes`` tells which process each value came from. The values of one process resemble each other more
+    than those of another, so with several processes the median's interval is that of the processes' medians.
+    """
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    ordered = np.sort(array)
+    p0, p10, p50, p90, p95, p99, p100 = (
+        float(one) for one in np.percentile(ordered, (0, 10, 50, 90, 95, 99, 100))
+    )
+    return Summary(
+        p0=p0,
+        p10=p10,
+        p50=p50,
+        p90=p90,
+        p100=p100,
+        count=array.size,
+        mean=float(array.mean()),
+        standard_deviation=float(array.std(ddof=1)) if array.size > 1 else 0.0,
+        p95=p95,
+        p99=p99,
+        median_interval=_median_interval(_independent(ordered, array, processes)),
+    )
+
+
+def percentiles(values: NDArray[np.float64]) -> Percentiles:
+    """The five of the contract, as ``summarize`` takes them."""
+    import numpy as np
+
+    return Percentiles(*(float(one) for one in np.percentile(values, (0, 10, 50, 90, 100))))
+
+
+def _independent(
+    ordered: NDArray[np.float64], values: NDArray[np.float64], processes: Sequence[int]
+) -> NDArray[np.float64]:
+    """What may be taken as independent, in ascending order: the values, or several processes' medians."""
+    import numpy as np
+
+    if len(set(processes)) < 2:
+        return ordered
+    return np.sort(list(_medians_by_pair(values.tolist(), processes).values()))
+
+
+def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:
+    """Between two order statistics, exact for any continuous distribution of independent samples.
+
+    The number of samples below the median is binomial(n, 1/2), so the interval from the k-th smallest to the
+    k-th largest misses it with probability 2 P(B < k) (David and Nagaraja, Order Statistics, 3rd ed., 7.1).
+    """
+    count = len(ordered)
+    rank, miss = 0, 0.0
+    log_half_power = -count * math.log(2)
+    while rank < count // 2:
+        log_choose = math.lgamma(count + 1) - math.lgamma(rank + 1) - math.lgamma(count - rank + 1)
+        next_miss = miss + 2 * math.exp(log_choose + log_half_power)
+        if next_miss > 1 - CONFIDENCE:
+            break
+        rank, miss = rank + 1, next_miss
+    if rank == 0:
+        return None
+    return Interval(float(ordered[rank - 1]), float(ordered[count - rank]), 1 - miss)
+
+
+def difference_percentiles(treatment: Percentiles, control: Percentiles) -> Percentiles:
+    """The contract's ``diff_summary`` of two delays: interval arithmetic, not a distribution of differences.
+
+    It is kept for the programs that read it; for a comparison use ``compare``.
+    """
+    return Percentiles(
+        p0=treatment.p0 - control.p100,
+        p10=treatment.p10 - control.p90,
+        p50=treatment.p50 - control.p50,
+        p90=treatment.p90 - control.p10,
+        p100=treatment.p100 - control.p0,
+    )
+
+
+def compare(
+    treatment_values: Sequence[float],
+    treatment_pairs: Sequence[int],
+    control_values: Sequence[float],
+    control_pairs: Sequence[int],
+) -> Comparison | None:
+    """The ratio treatment / control over pairs of processes: Hodges-Lehmann estimate and exact interval.
+
+    Per pair x = log(median of the treatment / median of the control); then as ``compare_log_ratios``.
+    None where no pair is complete, or a median is not positive.
+    """
+    import numpy as np
+
+    treatment = _medians_by_pair(treatment_values, treatment_pairs)
+    control = _medians_by_pair(control_values, control_pairs)
+    common = sorted(treatment.keys() & control.keys())
+    if not common or any(arm[pair] <= 0 for arm in (treatment, control) for pair in common):
+        return None
+    return compare_log_ratios(np.log([treatment[pair] / control[pair] for pair in common]))
+
+
+def compare_log_ratios(log_ratios: Sequence[float] | NDArray[np.float64]) -> Comparison:
+    """The ratio over at least one pair, each given as x = log(treatment / control), finite.
+
+    The estimate is the median of the Walsh averages; the interval inverts Wilcoxon's signed-rank test
+    (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). With fewer than
+    6 pairs no such interval covers 95 %: the widest is given, with what it does cover.
+    """
+    import numpy as np
+
+    walsh = walsh_averages(log_ratios)
+    return Comparison(
+        pairs=len(log_ratios),
+        ratio=math.exp(float(np.median(walsh))),
+        ratio_interval=_signed_rank_interval(walsh, len(log_ratios)),
+    )
+
+
+def walsh_averages(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """(x_i + x_j) / 2 of all i <= j, ascending, shape (n (n + 1) / 2,); their median is Hodges and Lehmann's
+    estimate, and as many of them are negative as the negative ranks sum up to."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=np.float64)
+    rows, columns = np.triu_indices(len(array))
+    return np.sort((array[rows] + array[columns]) / 2)
+
+
+def _medians_by_pair(values: Sequence[float], pairs: Sequence[int]) -> dict[int, float]:
+    import numpy as np
+
+    grouped: defaultdict[int, list[float]] = defaultdict(list)
+    for value, pair in zip(values, pairs, strict=True):
+        grouped[pair].append(value)
+    return {pair: float(np.median(group)) for pair, group in grouped.items()}
+
+
+def _signed_rank_interval(walsh: NDArray[np.float64], pairs: int) -> Interval | None:
+    """Drops as many Walsh averages at each end as the test's null distribution allows."""
+    if pairs < 2:
+        return None
+    dropped, miss = signed_rank_cut(pairs, (1 - CONFIDENCE) / 2)
+    if dropped == 0:
+        dropped, miss = 1, 2.0**-pairs
+    return Interval(
+        low=math.exp(float(walsh[dropped - 1])),
+        high=math.exp(float(walsh[-dropped])),
+        confidence=1 - 2 * miss,
+    )
+
+
+def signed_rank_probabilities(count: int) -> NDArray[np.float64]:
+    """P(W = w) for w = 0 ... n(n+1)/2 under the null hypothesis: each rank is in W with probability 1/2."""
+    return _sum_probabilities(range(1, count + 1))
+
+
+@lru_cache(maxsize=1024)
+def signed_rank_cut(count: int, level: float) -> tuple[int, float]:
+    """How many of the smallest values of W are together no more likely than ``level``, and how likely."""
+    import numpy as np
+
+    cumulative = np.cumsum(signed_rank_probabilities(count))
+    values = int(np.searchsorted(cumulative, level * (1 + ROUNDING), side="right"))
+    return values, float(cumulative[values - 1]) if values else 0.0
+
+
+def signed_rank_p_value(differences: Sequence[float] | NDArray[np.float64]) -> float:
+    """One-sided: how likely a rank sum of the positive differences is that is at least as large as this one.
+
+    Conditional on the magnitudes, and so exact also with ties and zeros: under the null hypothesis every
+    pattern of signs is equally likely, whatever the magnitudes are. Ties get their mean rank; zeros take part
+    in the ranking and have no sign (Pratt 1959, Remarks on zeros and ties in the Wilcoxon signed rank
+    procedures). No difference may be NaN; of none at all p is 1.
+    """
+    import numpy as np
+
+    array = np.asarray(differences, dtype=np.float64)
+    _, group, sizes = np.unique(np.abs(array), return_inverse=True, return_counts=True)
+    doubled_ranks = (2 * np.cumsum(sizes) - sizes + 1)[group]
+    tail = _upper_tail(tuple(sorted(doubled_ranks[array != 0].tolist())))
+    return tail[int(doubled_ranks[array > 0].sum())]
+
+
+@lru_cache(maxsize=1024)
+def _upper_tail(ranks: tuple[int, ...]) -> tuple[float, ...]:
+    """P(S >= s) for s = 0 ... sum of the ranks."""
+    import numpy as np
+
+    return tuple(np.cumsum(_sum_probabilities(ranks)[::-1])[::-1].tolist())
+
+
+def _sum_probabilities(ranks: Iterable[int]) -> NDArray[np.float64]:
+    """P(S = s) for s = 0 ... sum of the ranks, where each rank is in S with probability 1/2."""
+    import numpy as np
+
+    probabilities = np.ones(1)
+    for rank in ranks:
+        without = np.concatenate([probabilities, np.zeros(rank)])
+        with_rank = np.concatenate([np.zeros(rank), probabilities])
+        probabilities = (without + with_rank) / 2
+    return probabilities
+
+
+def error_statistics(output: NDArray[np.float64], golden: NDArray[np.float64]) -> ErrorStatistics:
+    """How far two arrays of shape (n,) are apart. A NaN on one side only makes every error NaN.
+
+    Raises:
+        CaseError: they have different lengths.
+    """
+    import numpy as np
+
+    _require_same_length(output, golden)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        absolute = np.where(_same(output, golden), 0.0, np.abs(output - golden))
+        relative = np.where(absolute == 0, 0.0, absolute / np.abs(golden))
+        norms = float(np.linalg.norm(output) * np.linalg.norm(golden))
+        return ErrorStatistics(
+            count=output.size,
+            max_absolute=float(absolute.max()),
+            max_relative=float(relative.max()),
+            root_mean_square=float(np.sqrt(np.mean(absolute**2))),
+            cosine_similarity=float(output @ golden) / norms if norms else float(not absolute.any()),
+        )
+
+
+def beyond_tolerance(
+    output: NDArray[np.float64], golden: NDArray[np.float64], atol: float, rtol: float
+) -> tuple[int, int]:
+    """How many values are further off than ``atol + rtol * |golden|``, and the index of the worst value.
+
+    A NaN is beyond any tolerance, unless the golden value is NaN too.
+
+    Raises:
+        CaseError: the arrays, of shape (n,), have different lengths.
+    """
+    import numpy as np
+
+    _require_same_length(output, golden)
+    with np.errstate(invalid="ignore"):
+        excess = np.abs(output - golden) - (atol + rtol * np.abs(golden))
+    excess = np.where(np.isnan(excess), np.inf, excess)
+    excess = np.where(_same(output, golden), -np.inf, excess)
+    return int(np.count_nonzero(excess > 0)), int(np.argmax(excess))
+
+
+def _same(output: NDArray[np.float64], golden: NDArray[np.float64]) -> NDArray[np.bool_]:
+    import numpy as np
+
+    same: NDArray[np.bool_] = (output == golden) | (np.isnan(output) & np.isnan(golden))
+    return same
+
+
+def _require_same_length(output: NDArray[np.float64], golden: NDArray[np.float64]) -> None:
+    if output.size != golden.size:
+        raise CaseError(f"the output has {output.size} values, where {golden.size} are expected")
+    if output.size == 0:
+        raise CaseError("the output has no values")

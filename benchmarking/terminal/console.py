@@ -1,0 +1,23 @@
+"""Tables and colours, of which only our own styles reach the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TextIO
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from benchmarking.results.plain_text import plain_lines
+
+
+class PlainConsole(Console):
+    """Takes text as it is: no markup, and nothing in it that could drive a terminal."""
+
+    def __init__(self, stream: TextIO | None = None, width: int | None = None) -> None:
+        """``stream``: stdout by default. ``width``: the terminal's by default."""
+        super().__init__(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(plain_lines(segment.text), segment.style)

@@ -1,0 +1,531 @@
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarking.errors import ChecksumError, DownloadError, ModelError, RunCancelledError
+from benchmarking.files.download import DownloadLimits
+from benchmarking.files.model_cache import ModelCache
+from benchmarking.files.web import WebLimits, hide_credentials
+from benchmarking.programs.process import Cancellation
+from benchmarking.specs.expand import expand
+from benchmarking.specs.location import Location
+from benchmarking.specs.reader import read_benchmarks
+from tests.support import http_server
+from tests.support.http_server import content, packed, redirect, stalled, status, trickled, truncated
+
+ROOT = Path(__file__).parents[2]
+DATA = b"the weights of a model\n" * 5000
+OTHER = b"other weights\n" * 5000
+QUICK = DownloadLimits(WebLimits(connect_s=2, silence_s=0.5), attempts=3, first_wait_s=0.01)
+
+
+@pytest.fixture
+def server():
+    with http_server.running() as one:
+        yield one
+
+
+def case_of(directory, location, data=DATA, *, sha256=None, md5=None):
+    file = {"filename": "init_net.pb", "location": location, "md5": md5 or hashlib.md5(data).hexdigest()}
+    if sha256:
+        file["sha256"] = sha256
+    test = {"identifier": "x", "metric": "delay", "iter": 1, "inputs": {"data": {"shapes": [[1]]}}}
+    spec = {"model": {"name": "tiny", "format": "caffe2", "files": {"init": file}}, "tests": [test]}
+    path = directory / "tiny.json"
+    path.write_text(json.dumps(spec, indent=2))
+    return expand(read_benchmarks(path), None)[0]
+
+
+@pytest.fixture
+def resolve(tmp_path):
+    """Resolves one case with a fresh cache object, as a new process would."""
+    with Cancellation() as cancellation:
+
+        def resolve_case(case, directory=tmp_path / "cache", limits=QUICK):
+            cache = ModelCache(directory, cancellation=cancellation, show_progress=False, limits=limits)
+            return cache.resolve(case).files["init"]
+
+        resolve_case.cancellation = cancellation
+        yield resolve_case
+
+
+def files_below(directory):
+    """But for lock files, whose content nobody trusts."""
+    return sorted(path.name for path in directory.rglob("*") if path.is_file() and path.suffix != ".lock")
+
+
+def test_a_download_is_kept_under_its_md5_and_not_fetched_again(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.on("/init", content(DATA)))
+    path = resolve(case)
+    assert path == tmp_path / f"cache/caffe2/tiny/init_net_{hashlib.md5(DATA).hexdigest()}.pb"
+    assert path.read_bytes() == DATA
+    assert resolve(case) == path
+    assert server.requests["/init"] == 1
+    assert files_below(tmp_path / "cache") == [path.name]
+
+
+def test_local_files_are_copied_and_checked_too(tmp_path, resolve):
+    (tmp_path / "init").write_bytes(DATA)
+    assert resolve(case_of(tmp_path, "init")).read_bytes() == DATA
+    (tmp_path / "init2").write_bytes(OTHER)
+    with pytest.raises(ChecksumError):
+        resolve(case_of(tmp_path, "init2", md5="0" * 32))
+    with pytest.raises(DownloadError, match="there is no file"):
+        resolve(case_of(tmp_path, "missing", OTHER))
+
+
+def test_a_damaged_cached_file_is_fetched_again(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.on("/init", content(DATA)))
+    path = resolve(case)
+    path.write_bytes(DATA[:-1])
+    assert resolve(case).read_bytes() == DATA
+    assert server.requests["/init"] == 2
+
+
+def test_a_file_that_is_another_is_refused_with_both_hashes_and_the_line_to_change(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.on("/init", content(OTHER)))
+    specification = (tmp_path / "tiny.json").read_bytes()
+    with pytest.raises(ChecksumError) as caught:
+        resolve(case)
+    message = str(caught.value)
+    assert hashlib.md5(DATA).hexdigest() in message
+    assert hashlib.md5(OTHER).hexdigest() in message
+    lines = specification.decode().splitlines()
+    number = next(number for number, line in enumerate(lines, 1) if '"md5"' in line)
+    assert f"tiny.json:{number}:" in message
+    assert (tmp_path / "tiny.json").read_bytes() == specification
+    assert files_below(tmp_path / "cache") == []
+
+
+def test_a_stale_file_is_not_trusted_when_the_server_has_none(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.url("/gone"))
+    stale = tmp_path / f"cache/caffe2/tiny/init_net_{hashlib.md5(DATA).hexdigest()}.pb"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(OTHER)
+    with pytest.raises(DownloadError, match="404"):
+        resolve(case)
+    assert server.requests["/gone"] == 1
+
+
+def test_sha256_is_checked_when_it_is_given(tmp_path, server, resolve):
+    url = server.on("/init", content(DATA))
+    digest = hashlib.sha256(DATA).hexdigest()
+    assert resolve(case_of(tmp_path, url, sha256=digest.upper()))
+    with pytest.raises(ChecksumError, match=f"sha256 is {'0' * 64}.*{digest}"):
+        resolve(case_of(tmp_path, url, sha256="0" * 64))
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        status(500),
+        status(503, Retry_After="0"),
+        status(429),
+        truncated(DATA, 100),
+        http_server.reset,
+        stalled(DATA, 10),
+    ],
+    ids=["500", "503", "429", "truncated", "reset", "stalled"],
+)
+def test_what_passes_is_tried_again(tmp_path, server, resolve, trouble):
+    url = server.on("/init", trouble, trouble, content(DATA))
+    assert resolve(case_of(tmp_path, url)).read_bytes() == DATA
+    assert server.requests["/init"] == 3
+
+
+@pytest.mark.parametrize(
+    ("trouble", "part"),
+    [
+        (status(500), "500"),
+        (truncated(DATA, 100), "IncompleteRead|of 115000 bytes"),
+        (http_server.reset, "reset|aborted"),
+        (stalled(DATA, 10), "timed out"),
+    ],
+    ids=["500", "truncated", "reset", "stalled"],
+)
+def test_what_does_not_pass_is_given_up_and_nothing_is_kept(tmp_path, server, resolve, trouble, part):
+    case = case_of(tmp_path, server.on("/init", trouble))
+    with pytest.raises(DownloadError, match=part) as caught:
+        resolve(case)
+    assert "3 attempts" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert server.requests["/init"] == 3
+    assert files_below(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize("code", [403, 404, 410])
+def test_what_will_not_pass_is_not_tried_again(tmp_path, server, resolve, code):
+    with pytest.raises(DownloadError, match=f"{code}.*is the location right"):
+        resolve(case_of(tmp_path, server.on("/init", status(code))))
+    assert server.requests["/init"] == 1
+
+
+@pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])
+def test_the_statuses_that_are_tried_again_and_how_often(tmp_path, server, resolve, code):
+    with pytest.raises(DownloadError, match=f"{code} .*gave up after 3 attempts"):
+        resolve(case_of(tmp_path, server.on("/init", status(code))))
+    assert server.requests["/init"] == 3
+
+
+@pytest.mark.parametrize("code", [201, 204, 206, 400, 401, 403, 404, 409, 410, 418, 501, 505])
+def test_the_statuses_that_are_not_tried_again(tmp_path, server, resolve, code):
+    with pytest.raises(DownloadError, match=f"answered {code}"):
+        resolve(case_of(tmp_path, server.on("/init", status(code))))
+    assert server.requests["/init"] == 1
+
+
+def test_an_object_that_is_stored_gzipped_is_the_file_that_has_the_right_hash(tmp_path, server, resolve):
+    url = server.on("/init", packed(DATA))
+    assert resolve(case_of(tmp_path, url)).read_bytes() == DATA
+    raw = gzip.compress(DATA, mtime=0)
+    url = server.on("/packed", packed(b"", body=raw))
+    assert resolve(case_of(tmp_path, url, raw)).read_bytes() == raw
+    with pytest.raises(ChecksumError, match="md5 is"):
+        resolve(case_of(tmp_path, url, OTHER))
+    url = server.on("/damaged", packed(b"", body=raw[:-20]))
+    with pytest.raises(ChecksumError, match="md5 is"):
+        resolve(case_of(tmp_path, url, OTHER))
+
+
+def test_an_input_that_is_stored_gzipped_is_unpacked(tmp_path, server):
+    case = case_of(tmp_path, "x")
+    with Cancellation() as cancellation:
+        cache = ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
+        location = Location(server.on("/input", packed(b"1\n2\n")))
+        assert cache.local_file(location, case).read_bytes() == b"1\n2\n"
+        location = Location(server.on("/damaged", packed(b"", body=gzip.compress(b"1\n")[:-4])))
+        with pytest.raises(DownloadError, match="ends early"):
+            cache.local_file(location, case)
+
+
+def test_a_small_answer_that_unpacks_to_too_much_writes_nothing(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.on("/init", packed(bytes(2**26))))
+    limits = DownloadLimits(WebLimits(connect_s=2, silence_s=2, size_bytes=2**24), attempts=1)
+    with pytest.raises(ChecksumError):
+        resolve(case, limits=limits)
+    assert files_below(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (b"<html><title>Sign in</title></html>", ["a web page ('Sign in')", "sign-in"]),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html>\n<head>\x1b[31m", ["a web page, not the file"]),
+        (b"<!-- a -->\n<HTML lang=en><title>\x1b[31mx", ["a web page ('?[31mx')"]),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", ["Git LFS", "git lfs pull"]),
+    ],
+)
+def test_what_is_often_found_in_a_files_place_is_named(tmp_path, server, resolve, body, parts):
+    url = server.on("/init", content(body))
+    with pytest.raises(DownloadError) as caught:
+        resolve(case_of(tmp_path, url))
+    assert all(part in str(caught.value) for part in (url, *parts)), caught.value
+    assert str(caught.value).isprintable()
+    assert resolve(case_of(tmp_path, url, body)).read_bytes() == body  # where it is what was meant
+    with Cancellation() as cancellation:
+        cache = ModelCache(tmp_path / "other", cancellation=cancellation, show_progress=False, limits=QUICK)
+        with pytest.raises(DownloadError, match="not the file"):
+            cache.local_file(Location(url), case_of(tmp_path, url))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "device"])
+def test_a_location_that_is_not_a_file(tmp_path, resolve, kind):
+    path = tmp_path / "init"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DownloadError, match="is not a file"):
+        resolve(case_of(tmp_path, "init"))
+
+
+def test_redirects_are_followed_but_not_in_circles_and_not_to_files(tmp_path, server, resolve):
+    server.on("/target", content(DATA))
+    assert resolve(case_of(tmp_path, server.on("/init", redirect("/target"))))
+    with pytest.raises(DownloadError, match="redirects"):
+        resolve(case_of(tmp_path, server.on("/circle", redirect("/circle")), OTHER))
+    secret = tmp_path / "secret"
+    secret.write_bytes(OTHER)
+    with pytest.raises(DownloadError):
+        resolve(case_of(tmp_path, server.on("/file", redirect(f"file://{secret}")), OTHER))
+
+
+def test_a_server_that_is_not_there(tmp_path, resolve):
+    with pytest.raises(DownloadError, match="refused"):
+        resolve(case_of(tmp_path, "http://127.0.0.1:9/init"))
+
+
+def test_a_failure_is_remembered_within_a_run(tmp_path, server):
+    case = case_of(tmp_path, server.on("/init", status(404)))
+    with Cancellation() as cancellation:
+        cache = ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
+        for _ in range(3):
+            with pytest.raises(DownloadError):
+                cache.resolve(case)
+    assert server.requests["/init"] == 1
+
+
+def test_input_files_from_a_server_are_fetched_once_per_run(tmp_path, server):
+    case = case_of(tmp_path, "x")
+    location = Location(server.on("/input.txt", content(b"1\n")))
+    with Cancellation() as cancellation:
+        for _ in range(2):
+            cache = ModelCache(
+                tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK
+            )
+            assert cache.local_file(location, case).read_bytes() == b"1\n"
+            assert cache.local_file(location, case).name.endswith("input.txt")
+        with pytest.raises(ModelError, match=r"there is no file .*nonesuch.*\$\.tests\[0\]"):
+            cache.local_file(Location(str(tmp_path / "nonesuch")), case)
+    assert server.requests["/input.txt"] == 2
+
+
+@pytest.mark.parametrize("wait_for", ["download", "silence", "retry", "lock"])
+def test_a_cancellation_ends_every_wait(tmp_path, server, resolve, wait_for):
+    steps = {
+        "download": trickled(DATA, 0.05),
+        "silence": stalled(DATA, 10),
+        "retry": status(503, Retry_After="50"),
+        "lock": trickled(DATA, 0.05),
+    }
+    case = case_of(tmp_path, server.on("/init", steps[wait_for]))
+    if wait_for == "lock":
+        import filelock
+
+        directory = tmp_path / "cache/caffe2/tiny"
+        directory.mkdir(parents=True)
+        lock = filelock.FileLock(directory / f"init_net_{hashlib.md5(DATA).hexdigest()}.pb.lock")
+        lock.acquire()
+    threading.Timer(0.3, resolve.cancellation.set).start()
+    started = time.monotonic()
+    with pytest.raises(RunCancelledError):
+        resolve(case, limits=DownloadLimits())
+    assert time.monotonic() - started < 20  # far below the limits: what waits was woken
+    assert files_below(tmp_path / "cache") == []
+
+
+def test_a_cache_that_cannot_be_used(tmp_path, server, resolve):
+    case = case_of(tmp_path, server.on("/init", content(DATA)))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DownloadError, match="--model_cache"):
+        resolve(case, tmp_path / "file")
+
+
+CHILD = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from benchmarking.files.model_cache import ModelCache
+from benchmarking.programs.process import Cancellation
+from benchmarking.specs.expand import expand
+from benchmarking.specs.reader import read_benchmarks
+{prelude}
+case = expand(read_benchmarks(Path({spec!r})), None)[0]
+with Cancellation() as cancellation:
+    cache = ModelCache(Path({cache!r}), cancellation=cancellation, show_progress=False)
+    import requests, tenacity, filelock
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        cache.resolve(case)
+    except Exception as error:
+        print(type(error).__name__, error)
+        sys.exit(1)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def child(tmp_path, cache="cache", prelude=""):
+    code = CHILD.format(
+        root=str(ROOT), spec=str(tmp_path / "tiny.json"), cache=str(tmp_path / cache), prelude=prelude
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def test_two_processes_at_once_download_once(tmp_path, server):
+    case_of(tmp_path, server.on("/init", trickled(DATA, 0.005)))
+    processes = [child(tmp_path) for _ in range(3)]
+    assert [process.communicate()[1] or process.returncode for process in processes] == [0, 0, 0]
+    assert server.requests["/init"] == 1
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2])
+def test_a_process_killed_in_the_middle_leaves_nothing_that_is_trusted(tmp_path, server, resolve, delay_s):
+    case = case_of(tmp_path, server.on("/init", trickled(DATA, 0.02), content(DATA)))
+    process = child(tmp_path)
+    assert server.reached.wait(30)
+    time.sleep(delay_s)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not list((tmp_path / "cache").rglob("init_net_*.pb"))
+    assert resolve(case).read_bytes() == DATA
+
+
+def test_leftovers_of_killed_processes_go_when_they_are_old(tmp_path, server, resolve):
+    directory = tmp_path / "cache/caffe2/tiny"
+    directory.mkdir(parents=True)
+    for name, age_s in (("old", 7200), ("new", 0)):
+        path = directory / f".tmp-{name}"
+        path.write_text("")
+        os.utime(path, (time.time() - age_s,) * 2)
+    resolve(case_of(tmp_path, server.on("/init", content(DATA))))
+    assert not (directory / ".tmp-old").exists()
+    assert (directory / ".tmp-new").exists()
+
+
+@pytest.fixture
+def as_somebody_else():
+    """What another user may only read; root may write anywhere, so it becomes nobody for a while."""
+    directory = Path(tempfile.mkdtemp(prefix="bench-shared-"))
+    directory.chmod(0o755)
+
+    @contextmanager
+    def act():
+        for path in directory.rglob("*"):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        directory.chmod(0o555)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+    yield directory, act
+    for path in (directory, *directory.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("locks", ["kept", "removed"])
+def test_a_complete_cache_that_may_only_be_read_is_used(server, resolve, as_somebody_else, locks):
+    directory, act = as_somebody_else
+    case = case_of(directory, server.on("/init", content(DATA)))
+    path = resolve(case, directory / "cache")
+    (path.parent / ".tmp-of-another").write_text("")
+    os.utime(path.parent / ".tmp-of-another", (0, 0))
+    if locks == "removed":
+        path.with_name(f"{path.name}.lock").unlink()
+    with act():
+        assert resolve(case, directory / "cache") == path
+    assert server.requests["/init"] == 1
+
+
+def test_what_a_cache_that_may_only_be_read_lacks_is_told(server, resolve, as_somebody_else):
+    directory, act = as_somebody_else
+    path = resolve(case_of(directory, server.on("/init", content(DATA))), directory / "cache")
+    case = case_of(directory, server.on("/other", content(OTHER)), OTHER)
+    with act(), pytest.raises(DownloadError, match=r"cannot be used: .*Permission denied; --model_cache"):
+        resolve(case, directory / "cache")
+    assert path.read_bytes() == DATA
+
+
+def test_inputs_are_fetched_beside_a_cache_that_may_only_be_read(server, resolve, as_somebody_else):
+    directory, act = as_somebody_else
+    case = case_of(directory, server.on("/init", content(DATA)))
+    resolve(case, directory / "cache")
+    location = Location(server.on("/input.txt", content(b"1\n")))
+    with act(), Cancellation() as cancellation:
+        cache = ModelCache(directory / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
+        path = cache.local_file(location, case)
+        assert path.read_bytes() == b"1\n"
+        assert directory not in path.parents
+        del cache
+    assert not path.exists()
+
+
+def test_odd_leftovers_of_others_do_no_harm(tmp_path, server, resolve):
+    directory = tmp_path / "cache/caffe2/tiny"
+    (directory / ".tmp-directory").mkdir(parents=True)
+    (directory / ".tmp-link").symlink_to(tmp_path / "precious")
+    (tmp_path / "precious").write_text("x")
+    for path in (directory / ".tmp-directory", directory / ".tmp-link"):
+        os.utime(path, (0, 0), follow_symlinks=False)
+    resolve(case_of(tmp_path, server.on("/init", content(DATA))))
+    assert (tmp_path / "precious").exists()
+    assert (directory / ".tmp-directory").is_dir()
+
+
+def test_a_disk_that_is_full(tmp_path, server):
+    """A limit on the size of files stands for the full disk: the write fails in the middle just the same."""
+    case_of(tmp_path, server.on("/init", content(DATA)))
+    prelude = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))"
+    output, _ = (process := child(tmp_path, prelude=prelude)).communicate()
+    assert process.returncode == 1
+    assert output.startswith("DownloadError cannot store")
+    assert "--model_cache" in output
+    assert files_below(tmp_path / "cache") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="needs root to mount a small disk")
+def test_a_real_disk_that_is_full(tmp_path, server):
+    case_of(tmp_path, server.on("/init", content(DATA)))
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted here: {mounted.stderr.decode()}")
+    try:
+        output, _ = (process := child(tmp_path, cache="small/cache")).communicate()
+        assert process.returncode == 1
+        assert "No space left on device" in output
+        assert files_below(small) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+def test_a_large_download_does_not_fill_the_memory(tmp_path, server):
+    block, count = b"x" * 2**20, 200
+    digest = hashlib.md5()
+    for _ in range(count):
+        digest.update(block)
+    case_of(tmp_path, server.on("/init", http_server.generated(block, count)), md5=digest.hexdigest())
+    output, _ = (process := child(tmp_path)).communicate()
+    assert process.returncode == 0
+    kilobytes = int(output) if sys.platform != "darwin" else int(output) // 1024
+    assert kilobytes < 20 * 1024
+
+
+def test_the_git_directory_is_told(tmp_path, caplog):
+    (tmp_path / ".git").mkdir()
+    with Cancellation() as cancellation:
+        ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False)
+    assert "--model_cache" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://user:pass@host/x", "https://***@host/x"),
+        ("https://host/x?token=abc&y=1#z", "https://host/x?token=***&y=***"),
+        ("cannot get http://u:p@h:1/x now", "cannot get http://***@h:1/x now"),
+    ],
+)
+def test_credentials_in_urls_are_not_shown(text, shown):
+    assert hide_credentials(text) == shown
+
+
+def test_messages_hide_credentials(tmp_path, server, resolve, caplog):
+    url = server.on("/init", status(500)).replace("http://", "http://user:s3cret@") + "?key=s3cret"
+    with pytest.raises(DownloadError) as caught:
+        resolve(case_of(tmp_path, url))
+    assert "s3cret" not in str(caught.value) + caplog.text
+    assert "***" in str(caught.value)

@@ -1,0 +1,27 @@
+from dataclasses import replace
+
+from benchmarking.results.model import by_test
+from tests.support.sample_results import DELAY, JUDGED
+
+
+def staged(result, run_type, **meta):
+    return replace(result, meta=replace(result.meta, run_type=run_type, **meta))
+
+
+def test_the_stages_of_a_test_belong_together_and_nothing_else_does():
+    first, second, third = (staged(JUDGED, one) for one in ("benchmark", "verify", "regress"))
+    elsewhere = staged(JUDGED, "verify", platform_hash="another")
+    other_metric = staged(JUDGED, "benchmark", metric="error")
+    other_backend = staged(JUDGED, "benchmark", backend="mkl")
+    assert by_test([first, elsewhere, other_metric, second, other_backend, third]) == [
+        (first, second, third),
+        (elsewhere,),
+        (other_metric,),
+        (other_backend,),
+    ]
+
+
+def test_a_test_that_a_suite_names_twice_is_two():
+    assert by_test([DELAY, DELAY]) == [(DELAY,), (DELAY,)]
+    verified = staged(JUDGED, "verify")
+    assert by_test([JUDGED, verified, JUDGED, verified]) == [(JUDGED, verified)] * 2
