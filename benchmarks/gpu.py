@@ -357,9 +357,10 @@ SLOWED = '''"""Our Caffe2 program, slowed down: on the device, or the processor 
 import sys
 import time
 
-sys.path.insert(0, {program!r})
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark import main
+sys.path.insert(0, {root!r})
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Program
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchNet
+from benchmarking.frameworks.kit.main import leave, run
 
 prepare = TorchNet.__init__
 
@@ -391,7 +392,7 @@ def prepare_slowed(self, *arguments, **more):
 
 
 TorchNet.__init__ = prepare_slowed
-main.leave(main.main(sys.argv[1:]))
+leave(run(Caffe2Program(), sys.argv[1:]))
 '''
 
 
@@ -529,7 +530,7 @@ def _workers(part: Part, extras: dict[str, float]) -> Iterator[dict[str, Worker]
         for name, extra_ns in extras.items():
             path = part.findings.folder / f"program_{name}.py"
             cycles = round(extra_ns * rate)
-            path.write_text(SLOWED.format(program=str(ROOT), cycles=cycles, extra_ns=round(extra_ns)))
+            path.write_text(SLOWED.format(root=str(ROOT), cycles=cycles, extra_ns=round(extra_ns)))
             errors = part.findings.folder / f"program_{name}.stderr"
             workers[name] = Worker([sys.executable, str(path), *flags], errors)
         yield workers
