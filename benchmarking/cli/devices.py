@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarking import start
 from benchmarking.cli.argument_types import Parser, comma_separated
-from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.running import cancelled_by_signals, guarded, missing_package
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
 from benchmarking.files.user import user_directory
@@ -121,6 +121,11 @@ def _look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Ro
         found = find_platform(platform).discover(options)
     except NoDeviceError as error:
         return [Row(platform, state="none", reason=str(error).removeprefix(f"platform {platform}: "))]
+    except ModuleNotFoundError as error:
+        reason = missing_package(error)
+        if reason is None:
+            raise
+        return [Row(platform, state="none", reason=reason)]
     locks = DeviceLocks(user_directory("state") / "locks", "fail")
     rows = [_row(platform, one, locks, check=check) for one in found.devices]
     for one in found.devices:

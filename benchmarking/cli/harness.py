@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarking import start
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
-from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.running import cancelled_by_signals, guarded, require
 from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
 from benchmarking.files.user import user_directory
@@ -295,8 +295,21 @@ def _program(name: str, version: Version, options: HarnessOptions, framework: Fr
     elif options.program is not None:
         path = _existing_file("--program", str(options.program))
     else:
-        return framework.default_program()
+        return _with_its_packages(framework.default_program(), options)
     return Program(path, needs_python=path.suffix in PYTHON_SUFFIXES)
+
+
+def _with_its_packages(program: Program, options: HarnessOptions) -> Program:
+    """
+    Raises:
+        ModuleNotFoundError: the program would run in this very Python, which lacks a package of it.
+    """
+    from benchmarking.platforms.platforms import find_platform
+    from benchmarking.platforms.remote.remote_platform import RemotePlatform
+
+    if not issubclass(find_platform(options.platform), RemotePlatform):
+        require(*program.python_modules)
+    return program
 
 
 def _existing_file(option: str, text: str) -> Path:
@@ -351,6 +364,7 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
 
         reporters.append(MarkdownReporter(options.markdown, operators=options.operators or 0))
     if options.plot is not None:
+        require("matplotlib")
         from benchmarking.reporters.backend_plot import BackendPlotReporter
 
         reporters.append(BackendPlotReporter(options.plot))

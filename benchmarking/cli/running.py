@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -21,6 +22,22 @@ if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
 
 
+DISTRIBUTION = "ml-benchmark-platform"
+EXTRAS = {
+    "torch": "caffe2",
+    "adb_shell": "android",
+    "usb1": "android",
+    "zeroconf": "android",
+    "pynvml": "gpu",
+    "matplotlib": "plot",
+    "hglib": "hg",
+    "moderngl": "opengl",
+}
+"""The extra of ``pyproject.toml`` that installs a package that not every run needs."""
+ROOT = Path(benchmarking.__file__).parents[1]
+"""Of a checkout, or the directory of installed packages."""
+
+
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     """What ``function`` returns, or the status of the error that it raised, which is shown on stderr."""
     streams.prepare_streams()
@@ -32,9 +49,10 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     except BenchmarkError as error:
         return _tell(program, str(error), error.exit_status)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("benchmarking"):
+        advice = missing_package(error)
+        if advice is None:
             raise
-        return _tell(program, f"the package {error.name} is missing; {_advice()}", ExitStatus.BAD_USAGE)
+        return _tell(program, advice, ExitStatus.BAD_USAGE)
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Exception:
@@ -42,11 +60,30 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
         return ExitStatus.INTERNAL_ERROR
 
 
-def _advice() -> str:
-    requirements = Path(benchmarking.__file__).parents[1] / "requirements.txt"
-    if requirements.is_file():
-        return f"install the requirements with: {sys.executable} -m pip install -r {requirements}"
-    return f"install this program again with: {sys.executable} -m pip install WHEEL"
+def require(*modules: str) -> None:
+    """What is imported only later, or by another process, is missed before anything is measured.
+
+    Raises:
+        ModuleNotFoundError
+    """
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
+
+
+def missing_package(error: ModuleNotFoundError, root: Path = ROOT) -> str | None:
+    """The package and the command that installs it; None for a module of ours, which is a bug."""
+    if error.name is None or error.name.startswith("benchmarking"):
+        return None
+    package = error.name.partition(".")[0]
+    extra = EXTRAS.get(package)
+    pip = f"{sys.executable} -m pip install"
+    for requirements in (root / f"requirements-{extra}.txt", root / "requirements.txt"):
+        if requirements.is_file():
+            return f"the package {package} is missing; install the requirements with: {pip} -r {requirements}"
+    if extra is None:
+        return f"the package {package} is missing; install this program again with: {pip} WHEEL"
+    return f"the package {package} is missing; install it with: {pip} '{DISTRIBUTION}[{extra}]'"
 
 
 def _has_current_directory() -> bool:

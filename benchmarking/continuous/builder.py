@@ -98,7 +98,7 @@ class Builder:
         return _sha256(self.find_script(platform))
 
     def directory(self, revision: Revision, platform: str) -> Path:
-        """Of the executable (contracts, section 7)."""
+        """Of the executable (docs/contracts.md, section 7)."""
         root = self.options.executable_directory / self.options.framework / platform
         date = map(str, unix_time.year_month_day(revision.commit_time))
         return root.joinpath(*date, revision.commit)

@@ -130,7 +130,7 @@ def _own_arguments(request: HarnessRequest) -> tuple[str, ...]:
 
 
 def _info(request: HarnessRequest) -> dict[str, Any]:
-    """Contracts, section 2."""
+    """docs/contracts.md, section 2."""
     info: dict[str, Any] = {"treatment": _version(request.treatment, request.positions)}
     if request.control is not None:
         info["control"] = _version(request.control, request.positions)

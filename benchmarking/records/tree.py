@@ -1,4 +1,4 @@
-"""The local reporter's tree of files: the one place that knows its paths (contracts, section 4).
+"""The local reporter's tree of files: the one place that knows its paths (docs/contracts.md, section 4).
 
 ``<root>/<platform>/<framework>/<net>/<metric>/<identifier>/<Y>/<M>/<D>/<commit>/<run>/``
 """

@@ -13,7 +13,7 @@ from benchmarking.results.model import Result
 
 
 class LocalReporter(ReporterBase):
-    """The tree of contracts section 4; a failed case goes to ``.failures`` beside it."""
+    """The tree of docs/contracts.md, section 4; a failed case goes to ``.failures`` beside it."""
 
     name: ClassVar[str] = "local"
 

@@ -1,4 +1,4 @@
-"""Sends results to a server (contracts, section 5); what cannot be sent is kept and sent next time."""
+"""Sends results to a server (docs/contracts.md, section 5); what cannot be sent is kept for the next run."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """The five numbers that other programs read (contracts, section 4)."""
+    """The five numbers that other programs read (docs/contracts.md, section 4)."""
 
     p0: float
     p10: float

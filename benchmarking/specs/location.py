@@ -1,4 +1,4 @@
-"""Where a file of a specification lies (contracts, section 3)."""
+"""Where a file of a specification lies (docs/contracts.md, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The typed form of the specification files (contracts, section 3). JSON becomes these once, at the edge."""
+"""The specification files as types (docs/contracts.md, section 3). JSON becomes these once, at the edge."""
 
 from __future__ import annotations
 

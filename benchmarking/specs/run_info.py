@@ -1,4 +1,4 @@
-"""The treatment, the control and the history that --info describes (contracts, section 2)."""
+"""The treatment, the control and the history that --info describes (docs/contracts.md, section 2)."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def read_run_info(text: str) -> RunInfo:
     """From the JSON text of --info, or from the file that ``@file`` names.
 
     Raises:
-        UsageError: not JSON, or not what contracts section 2 describes; names every fault.
+        UsageError: not JSON, or not what docs/contracts.md describes in section 2; names every fault.
     """
     source = "--info"
     if text.startswith("@"):

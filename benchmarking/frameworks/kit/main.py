@@ -18,7 +18,7 @@ from .program import LoadedModel, Program
 
 
 def run(program: Program, arguments: Sequence[str]) -> int:
-    """0; 1: the model or its data are wrong; 2: the flags are. A bug raises."""
+    """0; 1: the model or its data are wrong; 2: the flags are, or a package is missing. A bug raises."""
     try:
         settings = flags.parse(program.settings, arguments)
         if settings.help:
@@ -40,6 +40,15 @@ def run(program: Program, arguments: Sequence[str]) -> int:
     except BenchmarkProgramError as error:
         print("%s: error: %s" % (program.name, error), file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        package = (error.name or "benchmarking").partition(".")[0]
+        if package == "benchmarking":
+            raise
+        extra = program.name.replace("_benchmark", "")
+        advice = "pip install 'ml-benchmark-platform[%s]' has it" % extra
+        message = "%s: error: %s lacks the package %s; %s"
+        print(message % (program.name, sys.executable, package, advice), file=sys.stderr)
+        return 2
     return 0
 
 
