@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from benchmarking import __version__
 from benchmarking.driver import conditions, metrics
-from benchmarking.driver.iteration_sampler import IterationSampler
-from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.iteration_sampler import MOST_ROUNDS, IterationSampler
+from benchmarking.driver.paired_test import PairedTest, sample_pairs
 from benchmarking.driver.plan import Arm, RunPlan
-from benchmarking.driver.sampler import ArmSamples, ProcessSampler, Samples, sample_once, say_which_arm
+from benchmarking.driver.process_sampler import ProcessSampler
+from benchmarking.driver.sampler import ArmSamples, Samples, sample_once, say_which_arm
 from benchmarking.errors import BenchmarkError, CaseError, DeviceError, DeviceLostError, RunCancelledError
 from benchmarking.files.model_cache import ModelCache
 from benchmarking.files.web import hide_credentials
@@ -203,26 +204,24 @@ class BenchmarkDriver:
         why = "--ab_mode process"
         if comparing.mode != "process":
             iterations = IterationSampler(
-                PairedTest(comparing, suspects, what),
                 random,
                 self._conditions,
                 self._platform.pin,
                 self._platform.thread_times,
-                operators=self._plan.framework.times_operators(case),
+                operator_rounds=MOST_ROUNDS if self._plan.framework.times_operators(case) else 0,
                 clock=comparing.clock,
                 computes_on_cpu=self._platform.computes_on_cpu,
-                cores=conditions.core_count(self._platform),
             )
+            workers = treatment.workers(), control.workers()
+            cores = conditions.core_count(self._platform)
             try:
-                return iterations.sample(treatment.workers(), control.workers())
+                return sample_pairs(iterations, PairedTest(comparing, suspects, what), *workers, cores)
             except NoWorkersError as error:
                 if comparing.mode == "iteration":
                     return Samples(ArmSamples(), ArmSamples(), failure=error)
                 why = str(error)
-        sampler = ProcessSampler(
-            PairedTest(comparing, suspects, what), random, self._conditions, why, comparing.clock
-        )
-        return sampler.sample(treatment.run, control.run)
+        processes = ProcessSampler(random, self._conditions, why, comparing.clock)
+        return sample_pairs(processes, PairedTest(comparing, suspects, what), treatment.run, control.run)
 
     def _conditions(self) -> conditions.Conditions:
         return conditions.read(self._platform)

@@ -1,54 +1,54 @@
-"""Treatment and control alive side by side, single iterations in turn: what disturbs one disturbs both."""
+"""All arms alive side by side, single iterations in turn: what disturbs one disturbs all."""
 
 from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
+from typing import ClassVar
 
 from benchmarking.driver import conditions
 from benchmarking.driver.clock import device_clock, suitable_clock
-from benchmarking.driver.paired_test import PairedTest
-from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples, say_which_arm
+from benchmarking.driver.conditions import Conditions
+from benchmarking.driver.sampler import (
+    ArmFailedError,
+    ArmSamples,
+    LogRatios,
+    Sampler,
+    TypeSamples,
+    blaming,
+)
 from benchmarking.driver.waiting import Times, Watched
-from benchmarking.errors import CaseError, DeviceError
+from benchmarking.errors import CaseError
 from benchmarking.options import ClockChoice
 from benchmarking.programs.worker_protocol import IterationSample, WorkerReady
 from benchmarking.programs.workers import NoWorkersError, Worker, WorkerSource
-from benchmarking.results.model import (
-    NET_DELAY,
-    Clock,
-    Cost,
-    Fact,
-    Kernel,
-    Sampling,
-    SequentialDecision,
-    Verdict,
-)
+from benchmarking.results.model import NET_DELAY, Clock, Cost, Fact, Kernel, SamplingLevel
 from benchmarking.statistics import sequential
 
-ARMS = ("treatment", "control")
-PAIR_S = 0.25
-"""What the iterations of a pair may take about: as long as making the pair ready does."""
+TURNS_S = 0.125
+"""What the iterations of an arm may take about in a block: as long as making it ready does."""
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
-WARM_UP_S = 0.1
-"""What the iterations that are run before, and are not counted, take of both together."""
+WARM_UP_S = 0.05
+"""Of each arm: what the iterations take that are run before, all arms in turn, and are not counted."""
 MOST_WARM_UP_ROUNDS = 30
 TRIED_ROUNDS = 3
-"""So many tell how long one takes."""
+"""This many show how long an iteration takes."""
 LEAST_SHARE = 0.01
-"""Of the net's time: operators that take less in both arms are not judged. What such a one gains or loses
-does not matter, and a few nanoseconds of chance would look like much."""
-RENEWAL_PAIRS = 6
-"""Workers that one process forked have its places in memory in common, which may favour one arm a little.
-After so many pairs both processes are started anew."""
+"""Of the net's time: operators that take less in both arms are not judged. What such an operator gains or
+loses does not matter, and a few nanoseconds of chance would look like much."""
+RENEWAL_BLOCKS = 6
+"""Workers that one process forked have its places in memory in common, which may favour an arm a little.
+After this many blocks those processes are started again."""
 MEMORY_MARGIN = 1.2
-"""The control may need so much more than the treatment took."""
+"""Each further arm may need this many times what the first one took."""
+SILENT_ARMS = 2
+"""Where this many do not speak the worker protocol, the program does not; a single one may have crashed."""
 
-ReadConditions = Callable[[], conditions.Conditions]
+ReadConditions = Callable[[], Conditions]
 ReadThreadTimes = Callable[[int], Times | None]
 """As ``PlatformBase.thread_times``."""
 
@@ -58,7 +58,7 @@ class _ArmRecord:
     """What one arm's workers have told, in time order."""
 
     net: list[tuple[int, IterationSample]] = field(default_factory=list)
-    """Each with the number of its pair."""
+    """Each with the number of its block."""
     by_operator: list[tuple[int, IterationSample]] = field(default_factory=list)
     names: tuple[str, ...] = ()
     """Of the operators, in the order of the net."""
@@ -67,7 +67,7 @@ class _ArmRecord:
     costs: Mapping[str, Cost] = field(default_factory=dict)
     cpu_resolution_ns: float = 0.0
     computing: list[int] = field(default_factory=list)
-    """How many threads were seen to compute in an iteration of the first pair."""
+    """How many threads were seen to compute in an iteration of the first block."""
     tells_waiting: bool = False
     """How long it waits for a core."""
 
@@ -86,130 +86,133 @@ class _ArmRecord:
         self.kernels = {name: Kernel(one.kernel, one.own) for name, one in ready.kernels.items()}
         self.costs = {name: Cost(one.parameters, one.flops, one.bytes) for name, one in ready.costs.items()}
 
-    def of_pair(self, number: int) -> list[IterationSample]:
-        return [sample for pair, sample in self.net if pair == number]
+    def forget(self, number: int) -> None:
+        """A block that shall be measured again."""
+        self.net = [one for one in self.net if one[0] != number]
+        self.by_operator = [one for one in self.by_operator if one[0] != number]
 
-    def operators_of_pair(self, number: int) -> dict[str, list[float]]:
+    def of_block(self, number: int) -> list[IterationSample]:
+        return [sample for block, sample in self.net if block == number]
+
+    def operators_of_block(self, number: int) -> dict[str, list[float]]:
         values: defaultdict[str, list[float]] = defaultdict(list)
-        for pair, sample in self.by_operator:
-            if pair == number:
+        for block, sample in self.by_operator:
+            if block == number:
                 for name, time_ns in (sample.operators or {}).items():
                     values[name].append(time_ns)
         return values
 
 
-class IterationSampler:
+class IterationSampler(Sampler[WorkerSource]):
+    """In each block a fresh worker of each arm, and as many iterations of each, in random order."""
+
+    level: ClassVar[SamplingLevel] = "iteration"
+
     def __init__(
         self,
-        test: PairedTest,
         random: Random,
         read_conditions: ReadConditions,
         pin: Callable[[int], int | None],
         thread_times: ReadThreadTimes = lambda pid: None,
         *,
-        operators: bool,
+        operator_rounds: int,
         clock: ClockChoice,
         computes_on_cpu: bool = True,
-        cores: int | None = None,
+        goes_on_without_failed: bool = False,
     ) -> None:
-        """``pin``: as ``PlatformBase.pin``; ``operators``: time each of them as well, apart from the net."""
-        self._test = test
-        self._random = random
-        self._read_conditions = read_conditions
+        """Args:
+        pin: as ``PlatformBase.pin``.
+        operator_rounds: in this many rounds of a block, at most, each operator is timed as well, in an
+            iteration of its own.
+        """
+        super().__init__(
+            random,
+            read_conditions,
+            "the programs run single iterations",
+            clock,
+            goes_on_without_failed=goes_on_without_failed,
+        )
         self._pin = pin
         self._thread_times = thread_times
-        self._core: int | None = None
-        self._operators = operators
-        self._clock_choice = clock
+        self._operator_rounds = operator_rounds
         self._computes_on_cpu = computes_on_cpu
-        self._cores = cores
-        self._records = {arm: _ArmRecord() for arm in ARMS}
-        self._conditions: list[Mapping[str, Fact]] = []
+        self._records: dict[str, _ArmRecord] = {}
         self._rounds = 0
-        self._judged: tuple[str, ...] | None = None
-        self._clock: Clock = "wall"
-        self._clock_reason = ""
+        self._renewed_at: int | None = None
+        """The block before which the programs were started; None: they have to be."""
+        self._judged: dict[str, tuple[str, ...]] = {}
 
-    def sample(self, treatment: WorkerSource, control: WorkerSource) -> Samples:
-        """Pairs until there is a verdict. A failed arm is part of the answer.
+    def _open(self, stack: ExitStack) -> None:
+        self._records = {arm: _ArmRecord() for arm in self._sources}
+        for source in self._sources.values():
+            stack.enter_context(source)
 
-        Raises:
-            NoWorkersError: one of the two does not do single iterations, or both do not fit into the memory.
-            RunCancelledError: the run was cancelled.
-        """
-        sources = {"treatment": treatment, "control": control}
-        decisions: dict[str, SequentialDecision] | None = None
-        failure: CaseError | DeviceError | None = None
-        running = "treatment"
+    def _measure(self, block: int, order: Sequence[str], before: Conditions) -> Mapping[str, Fact]:
+        if self._renewed_at is None or block - self._renewed_at >= RENEWAL_BLOCKS:
+            self._renew(order)
+            self._renewed_at = block
         try:
-            with ExitStack() as stack:
-                for source in sources.values():
-                    stack.enter_context(source)
-                while decisions is None:
-                    if self._test.pairs % RENEWAL_PAIRS == 0:
-                        layout_seed = self._random.getrandbits(32)
-                        for running in self._random.sample(ARMS, k=len(ARMS)):
-                            sources[running].begin(layout_seed)
-                        for running in ARMS:
-                            sources[running].get_ready()
-                    decisions = self._test.add(self._pair(sources))
-        except NoWorkersError as error:
-            raise NoWorkersError(f"{running}: {error}", error.evidence) from error
-        except _ArmError as error:
-            failure = say_which_arm(error.cause, error.arm)
-        except (CaseError, DeviceError) as error:
-            failure = say_which_arm(error, running)
-        return Samples(
-            treatment=_arm_samples(self._records["treatment"]),
-            control=_arm_samples(self._records["control"]),
-            failure=failure,
-            decisions=self._trusted(decisions or {}),
-            sampling=Sampling(
-                level="iteration",
-                level_reason="both programs run single iterations",
-                clock=self._clock,
-                clock_reason=self._clock_reason,
-                rounds=self._rounds,
-                core=self._core,
-                pairs=self._test.pairs,
-                duration_s=self._test.duration_s,
-                conditions=tuple(self._conditions),
-            ),
-        )
+            self._run_block(block, order, before)
+            if block == 0:
+                self._clock, self._clock_reason = self._choose_clock(order)
+        except ArmFailedError as error:
+            if self._goes_on_without_failed:
+                for arm in order:
+                    if arm != error.arm:
+                        self._records[arm].forget(block)
+                self._renewed_at = None  # the others' workers were left in the middle of it
+            raise
+        return self._noted(block, order)
 
-    def _pair(self, sources: Mapping[str, WorkerSource]) -> dict[str, float]:
-        """Fresh processes, as many iterations of each, in random order; log(treatment / control) by type."""
-        number = self._test.pairs
-        before = self._read_conditions()
-        order = self._random.sample(ARMS, k=len(ARMS))
+    def _renew(self, order: Sequence[str]) -> None:
+        """Starts the programs again, where they fork workers."""
+        for arm, source in self._sources.items():
+            if arm not in order:
+                source.close()
+        layout_seed = self._random.getrandbits(32)
+        silent: dict[str, NoWorkersError] = {}
+        for step in (lambda source: source.begin(layout_seed), WorkerSource.get_ready):
+            for arm in order:
+                if arm in silent:
+                    continue
+                with blaming(arm):
+                    try:
+                        step(self._sources[arm])
+                    except NoWorkersError as error:
+                        silent[arm] = error
+                if silent and (
+                    not self._goes_on_without_failed or len(silent) >= min(SILENT_ARMS, len(order))
+                ):
+                    name, why = next(iter(silent.items()))
+                    raise NoWorkersError(f"{name}: {why}", why.evidence) from why
+        for arm, why in silent.items():
+            raise ArmFailedError(arm, why) from why
+
+    def _run_block(self, block: int, order: Sequence[str], before: Conditions) -> None:
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
-            # The first two one after the other: whether both fit into the memory is not known yet.
-            for arm in order if number else ():
-                with _telling(arm):
-                    sources[arm].prepare()
+            # The first ones after each other: whether all of them fit into the memory is not known yet.
+            for arm in order if block else ():
+                with blaming(arm):
+                    self._sources[arm].prepare()
             for arm in order:
-                workers[arm] = stack.enter_context(_fresh(arm, sources[arm]))
-                if number == 0:
+                workers[arm] = stack.enter_context(_fresh(arm, self._sources[arm]))
+                if block == 0:
                     self._records[arm].take(workers[arm].ready)
                 self._core = self._pinned(workers[arm])
-                if number == 0 and arm == order[0]:
-                    _check_memory(workers[arm], before)
+                if block == 0 and arm == order[0]:
+                    _check_memory(workers[arm], before, len(order))
             self._warm_up(workers)
-            self._run_rounds(workers, number)
-        if number == 0:
-            self._clock, self._clock_reason = self._choose_clock()
-        self._conditions.append({**before, "first": order[0], **self._pair_conditions(number, before)})
-        return self._log_ratios(number)
+            self._run_rounds(workers, block)
 
     def _pinned(self, worker: Worker) -> int | None:
-        """Both on the same core: on two, whatever runs beside one of them makes it look slower."""
+        """All on the same core: on several, whatever runs beside one of them makes it look slower."""
         if worker.ready.facts.get("threads") != 1 or worker.pid is None:
             return None
         return self._pin(worker.pid)
 
     def _iteration(self, arm: str, worker: Worker, number: int) -> IterationSample:
-        """The system is asked how long it waited where it does not say so itself, and in the first pair how
+        """The system is asked how long it waited where it does not say so itself, and in the first block how
         many threads computed. Both readings lie outside of what is timed."""
         record = self._records[arm]
         pid = None if record.tells_waiting and number else worker.local_pid
@@ -224,103 +227,105 @@ class IterationSampler:
         return watched.completed(sample)
 
     def _warm_up(self, workers: Mapping[str, Worker]) -> None:
-        """Both together: the first to be ready has cooled down while the other got ready."""
+        """All together: the first to be ready has cooled down while the others got ready."""
         took_ns = 0.0
-        for arms in self._orders()[:MOST_WARM_UP_ROUNDS]:
-            for operators in (False, True) if self._operators else (False,):
+        for arms in self._orders(list(workers))[:MOST_WARM_UP_ROUNDS]:
+            for operators in (False, True) if self._operator_rounds else (False,):
                 for arm in arms:
-                    with _telling(arm):
+                    with blaming(arm):
                         took_ns += workers[arm].run(operators=operators).wall_ns
-            if took_ns > WARM_UP_S * 1e9:
+            if took_ns > WARM_UP_S * len(workers) * 1e9:
                 return
 
     def _run_rounds(self, workers: Mapping[str, Worker], number: int) -> None:
-        for done, arms in enumerate(self._orders(), start=1):
+        for done, arms in enumerate(self._orders(list(workers)), start=1):
             for arm in arms:
-                with _telling(arm):
+                with blaming(arm):
                     self._records[arm].net.append((number, self._iteration(arm, workers[arm], number)))
-            if self._operators:
+            if done <= self._operator_rounds:
                 for arm in arms:
-                    with _telling(arm):
+                    with blaming(arm):
                         self._records[arm].by_operator.append((number, workers[arm].run(operators=True)))
             if done == TRIED_ROUNDS and not self._rounds:
-                self._rounds = self._worth()
+                self._rounds = self._worth(workers)
             if done == self._rounds:
                 return
 
-    def _orders(self) -> list[list[str]]:
-        """Each arm is first equally often (but for one round of an odd number), in random order."""
+    def _orders(self, arms: Sequence[str]) -> list[list[str]]:
+        """Each arm has each place equally often (but for the last rounds), in random order."""
         rounds = self._rounds or MOST_ROUNDS
-        one, other = self._random.sample(ARMS, k=len(ARMS))
-        orders = [[one, other] if number % 2 else [other, one] for number in range(rounds)]
+        orders: list[list[str]] = []
+        while len(orders) < rounds:
+            drawn = self._drawn(arms)
+            orders += [[*drawn[first:], *drawn[:first]] for first in range(len(drawn))]
+        del orders[rounds:]
         self._random.shuffle(orders)
         return orders
 
-    def _worth(self) -> int:
-        """How many rounds each pair gets, by what the first ones took at best; the same for both arms."""
-        took_ns = sum(
+    def _worth(self, arms: Iterable[str]) -> int:
+        """How many rounds each block gets, by what the first ones took at best; the same for all arms."""
+        records = [self._records[arm] for arm in arms]
+        takes_ns = sum(
             min(sample.wall_ns for _, sample in samples)
-            for record in self._records.values()
-            for samples in (record.net, record.by_operator)
+            for record in records
+            for samples in (record.net, record.by_operator if self._operator_rounds >= MOST_ROUNDS else ())
             if samples
         )
-        return min(MOST_ROUNDS, max(FEWEST_ROUNDS, round(PAIR_S * 1e9 / took_ns)))
+        return min(MOST_ROUNDS, max(FEWEST_ROUNDS, round(TURNS_S * len(records) * 1e9 / takes_ns)))
 
-    def _log_ratios(self, number: int) -> dict[str, float]:
-        treatment, control = (self._records[arm] for arm in ARMS)
+    def _log_ratios(self, block: int, arms: Sequence[str]) -> LogRatios:
+        if self._baseline not in arms:
+            return {}
+        return {arm: self._log_ratios_of(arm, block) for arm in arms if arm != self._baseline}
+
+    def _log_ratios_of(self, arm: str, block: int) -> dict[str, float]:
+        own, baseline = self._records[arm], self._records[self._baseline]
         ratios = {
             NET_DELAY: sequential.pair_log_ratio(
-                *([self._time_ns(one) for one in record.of_pair(number)] for record in (treatment, control))
+                *([self._time_ns(one) for one in record.of_block(block)] for record in (own, baseline))
             )
         }
-        ours, theirs = treatment.operators_of_pair(number), control.operators_of_pair(number)
-        for name in self._worth_judging(ours, theirs):
-            if len(theirs.get(name, ())) == len(ours[name]):
+        ours, theirs = own.operators_of_block(block), baseline.operators_of_block(block)
+        if arm not in self._judged:
+            self._judged[arm] = _worth_judging(ours, theirs)
+        for name in self._judged[arm]:
+            if name in ours and len(theirs.get(name, ())) == len(ours[name]):
                 ratios[name] = sequential.pair_log_ratio(ours[name], theirs[name])
         return ratios
-
-    def _worth_judging(
-        self, ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
-    ) -> tuple[str, ...]:
-        """The operators that take more than ``LEAST_SHARE`` in either arm, by the first pair."""
-        if self._judged is None:
-            shares: dict[str, float] = {}
-            for arm in (ours, theirs):
-                medians = {name: statistics.median(values) for name, values in arm.items()}
-                total = sum(medians.values())
-                for name, median in medians.items():
-                    shares[name] = max(shares.get(name, 0.0), median / total if total else 0.0)
-            self._judged = tuple(name for name in ours if shares[name] >= LEAST_SHARE)
-        return tuple(name for name in self._judged if name in ours)
 
     def _time_ns(self, sample: IterationSample) -> float:
         times_ns = {"cpu": sample.cpu_ns, "device": sample.device_ns, "wall": sample.wall_ns}
         return times_ns[self._clock] or 0.0
 
+    def _samples(self, arm: str) -> ArmSamples:
+        return _arm_samples(self._records[arm])
+
     # --- clock and conditions -------------------------------------------------------------------------------
 
-    def _choose_clock(self) -> tuple[Clock, str]:
-        """By what both arms did in the first pair, taken together: so it cannot favour one of them."""
-        samples = [sample for record in self._records.values() for sample in record.of_pair(0)]
+    def _choose_clock(self, arms: Sequence[str]) -> tuple[Clock, str]:
+        """By what all arms did in the first block: so it cannot favour one of them."""
+        samples = {arm: self._records[arm].of_block(0) for arm in arms}
         if self._clock_choice != "auto":
-            if self._clock_choice == "cpu" and any(one.cpu_ns is None for one in samples):
-                raise _ArmError("treatment", CaseError("--clock cpu: the program does not tell its CPU time"))
-            if self._clock_choice == "device" and any(one.device_ns is None for one in samples):
-                raise _ArmError(
-                    "treatment", CaseError("--clock device: the program tells no time of a device")
-                )
+            for arm, own in samples.items():
+                _require_clock(arm, self._clock_choice, own)
             return self._clock_choice, "--clock says so"
-        by_device = device_clock([one.wall_ns for one in samples], [one.device_ns for one in samples])
+        every = [sample for own in samples.values() for sample in own]
+        by_device = device_clock([one.wall_ns for one in every], [one.device_ns for one in every])
         if by_device is not None:
             return by_device
         if not self._computes_on_cpu:
             return "wall", "the work is not the CPU's"
-        records = self._records.values()
+        records = [self._records[arm] for arm in arms]
         step_ns = max(record.cpu_resolution_ns for record in records)
-        return suitable_clock(samples, step_ns, max(record.threads for record in records))
+        threads = max(record.threads for record in records)
+        for arm in sorted(arms):  # CPU time only if each of them computes all the time, in one thread
+            clock, reason = suitable_clock(samples[arm], step_ns, threads)
+            if clock == "wall":
+                return clock, reason
+        return "cpu", reason
 
-    def _pair_conditions(self, number: int, before: Mapping[str, Fact]) -> dict[str, Fact]:
-        samples = [sample for record in self._records.values() for sample in record.of_pair(number)]
+    def _noted(self, block: int, arms: Sequence[str]) -> dict[str, Fact]:
+        samples = [sample for arm in arms for sample in self._records[arm].of_block(block)]
         wall_ns = sum(one.wall_ns for one in samples)
         facts: dict[str, Fact] = {}
         if all(one.run_delay_ns is not None for one in samples):
@@ -329,58 +334,51 @@ class IterationSampler:
             facts["involuntary_switches"] = sum(one.involuntary_switches or 0 for one in samples)
         return facts
 
-    def _trusted(self, decisions: Mapping[str, SequentialDecision]) -> dict[str, SequentialDecision]:
-        """On a busy machine wall time hides changes: what then looks unchanged is not known to be."""
-        reason = conditions.wall_time_is_doubtful(self._conditions, self._cores)
-        wall = {name for name in decisions if name != NET_DELAY or self._clock == "wall"}
-        if reason is None or not wall:
-            return dict(decisions)
-        return {
-            name: replace(one, verdict=Verdict.INCONCLUSIVE, reason=f"{one.reason}, but {reason}")
-            if name in wall and one.verdict is Verdict.UNCHANGED
-            else one
-            for name, one in decisions.items()
-        }
+
+def _require_clock(arm: str, clock: Clock, samples: Sequence[IterationSample]) -> None:
+    """Raises:
+    ArmFailedError: the arm's program does not have this clock.
+    """
+    if clock == "cpu" and any(one.cpu_ns is None for one in samples):
+        raise ArmFailedError(arm, CaseError("--clock cpu: the program does not tell its CPU time"))
+    if clock == "device" and any(one.device_ns is None for one in samples):
+        raise ArmFailedError(arm, CaseError("--clock device: the program tells no time of a device"))
 
 
-class _ArmError(Exception):
-    """What befell one arm while both were at work."""
-
-    def __init__(self, arm: str, cause: CaseError | DeviceError) -> None:
-        super().__init__(str(cause))
-        self.arm, self.cause = arm, cause
-
-
-@contextmanager
-def _telling(arm: str) -> Iterator[None]:
-    try:
-        yield
-    except (CaseError, DeviceError) as error:
-        raise _ArmError(arm, error) from error
+def _worth_judging(
+    ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
+) -> tuple[str, ...]:
+    """The operators that take more than ``LEAST_SHARE`` in either arm, by the first block."""
+    shares: dict[str, float] = {}
+    for arm in (ours, theirs):
+        medians = {name: statistics.median(values) for name, values in arm.items()}
+        total = sum(medians.values())
+        for name, median in medians.items():
+            shares[name] = max(shares.get(name, 0.0), median / total if total else 0.0)
+    return tuple(name for name in ours if shares[name] >= LEAST_SHARE)
 
 
 @contextmanager
 def _fresh(arm: str, source: WorkerSource) -> Iterator[Worker]:
     """What goes wrong before and after the work is the arm's, too; what does meanwhile is not, by itself."""
     with ExitStack() as stack:
-        with _telling(arm):
+        with blaming(arm):
             worker = stack.enter_context(source.fresh())
         yield worker
-        with _telling(arm):
+        with blaming(arm):
             stack.close()
 
 
-def _check_memory(worker: Worker, before: Mapping[str, Fact]) -> None:
+def _check_memory(worker: Worker, before: Conditions, arms: int) -> None:
     """Raises:
-    NoWorkersError: a second program like this one does not fit in beside it.
+    NoWorkersError: as many programs like this one do not fit in beside each other.
     """
     needed, available = worker.ready.rss_bytes, before.get("memory_available_bytes")
     if needed is None or not isinstance(available, int):
         return
-    if needed * (1 + MEMORY_MARGIN) > available:
-        raise NoWorkersError(
-            f"two programs of {needed / 2**20:.0f} MiB do not fit into {available / 2**20:.0f} MiB of memory"
-        )
+    if needed * (1 + MEMORY_MARGIN * (arms - 1)) > available:
+        needed_mib, available_mib = (f"{amount / 2**20:.0f} MiB" for amount in (needed, available))
+        raise NoWorkersError(f"{arms} programs of {needed_mib} do not fit into {available_mib} of memory")
 
 
 def _arm_samples(record: _ArmRecord) -> ArmSamples:

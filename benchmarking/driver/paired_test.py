@@ -6,10 +6,15 @@ import logging
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
+from benchmarking.driver import conditions
 from benchmarking.driver.plan import Comparing
-from benchmarking.results.model import SequentialDecision
+from benchmarking.driver.sampler import LogRatios, Sampler, Samples, Source, say_which_arm
+from benchmarking.results.model import NET_DELAY, Sampling, SequentialDecision, Verdict
 from benchmarking.statistics import sequential
+
+TREATMENT, CONTROL = "treatment", "control"
 
 NEWS_AFTER_S = 10.0
 NEWS_FACTOR = 1.5
@@ -76,3 +81,50 @@ class PairedTest:
             "about " if fixed else "at most ",
             left_s,
         )
+
+
+def sample_pairs(
+    sampler: Sampler[Source], test: PairedTest, treatment: Source, control: Source, cores: int | None = None
+) -> Samples:
+    """Pairs until there is a verdict. A failed arm is part of the answer.
+
+    Args:
+        cores: of the device, where that is known.
+
+    Raises:
+        NoWorkersError, RunCancelledError: as ``Sampler.sample``.
+    """
+    decisions: dict[str, SequentialDecision] = {}
+
+    def enough(log_ratios: LogRatios) -> bool:
+        found = test.add(log_ratios[TREATMENT])
+        decisions.update(found or {})
+        return found is not None
+
+    sampled = sampler.sample({TREATMENT: treatment, CONTROL: control}, CONTROL, enough)
+    failures = [say_which_arm(error, arm) for arm, error in sampled.failures.items()]
+    return Samples(
+        treatment=sampled.arms[TREATMENT],
+        control=sampled.arms[CONTROL],
+        failure=failures[0] if failures else None,
+        decisions=_trusted(decisions, sampled.sampling, cores),
+        sampling=sampled.sampling,
+    )
+
+
+def _trusted(
+    decisions: Mapping[str, SequentialDecision], sampling: Sampling, cores: int | None
+) -> Mapping[str, SequentialDecision]:
+    """On a busy machine wall time hides changes: what then looks unchanged is not known to be."""
+    wall = {name for name in decisions if name != NET_DELAY or sampling.clock == "wall"}
+    if sampling.level == "process" or not wall:
+        return decisions
+    reason = conditions.wall_time_is_doubtful(sampling.conditions, cores)
+    if reason is None:
+        return decisions
+    return {
+        name: replace(one, verdict=Verdict.INCONCLUSIVE, reason=f"{one.reason}, but {reason}")
+        if name in wall and one.verdict is Verdict.UNCHANGED
+        else one
+        for name, one in decisions.items()
+    }

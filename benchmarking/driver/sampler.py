@@ -1,26 +1,30 @@
-"""How the samples of a case are taken: once, or in pairs of whole processes of treatment and control."""
+"""How the samples of a case are taken: once, or of several programs side by side in blocks.
+
+In each block every program (arm) takes its turn, in random order: what disturbs the machine for longer than
+that disturbs all of them alike.
+"""
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import ClassVar, Generic, TypeVar
 
-from benchmarking.driver.clock import device_clock
-from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.conditions import Conditions
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
 from benchmarking.options import ClockChoice
 from benchmarking.results.model import (
-    NET_DELAY,
     Clock,
     Cost,
     Fact,
     Kernel,
-    Measurement,
     Sampling,
+    SamplingLevel,
     SequentialDecision,
 )
 
@@ -34,7 +38,7 @@ Raises:
 
 @dataclass(frozen=True)
 class TypeSamples:
-    """All samples of one type of one arm, in time order, each with the number of its pair."""
+    """All samples of one type of one arm, in time order, each with the number of its block (in A/B: pair)."""
 
     type: str
     unit: str
@@ -81,87 +85,155 @@ def sample_once(program: RunProgram) -> Samples:
         return Samples(ArmSamples(), None, failure=error)
 
 
-class ProcessSampler:
-    """Pairs of whole processes of treatment and control, each in random order, until there is a verdict."""
+ArmFailure = CaseError | DeviceError
+LogRatios = Mapping[str, Mapping[str, float]]
+"""Of one block: log(arm / baseline) by arm and type, of each arm but the baseline; empty where the baseline
+has failed. NaN: the block says nothing of this type."""
+Enough = Callable[[LogRatios], bool]
+"""Takes the ratios of the latest block and says whether it shall be the last one."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What several arms' blocks gave."""
+
+    arms: Mapping[str, ArmSamples]
+    failures: Mapping[str, ArmFailure]
+    """By arm. What a failed arm had measured until then is kept."""
+    log_ratios: tuple[LogRatios, ...]
+    """Of each block."""
+    sampling: Sampling
+
+
+class ArmFailedError(Exception):
+    """One arm failed while several were at work."""
+
+    def __init__(self, arm: str, cause: ArmFailure) -> None:
+        super().__init__(str(cause))
+        self.arm, self.cause = arm, cause
+
+
+@contextmanager
+def blaming(arm: str) -> Iterator[None]:
+    """Raises:
+    ArmFailedError: what is done inside fails.
+    """
+    try:
+        yield
+    except (CaseError, DeviceError) as error:
+        raise ArmFailedError(arm, error) from error
+
+
+Source = TypeVar("Source")
+"""What an arm is measured with."""
+
+
+class Sampler(ABC, Generic[Source]):
+    """Takes the samples of N arms in blocks. For a single use."""
+
+    level: ClassVar[SamplingLevel]
 
     def __init__(
         self,
-        test: PairedTest,
         random: Random,
-        read_conditions: Callable[[], Mapping[str, Fact]],
+        read_conditions: Callable[[], Conditions],
         why: str,
         clock: ClockChoice = "auto",
+        *,
+        goes_on_without_failed: bool = False,
     ) -> None:
-        """``why``: whole processes, and not single iterations."""
-        self._test = test
+        """Args:
+        why: samples are taken at this level.
+        goes_on_without_failed: an arm that fails costs its own samples only; else it ends the sampling.
+        """
         self._random = random
         self._read_conditions = read_conditions
         self._why = why
         self._clock_choice = clock
+        self._goes_on_without_failed = goes_on_without_failed
+        self._sources: Mapping[str, Source] = {}
+        self._baseline = ""
+        self._clock: Clock = "wall"
+        self._clock_reason = ""
+        self._rounds = 1
+        self._core: int | None = None
 
-    def sample(self, treatment: RunProgram, control: RunProgram) -> Samples:
-        """As ``sample_once``."""
-        arms = {"treatment": treatment, "control": control}
-        reports: dict[str, list[tuple[int, ProgramReport]]] = {name: [] for name in arms}
-        conditions: list[Mapping[str, Fact]] = []
-        decisions = None
-        failure = None
-        clock, why_clock = _clock((), self._clock_choice)
-        running = "treatment"
-        try:
-            while decisions is None:
-                order = self._random.sample(sorted(arms), k=len(arms))
-                conditions.append({**self._read_conditions(), "first": order[0]})
-                for running in order:
-                    reports[running].append((self._test.pairs, arms[running]()))
-                ours, theirs = (reports[name][-1][1] for name in arms)
-                if self._test.pairs == 0:
-                    clock, why_clock = _clock((ours, theirs), self._clock_choice)
-                decisions = self._test.add(_log_ratios(ours, theirs, clock))
-        except (CaseError, DeviceError) as error:
-            failure = say_which_arm(error, running)
-        return Samples(
-            treatment=joined(reports["treatment"]),
-            control=joined(reports["control"]),
-            failure=failure,
-            decisions=decisions or {},
+    def sample(self, sources: Mapping[str, Source], baseline: str, enough: Enough) -> Sampled:
+        """Blocks until there are ``enough``, or no arm is left. A failed arm is part of the answer.
+
+        Raises:
+            NoWorkersError: single iterations are wanted, and the programs do not do them.
+            RunCancelledError: the run was cancelled.
+        """
+        started = time.monotonic()
+        self._sources, self._baseline = dict(sources), baseline
+        failures: dict[str, ArmFailure] = {}
+        log_ratios: list[LogRatios] = []
+        conditions: list[Conditions] = []
+        with ExitStack() as stack:
+            self._open(stack)
+            order = self._drawn(list(sources))
+            while order:
+                before = self._read_conditions()
+                try:
+                    noted = self._measure(len(log_ratios), order, before)
+                except ArmFailedError as error:
+                    failures |= dict.fromkeys(self._lost_with(error, order), error.cause)
+                    order = [] if self._is_end(error) else [arm for arm in order if arm not in failures]
+                    continue
+                conditions.append({**before, "first": order[0], **noted})
+                log_ratios.append(self._log_ratios(len(log_ratios), order))
+                if enough(log_ratios[-1]):
+                    break
+                order = self._drawn([arm for arm in sources if arm not in failures])
+        return Sampled(
+            arms={arm: self._samples(arm) for arm in sources},
+            failures=failures,
+            log_ratios=tuple(log_ratios),
             sampling=Sampling(
-                level="process",
+                level=self.level,
                 level_reason=self._why,
-                clock=clock,
-                clock_reason=why_clock,
-                rounds=1,
-                pairs=self._test.pairs,
-                duration_s=self._test.duration_s,
+                clock=self._clock,
+                clock_reason=self._clock_reason,
+                rounds=self._rounds,
+                core=self._core,
+                pairs=len(log_ratios),
+                duration_s=time.monotonic() - started,
                 conditions=tuple(conditions),
             ),
         )
 
+    def _drawn(self, arms: Sequence[str]) -> list[str]:
+        return self._random.sample(arms, k=len(arms))
 
-def _clock(reports: Sequence[ProgramReport], choice: ClockChoice) -> tuple[Clock, str]:
-    """Of a device where one does the work in all of them, else the one that programs print anyway."""
-    net = [one for report in reports for one in report.measurements if one.type == NET_DELAY]
-    wall = [value for one in net for value in one.values]
-    device = [value for one in net for value in one.device_values]
-    by_device = device_clock(wall, device) if choice in ("auto", "device") else None
-    return by_device or ("wall", "programs print wall time")
+    def _is_end(self, error: ArmFailedError) -> bool:
+        return not self._goes_on_without_failed or isinstance(error.cause, DeviceError)
 
+    def _lost_with(self, error: ArmFailedError, order: Sequence[str]) -> Sequence[str]:
+        """Without the device nobody goes on."""
+        return order if self._goes_on_without_failed and self._is_end(error) else [error.arm]
 
-def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) -> dict[str, float]:
-    """By type that both have; NaN where a time is 0."""
-    theirs = {one.type: _median(one, clock) for one in control.measurements}
-    ours = {one.type: _median(one, clock) for one in treatment.measurements}
-    return {
-        name: math.log(value / theirs[name]) if value > 0 and theirs[name] > 0 else math.nan
-        for name, value in ours.items()
-        if name in theirs
-    }
+    def _open(self, stack: ExitStack) -> None:
+        """What ``stack`` holds lasts until the end of the sampling."""
+        return
 
+    @abstractmethod
+    def _measure(self, block: int, order: Sequence[str], before: Conditions) -> Mapping[str, Fact]:
+        """Measures the block, and returns what else is to be noted about its conditions.
 
-def _median(measurement: Measurement, clock: Clock) -> float:
-    """By the device's clock of what has one: operators are timed by the wall."""
-    by_device = measurement.device_values if clock == "device" else ()
-    return statistics.median(by_device or measurement.values)
+        After an arm has failed the block is asked for again, without it.
+
+        Raises:
+            ArmFailedError: an arm failed.
+            NoWorkersError: see ``sample``.
+        """
+
+    @abstractmethod
+    def _log_ratios(self, block: int, arms: Sequence[str]) -> LogRatios: ...
+
+    @abstractmethod
+    def _samples(self, arm: str) -> ArmSamples:
+        """All that it measured."""
 
 
 def say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | DeviceError:

@@ -84,6 +84,10 @@ class WorkerSource:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the program that forks workers; ``begin`` may start it again."""
         self._stack.close()
 
     def begin(self, layout_seed: int) -> None:

@@ -188,7 +188,7 @@ def computed(one: TypeResult, kernel: str, flops: int) -> TypeResult:
 SLOWER = "+3.11 % (96.9 % interval +1.99 % to +4.21 %) after 12 pairs; as much by chance: p 0.0002"
 SAMPLING = Sampling(
     level="iteration",
-    level_reason="both programs run single iterations",
+    level_reason="the programs run single iterations",
     clock="cpu",
     clock_reason="one thread computes all the time",
     rounds=25,

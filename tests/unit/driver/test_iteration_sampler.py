@@ -8,7 +8,7 @@ import pytest
 
 from benchmarking.driver import iteration_sampler
 from benchmarking.driver.iteration_sampler import IterationSampler
-from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.paired_test import PairedTest, sample_pairs
 from benchmarking.driver.plan import Comparing
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramExitError
 from benchmarking.platforms.platform_base import ThreadTimes
@@ -126,15 +126,15 @@ class MadeUpArm:
 
 def run(treatment, control, *, seed=3, clock="auto", operators=False, suspects=(), pin=lambda pid: 1, **more):
     sampler = IterationSampler(
-        PairedTest(Comparing(), suspects),
         Random(seed),
         lambda: {"load_1_min": 0.5},
         pin,
-        operators=operators,
+        operator_rounds=iteration_sampler.MOST_ROUNDS if operators else 0,
         clock=clock,
         **more,
     )
-    samples = sampler.sample(treatment.source(), control.source())
+    test = PairedTest(Comparing(), suspects)
+    samples = sample_pairs(sampler, test, treatment.source(), control.source())
     assert (treatment.alive, control.alive) == (0, 0)
     return samples
 
@@ -173,7 +173,7 @@ def test_both_run_as_often_and_are_first_as_often():
 
 def test_parents_are_started_anew_with_the_same_seed_for_both(monkeypatch):
     treatment, control = MadeUpArm("t", factor=1.0), MadeUpArm("c", seed=2)
-    monkeypatch.setattr(iteration_sampler, "RENEWAL_PAIRS", 2)
+    monkeypatch.setattr(iteration_sampler, "RENEWAL_BLOCKS", 2)
     samples = run(treatment, control)
     assert treatment.layout_seeds == control.layout_seeds
     assert len(set(treatment.layout_seeds)) == len(treatment.layout_seeds) == samples.sampling.pairs // 2
@@ -308,11 +308,9 @@ def test_a_device_that_offers_no_conversation_is_none_either():
     def refuse(forks, layout_seed):
         raise DeviceError("phone: its shell is too old")
 
-    sampler = IterationSampler(
-        PairedTest(Comparing()), Random(1), dict, lambda pid: None, operators=False, clock="auto"
-    )
+    sampler = IterationSampler(Random(1), dict, lambda pid: None, operator_rounds=0, clock="auto")
     with pytest.raises(NoWorkersError, match="too old"):
-        sampler.sample(WorkerSource(refuse, 1.0), WorkerSource(refuse, 1.0))
+        sample_pairs(sampler, PairedTest(Comparing()), WorkerSource(refuse, 1.0), WorkerSource(refuse, 1.0))
 
 
 @pytest.mark.parametrize("error", [ProgramExitError("it ended"), DeviceLostError("the cable fell out")])

@@ -1,10 +1,12 @@
+from functools import partial
 from random import Random
 
 import pytest
 
-from benchmarking.driver.paired_test import PairedTest
+from benchmarking.driver.paired_test import PairedTest, sample_pairs
 from benchmarking.driver.plan import Comparing
-from benchmarking.driver.sampler import ProcessSampler, sample_once
+from benchmarking.driver.process_sampler import ProcessSampler
+from benchmarking.driver.sampler import sample_once
 from benchmarking.errors import DeviceError, ProgramExitError, RunCancelledError
 from benchmarking.frameworks.framework_base import ProgramReport
 from benchmarking.results.model import Measurement
@@ -29,8 +31,10 @@ class Arm:
 
 
 def sampler(pairs, seed=1, **comparing):
+    """What samples a treatment and a control."""
     test = PairedTest(Comparing(fixed_pairs=pairs, **comparing))
-    return ProcessSampler(test, Random(seed), lambda: {"load_1_min": 0.5}, "--ab_mode process")
+    by_process = ProcessSampler(Random(seed), lambda: {"load_1_min": 0.5}, "--ab_mode process")
+    return partial(sample_pairs, by_process, test)
 
 
 def test_without_a_control_the_program_runs_once():
@@ -43,7 +47,7 @@ def test_without_a_control_the_program_runs_once():
 
 def test_every_pair_has_both_arms_and_the_samples_keep_order_and_pair():
     journal = []
-    samples = sampler(4).sample(Arm("t", journal), Arm("c", journal))
+    samples = sampler(4)(Arm("t", journal), Arm("c", journal))
     assert [sorted(journal[i : i + 2]) for i in range(0, 8, 2)] == [["c", "t"]] * 4
     for arm in (samples.treatment, samples.control):
         assert arm.types[0].values == (10, 11, 20, 21, 30, 31, 40, 41)
@@ -54,7 +58,7 @@ def test_every_pair_has_both_arms_and_the_samples_keep_order_and_pair():
 def test_the_order_within_the_pairs_is_random_and_repeatable():
     def order(seed):
         journal = []
-        sampler(40, seed).sample(Arm("t", journal), Arm("c", journal))
+        sampler(40, seed)(Arm("t", journal), Arm("c", journal))
         return journal[::2]
 
     assert order(7) == order(7)
@@ -66,7 +70,7 @@ def test_the_order_within_the_pairs_is_random_and_repeatable():
 def test_a_failed_arm_keeps_what_was_measured_and_is_named(error_type):
     journal = []
     control = Arm("c", journal, error=error_type("exit status 3", "the log"), fails_at=3)
-    samples = sampler(5).sample(Arm("t", journal), control)
+    samples = sampler(5)(Arm("t", journal), control)
     assert type(samples.failure) is error_type
     assert str(samples.failure) == "control: exit status 3"
     assert samples.failure.evidence == "the log"
@@ -76,14 +80,14 @@ def test_a_failed_arm_keeps_what_was_measured_and_is_named(error_type):
 
 def test_a_type_that_one_arm_lacks_stays_with_the_other():
     journal = []
-    samples = sampler(1).sample(Arm("t", journal, types=("NET_DELAY", "ID_0_Conv_c")), Arm("c", journal))
+    samples = sampler(1)(Arm("t", journal, types=("NET_DELAY", "ID_0_Conv_c")), Arm("c", journal))
     assert [one.type for one in samples.treatment.types] == ["NET_DELAY", "ID_0_Conv_c"]
     assert [one.type for one in samples.control.types] == ["NET_DELAY"]
 
 
 def test_a_cancellation_is_not_a_failed_arm():
     with pytest.raises(RunCancelledError):
-        sampler(1).sample(Arm("t", [], error=RunCancelledError("stop"), fails_at=1), Arm("c", []))
+        sampler(1)(Arm("t", [], error=RunCancelledError("stop"), fails_at=1), Arm("c", []))
 
 
 class Steady(Arm):
@@ -99,7 +103,7 @@ class Steady(Arm):
 
 @pytest.mark.parametrize(("center", "verdict"), [(100, "unchanged"), (110, "regressed"), (90, "improved")])
 def test_pairs_are_added_until_there_is_a_verdict(center, verdict):
-    samples = sampler(None).sample(Steady(center, 1), Steady(100, 2))
+    samples = sampler(None)(Steady(center, 1), Steady(100, 2))
     assert samples.decisions["NET_DELAY"].verdict == verdict
     assert samples.sampling.pairs == (6 if verdict == "unchanged" else 8)
     assert (samples.sampling.level, samples.sampling.clock) == ("process", "wall")
@@ -108,13 +112,13 @@ def test_pairs_are_added_until_there_is_a_verdict(center, verdict):
 
 
 def test_a_limit_on_seconds_ends_it_without_a_verdict():
-    samples = sampler(None, max_seconds=1e-9).sample(Steady(110, 1), Steady(100, 2))
+    samples = sampler(None, max_seconds=1e-9)(Steady(110, 1), Steady(100, 2))
     assert samples.decisions["NET_DELAY"].verdict == "inconclusive"
     assert samples.sampling.pairs == 1
 
 
 def test_two_programs_without_a_common_type_have_no_verdict():
-    samples = sampler(None).sample(Arm("t", [], types=("a",)), Arm("c", [], types=("b",)))
+    samples = sampler(None)(Arm("t", [], types=("a",)), Arm("c", [], types=("b",)))
     assert (samples.decisions, samples.failure, samples.sampling.pairs) == ({}, None, 1)
 
 
@@ -135,8 +139,9 @@ class Accelerated(Arm):
 )
 def test_pairs_of_processes_go_by_the_clock_of_the_device_that_computes(device_us, clock, expected, ratio):
     comparing = Comparing(fixed_pairs=6)
-    by_process = ProcessSampler(PairedTest(comparing), Random(1), dict, "--ab_mode process", clock)
-    samples = by_process.sample(Accelerated(device_us), Accelerated(device_us / 1.0588))
+    by_process = ProcessSampler(Random(1), dict, "--ab_mode process", clock)
+    arms = Accelerated(device_us), Accelerated(device_us / 1.0588)
+    samples = sample_pairs(by_process, PairedTest(comparing), *arms)
     assert samples.sampling.clock == expected
     assert samples.decisions["NET_DELAY"].comparison.ratio == pytest.approx(ratio)
     assert samples.treatment.types[0].device_values == (device_us,) * 12

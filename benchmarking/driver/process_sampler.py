@@ -1,0 +1,75 @@
+"""Whole processes of several arms in turn, for programs that do not run single iterations on demand."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import ClassVar
+
+from benchmarking.driver.clock import device_clock
+from benchmarking.driver.conditions import Conditions
+from benchmarking.driver.sampler import ArmSamples, LogRatios, RunProgram, Sampler, blaming, joined
+from benchmarking.frameworks.framework_base import ProgramReport
+from benchmarking.options import ClockChoice
+from benchmarking.results.model import NET_DELAY, Clock, Fact, Measurement, SamplingLevel
+
+
+class ProcessSampler(Sampler[RunProgram]):
+    """In each block one process of each arm."""
+
+    level: ClassVar[SamplingLevel] = "process"
+
+    def _open(self, stack: ExitStack) -> None:
+        self._by_arm: dict[str, dict[int, ProgramReport]] = {arm: {} for arm in self._sources}
+        self._clock, self._clock_reason = _clock((), self._clock_choice)
+
+    def _measure(self, block: int, order: Sequence[str], before: Conditions) -> Mapping[str, Fact]:
+        for arm in order:
+            if block not in self._by_arm[arm]:  # else it had its turn before another arm failed
+                with blaming(arm):
+                    self._by_arm[arm][block] = self._sources[arm]()
+        if block == 0:
+            reports = [self._by_arm[arm][block] for arm in order]
+            self._clock, self._clock_reason = _clock(reports, self._clock_choice)
+        return {}
+
+    def _log_ratios(self, block: int, arms: Sequence[str]) -> LogRatios:
+        baseline = self._by_arm[self._baseline].get(block)
+        if baseline is None:
+            return {}
+        return {
+            arm: _log_ratios(self._by_arm[arm][block], baseline, self._clock)
+            for arm in arms
+            if arm != self._baseline
+        }
+
+    def _samples(self, arm: str) -> ArmSamples:
+        return joined(list(self._by_arm[arm].items()))
+
+
+def _clock(reports: Sequence[ProgramReport], choice: ClockChoice) -> tuple[Clock, str]:
+    """Of a device where one does the work in all of them, else the one that programs print anyway."""
+    net = [one for report in reports for one in report.measurements if one.type == NET_DELAY]
+    wall = [value for one in net for value in one.values]
+    device = [value for one in net for value in one.device_values]
+    by_device = device_clock(wall, device) if choice in ("auto", "device") else None
+    return by_device or ("wall", "programs print wall time")
+
+
+def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) -> dict[str, float]:
+    """By type that both have; NaN where a time is 0."""
+    theirs = {one.type: _median(one, clock) for one in control.measurements}
+    ours = {one.type: _median(one, clock) for one in treatment.measurements}
+    return {
+        name: math.log(value / theirs[name]) if value > 0 and theirs[name] > 0 else math.nan
+        for name, value in ours.items()
+        if name in theirs
+    }
+
+
+def _median(measurement: Measurement, clock: Clock) -> float:
+    """By the device's clock of what has one: operators are timed by the wall."""
+    by_device = measurement.device_values if clock == "device" else ()
+    return statistics.median(by_device or measurement.values)
