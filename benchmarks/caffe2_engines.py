@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
-from benchmarking.frameworks.caffe2 import observer_log  # noqa: E402
+from benchmarking.frameworks import program_output  # noqa: E402
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file  # noqa: E402
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
@@ -138,7 +138,7 @@ def last_output(predict_net: Path) -> str:
 
 def measure(variant: Variant, arguments: Sequence[str]) -> tuple[list[float], float]:
     text, peak_mb = run([variant.python, str(PROGRAM), *variant.flags, *arguments])
-    return list(observer_log.parse(text).net_us), peak_mb
+    return list(program_output.parse(text).net_us), peak_mb
 
 
 def ratio(real: Measured, ours: Measured) -> tuple[float, str]:

@@ -32,6 +32,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "hglib": "hg",
     "moderngl": "opengl",
+    "onnxruntime": "onnxruntime",
 }
 """The extra of ``pyproject.toml`` that installs a package that not every run needs."""
 ROOT = Path(benchmarking.__file__).parents[1]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from benchmarking.programs.worker_protocol import IterationSample
-from benchmarking.results.model import Clock
+from benchmarking.results.model import Clock, Fact
 
 SEVERAL_THREADS = 1.2
 """CPU time over wall time from which on more than one thread must have computed."""
@@ -15,6 +15,16 @@ COMPUTES = 0.5
 """Time of a device over wall time from which on it is the device that computes."""
 COARSE_STEPS = 100
 """An iteration that is shorter than so many steps of a clock is not timed with it."""
+
+
+OPERATOR_STEP = "operator_resolution_ns"
+"""The fact of programs whose runtime times operators with a coarse clock of its own."""
+
+
+def shortest_operator_ns(*facts: Mapping[str, Fact]) -> float:
+    """The time from which on operators can be compared: a step of the clock would pass for a change."""
+    steps = [step for one in facts if isinstance(step := one.get(OPERATOR_STEP), int | float)]
+    return COARSE_STEPS * max(steps, default=0.0)
 
 
 def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: int = 1) -> tuple[Clock, str]:

@@ -11,7 +11,7 @@ from random import Random
 from typing import ClassVar
 
 from benchmarking.driver import conditions
-from benchmarking.driver.clock import device_clock, suitable_clock
+from benchmarking.driver.clock import device_clock, shortest_operator_ns, suitable_clock
 from benchmarking.driver.conditions import Conditions
 from benchmarking.driver.sampler import (
     ArmFailedError,
@@ -85,6 +85,13 @@ class _ArmRecord:
         self.cpu_resolution_ns = ready.cpu_resolution_ns or 0.0
         self.kernels = {name: Kernel(one.kernel, one.own) for name, one in ready.kernels.items()}
         self.costs = {name: Cost(one.parameters, one.flops, one.bytes) for name, one in ready.costs.items()}
+
+    def complete_operators(self, number: int, worker: Worker) -> None:
+        """With the times that the program reports after the iterations."""
+        first = next((at for at, (block, _) in enumerate(self.by_operator) if block == number), None)
+        if first is not None:
+            samples = [sample for _, sample in self.by_operator[first:]]
+            self.by_operator[first:] = [(number, sample) for sample in worker.with_operators(samples)]
 
     def forget(self, number: int) -> None:
         """A block that shall be measured again."""
@@ -204,6 +211,9 @@ class IterationSampler(Sampler[WorkerSource]):
                     _check_memory(workers[arm], before, len(order))
             self._warm_up(workers)
             self._run_rounds(workers, block)
+            for arm, worker in workers.items():
+                with blaming(arm):
+                    self._records[arm].complete_operators(block, worker)
 
     def _pinned(self, worker: Worker) -> int | None:
         """All on the same core: on several, whatever runs beside one of them makes it look slower."""
@@ -287,7 +297,8 @@ class IterationSampler(Sampler[WorkerSource]):
         }
         ours, theirs = own.operators_of_block(block), baseline.operators_of_block(block)
         if arm not in self._judged:
-            self._judged[arm] = _worth_judging(ours, theirs)
+            shortest_ns = shortest_operator_ns(own.facts, baseline.facts)
+            self._judged[arm] = _worth_judging(ours, theirs, shortest_ns)
         for name in self._judged[arm]:
             if name in ours and len(theirs.get(name, ())) == len(ours[name]):
                 ratios[name] = sequential.pair_log_ratio(ours[name], theirs[name])
@@ -346,16 +357,18 @@ def _require_clock(arm: str, clock: Clock, samples: Sequence[IterationSample]) -
 
 
 def _worth_judging(
-    ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]
+    ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]], shortest_ns: float
 ) -> tuple[str, ...]:
-    """The operators that take more than ``LEAST_SHARE`` in either arm, by the first block."""
+    """By the first block: operators that take more than ``LEAST_SHARE`` in either arm and can be timed."""
     shares: dict[str, float] = {}
+    too_short: set[str] = set()
     for arm in (ours, theirs):
         medians = {name: statistics.median(values) for name, values in arm.items()}
         total = sum(medians.values())
         for name, median in medians.items():
             shares[name] = max(shares.get(name, 0.0), median / total if total else 0.0)
-    return tuple(name for name in ours if shares[name] >= LEAST_SHARE)
+        too_short |= {name for name, median in medians.items() if median < shortest_ns}
+    return tuple(name for name in ours if shares[name] >= LEAST_SHARE and name not in too_short)
 
 
 @contextmanager

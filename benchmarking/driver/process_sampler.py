@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarking.driver.clock import device_clock
+from benchmarking.driver.clock import device_clock, shortest_operator_ns
 from benchmarking.driver.conditions import Conditions
 from benchmarking.driver.sampler import ArmSamples, LogRatios, RunProgram, Sampler, blaming, joined
 from benchmarking.frameworks.framework_base import ProgramReport
@@ -59,13 +59,14 @@ def _clock(reports: Sequence[ProgramReport], choice: ClockChoice) -> tuple[Clock
 
 
 def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) -> dict[str, float]:
-    """By type that both have; NaN where a time is 0."""
+    """By type that both have, but for operators that are too short to be timed; NaN where a time is 0."""
     theirs = {one.type: _median(one, clock) for one in control.measurements}
     ours = {one.type: _median(one, clock) for one in treatment.measurements}
+    shortest_us = shortest_operator_ns(treatment.facts, control.facts) / 1e3
     return {
         name: math.log(value / theirs[name]) if value > 0 and theirs[name] > 0 else math.nan
         for name, value in ours.items()
-        if name in theirs
+        if name in theirs and (name == NET_DELAY or min(value, theirs[name]) >= shortest_us)
     }
 
 

@@ -22,6 +22,8 @@ class Request(StrEnum):
 
     RUN = "run"
     RUN_OPERATORS = "run operators"
+    OPERATORS = "operators"
+    """Only for a program that has said that it tells them later."""
     QUIT = "quit"
     """Has no answer: the program ends, as at the end of its input."""
     FORK = "fork"
@@ -72,6 +74,8 @@ class WorkerReady(_Answer):
     cpu_resolution_ns: Nanoseconds | None = None
     operators: list[str] = Field(default_factory=list)
     """In the order of the net; empty: not told."""
+    operators_later: bool = False
+    """Their times are the answer to ``Request.OPERATORS``, not to ``Request.RUN_OPERATORS``."""
     facts: dict[str, ProgramFact] = Field(default_factory=dict)
     kernels: dict[str, WorkerKernel] = Field(default_factory=dict)
     """By operator; empty: not told."""
@@ -103,6 +107,12 @@ class IterationSample(_Answer):
     """Only of ``Request.RUN_OPERATORS``; the clocks above may then cover more than the operators."""
 
 
+class OperatorTimes(_Answer):
+    """What each operator took, in every iteration of ``Request.RUN_OPERATORS`` since this was last asked."""
+
+    operators: dict[str, list[Nanoseconds]]
+
+
 class WorkerEnded(_Answer):
     """The forked worker is gone, its memory free again."""
 
@@ -115,15 +125,16 @@ class WorkerError(_Answer):
     error: str
 
 
-Answer = WorkerReady | WorkerForks | IterationSample | WorkerEnded | WorkerError
+Answer = WorkerReady | WorkerForks | IterationSample | OperatorTimes | WorkerEnded | WorkerError
 _KINDS: dict[str, type[Answer]] = {
     "error": WorkerError,
     "ready": WorkerReady,
     "forks": WorkerForks,
     "ended": WorkerEnded,
     "wall_ns": IterationSample,
+    "operators": OperatorTimes,
 }
-"""By the key that only this answer has; an error wins over whatever comes with it."""
+"""By the first of these keys that an answer has: an error wins over whatever comes with it."""
 _JSON_OBJECT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 Kind = TypeVar("Kind", bound=_Answer)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from typing import Self
@@ -22,6 +22,7 @@ from benchmarking.programs import worker_protocol
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.worker_protocol import (
     IterationSample,
+    OperatorTimes,
     Request,
     WorkerEnded,
     WorkerError,
@@ -45,6 +46,8 @@ class Worker:
         self._program = program
         self._limit_s = limit_s
         self.ready = ready
+        self._operator_runs = 0
+        """Since the times of operators were last asked for."""
 
     @cached_property
     def pid(self) -> int | None:
@@ -61,8 +64,28 @@ class Worker:
         """Raises:
         CaseError, DeviceError, RunCancelledError: it has died, hangs or answers something else.
         """
+        self._operator_runs += operators
         self._program.write_line(Request.RUN_OPERATORS if operators else Request.RUN)
         return worker_protocol.read_as(self._program.read_line(self._limit_s), IterationSample)
+
+    def with_operators(self, samples: Sequence[IterationSample]) -> list[IterationSample]:
+        """The last that ``run(operators=True)`` returned, with their operators where those come later.
+
+        Raises:
+            CaseError, DeviceError, RunCancelledError: as ``run``.
+        """
+        if not self.ready.operators_later or not samples:
+            return list(samples)
+        self._program.write_line(Request.OPERATORS)
+        line = self._program.read_line(self._limit_s)
+        times_ns = worker_protocol.read_as(line, OperatorTimes).operators
+        ran, self._operator_runs = self._operator_runs, 0
+        if any(len(values) != ran for values in times_ns.values()):
+            raise ProgramOutputError(f"the program reports operators, but not for each of {ran} iterations")
+        return [
+            sample.model_copy(update={"operators": {name: values[at] for name, values in times_ns.items()}})
+            for at, sample in enumerate(samples, start=ran - len(samples))
+        ]
 
 
 class WorkerSource:

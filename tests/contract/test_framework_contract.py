@@ -30,6 +30,9 @@ SUBJECTS = {
     "caffe2": Subject(
         FRAMEWORKS["caffe2"](), ("init", "predict"), "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0))
     ),
+    "onnxruntime": Subject(
+        FRAMEWORKS["onnxruntime"](), ("model",), "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0))
+    ),
     "line": Subject(LINE.LineFramework(), ("model",), LINE.SAMPLE_OUTPUT),
 }
 
@@ -44,7 +47,8 @@ def subject(request):
 
 
 def case_of(subject, **changes):
-    return case(subject.framework.name, subject.model_keys, **changes)
+    model_format = getattr(subject.framework, "model_format", subject.framework.name)
+    return case(model_format, subject.model_keys, **changes)
 
 
 def invocation(subject, one, **changes):

@@ -34,6 +34,7 @@ def of_extras(*names):
         ),
         ("requirements-dev.txt", of_extras("dev")),
         ("requirements-opengl.txt", of_extras("opengl")),
+        ("requirements-onnxruntime.txt", of_extras("onnxruntime")),
     ],
 )
 def test_the_requirements_are_those_of_the_project(file, expected):

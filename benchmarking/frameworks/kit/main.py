@@ -104,4 +104,9 @@ def _run(loaded: LoadedModel, settings: Settings, observer: Observer) -> None:
             observer.device_iteration(device_ns)
         if settings.run_individual:
             operators_ns = loaded.run_operators()
-            observer.operator_iteration(list(zip(loaded.operator_names, operators_ns)))
+            if not loaded.operators_later:
+                observer.operator_iteration(list(zip(loaded.operator_names, operators_ns)))
+    if settings.run_individual and loaded.operators_later:
+        times_ns = loaded.take_operator_times()
+        for iteration in zip(*times_ns.values()):
+            observer.operator_iteration(list(zip(times_ns, iteration)))

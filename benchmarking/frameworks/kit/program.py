@@ -20,7 +20,7 @@ class LoadedModel(ABC):
     @property
     @abstractmethod
     def operator_names(self) -> Sequence[str]:
-        """One for each operator, in the order in which they run."""
+        """One for each operator, in the order in which they run; empty as long as that is not known."""
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -39,9 +39,19 @@ class LoadedModel(ABC):
         """Nanoseconds of the last run by the clock of the device that it ran on; None: it has none."""
         return None
 
+    operators_later = False
+    """Whether the times of operators are known only once some iterations are over."""
+
     @abstractmethod
     def run_operators(self) -> list[int]:
-        """One iteration, operator by operator: the nanoseconds that each took."""
+        """One iteration, operator by operator: the nanoseconds that each took, in the order of their names.
+
+        Where ``operators_later``, nothing is returned.
+        """
+
+    def take_operator_times(self) -> Mapping[str, list[int]]:
+        """Where ``operators_later``: what each operator took in every iteration since this was last asked."""
+        return {}
 
     @abstractmethod
     def observe(self) -> Observation:

@@ -129,6 +129,7 @@ def _work(
             "wall_resolution_ns": counters.resolution_ns(time.perf_counter_ns),
             "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
             "operators": list(loaded.operator_names),
+            "operators_later": loaded.operators_later,
             "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
             "costs": _costs(loaded) if observes and job.reports_costs else {},
             "facts": job.facts,
@@ -154,12 +155,16 @@ def _answer(line: str, loaded: LoadedModel) -> Mapping[str, Any]:
             return sample if device_ns is None else {**sample, "device_ns": device_ns}
         if line == "run operators":
             sample, times_ns = _timed(loaded.run_operators)
+            if loaded.operators_later:
+                return sample
             return {**sample, "operators": dict(zip(loaded.operator_names, times_ns))}
+        if line == "operators":
+            return {"operators": loaded.take_operator_times()}
     except BenchmarkProgramError as error:
         return {"error": str(error)}
     return {
-        "error": "unknown line %r; a worker knows run, run operators, quit, and end if it was forked"
-        % line[:100]
+        "error": "unknown line %r; a worker knows run, run operators, operators, quit, and end if it was"
+        " forked" % line[:100]
     }
 
 

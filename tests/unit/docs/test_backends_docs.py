@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks import program_output
 from benchmarking.options import BACKEND_TOLERANCE, BLOCKS
 from benchmarking.results.model import Kernel
 
@@ -22,7 +22,7 @@ def blocks(language):
 
 def test_the_lines_of_a_program_are_read():
     (lines,) = [block for block in blocks("text") if "Caffe2Observer" in block]
-    log = observer_log.parse(lines)
+    log = program_output.parse(lines)
     assert log.kernels == {"ID_0_Conv_conv1": Kernel("jit:avx512_core", own=False)}
     assert log.facts["backend_summary"].startswith("nnpack: 18 of 26")
     assert log.damaged_count == 0

@@ -42,6 +42,7 @@ class MadeUpProgram(LiveProgram):
         ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "cpu_resolution_ns": 1}
         ready |= {"pid": self.arm.told_pid}
         ready |= {"kernels": self.arm.kernels, "costs": self.arm.costs}
+        ready |= {"operators_later": self.arm.operators_later}
         self.answers.append(self.line({**ready, "operators": list(self.arm.operators)}))
 
     def send(self, data):
@@ -50,6 +51,8 @@ class MadeUpProgram(LiveProgram):
             self.get_ready()
         elif request == "end":
             self.answers.append(self.line({"ended": True}))
+        elif request == "operators":
+            self.answers.append(self.line({"operators": self.arm.take_operators()}))
         else:
             self.answers.append(self.line(self.arm.iteration(request)))
 
@@ -88,6 +91,7 @@ class MadeUpArm:
         self.times = {}
         """What the system counts, by thread: [nanoseconds that it ran, that it waited]."""
         self.kernels, self.costs = {}, {}
+        self.operators_later, self.kept = False, []
         vars(self).update(more)
 
     def iteration(self, request):
@@ -114,7 +118,13 @@ class MadeUpArm:
                 name: share * self.net_ns * self.process_factor * noise
                 for name, share in self.operators.items()
             }
+            if self.operators_later:
+                self.kept.append(answer.pop("operators"))
         return answer
+
+    def take_operators(self):
+        kept, self.kept = self.kept, []
+        return {name: [one[name] for one in kept] for name in self.operators}
 
     def source(self):
         def start(forks, layout_seed):
@@ -283,6 +293,43 @@ def test_operators_that_do_not_matter_are_not_judged():
     verdicts = {name: str(one.verdict) for name, one in samples.decisions.items()}
     assert verdicts == {"NET_DELAY": "regressed", "ID_0_Conv_a": "unchanged", "ID_1_FC_b": "regressed"}
     assert [one.type for one in samples.treatment.types] == ["NET_DELAY", *shares]
+
+
+def test_operators_that_are_told_later_are_those_of_their_iterations():
+    operators = {"ID_0_Conv_c": 0.7, "ID_1_Relu_r": 0.3}
+    at_once, later = (
+        run(
+            *(
+                MadeUpArm(name, seed=seed, operators=operators, operators_later=operators_later)
+                for name, seed in (("treatment", 1), ("control", 2))
+            ),
+            operators=True,
+        )
+        for operators_later in (False, True)
+    )
+    assert later.treatment.types == at_once.treatment.types
+    assert later.decisions == at_once.decisions
+    assert "ID_0_Conv_c" in later.decisions
+
+
+def test_a_program_that_tells_of_other_iterations_is_an_error():
+    arms = [
+        MadeUpArm(name, operators={"ID_0_Conv_c": 1.0}, operators_later=True)
+        for name in ("treatment", "control")
+    ]
+    arms[0].take_operators = lambda: {"ID_0_Conv_c": [1.0]}
+    failure = run(*arms, operators=True).failure
+    assert str(failure).startswith("treatment: the program reports operators, but not for each of ")
+
+
+@pytest.mark.parametrize(("step_ns", "judged"), [(1000, True), (500_000, False)])
+def test_an_operator_that_its_clock_cannot_time_is_not_judged(step_ns, judged):
+    facts = {"threads": 1, "operator_resolution_ns": step_ns}
+    arms = (
+        MadeUpArm(name, seed=seed, operators={"ID_0_Conv_c": 1.0}, facts=facts)
+        for name, seed in (("treatment", 1), ("control", 2))
+    )
+    assert ("ID_0_Conv_c" in run(*arms, operators=True).decisions) == judged
 
 
 def test_what_computed_each_operator_and_its_cost_are_kept_apart_for_both():

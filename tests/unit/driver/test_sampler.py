@@ -145,3 +145,12 @@ def test_pairs_of_processes_go_by_the_clock_of_the_device_that_computes(device_u
     assert samples.sampling.clock == expected
     assert samples.decisions["NET_DELAY"].comparison.ratio == pytest.approx(ratio)
     assert samples.treatment.types[0].device_values == (device_us,) * 12
+
+
+def test_an_operator_that_its_clock_cannot_time_is_not_judged():
+    def program():
+        times = {"NET_DELAY": 90.0, "ID_0_Conv_a": 101.0, "ID_1_FC_b": 99.0}
+        measurements = tuple(Measurement(name, "us", (us, us)) for name, us in times.items())
+        return ProgramReport(measurements, facts={"operator_resolution_ns": 1000})
+
+    assert set(sampler(6)(program, program).decisions) == {"NET_DELAY", "ID_0_Conv_a"}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from benchmarking.errors import ProgramError, ProgramOutputError
 from benchmarking.programs.worker_protocol import (
     IterationSample,
+    OperatorTimes,
     WorkerEnded,
     WorkerError,
     WorkerForks,
@@ -42,6 +43,7 @@ READY = st.fixed_dictionaries(
         "wall_resolution_ns": TIME,
         "cpu_resolution_ns": TIME,
         "operators": st.lists(st.text()),
+        "operators_later": st.booleans(),
         "facts": FACTS,
         "kernels": st.dictionaries(
             st.text(), st.fixed_dictionaries({"kernel": st.text(), "own": st.booleans()})
@@ -70,6 +72,7 @@ def test_ready_is_what_was_written(ready, later):
 def test_the_other_answers():
     assert read('{"protocol": 1, "forks": true, "pid": 7}') == WorkerForks(protocol=1, forks=True, pid=7)
     assert read('{"ended": true}') == WorkerEnded(ended=True)
+    assert read('{"operators": {"a": [1, 2.5]}}') == OperatorTimes(operators={"a": [1, 2.5]})
     assert read('{"protocol": 1, "error": "no"}') == WorkerError(error="no")
     assert read('{"ready": true, "error": "no"}') == WorkerError(error="no")
 

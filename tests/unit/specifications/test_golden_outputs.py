@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2 import tensor_file
+from benchmarking.frameworks import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.specs.expand import expand

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2 import tensor_file
+from benchmarking.frameworks import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.backends.opengl import OpenGL

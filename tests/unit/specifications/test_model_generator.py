@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2 import tensor_file
+from benchmarking.frameworks import tensor_file
 
 ROOT = Path(__file__).parents[3]
 MODELS = Path("specifications/models/caffe2")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
-from benchmarking.frameworks.caffe2 import tensor_file
+from benchmarking.frameworks import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.framework_base import BackendStatus, Invocation
 from benchmarking.frameworks.kit import tensors

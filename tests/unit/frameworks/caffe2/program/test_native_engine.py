@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks import program_output
 from benchmarking.programs import worker_protocol
 from benchmarking.programs.worker_protocol import (
     IterationSample,
@@ -108,7 +108,7 @@ def test_same_flags_same_output(engine, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    log = observer_log.parse(done.stderr)
+    log = program_output.parse(done.stderr)
     assert (log.facts["engine"], log.facts["threads"]) == ("native", 2)
     assert "1.10.2" in log.facts["engine_version"]
     assert len(log.net_us) == 3
@@ -118,7 +118,7 @@ def test_same_flags_same_output(engine, tmp_path):
         *("--output", "softmax", "--output_folder", tmp_path / "torch", "--text_output", "true"),
         python=sys.executable,
     )
-    other = observer_log.parse(ours.stderr)
+    other = program_output.parse(ours.stderr)
     assert {name: len(values) for name, values in log.operators_us.items()} == dict.fromkeys(
         other.operators_us, 3
     )
@@ -156,7 +156,7 @@ def test_backends_tell_what_ran(backend, kernels, summary, tmp_path):
     told = [json.loads(line.split(" ", 1)[1]) for line in done.stderr.splitlines() if '"kernel"' in line]
     assert [one["type"] for one in told][:2] == ["ID_0_Conv_conv1", "ID_1_MaxPool_pool1"]
     assert all(one["kernel"].startswith(kernel) for one, kernel in zip(told, kernels, strict=False))
-    log = observer_log.parse(done.stderr)
+    log = program_output.parse(done.stderr)
     assert log.facts["backend_summary"] == summary
     assert set(log.operators_us) == {one["type"] for one in told}
     reference = program(
@@ -175,7 +175,7 @@ def test_backends_tell_what_ran(backend, kernels, summary, tmp_path):
     np.testing.assert_allclose(*outputs, rtol=1e-3, atol=1e-6)
     assert (
         log.costs
-        == observer_log.parse(
+        == program_output.parse(
             program(*NET, *SHAPE, "--engine", "native", "--iter", 1, "--run_individual", "true").stderr
         ).costs
     )

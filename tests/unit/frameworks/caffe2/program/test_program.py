@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2, text_format
 
-from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks import program_output
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import (
     blob_file,
@@ -97,7 +97,7 @@ def test_a_run_from_a_shell(workshop, form):
         program=program,
     )
     assert done.returncode == 0, done.stderr
-    log = observer_log.parse(done.stderr)
+    log = program_output.parse(done.stderr)
     assert len(log.net_us) == 4
     assert {name: len(values) for name, values in log.operators_us.items()} == {
         "ID_0_FC_y": 4,
@@ -379,7 +379,7 @@ def test_it_tells_what_computed_each_operator(workshop, backend, kernel, summary
     assert [one["type"] for one in told] == ["ID_0_Conv_y", "ID_1_Relu_gpu_0/out"]
     assert told[0]["kernel"].startswith(kernel)
     assert [one["own"] for one in told] == [True, backend == "builtin"]
-    log = observer_log.parse(done.stderr)
+    log = program_output.parse(done.stderr)
     assert log.facts["backend_summary"] == summary
     assert log.facts["backend_operators"] == (2 if backend == "builtin" else 1)
     assert len(log.net_us) == 2

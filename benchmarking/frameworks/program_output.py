@@ -1,4 +1,4 @@
-"""Reads the observer lines of Caffe2's benchmark programs, in both of their formats.
+"""Reads the lines of Caffe2's observer, which programs of ours print as well, in both of their formats.
 
 The classic one prints blocks, each between ``Delay Start`` and ``Delay End``; since June 2018 programs print
 one JSON object per value. Either may stand behind a logging prefix (glog, logcat), among any other text.
@@ -6,6 +6,7 @@ one JSON object per value. Either may stand behind a logging prefix (glog, logca
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import re
@@ -19,9 +20,10 @@ from benchmarking.results.model import NET_DELAY, Cost, Fact, Kernel, Measuremen
 from benchmarking.results.plain_text import plain
 
 _OBSERVER = "Caffe2Observer"
-_FACTS = "caffe2_benchmark facts "
-_HINT = "affe2"
-"""In every line that matters; lines without it are passed over quickly."""
+_FACTS = "_benchmark facts "
+"""Behind the name of a program of ours."""
+_HINTS = ("affe2", _FACTS)
+"""One of them is in every line that matters; lines without are passed over quickly."""
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 """What a program sends to a terminal (ECMA-48, control sequences)."""
 _DECIMAL_COMMA = re.compile(r"[\d.]+,\d+")
@@ -58,7 +60,7 @@ class DamagedLine:
 
 
 @dataclass(frozen=True)
-class ObserverLog:
+class ProgramLog:
     """Everything that a stream of text says."""
 
     net_us: tuple[float, ...] = ()
@@ -91,7 +93,7 @@ class ObserverLog:
         return (self.damage(),) if self.damaged_count else ()
 
 
-def parse(text: str) -> ObserverLog:
+def parse(text: str) -> ProgramLog:
     """Reads one stream. A block that is cut off at the end is left out.
 
     Raises:
@@ -106,15 +108,24 @@ def parse(text: str) -> ObserverLog:
 def _lines_that_matter(text: str) -> Iterator[tuple[int, str]]:
     """With their numbers; the many others are never made."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    number, counted = 1, 0
-    found = text.find(_HINT)
-    while found >= 0:
+    number, counted, end = 1, 0, -1
+    for found in heapq.merge(*(_places(text, hint) for hint in _HINTS)):
+        if found < end:
+            continue  # another hint in the same line
         start, end = text.rfind("\n", 0, found) + 1, text.find("\n", found)
         end = len(text) if end < 0 else end
         number += text.count("\n", counted, start)
         counted = start
         yield number, text[start:end]
-        found = text.find(_HINT, end)
+
+
+def _places(text: str, hint: str) -> Iterator[int]:
+    """The first place in each line that has the hint."""
+    found = text.find(hint)
+    while found >= 0:
+        yield found
+        end = text.find("\n", found)
+        found = text.find(hint, end) if end >= 0 else -1
 
 
 class _Reader:
@@ -152,8 +163,8 @@ class _Reader:
             shown = text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 3]}..."
             self._damaged.append(DamagedLine(self._number, shown, problem))
 
-    def log(self) -> ObserverLog:
-        return ObserverLog(
+    def log(self) -> ProgramLog:
+        return ProgramLog(
             tuple(self._net_us),
             {name: tuple(self._operators_us[name]) for name in sorted(self._operators_us, key=_net_order)},
             self._facts,
@@ -304,7 +315,7 @@ def _net_order(name: str) -> tuple[float, str]:
     return (int(match.group(1)) if match else math.inf, name)
 
 
-def richest(streams: Sequence[str]) -> ObserverLog:
+def richest(streams: Sequence[str]) -> ProgramLog:
     """Of several streams, each read by itself, the one with the most samples; of all what else they tell."""
     logs = [parse(text) for text in streams]
     best = max(logs, key=lambda log: (len(log.net_us), len(log.operators_us), log.damaged_count))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarking.errors import ProgramOutputError
-from benchmarking.frameworks.caffe2 import observer_log
+from benchmarking.frameworks import program_output
 from benchmarking.frameworks.kit.output import Observer
 from benchmarking.results.model import Kernel
 
@@ -29,7 +29,7 @@ def block(*values, prefix=""):
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_prefixes_and_line_ends(prefix, end):
     text = (block(("NET_DELAY", "12.5 (us)"), prefix=prefix) * 2).replace("\n", end)
-    log = observer_log.parse(text)
+    log = program_output.parse(text)
     assert log.net_us == (12.5, 12.5)
     assert log.damaged_count == 0
 
@@ -47,7 +47,7 @@ def test_colours_are_read_through(colour, line):
         )
     else:
         body = block(("NET_DELAY", "12.5 (us)"), prefix=f"{colour}I 1] ").replace("\n", "\x1b[0m\n")
-    log = observer_log.parse(body)
+    log = program_output.parse(body)
     assert (log.net_us, log.damaged_count) == ((12.5,), 0)
 
 
@@ -63,18 +63,18 @@ def test_colours_are_read_through(colour, line):
     ],
 )
 def test_units(text, value_us):
-    assert observer_log.parse(block(("NET_DELAY", text))).net_us == (pytest.approx(value_us),)
+    assert program_output.parse(block(("NET_DELAY", text))).net_us == (pytest.approx(value_us),)
 
 
 def test_an_unknown_unit_is_told():
     with pytest.raises(ProgramOutputError, match="'fortnights'"):
-        observer_log.parse(block(("NET_DELAY", "1 (fortnights)")))
+        program_output.parse(block(("NET_DELAY", "1 (fortnights)")))
 
 
 def test_blocks_with_operators_give_no_sample_of_the_net():
     net = block(("NET_DELAY", "10 (us)"))
     operators = block(("ID_10_Relu_r", "2 (us)"), ("ID_2_Conv_a - b", "7 (us)"), ("NET_DELAY", "11 (us)"))
-    log = observer_log.parse((net + "noise\n" + operators) * 3)
+    log = program_output.parse((net + "noise\n" + operators) * 3)
     assert log.net_us == (10.0,) * 3
     assert list(log.operators_us) == ["ID_2_Conv_a - b", "ID_10_Relu_r"]
     assert log.operators_us["ID_10_Relu_r"] == (2.0,) * 3
@@ -87,7 +87,7 @@ def test_the_json_format():
         '{"type": "NET_","unit": "percent","metric": "cpu_percent","value": "91.789560"}',
         '{"type": "ID_0_Conv_y","unit": "","metric": "tensor_shapes","info_string": "[[1, 3, 8, 8, ]]"}',
     ]
-    log = observer_log.parse("".join(f"I0601 x] Caffe2Observer {line}\n" for line in lines * 2))
+    log = program_output.parse("".join(f"I0601 x] Caffe2Observer {line}\n" for line in lines * 2))
     assert log.net_us == (17.088, 17.088)
     assert log.operators_us == {"ID_0_Conv_y": (9.1, 9.1)}
     assert log.damaged_count == 0
@@ -96,7 +96,7 @@ def test_the_json_format():
 @pytest.mark.parametrize("cut", range(1, 3))
 def test_a_block_that_is_cut_off_is_missing(cut):
     text = block(("NET_DELAY", "1 (us)")) + "".join(block(("NET_DELAY", "2 (us)")).splitlines(True)[:cut])
-    assert observer_log.parse(text).net_us == (1.0,)
+    assert program_output.parse(text).net_us == (1.0,)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_block_that_is_cut_off_is_missing(cut):
 )
 def test_a_damaged_line_costs_itself_and_is_shown(value, problem):
     text = block(("NET_DELAY", "1 (us)")) + block(("NET_DELAY", value)) + block(("NET_DELAY", "3 (us)"))
-    log = observer_log.parse(text)
+    log = program_output.parse(text)
     assert log.net_us == (1.0, 3.0)
     assert [str(one) for one in log.damaged_lines] == [f"line 5: {problem}Caffe2Observer NET_DELAY - {value}"]
     assert log.warnings() == (
@@ -145,7 +145,7 @@ def test_a_damaged_line_costs_itself_and_is_shown(value, problem):
     ],
 )
 def test_numbers_and_names_have_bounds(line, problem):
-    log = observer_log.parse(f"x\x1b[31m\x07\u202e Caffe2Observer {line}\n")
+    log = program_output.parse(f"x\x1b[31m\x07\u202e Caffe2Observer {line}\n")
     assert (log.net_us, log.operators_us, log.costs, log.damaged_count) == ((), {}, {}, 1)
     (damaged,) = log.damaged_lines
     assert problem in damaged.problem
@@ -155,14 +155,14 @@ def test_numbers_and_names_have_bounds(line, problem):
 
 
 def test_of_very_many_damaged_lines_the_first_are_kept():
-    log = observer_log.parse("Caffe2Observer x\n" * 100_000)
+    log = program_output.parse("Caffe2Observer x\n" * 100_000)
     assert log.damaged_count == 100_000
     assert [one.number for one in log.damaged_lines] == [1, 2, 3, 4, 5]
 
 
 def test_lines_keep_their_numbers_among_others_and_whatever_ends_them():
     text = "a\r\nb\rc\nCaffe2Observer x\n\n\rCaffe2Observer y\rcaffe2 z"
-    assert [one.number for one in observer_log.parse(text).damaged_lines] == [4, 7]
+    assert [one.number for one in program_output.parse(text).damaged_lines] == [4, 7]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_lines_keep_their_numbers_among_others_and_whatever_ends_them():
 @pytest.mark.parametrize("end", ["", " (us)", "}"])
 def test_a_very_long_line_is_read_at_once(head, piece, end):
     """Anything that is not linear takes hours here."""
-    log = observer_log.parse(head + piece * 1_000_000 + end + "\n" + block(("NET_DELAY", "1 (us)")))
+    log = program_output.parse(head + piece * 1_000_000 + end + "\n" + block(("NET_DELAY", "1 (us)")))
     assert log.net_us == (1.0,)
 
 
@@ -200,31 +200,32 @@ def test_other_text_may_stand_anywhere_between():
         lines.insert(
             generator.randrange(len(lines) + 1), generator.choice(["garbage", "NET_DELAY - 5 (us)", "{", ""])
         )
-    log = observer_log.parse("\n".join(lines))
+    log = program_output.parse("\n".join(lines))
     assert (log.net_us, log.operators_us) == ((9.0,), {"ID_0_Conv_c": (7.0,)})
 
 
 def test_streams_are_read_apart_and_the_richer_one_wins():
     good = block(("NET_DELAY", "1 (us)")) * 2
     broken = "Caffe2Observer Delay Start\n"
-    log = observer_log.richest((broken, good, 'x caffe2_benchmark facts {"engine": "torch", "list": [1]}'))
+    log = program_output.richest((broken, good, 'x caffe2_benchmark facts {"engine": "torch", "list": [1]}'))
     assert log.net_us == (1.0, 1.0)
     assert log.facts == {"engine": "torch", "list": "[1]"}
 
 
 def test_where_nothing_is_read_the_stream_with_the_damage_is_shown():
-    log = observer_log.richest(("", "Caffe2Observer x\n", ""))
+    log = program_output.richest(("", "Caffe2Observer x\n", ""))
     assert log.damaged_count == 1
 
 
-def test_what_our_program_writes_is_read_back():
+@pytest.mark.parametrize("program", ["caffe2_benchmark", "onnxruntime_benchmark"])
+def test_what_our_program_writes_is_read_back(program):
     stream = io.StringIO()
-    observer = Observer(stream)
+    observer = Observer(stream, program)
     observer.facts({"engine": "torch", "threads": 1})
-    observer.net_name("a - (net)")
+    observer.model_name("a - (net)")
     observer.net_iteration(12_345)
     observer.operator_iteration([("ID_0_Conv_fire2/squeeze1x1", 7_001), ("ID_1_Relu_x (y)", 5)])
-    log = observer_log.parse(stream.getvalue())
+    log = program_output.parse(stream.getvalue())
     assert log.net_us == (12.345,)
     assert log.operators_us == {"ID_0_Conv_fire2/squeeze1x1": (7.001,), "ID_1_Relu_x (y)": (0.005,)}
     assert log.facts == {"engine": "torch", "threads": 1}
@@ -240,12 +241,12 @@ def test_what_computed_each_operator_is_read_in_the_order_of_the_net():
         '{"metric": "kernel", "kernel": "x", "own": true}',
     ]
     text = "".join(f"Caffe2Observer {line}\n" for line in lines)
-    log = observer_log.richest((block(("NET_DELAY", "1 (us)")), text))
+    log = program_output.richest((block(("NET_DELAY", "1 (us)")), text))
     assert list(log.kernels.items()) == [
         ("ID_2_Conv_c", Kernel("jit:avx512_core", own=True)),
         ("ID_10_Relu_r", Kernel("relu", own=False)),
     ]
-    assert [one.number for one in observer_log.parse(text).damaged_lines] == [3, 4, 5]
+    assert [one.number for one in program_output.parse(text).damaged_lines] == [3, 4, 5]
     assert log.net_us == (1.0,)
 
 
@@ -271,7 +272,7 @@ pieces = st.sampled_from(
 @given(st.lists(pieces | st.text(max_size=5), max_size=60).map("".join))
 def test_any_text_is_read_or_refused_but_never_a_crash(text):
     try:
-        log = observer_log.parse(text)
+        log = program_output.parse(text)
     except ProgramOutputError:
         return
     assert all(value >= 0 for value in log.net_us)
@@ -280,11 +281,11 @@ def test_any_text_is_read_or_refused_but_never_a_crash(text):
 def test_times_of_a_device_belong_to_the_iterations_before_them():
     net = 'Caffe2Observer {"type": "NET", "metric": "latency", "unit": "us", "value": "%d"}'
     device = 'Caffe2Observer {"type": "NET", "metric": "device_latency", "unit": "ms", "value": "%s"}'
-    (measurement,) = observer_log.parse(
+    (measurement,) = program_output.parse(
         "\n".join([net % 10, device % 0.008, net % 11, device % 0.009])
     ).measurements()
     assert measurement.values == (10, 11)
     assert measurement.device_values == (8, 9)
-    (measurement,) = observer_log.parse("\n".join([net % 10, device % 0.008, net % 11])).measurements()
+    (measurement,) = program_output.parse("\n".join([net % 10, device % 0.008, net % 11])).measurements()
     assert (measurement.values, measurement.device_values) == ((10, 11), ())
-    assert [one.number for one in observer_log.parse(device % "many").damaged_lines] == [1]
+    assert [one.number for one in program_output.parse(device % "many").damaged_lines] == [1]

@@ -1,0 +1,41 @@
+"""ONNX Runtime: models in ONNX files, run by a program of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.own_program import OwnProgramFramework
+
+
+class OnnxRuntime(OwnProgramFramework):
+    name: ClassVar[str] = "onnxruntime"
+    title: ClassVar[str] = "ONNX Runtime"
+    backends: ClassVar[tuple[str, ...]] = (
+        *("default", "extended", "basic", "disabled"),
+        *("cuda", "tensorrt", "openvino", "coreml", "xnnpack", "dnnl"),
+    )
+    model_format: ClassVar[str] = "onnx"
+    model_keys: ClassVar[tuple[str, ...]] = ("model",)
+    input_types: ClassVar[tuple[str, ...]] = (
+        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
+        *("uint8_t", "uint16_t", "bool"),
+    )
+    program_name: ClassVar[str] = "onnxruntime_benchmark"
+    program_package: ClassVar[str] = "benchmarking.frameworks.onnxruntime.program"
+    program_modules: ClassVar[tuple[str, ...]] = ("onnxruntime", "numpy")
+    composed_options: ClassVar[tuple[str, ...]] = ("model",)
+
+    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
+        return {"model": invocation.model_files["model"]}
+
+    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        from benchmarking.frameworks.kit.errors import ModelError
+        from benchmarking.frameworks.onnxruntime.program import onnx_file
+
+        try:
+            return onnx_file.read(str(model_files["model"])).outputs
+        except ModelError:
+            return ()

@@ -1,0 +1,185 @@
+"""What has to be known of an ONNX file before it is loaded, read from its protobuf message directly.
+
+The package onnx is not needed. Field numbers are those of ``onnx.proto``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+
+from benchmarking.frameworks.kit.errors import ModelError
+
+Value = Union[int, memoryview]
+_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+_DEEPEST = 50
+"""Graphs in attributes of operators of graphs."""
+
+
+class OnnxFile(NamedTuple):
+    path: str
+    name: str
+    """Of the graph; the file's where it has none."""
+    ir_version: int
+    opsets: Dict[str, int]
+    """Versions by domain; the standard one is ``ai.onnx``."""
+    operators: int
+    inputs: Dict[str, List[Union[int, str]]]
+    """Shapes by name: a text is a dimension that is not fixed. Tensors that weights are given for are left
+    out."""
+    outputs: Tuple[str, ...]
+
+    @property
+    def versions(self) -> str:
+        opsets = ", ".join("%s %d" % item for item in sorted(self.opsets.items()))
+        return "IR version %d, opset %s" % (self.ir_version, opsets)
+
+
+def read(path: str) -> OnnxFile:
+    """Raises:
+    ModelError: it cannot be read, is not an ONNX model, or names data outside of its directory.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_size == 0:
+                raise ModelError("--model: %s is empty" % path)
+            # Closed once nothing refers to it: what is found to be wrong refers to parts of it.
+            content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        return _model(path, memoryview(content))
+    except OSError as error:
+        raise ModelError("--model: cannot read %s: %s" % (path, error.strerror)) from error
+    except (ValueError, IndexError) as error:
+        raise ModelError("--model: %s is not an ONNX model: %s" % (path, error)) from error
+
+
+def _model(path: str, view: memoryview) -> OnnxFile:
+    ir_version, opsets = 0, {}
+    graph: Optional[memoryview] = None
+    for number, value in _fields(view):
+        if number == 1:
+            ir_version = _integer(value)
+        elif number == 7:
+            graph = _message(value)
+        elif number == 8:
+            opset = dict(_fields(_message(value)))
+            opsets[_text(opset.get(1, memoryview(b""))) or "ai.onnx"] = _integer(opset.get(2, 0))
+    if graph is None:
+        raise ValueError("it has no graph")
+    return _graph(path, graph, ir_version, opsets)
+
+
+def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]) -> OnnxFile:
+    name, operators, weights = "", 0, set()
+    inputs: Dict[str, List[Union[int, str]]] = {}
+    outputs = []
+    _require_data_beside(path, graph, 0)
+    for number, value in _fields(graph):
+        if number == 1:
+            operators += 1
+        elif number == 2:
+            name = _text(value)
+        elif number == 5:
+            weights.add(next((_text(text) for field, text in _fields(_message(value)) if field == 8), ""))
+        elif number == 11:
+            inputs.update([_tensor(_message(value))])
+        elif number == 12:
+            outputs.append(_tensor(_message(value))[0])
+    fed = {key: shape for key, shape in inputs.items() if key not in weights}
+    name = name or os.path.splitext(os.path.basename(path))[0]
+    return OnnxFile(path, name, ir_version, opsets, operators, fed, tuple(outputs))
+
+
+def _tensor(info: memoryview) -> Tuple[str, List[Union[int, str]]]:
+    """The name and the shape of a ValueInfoProto."""
+    name, shape = "", []
+    for number, value in _fields(info):
+        if number == 1:
+            name = _text(value)
+        elif number == 2:
+            for tensor in _of(_message(value), 1):
+                for dims in _of(tensor, 2):
+                    shape = [_dimension(dim) for dim in _of(dims, 1)]
+    return name, shape
+
+
+def _dimension(dim: memoryview) -> Union[int, str]:
+    for number, value in _fields(dim):
+        return _integer(value) if number == 1 else _text(value)
+    return ""
+
+
+def _require_data_beside(path: str, graph: memoryview, depth: int) -> None:
+    """A model file is a stranger's: what it names outside of its directory is not opened.
+
+    Raises:
+        ModelError: it names such data.
+    """
+    if depth > _DEEPEST:
+        raise ValueError("it has graphs in graphs, more than %d deep" % _DEEPEST)
+    tensors = list(_of(graph, 5))
+    for node in _of(graph, 1):
+        for attribute in _of(node, 5):
+            tensors += [*_of(attribute, 5), *_of(attribute, 10)]
+            for inner in [*_of(attribute, 6), *_of(attribute, 11)]:
+                _require_data_beside(path, inner, depth + 1)
+    directory = os.path.realpath(os.path.dirname(path) or ".")
+    for tensor in tensors:
+        for entry in _of(tensor, 13):
+            pair = dict(_fields(entry))
+            if _text(pair.get(1, memoryview(b""))) == "location":
+                location = _text(pair.get(2, memoryview(b"")))
+                if os.path.dirname(os.path.realpath(os.path.join(directory, location))) != directory:
+                    raise ModelError(
+                        "--model: %s keeps weights in %r; they have to lie beside it" % (path, location)
+                    )
+
+
+def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    return (_message(value) for number, value in _fields(message) if number == wanted)
+
+
+def _fields(message: memoryview) -> Iterator[Tuple[int, Value]]:
+    """The numbers and the values; those of fixed size are 0."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind, value = key & 7, 0  # type: int, Value
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+        elif kind == _BYTES:
+            size, at = _varint(message, at)
+            value, at = message[at : at + size], at + size
+        elif kind in (_FIXED_32, _FIXED_64):
+            at += 4 if kind == _FIXED_32 else 8
+        else:
+            raise ValueError("it is not a protobuf message")
+        if at > len(message):
+            raise ValueError("it is cut off")
+        yield key >> 3, value
+
+
+def _varint(message: memoryview, at: int) -> Tuple[int, int]:
+    value = 0
+    for count in range(10):
+        byte = message[at + count]
+        value |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            return value, at + count + 1
+    raise ValueError("it is not a protobuf message")
+
+
+def _integer(value: Value) -> int:
+    if isinstance(value, memoryview):
+        raise ValueError("it is not a protobuf message of the kind that a model is")
+    return value
+
+
+def _message(value: Value) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("it is not a protobuf message of the kind that a model is")
+    return value
+
+
+def _text(value: Value) -> str:
+    return bytes(_message(value)).decode("utf-8", "replace")

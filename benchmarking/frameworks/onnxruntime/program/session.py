@@ -1,0 +1,213 @@
+"""A model in sessions of ONNX Runtime: one that is timed, others that are profiled."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
+
+from benchmarking.frameworks.kit import tensors
+from benchmarking.frameworks.kit.costs import OperatorFacts
+from benchmarking.frameworks.kit.errors import ModelError
+from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit.program import LoadedModel
+
+from . import operator_costs
+from .onnx_file import OnnxFile
+from .onnxruntime_program import CPU, LEVELS, Backend
+from .profile import Profile, ProfileFile
+
+MOST_EVENTS = 50_000
+"""Of a profile, which takes half a kilobyte for each; then another one is begun."""
+TYPES = {
+    "tensor(%s)" % ("int32" if name == "int" else name[:-2] if name.endswith("_t") else name): name
+    for name in tensors.TYPES
+}
+"""The specification's name of a type by ONNX Runtime's: ``tensor(int64)`` is ``int64_t``."""
+
+
+class OnnxModel(LoadedModel):
+    operators_later = True
+
+    def __init__(
+        self, runtime: Any, file: OnnxFile, backend: Backend, threads: int, inputs: Dict[str, Any]
+    ) -> None:
+        self._runtime = runtime
+        self._file = file
+        self._backend = backend
+        self._threads = threads
+        self._inputs = inputs
+        self._require_inputs()
+        self._session = self._make_session()
+        self._require_types(self._session)
+        self._binding = self._bind(self._session)
+        self._profile: _Profiled | None = None
+        self._times_ns: List[List[int]] = []
+        self._names: Sequence[str] = ()
+
+    # --- the timed session ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        with self._one_line():
+            self._session.run_with_iobinding(self._binding)
+
+    def output_names(self) -> Sequence[str]:
+        return self._file.outputs
+
+    def output(self, name: str) -> Any:
+        if name not in self._file.outputs:
+            raise ModelError("the model %s has no output %r" % (self._file.name, name))
+        value = self._binding.get_outputs()[self._file.outputs.index(name)].numpy()
+        if value.size == 0:
+            raise ModelError("output %r has the shape %s: nothing was computed" % (name, list(value.shape)))
+        return value
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        return {"providers": ",".join(self._session.get_providers())}
+
+    def _make_session(self, profile_prefix: str = "", **entries: str) -> Any:
+        runtime, backend = self._runtime, self._backend
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3  # errors
+        options.graph_optimization_level = getattr(runtime.GraphOptimizationLevel, LEVELS[backend.level])
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        spinning = {"session.%s_op.allow_spinning" % kind: "0" for kind in ("intra", "inter")}
+        for name, value in {**spinning, **entries}.items():
+            options.add_session_config_entry(name, value)
+        for name, shape in self._file.inputs.items():
+            for known, size in zip(shape, self._inputs[name].shape):
+                if isinstance(known, str) and known:
+                    options.add_free_dimension_override_by_name(known, size)
+        if profile_prefix:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
+        providers = [(backend.provider, backend.options)] if backend.options else [backend.provider]
+        with self._one_line():
+            return runtime.InferenceSession(self._file.path, options, providers=providers)
+
+    def _bind(self, session: Any) -> Any:
+        binding = session.io_binding()
+        with self._one_line():
+            for name, array in self._inputs.items():
+                binding.bind_cpu_input(name, array)
+            for name in self._file.outputs:
+                binding.bind_output(name)
+        return binding
+
+    def _require_inputs(self) -> None:
+        """Raises:
+        ModelError: an input is not fed, is not an input, or has another shape.
+        """
+        wanted, given = self._file.inputs, self._inputs
+        for name in [*wanted, *given]:
+            if name not in given:
+                raise ModelError("nobody feeds the model's input %r: name it in --input" % name)
+            if name not in wanted:
+                raise ModelError(
+                    "--input: the model %s has no input %r; it has %s"
+                    % (self._file.name, name, ", ".join(map(repr, wanted)))
+                )
+            fixed = [size if isinstance(size, int) else None for size in wanted[name]]
+            shape = given[name].shape
+            fits = len(fixed) == len(shape) and all(a in (None, b) for a, b in zip(fixed, shape))
+            if fixed and not fits:
+                raise ModelError(
+                    "--input_dims: %r has the shape %s; the model has %s"
+                    % (name, list(shape), [size or "any" for size in wanted[name]])
+                )
+
+    def _require_types(self, session: Any) -> None:
+        """Raises:
+        ModelError: an input is of another type, or of one that cannot be fed.
+        """
+        for entry in session.get_inputs():
+            name = TYPES.get(entry.type)
+            if name is None:
+                raise ModelError("input %r is a %s, which cannot be fed" % (entry.name, entry.type))
+            if self._inputs[entry.name].dtype != tensors.TYPES[name]:
+                raise ModelError("--input_type: %r is a %s: write %s for it" % (entry.name, entry.type, name))
+
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not type(error).__module__.startswith("onnxruntime"):
+                raise
+            text = " ".join(str(error).split(" : ", 3)[-1].split())
+            raise ModelError(
+                "ONNX Runtime %s cannot run %s (%s): %s"
+                % (self._runtime.__version__, self._file.name, self._file.versions, text)
+            ) from error
+
+    # --- operator by operator -------------------------------------------------------------------------------
+
+    @property
+    def operator_names(self) -> Sequence[str]:
+        return self._names
+
+    def run_operators(self) -> List[int]:
+        if self._backend.provider != CPU:
+            raise ModelError(
+                "operators are not timed on %s: ONNX Runtime's profile says when they were launched,"
+                " not how long they computed; leave run_individual out" % self._backend.provider
+            )
+        if self._profile is None:
+            self._profile = _Profiled(self)
+            self._profile.run()  # not counted: it fills the memory pools
+        self._profile.run()
+        if self._profile.runs * max(len(self._names), self._file.operators) > MOST_EVENTS:
+            self._end_profile()
+        return []
+
+    def take_operator_times(self) -> Mapping[str, List[int]]:
+        self._end_profile()
+        times, self._times_ns = self._times_ns, []
+        return {name: [run[at] for run in times] for at, name in enumerate(self._names)}
+
+    def _end_profile(self) -> None:
+        if self._profile is not None:
+            profile, self._profile = self._profile.end(), None
+            self._names = [operator.name for operator in profile.operators]
+            self._times_ns += profile.times_ns[1:]
+
+    def observe(self) -> Observation:
+        operators = self._observed().operators
+        self._names = [operator.name for operator in operators]
+        return Observation(
+            {one.name: Kernel(one.kernel, one.provider == self._backend.provider) for one in operators},
+            "operators",
+            self._names,
+        )
+
+    def operators(self) -> Sequence[OperatorFacts]:
+        return [operator_costs.facts(operator) for operator in self._observed().operators]
+
+    def _observed(self) -> Profile:
+        """Of one run. Weights that are packed beforehand would be missing in it: their shapes are known of
+        nowhere else."""
+        profiled = _Profiled(self, **{"session.disable_prepacking": "1"})
+        profiled.run()
+        return profiled.end()
+
+
+class _Profiled:
+    """A session of its own: profiling makes a run slower by some percent."""
+
+    def __init__(self, model: OnnxModel, **entries: str) -> None:
+        self._model = model
+        self._file = ProfileFile()
+        self._session = model._make_session(self._file.prefix, **entries)
+        self._file.opened()
+        self._binding = model._bind(self._session)
+        self.runs = 0
+
+    def run(self) -> None:
+        with self._model._one_line():
+            self._session.run_with_iobinding(self._binding)
+        self.runs += 1
+
+    def end(self) -> Profile:
+        self._session.end_profiling()
+        return self._file.read(self.runs)

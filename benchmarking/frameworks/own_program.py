@@ -1,0 +1,273 @@
+"""What every framework that is measured with a program of ours has in common.
+
+Such a program is made with ``frameworks/kit``: it takes the kit's flags, prints what ``program_output``
+reads, lists its backends and speaks the worker protocol.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmarking.errors import (
+    Fault,
+    ProgramExitError,
+    ProgramOutputError,
+    ProgramTimeoutError,
+    UsageError,
+)
+from benchmarking.files import atomic_file
+from benchmarking.files.user import user_directory
+from benchmarking.frameworks import program_output, tensor_file
+from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
+from benchmarking.frameworks.kit import archive
+from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.results.plain_text import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from benchmarking.specs.expand import InputBlob, TestCase
+    from benchmarking.specs.model import OptionValue
+
+COMPOSED_OPTIONS = (
+    *("input", "input_dims", "input_type", "input_file", "iter", "warmup"),
+    *("output", "output_folder", "worker"),
+)
+"""Options of every program that the specification says in its own words, not in ``commands``."""
+_SHOWN_CHARACTERS = 1000
+_SEPARATORS = re.compile(r"[,;]")
+
+
+class OwnProgramFramework(FrameworkBase):
+    """Derive from it, fill in the class variables, and say which arguments name the model."""
+
+    title: ClassVar[str]
+    """As people write it: ``Caffe2``."""
+    model_format: ClassVar[str]
+    """Of the specification's ``model.format``."""
+    model_keys: ClassVar[tuple[str, ...]]
+    """What ``model.files`` has to have."""
+    input_types: ClassVar[tuple[str, ...]]
+    program_name: ClassVar[str]
+    """As the program calls itself in front of its errors."""
+    program_package: ClassVar[str]
+    """Dotted; it has a ``__main__``."""
+    program_modules: ClassVar[tuple[str, ...]]
+    """What the program imports beyond the standard library."""
+    composed_options: ClassVar[tuple[str, ...]]
+    """Options of this program that are composed from the test, besides ``COMPOSED_OPTIONS``."""
+    output_arguments: ClassVar[Mapping[str, str]] = {}
+    """What else the program is given where outputs are wanted."""
+
+    def __init__(self, program_directory: Path | None = None) -> None:
+        """``program_directory``: where the program is built to; the user's cache directory by default."""
+        self._program_directory = program_directory
+
+    @abstractmethod
+    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
+        """The flags that name the files of the model."""
+
+    # --- what can be run ------------------------------------------------------------------------------------
+
+    def check(self, case: TestCase) -> Sequence[Fault]:
+        file = str(case.specification)
+        return [Fault(file, json_path, message) for json_path, message in self._problems(case)]
+
+    def _problems(self, case: TestCase) -> Iterator[tuple[str, str]]:
+        if case.model.format != self.model_format:
+            yield "$.model.format", f"{case.model.format!r} cannot be run by the framework {self.name}"
+        for key in self.model_keys:
+            if key not in case.model_files:
+                yield f"$.model.files.{key}", f"missing: {self._model_files()}"
+        for blob in case.inputs:
+            here = f"{case.json_path}.inputs.{blob.name}"
+            if blob.type not in self.input_types:
+                yield f"{here}.type", f"{blob.type!r} is not one of {', '.join(self.input_types)}"
+            if _SEPARATORS.search(blob.name):
+                yield here, "a program cannot be given a blob whose name has a comma or a semicolon"
+        for name in case.golden_files:
+            if _SEPARATORS.search(name):
+                yield (
+                    f"{case.json_path}.output_files.{name}",
+                    "a blob's name cannot have a comma or a semicolon",
+                )
+        if any(blob.file for blob in case.inputs) and not all(blob.file for blob in case.inputs):
+            yield f"{case.json_path}.input_files", "name a file for every input or for none"
+        for option in self.options(case):
+            if option in (*COMPOSED_OPTIONS, *self.composed_options):
+                yield (
+                    f"{case.json_path}.commands.{self.name}.{option}",
+                    f"--{option} is composed from the test itself; remove it here",
+                )
+
+    def _model_files(self) -> str:
+        article = "an" if self.title[0] in "AEIOU" else "a"
+        files = "files" if len(self.model_keys) > 1 else "file"
+        return f"{article} {self.title} model has the {files} {' and '.join(self.model_keys)}"
+
+    def options(self, case: TestCase) -> Mapping[str, OptionValue]:
+        """Of the program, as the specification has them."""
+        return case.commands.get(self.name, {})
+
+    def backend(self, case: TestCase, override: str | None) -> str | None:
+        chosen = override if override is not None else self.options(case).get("backend")
+        return None if chosen is None else str(chosen)
+
+    # --- the program ----------------------------------------------------------------------------------------
+
+    def default_program(self) -> Program:
+        """Our own program as a zipapp, built when its sources have changed.
+
+        The name holds a hash of the sources, so versions and parallel processes do not meet.
+        """
+        content = archive.content(self.program_package)
+        digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
+        directory = self._program_directory or user_directory("cache") / "programs"
+        path = directory / f"{self.program_name}-{digest}.pyz"
+        if not path.exists():
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+                with atomic_file.writing(path, executable=True) as stream:
+                    stream.write(b"#!/usr/bin/env python3\n")
+                    archive.write(stream, content)
+            except OSError as error:
+                raise UsageError(f"cannot build the {self.title} program at {path}: {error}") from error
+        return Program(path, needs_python=True, python_modules=self.program_modules)
+
+    def compose(self, invocation: Invocation) -> Command:
+        case = invocation.case
+        arguments: dict[str, str] = {
+            **self.model_arguments(invocation),
+            "input": ",".join(blob.name for blob in case.inputs),
+            "input_dims": ";".join(",".join(map(str, blob.shape)) for blob in case.inputs),
+            "input_type": _input_type(case.inputs),
+            "iter": str(case.iterations),
+            "warmup": str(case.warmup),
+        }
+        if invocation.input_files:
+            arguments["input_file"] = ",".join(invocation.input_files[blob.name] for blob in case.inputs)
+        arguments |= {name: option_text(value) for name, value in self.options(case).items()}
+        backend = self.backend(case, invocation.backend)
+        if backend is not None:
+            arguments["backend"] = backend
+        if invocation.output_directory is not None:
+            arguments["output"] = ",".join(invocation.outputs or case.golden_files)
+            arguments["output_folder"] = invocation.output_directory
+            arguments |= self.output_arguments
+        environment = _library_path(invocation.shared_libraries)
+        argv = [word for name, value in arguments.items() for word in (f"--{name}", value)]
+        return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
+
+    def compose_worker(self, invocation: Invocation, *, forks: bool, layout_seed: int = 0) -> Command:
+        """As ``compose``; --iter and run_individual mean nothing then.
+
+        Python's hashes of texts are the same in all processes: random ones make one faster than another.
+        """
+        command = self.compose(invocation)
+        return replace(
+            command,
+            argv=(*command.argv, "--worker", "fork" if forks else "true"),
+            environment={**command.environment, "PYTHONHASHSEED": str(layout_seed)},
+        )
+
+    def compose_backend_list(
+        self, launcher: tuple[str, ...], shared_libraries: tuple[str, ...] = ()
+    ) -> Command:
+        return Command((*launcher, "--list_backends"), _library_path(shared_libraries))
+
+    def parse_backend_list(self, outcome: Outcome) -> tuple[BackendStatus, ...]:
+        from benchmarking.frameworks import backend_list
+
+        self._require_success(outcome)
+        return backend_list.read(outcome)
+
+    def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        """As the specification says, or else those of the model itself."""
+        names = tuple(case.model.outputs or ()) or self.model_outputs(model_files)
+        return () if any(_SEPARATORS.search(name) for name in names) else names
+
+    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        """As the files name them. Empty where they are no model: what runs them says so in its own words."""
+        return ()
+
+    def times_operators(self, case: TestCase) -> bool:
+        return _is_true(self.options(case).get("run_individual", False))
+
+    # --- what it printed and wrote --------------------------------------------------------------------------
+
+    def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
+        self._require_success(outcome)
+        try:
+            log = program_output.richest((outcome.stderr, outcome.stdout, outcome.device_log))
+        except ProgramOutputError as error:
+            raise ProgramOutputError(str(error), outcome.tail()) from error
+        self._require_samples(log, outcome, case)
+        return ProgramReport(log.measurements(), log.facts, log.warnings(), log.costs, log.kernels)
+
+    def _require_samples(self, log: program_output.ProgramLog, outcome: Outcome, case: TestCase) -> None:
+        def wrong_count(found: int, what: str) -> ProgramOutputError:
+            message = f"the program gave {found} of {case.iterations} {what}"
+            return ProgramOutputError("; ".join((message, *log.warnings())), outcome.tail())
+
+        if len(log.net_us) != case.iterations:
+            raise wrong_count(len(log.net_us), "samples of the net")
+        if not self.times_operators(case):
+            return
+        if not log.operators_us:
+            raise wrong_count(0, "samples of each operator, which run_individual asks for")
+        for name, values in log.operators_us.items():
+            if len(values) != case.iterations:
+                raise wrong_count(len(values), f"samples of the operator {plain(name)}")
+
+    def _require_success(self, outcome: Outcome) -> None:
+        if outcome.timed_out:
+            limit = outcome.command.timeout_s
+            raise ProgramTimeoutError(
+                f"the program ran longer than {limit:g} s and was killed; --timeout sets the limit",
+                outcome.tail(),
+            )
+        if outcome.exit_code:
+            how = (
+                f"was ended by signal {-outcome.exit_code}"
+                if outcome.exit_code < 0
+                else f"ended with exit status {outcome.exit_code}"
+            )
+            _, found, said = f"\n{outcome.stderr}".rpartition(f"\n{self.program_name}: error: ")
+            reason = plain(said.split("\n", 1)[0].strip()[:_SHOWN_CHARACTERS]) if found else ""
+            raise ProgramExitError(f"the program {how}{f': {reason}' if reason else ''}", outcome.tail())
+
+    def output_file(self, blob: str) -> str:
+        """As the kit writes it: what is no letter, digit, ``_``, ``.`` or ``-`` is percent-encoded."""
+        encoded = re.sub(
+            r"[^A-Za-z0-9_.-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), blob
+        )
+        return (f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded) + ".txt"
+
+    def read_tensor(self, path: Path) -> NDArray[np.float64]:
+        return tensor_file.read(path)
+
+
+def option_text(value: OptionValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_true(value: OptionValue) -> bool:
+    return option_text(value) in ("true", "1", "yes")
+
+
+def _library_path(libraries: Sequence[str]) -> Mapping[str, str]:
+    directories = dict.fromkeys(str(PurePosixPath(path).parent) for path in libraries)
+    return {"LD_LIBRARY_PATH": ":".join(directories)} if directories else {}
+
+
+def _input_type(inputs: Sequence[InputBlob]) -> str:
+    """One value where it is the same for all: older programs take no list."""
+    types = [blob.type for blob in inputs]
+    return types[0] if len(set(types)) == 1 else ";".join(types)

@@ -1,0 +1,75 @@
+"""What is read of an ONNX file without the package onnx."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from benchmarking.frameworks.kit.errors import ModelError
+from benchmarking.frameworks.onnxruntime.program import onnx_file
+from tests.support import onnx_models
+
+
+def written(tmp_path, model):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    return str(path)
+
+
+def test_what_a_model_takes_and_gives(tmp_path):
+    found = onnx_file.read(written(tmp_path, onnx_models.linear(opset=15, ir_version=9)))
+    assert found.name == "tiny"
+    assert found.inputs == {"x": ["rows", 3]}
+    assert found.outputs == ("y",)
+    assert found.operators == 2
+    assert found.versions == "IR version 9, opset ai.onnx 15"
+
+
+def test_weights_that_are_inputs_too_are_not_fed(tmp_path):
+    model = onnx_models.linear()
+    model.graph.input.append(onnx_models.tensor("w", [3, 2]))
+    assert list(onnx_file.read(written(tmp_path, model)).inputs) == ["x"]
+
+
+def test_a_model_without_a_name_has_that_of_its_file(tmp_path):
+    assert onnx_file.read(written(tmp_path, onnx_models.linear(name=""))).name == "model"
+
+
+def test_weights_beside_the_model_are_its_own(tmp_path):
+    assert onnx_file.read(written(tmp_path, onnx_models.with_weights_in("model.data"))).name == "tiny"
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "a/../../secret", "link"])
+def test_weights_elsewhere_are_refused(tmp_path, location):
+    directory = tmp_path / "model"
+    directory.mkdir()
+    (directory / "link").symlink_to("/etc/hostname")
+    with pytest.raises(ModelError, match=r"keeps weights in .*; they have to lie beside it"):
+        onnx_file.read(written(directory, onnx_models.with_weights_in(location)))
+
+
+def test_weights_elsewhere_are_found_in_graphs_of_operators(tmp_path):
+    model = onnx_models.branches()
+    inner = model.graph.node[1].attribute[0].g
+    inner.initializer.append(onnx_models.with_weights_in("../x").graph.initializer[0])
+    with pytest.raises(ModelError, match="they have to lie beside it"):
+        onnx_file.read(written(tmp_path, model))
+
+
+@given(st.binary(max_size=200))
+@example(onnx_models.linear().SerializeToString()[:-1])
+@example(b"\x3a\x02\x0a\xff")
+@example(b"\x38\x01")
+@example(b"\x08" + b"\xff" * 20)
+def test_anything_else_is_one_line(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.onnx"
+    path.write_bytes(content)
+    try:
+        onnx_file.read(str(path))
+    except ModelError as error:
+        assert str(error).startswith("--model: ")
+        assert "\n" not in str(error)
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(ModelError, match=r"cannot read .*: No such file"):
+        onnx_file.read(str(tmp_path / "missing.onnx"))

@@ -1,0 +1,168 @@
+"""Models in sessions of ONNX Runtime: answers, errors, and what is said of operators."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime")
+
+from benchmarking.frameworks.kit import costs
+from benchmarking.frameworks.kit.errors import BenchmarkProgramError
+from benchmarking.frameworks.kit.flags import parse
+from benchmarking.frameworks.kit.job import Job
+from benchmarking.frameworks.onnxruntime.program.onnxruntime_program import (
+    OnnxRuntimeProgram,
+    OnnxRuntimeSettings,
+)
+from tests.support import onnx_models
+
+LENET = "specifications/models/onnx/lenet/lenet.onnx"
+
+
+def job(path, *flags):
+    settings = parse(OnnxRuntimeSettings, ["--model", str(path), *flags])
+    return Job(OnnxRuntimeProgram(), settings)
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(model, *flags):
+        path = tmp_path / "model.onnx"
+        path.write_bytes(model.SerializeToString())
+        return job(path, *flags).load()
+
+    return load
+
+
+ROWS = ("--input", "x", "--input_dims", "2,3")
+
+
+def test_an_answer(load, tmp_path):
+    values = tmp_path / "x.txt"
+    values.write_text("1 2 3 4 5 6")
+    loaded = load(onnx_models.linear(), *ROWS, "--input_file", str(values))
+    loaded.run()
+    assert loaded.output_names() == ("y",)
+    np.testing.assert_array_equal(loaded.output("y"), [[7, 8], [16, 17]])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--input", "z", "--input_dims", "2,3"), "nobody feeds the model's input 'x'"),
+        (("--input", "x,z", "--input_dims", "2,3;1"), "has no input 'z'; it has 'x'"),
+        (("--input", "x", "--input_dims", "2,4"), "'x' has the shape [2, 4]; the model has ['rows', 3]"),
+        (("--input", "x", "--input_dims", "3"), "'x' has the shape [3]; the model has ['rows', 3]"),
+        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is a tensor(float): write float for it"),
+        ((*ROWS, "--output", "xw"), "the model tiny has no output 'xw'; it has y"),
+        ((*ROWS, "--backend", "fast"), "'fast' is not one of default, extended"),
+        ((*ROWS, "--backend", "xnnpack"), "no execution provider xnnpack; compile one that has it"),
+        ((*ROWS, "--backend_options", "tf32"), "the backend default has no option 'tf32'"),
+    ],
+)
+def test_what_is_wrong_is_one_line(load, flags, message):
+    with pytest.raises(BenchmarkProgramError) as caught:
+        load(onnx_models.linear(), *flags)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "versions", "reason"),
+    [
+        ({"ir_version": 99}, "IR version 99, opset ai.onnx 17", "Unsupported model IR version: 99"),
+        ({"opset": 99}, "IR version 8, opset ai.onnx 99", "99"),
+    ],
+)
+def test_a_model_that_is_too_new_is_told_with_both_versions(load, changes, versions, reason):
+    with pytest.raises(BenchmarkProgramError) as caught:
+        load(onnx_models.linear(**changes), *ROWS)
+    assert str(caught.value).startswith("ONNX Runtime ")
+    assert f"cannot run tiny ({versions}): " in str(caught.value)
+    assert reason in str(caught.value).partition("): ")[2]
+    assert "\n" not in str(caught.value)
+
+
+def test_operators_are_timed_later_and_nothing_is_left_on_disk(load, tmp_path, monkeypatch):
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(directory))
+    loaded = load(onnx_models.linear(), *ROWS)
+    names = ["ID_0_MatMul_product", "ID_1_Add_sum"]
+    for runs in (3, 1):
+        assert [loaded.run_operators() for _ in range(runs)] == [[]] * runs
+        assert list(directory.iterdir()) == []
+        times = loaded.take_operator_times()
+        assert list(times) == list(loaded.operator_names)
+        assert {len(values) for values in times.values()} == {runs}
+    assert [name for name in times if "MatMul" in name or "Gemm" in name]
+    assert loaded.take_operator_times() == {name: [] for name in times}
+    basic = load(onnx_models.linear(), *ROWS, "--backend", "disabled")
+    assert list(basic.operator_names) == names
+
+
+def test_a_long_profile_is_closed_in_between(load, monkeypatch):
+    monkeypatch.setattr("benchmarking.frameworks.onnxruntime.program.session.MOST_EVENTS", 5)
+    loaded = load(onnx_models.linear(), *ROWS)
+    for _ in range(7):
+        loaded.run_operators()
+    assert {len(values) for values in loaded.take_operator_times().values()} == {7}
+
+
+def test_an_operator_with_graphs_is_one_operator(load):
+    flags = ("--input", "x,which", "--input_dims", "4;1", "--input_type", "float;bool")
+    loaded = load(onnx_models.branches(), *flags, "--backend", "disabled")
+    assert list(loaded.operator_names) == ["ID_0_Exp_Exp_0", "ID_1_If_choice", "ID_2_Sqrt_Sqrt_2"]
+    loaded.run_operators()
+    assert {len(values) for values in loaded.take_operator_times().values()} == {1}
+
+
+def test_costs_are_those_of_what_ran():
+    def flops(backend):
+        loaded = job(LENET, "--input", "data", "--input_dims", "2,1,28,28", "--backend", backend).load()
+        return {one.name.split("_", 3)[-1]: costs.cost(one) for one in loaded.operators()}
+
+    basic = flops("basic")
+    assert basic["conv1"] == (520, 2 * 2 * 20 * 24 * 24 * 25, 4 * (2 * 784 + 520 + 2 * 20 * 576))
+    assert basic["fc3"] == (400_500, 2 * 2 * 800 * 500, 4 * (2 * 800 + 400_500 + 2 * 500))
+    assert basic["relu3"].flops == 2 * 500
+    fused = flops("extended")
+    assert "relu3" not in fused
+    assert fused["fused_fc3"].flops == basic["fc3"].flops
+
+
+def test_names_are_the_same_in_every_process():
+    """Operators that the runtime adds are numbered by chance."""
+    code = (
+        "from tests.unit.frameworks.onnxruntime.test_session import LENET, job;"
+        "print(*job(LENET, '--input', 'data', '--input_dims', '1,1,28,28').load().operator_names)"
+    )
+    environment = {**os.environ, "PYTHONPATH": "."}
+    names = {
+        subprocess.run(
+            [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(names) == 1
+
+
+def test_nothing_is_sent_or_written_at_home(tmp_path):
+    """Without CI in the environment, where ONNX Runtime keeps still by itself."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import os, sys; from tests.unit.frameworks.onnxruntime.test_session import LENET, job;"
+        "job(LENET, '--input', 'data', '--input_dims', '1,1,28,28').load();"
+        "print(len(os.listdir('/proc/self/task')) if os.path.exists('/proc/self/task') else 1)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "GITHUB_ACTIONS")}
+    environment |= {"HOME": str(home), "PYTHONPATH": ".", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"):
+        environment.pop(name, None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert list(home.rglob("*")) == []
