@@ -14,7 +14,6 @@ from typing import Self
 from benchmarking.continuous.bisection import bisect, threshold
 from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
 from benchmarking.continuous.control import control_candidates
-from benchmarking.continuous.harness_document import HarnessDocument, MeasuredTest, read_document
 from benchmarking.continuous.history_choice import REACH, comparable_commits
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
 from benchmarking.continuous.state import JUDGED, Culprit, Ratios, Run, RunStatus, State, Suspect, find_key
@@ -27,7 +26,9 @@ from benchmarking.errors import (
     StorageError,
 )
 from benchmarking.repos.repo_base import RepoBase, Revision
-from benchmarking.results.model import TestKey
+from benchmarking.results import documents
+from benchmarking.results.documents import Document
+from benchmarking.results.model import Result, TestKey, Verdict
 from benchmarking.terminal import streams
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Measured:
-    document: HarnessDocument
+    document: Document
     run_s: float
 
 
@@ -162,7 +163,7 @@ class Pipeline:
         if self.show_document:
             streams.show(report.output.decode("utf-8", errors="replace"))
         try:
-            document = read_document(report.output)
+            document = documents.read(Document, report.output)
         except ValueError as error:
             raise _without_document(report, request.platform, str(error)) from error
         _require_measurement(document, report, request.platform)
@@ -250,8 +251,8 @@ class Pipeline:
         measured = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
         logger.info("%s measured against %s in %.1f s", revision.short, good.short, measured.run_s)
         return {
-            test.key: {one.name: one.ratio for one in test.types if one.ratio is not None}
-            for test in measured.document.tests
+            result.key: {one.type: one.ratio for one in result.types if one.ratio is not None}
+            for result in measured.document.results
         }
 
     def _report_culprits(self, run: Run, good: Revision, culprits: Sequence[Culprit]) -> None:
@@ -291,15 +292,15 @@ def _tests_by_types(suspects: Iterable[Suspect]) -> dict[tuple[str, ...], tuple[
 
 
 def _run(task: Task, built: Built, control: Built | None, measured: Measured) -> Run:
-    tests = measured.document.tests
-    failures = [f"{test.label}: {test.failure.message}" for test in tests if test.failure]
+    results = measured.document.results
+    failures = [f"{one.label}: {one.failure.message}" for one in results if one.failure]
     suspects = tuple(
-        Suspect(test.key, test.label, one.name, one.ratio)
-        for test in tests
-        for one in test.types
+        Suspect(result.key, result.label, one.type, one.ratio)
+        for result in results
+        for one in result.types
         if one.regressed
     )
-    first_stage = [test for test in tests if test.run_type == "benchmark"]
+    first_stage = [one for one in results if one.meta.run_type == "benchmark"]
     number = len(first_stage)
     return Run(
         platform=task.platform,
@@ -314,20 +315,18 @@ def _run(task: Task, built: Built, control: Built | None, measured: Measured) ->
     )
 
 
-def _status(
-    suspects: Sequence[Suspect], failures: Sequence[str], first_stage: Sequence[MeasuredTest]
-) -> RunStatus:
+def _status(suspects: Sequence[Suspect], failures: Sequence[str], first_stage: Sequence[Result]) -> RunStatus:
     """The worst that applies."""
     if suspects:
         return RunStatus.REGRESSED
     if failures:
         return RunStatus.FAILED
-    if any(test.is_inconclusive for test in first_stage):
+    if any(one.net and one.net.verdict is Verdict.INCONCLUSIVE for one in first_stage):
         return RunStatus.INCONCLUSIVE
-    return RunStatus.KNOWN if any(test.is_known for test in first_stage) else RunStatus.MEASURED
+    return RunStatus.KNOWN if any(one.outcome == "known" for one in first_stage) else RunStatus.MEASURED
 
 
-def _around(document: HarnessDocument) -> ExitStatus:
+def _around(document: Document) -> ExitStatus:
     if document.misses_devices:
         return ExitStatus.DEVICE_FAILED
     return ExitStatus.REPORTER_FAILED if document.problems else ExitStatus.OK
@@ -348,7 +347,7 @@ def _without_document(
     return kind(f"{_end(report)} and left no complete document of results: {why}\n{report.tail()}")
 
 
-def _require_measurement(document: HarnessDocument, report: HarnessReport, platform: str) -> None:
+def _require_measurement(document: Document, report: HarnessReport, platform: str) -> None:
     """
     Raises:
         DeviceError, HarnessError: the document says that not everything was measured that should have been.
@@ -361,7 +360,7 @@ def _require_measurement(document: HarnessDocument, report: HarnessReport, platf
         raise HarnessError(f"{_end(report)}: a bug of the harness\n{report.tail()}")
     if document.misses_devices and not document.has_regression:
         raise DeviceError(f"a device of {platform} failed", report.tail())
-    if not document.tests:
+    if not document.results:
         raise HarnessError(f"{_end(report)} and measured nothing\n{report.tail()}")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from benchmarking.records.tree import RunMeta, SavedRun
+from benchmarking.records.tree import SavedRun
 from benchmarking.results import comparability
-from benchmarking.results.model import Interval, TypeResult, Verdict
+from benchmarking.results.model import Interval, Meta, TypeResult, Verdict
 from benchmarking.statistics.change_points import (
     ChangePoint,
     Creep,
@@ -116,7 +116,7 @@ class _Points:
     verified: dict[Moment, str | None] = field(default_factory=dict)
     regressed: set[Moment] = field(default_factory=set)
 
-    def add(self, meta: RunMeta, one: TypeResult) -> None:
+    def add(self, meta: Meta, one: TypeResult) -> None:
         moment = meta.commit, meta.commit_time
         if one.regressed:
             self.regressed.add(moment)
@@ -135,7 +135,7 @@ class _Points:
         return Verdict.REGRESSED if is_confirmed else self.verified.get(one.moment, one.verdict)
 
 
-def _key(meta: RunMeta, one: TypeResult) -> SeriesKey:
+def _key(meta: Meta, one: TypeResult) -> SeriesKey:
     return SeriesKey(
         net_name=meta.net_name,
         metric=meta.metric,
@@ -149,7 +149,7 @@ def _key(meta: RunMeta, one: TypeResult) -> SeriesKey:
     )
 
 
-def _point(meta: RunMeta, one: TypeResult) -> Point:
+def _point(meta: Meta, one: TypeResult) -> Point:
     return Point(
         commit=meta.commit,
         commit_time=meta.commit_time,

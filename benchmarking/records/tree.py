@@ -11,21 +11,18 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from benchmarking.bounds import parse_json, read_file
+from benchmarking.bounds import read_file
 from benchmarking.files import atomic_file
 from benchmarking.results import comparability, documents, unix_time
-from benchmarking.results.model import NET_DELAY, Fact, Meta, Result, RunType, TypeResult
+from benchmarking.results.model import NET_DELAY, Meta, Result, TypeResult
 from benchmarking.results.plain_text import plain
-from benchmarking.specs.run_info import Commit, UnixSeconds
+from benchmarking.specs.run_info import Commit
 
 logger = logging.getLogger(__name__)
 
@@ -41,37 +38,13 @@ LARGEST_FILE_BYTES = 128 * 2**20
 """Of a run; a million samples of both arms with their CPU times have about 90 MB."""
 LARGEST_NAME_BYTES = 2**16
 
-Read = TypeVar("Read")
 Run = Mapping[str, TypeResult]
 """The types of one run, by name."""
 
 
-class RunMeta(BaseModel):
-    """Of a ``meta.txt``, what tells which series its run belongs to, and where in it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    platform: str
-    platform_hash: str
-    framework: str
-    net_name: str
-    metric: str
-    identifier: str
-    backend: str | None = None
-    commit: str
-    commit_time: UnixSeconds
-    position: int | None = None
-    control_commit: str | None = None
-    control_commit_time: int | None = None
-    run_type: RunType
-    tainted: tuple[str, ...] = ()
-    device: dict[str, Fact] = Field(default_factory=dict)
-    program: dict[str, Fact] = Field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class SavedRun:
-    meta: RunMeta
+    meta: Meta
     types: Run
 
 
@@ -212,9 +185,8 @@ def _moment(commit: Path) -> tuple[int, int]:
     """Its time and its position, from the first of its runs that can be read."""
     for path in commit.glob(f"*/{META_FILE}"):
         with suppress(OSError, ValueError):
-            meta = _read(path, _run_meta)
-            if meta is not None:
-                return meta.commit_time, meta.position or 0
+            meta = _read(path, Meta)
+            return meta.commit_time, meta.position or 0
     return 0, 0
 
 
@@ -250,25 +222,14 @@ def _read_run(directory: Path, like: Meta) -> Run | None:
     return _read_types(directory)
 
 
-def _read_meta(directory: Path) -> RunMeta | None:
+def _read_meta(directory: Path) -> Meta | None:
     try:
-        meta = _read(directory / META_FILE, _run_meta)
+        return _read(directory / META_FILE, Meta)
+    except documents.NewerVersionError as error:
+        logger.warning("%s is left out: %s, or move the directory away", plain(str(directory)), error)
     except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
-        return None
-    if meta is None:
-        logger.warning(
-            "%s was written by another version of this program and is left out; move it away",
-            plain(str(directory)),
-        )
-    return meta
-
-
-def _run_meta(value: Any) -> RunMeta | None:
-    """None where another version wrote it."""
-    if isinstance(value, dict) and value.get("layout_version") != documents.LAYOUT_VERSION:
-        return None
-    return RunMeta.model_validate(value)
+    return None
 
 
 def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
@@ -276,25 +237,24 @@ def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
     try:
         files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
         chosen = [path for path in files if not wanted or path.name in names]
-        types = [_read(path, documents.read_type) for path in chosen]
+        types = [_read(path, TypeResult) for path in chosen]
     except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
         return None
     return {one.type: one for one in types if not wanted or one.type in wanted}
 
 
-def _read(path: Path, read: Callable[[Any], Read]) -> Read:
-    """What ``read`` makes of the JSON in a file.
+def _read(path: Path, kind: type[documents.Read]) -> documents.Read:
+    """What was written to a file.
 
     Raises:
+        NewerVersionError: a newer version of this program wrote it.
         OSError, ValueError: with the file's name, in one line.
     """
     try:
-        return read(parse_json(read_file(path, LARGEST_FILE_BYTES)))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = "".join(f"{part}: " for part in fault["loc"])
-        raise ValueError(f"{path.name}: {place}{fault['msg']}") from error
+        return documents.read(kind, read_file(path, LARGEST_FILE_BYTES))
+    except documents.NewerVersionError:
+        raise
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
 

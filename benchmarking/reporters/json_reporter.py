@@ -8,6 +8,7 @@ from benchmarking.errors import ReporterError
 from benchmarking.reporters import backend_table
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results import documents
+from benchmarking.results.documents import Document
 from benchmarking.results.model import Result
 
 
@@ -22,16 +23,16 @@ class JsonReporter(ReporterBase):
         self._results.append(result)
 
     def finish(self, summary: RunSummary) -> None:
-        document = {
-            "results": [documents.result_json(one) for one in self._results],
-            "backends": [backend_table.table_json(one) for one in backend_table.tables(self._results)],
-            "exit_status": int(summary.exit_status),
-            "duration_s": summary.duration_s,
-            "destinations": summary.destinations,
-            "problems": summary.problems,
-        }
+        document = Document(
+            results=tuple(self._results),
+            exit_status=summary.exit_status,
+            duration_s=summary.duration_s,
+            destinations=tuple(summary.destinations),
+            problems=tuple(summary.problems),
+            backends=tuple(backend_table.table_json(one) for one in backend_table.tables(self._results)),
+        )
         try:
-            self._stream.write(documents.dumps(document))
+            self._stream.write(documents.dumps(documents.document_json(document)))
             self._stream.flush()
         except OSError as error:
             raise ReporterError(f"cannot write the JSON document: {error.strerror}") from error

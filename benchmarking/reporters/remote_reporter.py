@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -41,6 +40,8 @@ SPOOL_FAILURES = 5
 LARGEST_POST_BYTES = 2**28
 EXCERPT_LENGTH = 200
 """Characters of what a server says that are shown."""
+
+_EXACT = ("summary", "control_summary", "diff_summary", "comparison", "error", "control_error")
 
 _NOT_NOW_STATUS = (429, 503)
 """The server says that it has not taken the post: it is safe to send it again."""
@@ -122,22 +123,12 @@ class RemoteReporter(ReporterBase):
     # --- the post -------------------------------------------------------------------------------------------
 
     def _log(self, meta: Meta, one: TypeResult) -> dict[str, Any]:
+        exact = documents.type_json(one)
         message = {
             "int": _integers(meta, one),
             "normal": {**_strings(meta), "type": one.type, "unit": one.unit, "result_id": str(uuid.uuid4())},
             "normvector": {"values": list(one.values), "control_values": list(one.control_values)},
-            "exact": {
-                name: asdict(value)
-                for name in (
-                    "summary",
-                    "control_summary",
-                    "diff_summary",
-                    "comparison",
-                    "error",
-                    "control_error",
-                )
-                if (value := getattr(one, name)) is not None
-            },
+            "exact": {name: exact[name] for name in _EXACT if name in exact},
         }
         return {"category": self._category, "message": documents.dumps(message), "line_escape": False}
 
@@ -353,7 +344,7 @@ def _integers(meta: Meta, one: TypeResult) -> dict[str, int]:
 
 
 def _strings(meta: Meta) -> dict[str, str]:
-    plain = {name: value for name, value in asdict(meta).items() if value is not None}
+    plain = {name: value for name, value in documents.as_json(meta).items() if value is not None}
     return {
         name: value if isinstance(value, str) else documents.dumps(value).strip()
         for name, value in plain.items()

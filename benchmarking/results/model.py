@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Literal
 
+from benchmarking.results.unix_time import UnixSeconds
+
 NET_DELAY = "NET_DELAY"
 """The measured type of a whole-net iteration; every other type of ``delay`` is an operator."""
 
@@ -225,6 +227,13 @@ class TypeResult:
         return self.judged.verdict if self.judged else None
 
     @property
+    def ratio(self) -> float | None:
+        """Treatment over control, of the delays or of the largest errors; None without a control."""
+        if self.comparison:
+            return self.comparison.ratio
+        return _ratio(self.error, self.control_error) if self.error and self.control_error else None
+
+    @property
     def judged_summary(self) -> Summary:
         """Of the times that the verdict rests on: what people see beside it."""
         return self.clock_summary or self.summary
@@ -241,6 +250,13 @@ class TypeResult:
     def judged(self) -> Confirmation | SequentialDecision | None:
         """What its pairs came to, in both stages or in one."""
         return self.confirmation or self.decision
+
+
+def _ratio(treatment: ErrorStatistics, control: ErrorStatistics) -> float:
+    own, other = treatment.max_absolute, control.max_absolute
+    if own == other:
+        return 1.0
+    return math.inf if math.isnan(own) or other == 0 else own / other
 
 
 @dataclass(frozen=True)
@@ -308,7 +324,7 @@ class Failure:
 class Meta:
     """What a result is a result of. The first block is contract 4; the rest is ours."""
 
-    time: int
+    time: UnixSeconds
     """Unix seconds, when the case ended."""
     net_name: str
     metric: str
@@ -318,9 +334,9 @@ class Meta:
     platform_hash: str
     identifier: str
     commit: str
-    commit_time: int
+    commit_time: UnixSeconds
     control_commit: str | None
-    control_commit_time: int | None
+    control_commit_time: UnixSeconds | None
     run_type: RunType
     command: tuple[str, ...]
     """The harness's command line, secrets masked."""
@@ -401,6 +417,11 @@ class Result:
             backend=meta.backend,
             device=meta.platform_hash,
         )
+
+    @property
+    def label(self) -> str:
+        """Net, identifier and device, for people."""
+        return f"{self.meta.net_name} {self.meta.identifier} on {self.meta.platform}"
 
     @property
     def net(self) -> TypeResult | None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 FIRST_SECOND = -62_135_596_800
 """The first of the year 1."""
 LAST_SECOND = 2**53
 """The last that every reader of JSON has exactly; in the year 285,428,751."""
+UnixSeconds = Annotated[int, Ge(FIRST_SECOND), Le(LAST_SECOND)]
 _CYCLE_YEARS = 400
 """After so many the calendar repeats itself."""
 _CYCLE_S = 146_097 * 86_400

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from benchmarking.bounds import parse_json, read_file
 from benchmarking.errors import UsageError
-from benchmarking.results import unix_time
 from benchmarking.results.model import RunType
+from benchmarking.results.unix_time import UnixSeconds
 
-UnixSeconds = Annotated[int, Field(ge=unix_time.FIRST_SECOND, le=unix_time.LAST_SECOND)]
 LARGEST_INFO_BYTES = 10_000_000
 SHOWN_CHARACTERS = 60
 """Of the name of a file that cannot be read."""

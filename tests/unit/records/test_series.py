@@ -3,25 +3,15 @@ from dataclasses import replace
 import pytest
 
 from benchmarking.records.series import Point, in_order, levels, series_of
-from benchmarking.records.tree import RunMeta, SavedRun
+from benchmarking.records.tree import SavedRun
 from benchmarking.results.model import Verdict
-from tests.support.sample_results import AB, DELAY, ERROR, JUDGED, NOT_CONFIRMED
+from tests.support.sample_results import AB, DELAY, ERROR, JUDGED, META, NOT_CONFIRMED
 
-META_OF_A_RUN = RunMeta(
-    platform="device",
-    platform_hash="hash",
-    framework="caffe2",
-    net_name="net",
-    metric="delay",
-    identifier="0",
-    commit="c0",
-    commit_time=0,
-    run_type="benchmark",
-)
+META_OF_A_RUN = replace(META, platform="device", net_name="net", identifier="0", commit="c0", commit_time=0)
 
 
 def saved(result=DELAY, **changes):
-    return SavedRun(META_OF_A_RUN.model_copy(update=changes), {one.type: one for one in result.types})
+    return SavedRun(replace(META_OF_A_RUN, **changes), {one.type: one for one in result.types})
 
 
 def point(number, ratio, control):

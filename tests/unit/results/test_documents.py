@@ -1,0 +1,173 @@
+"""Documents of results: written, read back, of older and newer versions, and their schema."""
+
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from benchmarking.errors import ExitStatus
+from benchmarking.records.tree import FAILURES_DIRECTORY, META_FILE, History, Selection
+from benchmarking.reporters.json_reporter import JsonReporter
+from benchmarking.results import documents
+from benchmarking.results.documents import Document, NewerVersionError
+from benchmarking.results.model import NET_DELAY, ErrorStatistics, Meta, Result, TypeResult
+from tests.support import golden
+from tests.support.sample_results import DELAY, ERROR, RUNS
+
+SAMPLES = Path(__file__).parents[2] / "data" / "results" / "version_1"
+"""What the program wrote before results had ids: parts of a real run, and of results made by hand."""
+SAMPLE_TREE = SAMPLES / "tree"
+
+
+def printed(name):
+    results, summary = RUNS[name]
+    stream = io.StringIO()
+    reporter = JsonReporter(stream)
+    for result in results:
+        reporter.report(result)
+    reporter.finish(summary)
+    return stream.getvalue()
+
+
+def written(value):
+    view = {
+        Document: documents.document_json,
+        Result: documents.result_json,
+        Meta: documents.meta_json,
+        TypeResult: documents.type_json,
+    }[type(value)]
+    return json.loads(documents.dumps(view(value)))
+
+
+def missing(old, new, place="$"):
+    """Where ``new`` lacks a value of ``old``, or has another."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            found
+            for key in old
+            for found in (missing(old[key], new[key], f"{place}.{key}") if key in new else [f"{place}.{key}"])
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [found for number, pair in pairs for found in missing(*pair, f"{place}[{number}]")]
+    return [] if (type(old), old) == (type(new), new) else [place]
+
+
+# --- there and back -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in RUNS if "nasty" not in name])
+def test_what_json_prints_is_read_back(name):
+    results, summary = RUNS[name]
+    document = documents.read(Document, printed(name))
+    assert document.results == results
+    assert (document.exit_status, document.problems) == (summary.exit_status, summary.problems)
+    assert isinstance(document.exit_status, ExitStatus)
+
+
+@pytest.mark.parametrize("name", ["nasty", "nasty_backends"])
+def test_names_that_files_cannot_hold_are_read_back_as_they_were_written(name):
+    text = printed(name)
+    assert documents.dumps(written(documents.read(Document, text))) == text
+
+
+def test_numbers_that_json_does_not_have():
+    odd = ErrorStatistics(3, math.inf, math.nan, -math.inf, 0.5)
+    text = documents.dumps(documents.type_json(replace(ERROR.types[0], error=odd)))
+    back = documents.read(TypeResult, text).error
+    assert (back.max_absolute, back.root_mean_square) == (math.inf, -math.inf)
+    assert math.isnan(back.max_relative)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda meta: meta.pop("platform_hash"), "platform_hash: Field required"),
+        (lambda meta: meta.update(run_type="none"), "run_type: Input should be"),
+        (lambda meta: meta.update(commit_time=10**18), "commit_time: Input should be less than"),
+    ],
+)
+def test_a_fault_is_named_with_its_place(change, fault):
+    value = written(DELAY)
+    change(value["meta"])
+    with pytest.raises(ValueError, match=f"^meta: {fault}"):
+        documents.read(Result, documents.dumps(value))
+
+
+@pytest.mark.parametrize("content", [b"", "\n", "null", "[]", "{", "[" * 100_000, '{"meta": 1}'], ids=repr)
+def test_what_is_no_document_is_a_value_error(content):
+    with pytest.raises(ValueError, match=r"\w"):
+        documents.read(Document, content)
+
+
+# --- of other versions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_a_document_of_an_older_version_is_read_whole(path):
+    old = json.loads(path.read_text())
+    new = written(documents.read(Document, path.read_bytes()))
+    assert missing(old, new) == []
+
+
+def test_a_tree_of_an_older_version_is_read_whole():
+    kinds = {"failure.json": Result, META_FILE: Meta}
+    files = [path for path in SAMPLE_TREE.rglob("*.*") if path.suffix in (".txt", ".json")]
+    for path in [one for one in files if one.name != "evidence.txt"]:
+        value = documents.read(kinds.get(path.name, TypeResult), path.read_bytes())
+        assert missing(json.loads(path.read_text()), written(value)) == [], path
+    assert any(FAILURES_DIRECTORY in path.parts for path in files)
+
+
+def test_a_tree_of_an_older_version_is_a_history(caplog):
+    runs = list(History(SAMPLE_TREE).saved(Selection(operators=True)))
+    assert caplog.text == ""
+    assert sorted((run.meta.net_name, run.meta.backend, run.meta.metric) for run in runs) == [
+        ("a b/c", None, "delay"),
+        ("lenet", None, "delay"),
+        ("lenet", None, "error"),
+        ("squeezenet", "nnpack", "delay"),
+    ]
+    (lenet,) = [run for run in runs if (run.meta.net_name, run.meta.metric) == ("lenet", "delay")]
+    assert len(lenet.types) == 9
+    assert lenet.types[NET_DELAY].decision is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Document, json.loads(printed("passed")) | {"layout_version": 99}),
+        (Result, {"meta": {"layout_version": 99}}),
+        (Meta, {"layout_version": 99}),
+    ],
+)
+def test_a_newer_version_is_refused_with_a_remedy(kind, value):
+    with pytest.raises(NewerVersionError, match=r"layout 99, .* up to 1\); update this program"):
+        documents.read(kind, json.dumps(value))
+
+
+def test_keys_that_a_later_version_adds_do_no_harm():
+    value = written(DELAY)
+    value["meta"]["new"] = value["types"][0]["new"] = value["new"] = {"a": 1}
+    assert documents.read(Result, json.dumps(value)) == DELAY
+
+
+# --- the schema ---------------------------------------------------------------------------------------------
+
+
+def test_the_schema_is_that_of_the_types():
+    golden.check(documents.dumps(documents.schema()), "../../docs/result.schema.json")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_what_json_prints_is_as_the_schema_says(name):
+    jsonschema.validate(json.loads(printed(name)), documents.schema())
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_what_older_versions_printed_is_as_the_schema_says(path):
+    jsonschema.validate(json.loads(path.read_text()), documents.schema())
