@@ -30,7 +30,16 @@ from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
 from benchmarking.programs.workers import NoWorkersError, WorkerSource
 from benchmarking.results import comparability
-from benchmarking.results.model import Failure, FailureKind, Meta, Result, Sampling, TypeResult, Verdict
+from benchmarking.results.model import (
+    Failure,
+    FailureKind,
+    Meta,
+    Result,
+    Sampling,
+    TypeResult,
+    Verdict,
+    new_uid,
+)
 from benchmarking.specs.expand import TestCase
 
 if TYPE_CHECKING:
@@ -299,6 +308,8 @@ class BenchmarkDriver:
     def _meta(self, case: TestCase, measured: Measured) -> Meta:
         plan, device = self._plan, self._platform.device
         return Meta(
+            run_uid=plan.run_uid,
+            uid=new_uid(),
             time=int(time.time()),
             net_name=case.model.name,
             metric=case.metric,

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, ABMode, ClockChoice
 from benchmarking.programs.command import Program
-from benchmarking.results.model import Fact, RunType
+from benchmarking.results.model import Fact, RunType, new_uid
 from benchmarking.statistics.sequential import SequentialPlan
 
 
@@ -75,6 +75,8 @@ class RunPlan:
     cooldown_s: float | None = None
     """How long to wait at most, before each case, for the device to be steady."""
     user_meta: Mapping[str, Fact] = field(default_factory=dict)
+    run_uid: str = field(default_factory=new_uid)
+    """Of the whole run, on every device and in every stage."""
 
     def for_run(self, tests: int) -> RunPlan:
         """The same, so strict that a run of so many comparisons raises false alarms as rarely as one."""

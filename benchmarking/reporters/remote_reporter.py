@@ -126,7 +126,12 @@ class RemoteReporter(ReporterBase):
         exact = documents.type_json(one)
         message = {
             "int": _integers(meta, one),
-            "normal": {**_strings(meta), "type": one.type, "unit": one.unit, "result_id": str(uuid.uuid4())},
+            "normal": {
+                **_strings(meta),
+                "type": one.type,
+                "unit": one.unit,
+                "result_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{meta.uid} {one.type}")),
+            },
             "normvector": {"values": list(one.values), "control_values": list(one.control_values)},
             "exact": {name: exact[name] for name in _EXACT if name in exact},
         }

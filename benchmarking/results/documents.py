@@ -187,5 +187,10 @@ class _Schema(GenerateJsonSchema):
     def bool_schema(self, schema: Any) -> dict[str, Any]:
         return {"enum": [True, False, 1]}
 
+    def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+        """Without the docstrings, which are for readers of the code."""
+        described = super().dataclass_schema(schema)
+        return {key: value for key, value in described.items() if key != "description"}
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

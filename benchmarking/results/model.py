@@ -6,6 +6,7 @@ A ``Result`` is one test case on one device. Delays are microseconds everywhere.
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +24,11 @@ Fact = str | int | float | bool | None
 
 SamplingLevel = Literal["iteration", "process"]
 Clock = Literal["cpu", "wall", "device"]
+
+
+def new_uid() -> str:
+    """Of a run or a result, unlike any other."""
+    return uuid.uuid4().hex
 
 
 @dataclass(frozen=True)
@@ -344,6 +350,10 @@ class Meta:
     group: str | None
     backend: str | None
 
+    run_uid: str = ""
+    """The same for all results of one call of the harness; empty in what older versions wrote."""
+    uid: str = ""
+    """Of this result alone; empty in what older versions wrote."""
     position: int | None = None
     """The commit's, in its repository (``run_info.Version``), where that is known."""
     control_position: int | None = None

@@ -139,6 +139,14 @@ def test_a_device_that_vanishes_costs_its_own_cases_only(run):
     assert exit_status(results, cancelled=False) is ExitStatus.DEVICE_FAILED
 
 
+@pytest.mark.parametrize("backends", [None, ManyBackends(("default", "nnpack"), blocks=1)])
+def test_every_result_has_its_own_id_and_that_of_the_run_also_a_failed_one(run, backends):
+    results = run(Device("one"), Device("two", DeviceError("gone"), fails_at=2), backends=backends)
+    assert {one.failure is None for one in results} == {True, False}
+    assert len({one.meta.uid for one in results if one.meta.uid}) == len(results)
+    assert len({one.meta.run_uid for one in results if one.meta.run_uid}) == 1
+
+
 def test_a_bug_costs_its_own_case_and_keeps_its_traceback(run):
     results = run(Device("one", KeyError("bug"), fails_at=3))
     assert [one.failure for one in results[:2]] == [None, None]

@@ -18,7 +18,7 @@ from benchmarking.files.web import WebLimits
 from benchmarking.programs.process import Cancellation
 from benchmarking.reporters import remote_reporter
 from benchmarking.reporters.remote_reporter import RemoteReporter
-from tests.support.sample_results import AB, DELAY, ERROR, FAILED, REGRESSED
+from tests.support.sample_results import AB, DELAY, ERROR, FAILED, META, REGRESSED
 
 TOKEN = "s3cr3t-token"
 
@@ -146,6 +146,15 @@ def test_a_post_is_what_the_contract_says(server, make):
     assert net["normvector"]["values"] == list(AB.types[0].values)
     assert net["normvector"]["control_values"] == list(AB.types[0].control_values)
     assert "127.0.0.1" in reporter.destination
+
+
+def test_each_entry_has_its_own_id_beside_those_of_result_and_run(server, make):
+    first, again = (replace(DELAY, meta=replace(META, uid=uid, run_uid="run")) for uid in ("one", "two"))
+    make().report(first)
+    make().report(again)
+    entries = [one["normal"] for logs in server.accepted for one in messages(logs)]
+    assert len({one["result_id"] for one in entries}) == len(entries) == 2 * len(DELAY.types)
+    assert {(one["uid"], one["run_uid"]) for one in entries} == {("one", "run"), ("two", "run")}
 
 
 def test_a_regression_is_marked_and_small_errors_are_exact(server, make):
