@@ -115,7 +115,8 @@ class Fault:
 
     def __str__(self) -> str:
         """On one line, harmless and short enough to be shown: any of its parts may be a file's."""
-        return ": ".join(map(_short, (self.file, self.json_path, self.message)))
+        where = [self.file] if self.json_path == "$" else [self.file, self.json_path]
+        return ": ".join(map(_short, [*where, self.message]))
 
 
 def _short(text: str) -> str:

@@ -184,7 +184,8 @@ def operator_choice(text: str) -> OperatorChoice:
             return word
     if text.isdecimal() and len(text) <= 6:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor all nor by_type")
+    advice = suggestion(text, OPERATOR_WORDS)
+    raise argparse.ArgumentTypeError(f"{quoted(text)} is neither a number nor all nor by_type{advice}")
 
 
 positive_int.__name__ = "whole number"  # argparse shows the name where the text is no number

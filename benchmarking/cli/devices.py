@@ -59,8 +59,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "command",
         choices=("list", "check"),
-        help="list: what there is. check: each also does a tiny reference computation, which is held against "
-        "its own history",
+        metavar="{list,check}",
+        help="list: what there is. check: each also does a tiny reference computation, which is compared "
+        "with its own history",
     )
     parser.add_argument(
         "--platform",

@@ -85,11 +85,13 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
 
 def _validate(options: HarnessOptions) -> ExitStatus:
     from benchmarking.programs.process import Cancellation
+    from benchmarking.reporters.numbers import counted
 
     with Cancellation() as cancellation:
         cases = _prepare(options, (), cancellation).cases
     models = len({case.specification for case in cases})
-    streams.show(f"{options.benchmark_file}: no faults; {models} benchmarks with {len(cases)} tests\n")
+    content = f"{counted(models, 'benchmark')} with {counted(len(cases), 'test')}"
+    streams.show(f"{options.benchmark_file}: no faults; {content}\n")
     return ExitStatus.OK
 
 
@@ -104,6 +106,7 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
         reporters = ReporterGroup(prepared.reporters)
         with cancelled_by_signals(cancellation):
             try:
+                reporters.begin()
                 status, problems = _measure(options, prepared, reporters, cancellation)
             except BaseException as error:
                 reporters.abort(error, time.monotonic() - started)

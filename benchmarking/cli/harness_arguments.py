@@ -235,7 +235,7 @@ def _add_backends(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--reference_backend",
         metavar="BACKEND",
-        help="the backend that the others are held against (default: default where it is among them, else "
+        help="the backend that the others are compared with (default: default where it is among them, else "
         "the first)",
     )
     group.add_argument(

@@ -39,6 +39,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "command",
         choices=("show", "changes"),
+        metavar="{show,changes}",
         help="show: a line per commit. changes: between which commits the level changed",
     )
     parser.add_argument(
@@ -94,7 +95,7 @@ def _date(text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date, as in 2026-03-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date, as in 2026-03-31") from None
 
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:

@@ -1,4 +1,4 @@
-"""Is a device what it was? A tiny reference computation, held against its own history."""
+"""Is a device what it was? A tiny reference computation, compared with its own history."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ManyBackends:
     names: tuple[str, ...] = ()
     """Empty: all that a device has."""
     reference: str | None = None
-    """That the others are held against; None: ``default``, or the first."""
+    """That the others are compared with; None: ``default``, or the first."""
     blocks: int = BLOCKS
     """In each of which every backend runs once."""
     tolerance: float = BACKEND_TOLERANCE

@@ -53,27 +53,27 @@ class RegressionCheck:
         Args:
             first: as ``marked``.
         """
-        suspects = self._suspects(first)
+        suspects = self._suspects(first, "looks regressed and is run again")
         if not suspects:
             return []
         verification = run_with(
             replace(plan, run_type="verify", regressed_types=suspects),
             lambda second: _with_confirmations(first, self.marked(second, plan), suspects),
         )
-        confirmed = tuple(one for one in self._suspects(verification) if one in suspects)
+        again = self._suspects(verification, "looks regressed again and is run once more")
+        confirmed = tuple(one for one in again if one in suspects)
         if not confirmed:
             return [verification]
         confirmation = run_with(replace(plan, run_type="regress", regressed_types=confirmed), lambda one: one)
         return [verification, confirmation]
 
-    def _suspects(self, result: Result) -> tuple[str, ...]:
+    def _suspects(self, result: Result, what_happens: str) -> tuple[str, ...]:
         suspects = {
             name: reason for name, verdict, reason in self._judge(result) if verdict is Verdict.REGRESSED
         }
         for name, reason in suspects.items():
-            logger.warning(
-                "%s %s: %s looks regressed: %s", result.meta.net_name, result.meta.identifier, name, reason
-            )
+            test = f"{result.meta.net_name} {result.meta.identifier}"
+            logger.warning("%s: %s %s: %s", test, name, what_happens, reason)
         return tuple(suspects)
 
     def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:

@@ -37,6 +37,10 @@ class FileReporter(ReporterBase):
     def report(self, result: Result) -> None:
         self._results.append(result)
 
+    def begin(self) -> None:
+        """So that nobody takes what an earlier run has left for this one's, whatever becomes of it."""
+        self._write(None)
+
     def save(self) -> None:
         started = time.monotonic()
         if started < self._not_before:

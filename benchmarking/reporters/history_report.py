@@ -31,7 +31,6 @@ from benchmarking.terminal.console import PlainConsole
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 80
-COMMIT_DIGITS = 12
 _STYLES = {str(verdict): style for verdict, style in VERDICT_STYLES.items()}
 _TEXT_COLUMNS = ("commit", "date", "against", "verdict", "last good..first bad", "", "confidence")
 
@@ -208,7 +207,7 @@ def _commit(one: Point) -> str:
 
 
 def _short(commit: str) -> str:
-    return plain(commit[:COMMIT_DIGITS])
+    return plain(numbers.short_commit(commit))
 
 
 def _day(one: Point) -> str:

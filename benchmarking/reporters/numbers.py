@@ -93,10 +93,11 @@ def versions(meta: Meta) -> str:
     """Of a comparison: ``8f1c2d3e4a5b against 1f0c5a3b9d72``."""
     if meta.control_commit is None:
         return ""
-    return f"{_short_commit(meta.commit)} against {_short_commit(meta.control_commit)}"
+    return f"{short_commit(meta.commit)} against {short_commit(meta.control_commit)}"
 
 
-def _short_commit(commit: str) -> str:
+def short_commit(commit: str) -> str:
+    """A hash is told by its first digits; a name is not."""
     return commit[:12] if _HASH.fullmatch(commit) else commit
 
 

@@ -37,6 +37,13 @@ class ReporterBase(ABC):
             ReporterError: it could not be delivered. The run goes on, its exit status tells.
         """
 
+    def begin(self) -> None:  # noqa: B027 - nothing to do for most reporters
+        """Called once before the first test.
+
+        Raises:
+            ReporterError: as in ``report``.
+        """
+
     def save(self) -> None:  # noqa: B027 - nothing to do for most reporters
         """Called after the results of each test: makes them outlive the process.
 

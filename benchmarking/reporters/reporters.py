@@ -25,6 +25,11 @@ class ReporterGroup:
         self._had_bug = False
         self._is_finished = False
 
+    def begin(self) -> None:
+        with self._lock:
+            for reporter in self._reporters:
+                self._attempt(reporter, reporter.begin)
+
     def report(self, *results: Result) -> None:
         """Delivers the results of a test, on several backends where it ran on several."""
         with self._lock:

@@ -145,11 +145,10 @@ class ScreenReporter(ReporterBase):
         Raises:
             ReporterError: the stream is closed, or its disk is full.
         """
-        with self._console.capture() as capture:
-            self._console.print(Padding(what, (0, 0, 0, indent), expand=False) if indent else what)
-        lines = [line.rstrip() for line in capture.get().split("\n")]
         try:
-            self._stream.write("\n".join(lines))
+            with self._console.capture() as capture:  # flushes the stream in the end
+                self._console.print(Padding(what, (0, 0, 0, indent), expand=False) if indent else what)
+            self._stream.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
             self._stream.flush()
         except (OSError, ValueError) as error:
             raise ReporterError(f"cannot write to the screen: {error}") from error

@@ -270,20 +270,20 @@ class BackendCell:
     """In a run on several backends: what a test on one of them came to beside the others."""
 
     reference: str
-    """The backend that the others are held against."""
+    """The backend that the others are compared with."""
     blocks: int
     """In each of which every backend ran once, in random order."""
     comparison: Comparison | None = None
     """The net's delay over the reference's, paired by block; None of the reference itself, and where one of
     the two has none."""
     answer_of: str = ""
-    """What the outputs were held against: the reference's name, or ``golden``; empty: nothing."""
+    """What the outputs were compared with: the reference's name, or ``golden``; empty: nothing."""
     errors: Mapping[str, ErrorStatistics] = field(default_factory=dict)
     """By output blob."""
     wrong: bool = False
     """The outputs are too far off."""
     not_compared: str = ""
-    """Why the outputs were held against nothing."""
+    """Why the outputs were compared with nothing."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """The backends that this device has not, by name, why: where all were asked for."""
 

@@ -95,7 +95,7 @@ class SequentialPlan:
             )
         for name in ("alpha", "beta"):
             if not 0 < getattr(self, name) < 0.5:
-                raise UsageError(f"--{name} {getattr(self, name)}: a probability between 0 and 0.5")
+                raise UsageError(f"--{name} {getattr(self, name)}: must be a probability between 0 and 0.5")
         fewest = math.ceil(-math.log2(min(self.alpha, self.beta)))
         if not fewest <= self.max_pairs <= MOST_PAIRS:
             raise UsageError(

@@ -128,6 +128,24 @@ def test_a_run_that_is_killed_leaves_no_program_beside_the_next_one(workshop):
     assert not psutil.pid_exists(pid)
 
 
+def test_reports_of_an_earlier_run_are_not_taken_for_those_of_a_killed_one(workshop):
+    workshop.benchmark()
+    reports = ("--junit", "j.xml", "--markdown", "m.md")
+    assert workshop.run("--program", workshop.program(), *reports).returncode == 0
+    started = workshop.directory / "started"
+    hanging = workshop.program("hanging", hang=True, started_file=str(started))
+    process = subprocess.Popen(workshop.command("--program", hanging, *reports), cwd=workshop.directory)
+    deadline = time.monotonic() + 60
+    while not started.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.wait(timeout=60)
+    psutil.Process(int(started.read_text())).kill()
+    assert "the run has not ended" in (workshop.directory / "m.md").read_text()
+    (case,) = ElementTree.parse(workshop.directory / "j.xml").getroot().findall(".//testcase")
+    assert case.find("error").get("message") == "the run has not ended: tests are missing"
+
+
 def test_a_killed_run_leaves_valid_reports_of_what_was_finished(workshop):
     workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
     started = workshop.directory / "started"
@@ -138,7 +156,8 @@ def test_a_killed_run_leaves_valid_reports_of_what_was_finished(workshop):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while not (workshop.directory / "m.md").exists() and time.monotonic() < deadline:
+    markdown = workshop.directory / "m.md"
+    while not (markdown.exists() and "delay first" in markdown.read_text()) and time.monotonic() < deadline:
         time.sleep(0.005)
     quick.with_suffix(".json").write_text(json.dumps({"hang": True, "started_file": str(started)}))
     while not started.exists() and process.poll() is None and time.monotonic() < deadline:

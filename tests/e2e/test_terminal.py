@@ -135,6 +135,25 @@ def test_results_that_nobody_takes_are_a_failed_report(workshop, broken_pipe):
         assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_results_that_do_not_fit_on_the_disk_are_a_failed_report(workshop, unbuffered):
+    workshop.benchmark()
+    command = workshop.command("--program", workshop.program(), "--screen_reporter")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=workshop.directory,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 6
+    assert "the screen reporter failed: cannot write to the screen: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_full_disk_below_stdout_is_reported(workshop):
     workshop.benchmark()
     with Path("/dev/full").open("w") as full:

@@ -1,4 +1,4 @@
-"""Golden files: what a user sees, held against what was seen last. UPDATE_GOLDEN=1 writes them anew."""
+"""Golden files: what a user sees, compared with what was seen last. UPDATE_GOLDEN=1 writes them anew."""
 
 import os
 from pathlib import Path

@@ -131,6 +131,10 @@ def test_a_path_below_a_file_or_of_others_is_left_to_whoever_opens_it(tmp_path):
         ),
         ([*HARNESS, "--framework", "x"], "argument --framework: 'x' is not one of caffe2"),
         ([*HARNESS, "--timeout", "soon"], "argument --timeout: invalid number value: 'soon'"),
+        (
+            [*HARNESS, "--operators", "bytype"],
+            "argument --operators: 'bytype' is neither a number nor all nor by_type; did you mean by_type?",
+        ),
         ([*HARNESS, "--seed"], "argument --seed: expected one argument"),
         ([*HARNESS, "--\x1b[31mred"], "there is no option '--\\x1b[31mred'; did you mean --seed?"),
     ],
@@ -175,7 +179,7 @@ def test_the_loop_speaks_in_its_own_name(capsys, argv, message):
         (
             history.main,
             ["shw"],
-            "history: error: argument command: 'shw' is not one of show, changes; did you mean show?",
+            "history: error: argument {show,changes}: 'shw' is not one of show, changes; did you mean show?",
         ),
         (
             history.main,
@@ -185,7 +189,7 @@ def test_the_loop_speaks_in_its_own_name(capsys, argv, message):
         (
             devices.main,
             ["lst"],
-            "devices: error: argument command: 'lst' is not one of list, check; did you mean list?",
+            "devices: error: argument {list,check}: 'lst' is not one of list, check; did you mean list?",
         ),
     ],
 )

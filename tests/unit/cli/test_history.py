@@ -202,6 +202,21 @@ def test_runs_without_a_commit_are_shown_by_their_time(tmp_path, run):
     assert [row[2] for row in rows] == ["21:56:40", "21:57:20", "21:58:20"]
 
 
+def test_builds_without_a_commit_are_shown_by_their_whole_name(tmp_path, run):
+    meta = replace(
+        META, commit="caffe2_benchmark-1f0c5a3b9d72", control_commit="caffe2_benchmark-8f1c2d3e4a5b"
+    )
+    History(tmp_path).save(replace(DELAY, meta=meta))
+    shown = run("show", tmp_path).out
+    assert "caffe2_benchmark-1f0c5a3b9d72" in shown
+
+
+def test_without_a_command_the_message_names_both(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "arguments are required: {show,changes}" in capsys.readouterr().err
+
+
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 

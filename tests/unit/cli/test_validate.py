@@ -15,7 +15,7 @@ WRONG = {
     "info without a treatment": (["--info", "{}"], "--info: $.treatment: "),
     "info in a file": (["--info", "@nonesuch"], "--info: cannot read 'nonesuch': No such file or directory"),
     "platform": (["--platform", "hst"], "--platform: there is no platform 'hst'; did you mean 'host'?"),
-    "alpha": (["--alpha", "0.9"], "--alpha 0.9: a probability between 0 and 0.5"),
+    "alpha": (["--alpha", "0.9"], "--alpha 0.9: must be a probability between 0 and 0.5"),
     "target_change": (["--target_change", "0.005"], "--target_change 0.005: must be greater than"),
     "max_pairs": (["--max_pairs", "2"], "--max_pairs 2: with --alpha"),
     "backend": (["--backend", "mkk"], "--backend: caffe2 has no backend 'mkk'; did you mean mkl?"),
@@ -101,7 +101,7 @@ def test_a_wrong_option_is_one_line(call, capsys, name, mode):
 )
 def test_what_is_right_passes(call, capsys, argv):
     assert call(*argv, "--validate") == 0
-    assert "no faults; 1 benchmarks with 1 tests" in capsys.readouterr().out
+    assert "no faults; 1 benchmark with 1 test" in capsys.readouterr().out
 
 
 def test_faults_of_a_specification_that_cannot_be_run_are_found(call, capsys, tmp_path):

@@ -1,4 +1,4 @@
-"""Screen, Markdown and JUnit: the same runs in each form, held against golden files."""
+"""Screen, Markdown and JUnit: the same runs in each form, compared with golden files."""
 
 import io
 import itertools
