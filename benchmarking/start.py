@@ -26,6 +26,11 @@ def repo_driver():
     run("repo_driver.py", "benchmarking.cli.repo_driver")
 
 
+def mlbench():
+    # type: () -> None
+    run("mlbench", "benchmarking.cli.commands")
+
+
 def run(program, module):
     # type: (str, str) -> None
     """Ends the process with the status that the ``main`` of the module returns."""

@@ -7,12 +7,13 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmarking import __version__
 from benchmarking.errors import ExitStatus
-from benchmarking.options import OPERATOR_WORDS, OperatorChoice
+from benchmarking.reporters.operator_rows import OPERATOR_WORDS, OperatorChoice
 from benchmarking.terminal import streams
 
 PICTURES = (".svg", ".png")
@@ -34,10 +35,11 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         self.refuse_unknown_options(argv)
-        known, unexpected = self.parse_known_args(argv)
+        known, unexpected = self.parse_known_intermixed_args(argv)
         if unexpected:
             self.error(f"unexpected argument {quoted(unexpected[0])}; every value stands behind its option")
         return known
@@ -68,6 +70,11 @@ class Parser(argparse.ArgumentParser):
         names = tuple(map(str, action.choices))
         advice = suggestion(str(value), names)
         raise argparse.ArgumentError(action, f"{quoted(str(value))} is not one of {', '.join(names)}{advice}")
+
+
+def exit_statuses(meanings: Mapping[ExitStatus, str]) -> str:
+    """The end of a help text."""
+    return "\n".join(["exit status:", *(f"  {status:>3}  {meaning}" for status, meaning in meanings.items())])
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import quoted, suggestion
+from benchmarking.cli.declared import declarations
+from benchmarking.cli.options import BACKENDS, HarnessOptions
+from benchmarking.driver.settings import BACKEND_TOLERANCE, BLOCKS
 from benchmarking.errors import UsageError
-from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, HarnessOptions
 
 if TYPE_CHECKING:
     from benchmarking.driver.plan import ManyBackends
@@ -30,8 +32,8 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
     if options.backend is not None and not all(names):
         raise UsageError(f"--backend {text!r}: a name is empty; name backends as in --backend default,nnpack")
     if len(names) == 1 and names != (ALL,):
-        for name in ("reference_backend", "blocks", "backend_tolerance", "plot"):
-            if getattr(options, name) is not None:
+        for name, declared in declarations(HarnessOptions).items():
+            if declared.group == BACKENDS and getattr(options, name) is not None:
                 raise UsageError(f"--{name} goes with several backends: --backend a,b or --backend all")
         return None
     _check_names(names, text, options.reference_backend)

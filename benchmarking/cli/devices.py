@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from benchmarking import start
 from benchmarking.cli.argument_types import Parser, comma_separated
+from benchmarking.cli.options import HarnessOptions
 from benchmarking.cli.running import cancelled_by_signals, guarded, missing_package
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
 from benchmarking.files.user import user_directory
-from benchmarking.options import HarnessOptions
 from benchmarking.platforms.platforms import find_platform, platform_names
 from benchmarking.terminal import streams
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from benchmarking.results.model import Fact
 
 
+PROGRAM = "python -m benchmarking.devices"
 PIPED_WIDTH = 200
 """Wide enough for every line: what reads a pipe does not wrap."""
 
@@ -43,15 +44,15 @@ class Row:
     conditions: Mapping[str, Fact] = field(default_factory=dict)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse(sys.argv[1:] if argv is None else argv)
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    arguments = make_parser(program).parse(sys.argv[1:] if argv is None else argv)
     streams.log_to_stderr()
-    return guarded("benchmarking.devices", lambda: _main(arguments))
+    return guarded(program.removeprefix("python -m "), lambda: _main(arguments))
 
 
-def _parser() -> Parser:
+def make_parser(program: str = PROGRAM) -> Parser:
     parser = Parser(
-        "python -m benchmarking.devices",
+        program,
         description="Show every device that can be found, with its facts, or why it cannot be used.",
         epilog=f"exit status: {ExitStatus.OK}, but {ExitStatus.DEVICE_FAILED} where check found a device "
         "that cannot be used, or none at all",

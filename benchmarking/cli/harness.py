@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from benchmarking import start
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
+from benchmarking.cli.declared import declarations
+from benchmarking.cli.options import HarnessOptions, access_token, mask_secrets
 from benchmarking.cli.running import cancelled_by_signals, guarded, require
 from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
 from benchmarking.files.user import user_directory
-from benchmarking.options import HarnessOptions, access_token, mask_secrets
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
@@ -42,18 +43,22 @@ INTERACTIVE_COMMIT = "interactive"
 logger = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    program: str = harness_arguments.PROGRAM,
+    *,
+    takes_files: bool = False,
+) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
-    options = harness_arguments.parse(arguments)
+    options = harness_arguments.parse(arguments, program, takes_files=takes_files)
     streams.log_to_stderr(options.log_level)
-    return guarded("harness.py", lambda: _main(options, arguments))
+    return guarded(program, lambda: _main(options, [*program.split(), *arguments]))
 
 
-def _main(options: HarnessOptions, arguments: Sequence[str]) -> ExitStatus:
+def _main(options: HarnessOptions, command: Sequence[str]) -> ExitStatus:
     if options.validate:
         return _validate(options)
-    command = mask_secrets(["harness.py", *arguments], access_token(options))
-    return _run(options, command)
+    return _run(options, mask_secrets(command, access_token(options)))
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ def _validate(options: HarnessOptions) -> ExitStatus:
         cases = _prepare(options, (), cancellation).cases
     models = len({case.specification for case in cases})
     content = f"{counted(models, 'benchmark')} with {counted(len(cases), 'test')}"
-    streams.show(f"{options.benchmark_file}: no faults; {content}\n")
+    files = ", ".join(map(str, options.benchmark_files))
+    streams.show(f"{files}: no faults; {content}\n")
     return ExitStatus.OK
 
 
@@ -180,12 +186,12 @@ def _sessions(
 
 
 def _warn_of_unused_options(options: HarnessOptions) -> None:
-    from benchmarking.platforms.platforms import PLATFORMS, find_platform
+    from benchmarking.platforms.platforms import find_platform
 
-    unused = frozenset().union(*(one.own_options for one in PLATFORMS.values()))
-    defaults = HarnessOptions(benchmark_file=options.benchmark_file)
-    for name in sorted(unused - find_platform(options.platform).own_options):
-        if getattr(options, name) != getattr(defaults, name):
+    platform = find_platform(options.platform).name
+    for name, declared in declarations(HarnessOptions).items():
+        is_used = not declared.platforms or platform in declared.platforms
+        if not is_used and getattr(options, name) != getattr(HarnessOptions, name):
             logger.warning("--%s: the platform %s has no use for it", name, options.platform)
 
 
@@ -199,7 +205,7 @@ def _read_cases(options: HarnessOptions, framework: FrameworkBase) -> tuple[Test
     from benchmarking.specs.expand import expand
     from benchmarking.specs.reader import read_benchmarks
 
-    cases = expand(read_benchmarks(options.benchmark_file), options.root_model_dir)
+    cases = expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
     faults = [fault for case in cases for fault in framework.check(case)]
     if faults:
         raise SpecificationError(tuple(dict.fromkeys(faults)))

@@ -19,19 +19,20 @@ from benchmarking.terminal import streams
 if TYPE_CHECKING:
     from benchmarking.records.series import Series
 
+PROGRAM = "python -m benchmarking.history"
 DEFAULT_LIMIT = 1000
 ALL_TYPES = "all"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = _parser().parse(sys.argv[1:] if argv is None else argv)
+def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
+    arguments = make_parser(program).parse(sys.argv[1:] if argv is None else argv)
     streams.log_to_stderr()
-    return guarded("benchmarking.history", lambda: _main(arguments))
+    return guarded(program.removeprefix("python -m "), lambda: _main(arguments))
 
 
-def _parser() -> Parser:
+def make_parser(program: str = PROGRAM) -> Parser:
     parser = Parser(
-        "python -m benchmarking.history",
+        program,
         description="Show what harness.py --local_reporter saved, commit by commit, or where it changed.",
         epilog=f"exit status:\n  {ExitStatus.OK:>3}  done, also where changes were found: they are advice\n"
         f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or no results that match them",

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 
 from benchmarking import start
 from benchmarking.cli import repo_driver_arguments
+from benchmarking.cli.options import MASK, TOKEN_VARIABLE, HarnessOptions
+from benchmarking.cli.repo_driver_options import RepoDriverOptions
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.shipped import shipped
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, StorageError, UsageError
-from benchmarking.options import MASK, TOKEN_VARIABLE, FailOn, HarnessOptions, RepoDriverOptions
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
     from benchmarking.continuous.builder import Builder
     from benchmarking.continuous.loop import LoopOptions
     from benchmarking.continuous.measurement import Harness, HarnessRequest
+    from benchmarking.driver.settings import FailOn
     from benchmarking.programs.process import Cancellation
     from benchmarking.repos.repo_base import RepoBase
 
@@ -36,21 +38,21 @@ SHOWN_IN_STATUS = 15
 logger = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments, token = repo_driver_arguments.split_token(sys.argv[1:] if argv is None else argv)
-    if argv is None and token is not None:
-        _start_again(arguments, token)
+def main(argv: Sequence[str] | None = None, program: str = repo_driver_arguments.PROGRAM) -> int:
+    given = sys.argv[1:] if argv is None else list(argv)
+    arguments, token = repo_driver_arguments.split_token(given)
+    if token is not None and sys.orig_argv[-len(given) :] == given:
+        _start_again(sys.orig_argv[: -len(given)], arguments, token)
     # Taken out of the environment: of all that is started here, only harness.py is given it.
     environment_token = os.environ.pop(TOKEN_VARIABLE, None)
-    options, harness_options = repo_driver_arguments.parse(arguments)
-    return guarded("repo_driver.py", lambda: _main(options, harness_options, token or environment_token))
+    options, harness_options = repo_driver_arguments.parse(arguments, program)
+    return guarded(program, lambda: _main(options, harness_options, token or environment_token))
 
 
-def _start_again(arguments: Sequence[str], token: str) -> None:
+def _start_again(command: Sequence[str], arguments: Sequence[str], token: str) -> None:
     """With the token in the environment: every user can read the arguments of a process."""
-    own_part = len(sys.orig_argv) - (len(sys.argv) - 1)
     os.environ[TOKEN_VARIABLE] = token
-    os.execv(sys.executable, [*sys.orig_argv[:own_part], *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [*command, *arguments])  # noqa: S606 - no shell is wanted
 
 
 def _main(

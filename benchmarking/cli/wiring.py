@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import core_mask
+from benchmarking.cli.options import TOKEN_VARIABLE, HarnessOptions
 from benchmarking.files.user import user_directory
-from benchmarking.options import TOKEN_VARIABLE, HarnessOptions
 
 if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import PlatformOptions

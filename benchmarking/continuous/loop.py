@@ -17,6 +17,7 @@ from benchmarking.continuous.notification import Notifier
 from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task
 from benchmarking.continuous.schedule import Schedule, make_schedule
 from benchmarking.continuous.state import Pending, Position, Run, RunStatus, State
+from benchmarking.driver.settings import FailOn
 from benchmarking.errors import (
     BenchmarkError,
     DeviceError,
@@ -30,7 +31,6 @@ from benchmarking.errors import (
     UnknownCommitError,
 )
 from benchmarking.files import atomic_file
-from benchmarking.options import FailOn
 from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import RepoBase, Revision
 

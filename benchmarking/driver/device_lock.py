@@ -16,10 +16,10 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarking.bounds import parse_json, read_file
+from benchmarking.driver.settings import WhenBusy
 from benchmarking.errors import DeviceBusyError, DeviceError, RunCancelledError
 from benchmarking.files import atomic_file
 from benchmarking.files.user import user_name
-from benchmarking.options import WhenBusy
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.programs import leftovers
 from benchmarking.programs.process import Cancellation, Tether

@@ -12,9 +12,9 @@ from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
+from benchmarking.driver.settings import Strictness
 from benchmarking.errors import DeviceError
 from benchmarking.files import atomic_file
-from benchmarking.options import Strictness
 from benchmarking.platforms.platform_base import PlatformBase
 
 KEPT = 50

@@ -21,9 +21,9 @@ from benchmarking.driver.sampler import (
     TypeSamples,
     blaming,
 )
+from benchmarking.driver.settings import ClockChoice
 from benchmarking.driver.waiting import Times, Watched
 from benchmarking.errors import CaseError
-from benchmarking.options import ClockChoice
 from benchmarking.programs.worker_protocol import IterationSample, WorkerReady
 from benchmarking.programs.workers import NoWorkersError, Worker, WorkerSource
 from benchmarking.results.model import NET_DELAY, Clock, Cost, Fact, Kernel, SamplingLevel

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchmarking.driver.settings import BACKEND_TOLERANCE, BLOCKS, ABMode, ClockChoice
 from benchmarking.frameworks.framework_base import FrameworkBase
-from benchmarking.options import BACKEND_TOLERANCE, BLOCKS, ABMode, ClockChoice
 from benchmarking.programs.command import Program
 from benchmarking.results.model import Fact, RunType, new_uid
 from benchmarking.statistics.sequential import SequentialPlan

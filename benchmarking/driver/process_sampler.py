@@ -11,8 +11,8 @@ from typing import ClassVar
 from benchmarking.driver.clock import device_clock, shortest_operator_ns
 from benchmarking.driver.conditions import Conditions
 from benchmarking.driver.sampler import ArmSamples, LogRatios, RunProgram, Sampler, blaming, joined
+from benchmarking.driver.settings import ClockChoice
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.options import ClockChoice
 from benchmarking.results.model import NET_DELAY, Clock, Fact, Measurement, SamplingLevel
 
 

@@ -15,9 +15,9 @@ from random import Random
 from typing import ClassVar, Generic, TypeVar
 
 from benchmarking.driver.conditions import Conditions
+from benchmarking.driver.settings import ClockChoice
 from benchmarking.errors import CaseError, DeviceError
 from benchmarking.frameworks.framework_base import ProgramReport
-from benchmarking.options import ClockChoice
 from benchmarking.results.model import (
     Clock,
     Cost,

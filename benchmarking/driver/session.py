@@ -16,6 +16,7 @@ from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.regression_check import Finish, RegressionCheck
+from benchmarking.driver.settings import FailOn, Reboot
 from benchmarking.errors import (
     BenchmarkError,
     CaseError,
@@ -25,7 +26,6 @@ from benchmarking.errors import (
     RunCancelledError,
 )
 from benchmarking.files.model_cache import ModelCache
-from benchmarking.options import FailOn, Reboot
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.model import FailureKind, Result, Verdict, by_test

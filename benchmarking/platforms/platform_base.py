@@ -101,8 +101,6 @@ class PlatformBase(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     computes_on_cpu: ClassVar[bool] = True
     """Whether the CPU time of a program tells how long its work takes."""
-    own_options: ClassVar[frozenset[str]] = frozenset()
-    """The options of the command line that mean something on some platforms only, this one among them."""
     tether: Tether | None = None
     """While the device is locked: for every process that works on it and runs on this machine."""
 

@@ -41,25 +41,30 @@ class LoadedBenchmark:
     spec: BenchmarkSpec
 
 
-def read_benchmarks(file: Path) -> tuple[LoadedBenchmark, ...]:
-    """Reads a benchmark file, or a suite and every benchmark that it lists.
+def read_benchmarks(*files: Path) -> tuple[LoadedBenchmark, ...]:
+    """Reads benchmark files, and suites with every benchmark that they list.
 
     Raises:
         SpecificationError: with every fault of every file.
     """
     faults: list[Fault] = []
-    value = _read_json(file, faults)
-    loaded: list[LoadedBenchmark] = []
-    if isinstance(value, dict) and "benchmarks" in value:
-        loaded = _read_suite(file, value, faults)
-    elif isinstance(value, dict) and ("model" in value or "tests" in value):
-        loaded = list(_read_benchmark(file, value, {}, faults))
-    elif not faults:
-        message = 'neither a benchmark ({"model": ..., "tests": [...]}) nor a suite ({"benchmarks": [...]})'
-        faults.append(Fault(str(file), "$", message))
+    loaded = [benchmark for file in files for benchmark in _read_file(file, faults)]
     if faults:
         raise SpecificationError(faults)
     return tuple(loaded)
+
+
+def _read_file(file: Path, faults: list[Fault]) -> list[LoadedBenchmark]:
+    known = len(faults)
+    value = _read_json(file, faults)
+    if isinstance(value, dict) and "benchmarks" in value:
+        return _read_suite(file, value, faults)
+    if isinstance(value, dict) and ("model" in value or "tests" in value):
+        return list(_read_benchmark(file, value, {}, faults))
+    if len(faults) == known:
+        message = 'neither a benchmark ({"model": ..., "tests": [...]}) nor a suite ({"benchmarks": [...]})'
+        faults.append(Fault(str(file), "$", message))
+    return []
 
 
 def _read_suite(file: Path, value: dict[str, Any], faults: list[Fault]) -> list[LoadedBenchmark]:

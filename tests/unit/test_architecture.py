@@ -15,11 +15,11 @@ STANDALONE = sorted([*(FRAMEWORKS / "kit").rglob("*.py"), *FRAMEWORKS.glob("*/pr
 FILES = sorted({*PACKAGE.rglob("*.py")} - {*STANDALONE})
 
 LEVELS = (
-    {"cli", "devices", "history"},
+    {"cli", "devices", "history", "__main__"},
     {"driver", "continuous"},
     {"frameworks", "platforms", "reporters", "regression_detectors", "repos"},
     {"records"},
-    {"programs", "files", "specs", "statistics", "options"},
+    {"programs", "files", "specs", "statistics"},
     {"results", "terminal", "bounds", "errors", "start"},
 )
 """A module imports from its own level and from those below."""
@@ -130,7 +130,7 @@ for name in sys.argv[1:]:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("program", ["harness", "repo_driver", "history"])
+@pytest.mark.parametrize("program", ["harness", "repo_driver", "history", "devices", "commands"])
 def test_help_loads_nothing_heavy(program):
     code = (
         f"import sys\nfrom benchmarking.cli.{program} import main\n"

@@ -1,10 +1,10 @@
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from benchmarking.cli import harness_arguments
-from benchmarking.options import TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
+from benchmarking.cli.declared import declarations
+from benchmarking.cli.options import TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
 
 OTHER_VALUES = {
     "benchmark_file": Path("b.json"),
@@ -74,15 +74,14 @@ def test_all_options_together_survive():
 
 
 def test_no_option_was_forgotten_here():
-    assert {one.name for one in fields(HarnessOptions)} == {*OTHER_VALUES, "remote_access_token"}
+    assert {*declarations(HarnessOptions)} == {*OTHER_VALUES, "remote_access_token"}
 
 
 def test_the_token_goes_to_children_by_environment_only(monkeypatch):
     options = HarnessOptions(benchmark_file=Path("x.json"), remote_access_token="s3cret")
     assert not any("s3cret" in argument for argument in options.to_argv())
     assert "s3cret" not in repr(options)
-    for name, value in options.child_environment().items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(declarations(HarnessOptions)["remote_access_token"].variable, "s3cret")
     assert access_token(harness_arguments.parse(options.to_argv())) == "s3cret"
 
 

@@ -16,6 +16,7 @@ PROGRAMS = {
     "repo_driver.py": [str(ROOT / "repo_driver.py")],
     "benchmarking.history": ["-m", "benchmarking.history"],
     "benchmarking.devices": ["-m", "benchmarking.devices"],
+    "mlbench": ["-m", "benchmarking"],
 }
 
 

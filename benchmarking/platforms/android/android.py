@@ -41,7 +41,6 @@ _LOG_LINE = re.compile(r"\d\d-\d\d \d\d:\d\d:\d\d\.\d+\s+(?P<pid>\d{1,10})\s")
 
 class AndroidPlatform(RemotePlatform):
     name: ClassVar[str] = "android"
-    own_options: ClassVar[frozenset[str]] = RemotePlatform.own_options | {"android_dir"}
 
     @classmethod
     def discover(cls, options: PlatformOptions) -> Discovery:

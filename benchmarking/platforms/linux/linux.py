@@ -23,7 +23,6 @@ class LinuxPlatform(RemotePlatform):
 
     name: ClassVar[str] = "linux"
     aliases: ClassVar[tuple[str, ...]] = ("ssh",)
-    own_options: ClassVar[frozenset[str]] = RemotePlatform.own_options | {"remote_dir"}
 
     @classmethod
     def discover(cls, options: PlatformOptions) -> Discovery:

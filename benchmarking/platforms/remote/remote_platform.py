@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from shlex import quote
-from typing import ClassVar
 
 from benchmarking.errors import (
     CaseError,
@@ -43,8 +42,6 @@ GONE_LIMIT_S = 2 * TERMINATION_GRACE_S + 5
 
 
 class RemotePlatform(PlatformBase):
-    own_options: ClassVar[frozenset[str]] = frozenset({"remote_python", "remove_staged"})
-
     def __init__(
         self,
         shell: RemoteShell,

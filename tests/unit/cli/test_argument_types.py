@@ -5,6 +5,7 @@ import pytest
 
 from benchmarking.cli import argument_types, devices, harness_arguments, history, repo_driver_arguments
 from benchmarking.cli.argument_types import core_mask, path, suggestion
+from benchmarking.cli.options import benchmark_file
 
 TOO_LONG = "a" * 5000
 HARNESS = ("--benchmark_file=b.json",)
@@ -19,7 +20,7 @@ PATH_TYPES = (
     path,
     argument_types.picture,
     argument_types.comma_separated_paths,
-    harness_arguments._benchmark_file,
+    benchmark_file,
 )
 PATH_OPTIONS = {
     "harness": [
@@ -46,8 +47,8 @@ PATH_OPTIONS = {
 }
 PARSERS = {
     "harness": harness_arguments.make_parser,
-    "repo_driver": repo_driver_arguments._parser,
-    "history": history._parser,
+    "repo_driver": repo_driver_arguments.make_parser,
+    "history": history.make_parser,
 }
 EVERY_PATH_OPTION = [(program, option) for program, options in PATH_OPTIONS.items() for option in options]
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarking.cli import harness
+from benchmarking.cli.options import HarnessOptions
 from benchmarking.driver import session as session_module
 from benchmarking.driver.plan import Comparing, ManyBackends
 from benchmarking.errors import ExitStatus
-from benchmarking.options import HarnessOptions
 from benchmarking.platforms import platforms
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import Discovery, PlatformOptions
@@ -197,6 +197,7 @@ TABLE = {
     "json": (["--json"], lambda one: list(one.reporters), ["json", "log"]),
 }
 ELSEWHERE = {
+    "more_files": "test_commands.py",
     "benchmark_file": "test_the_benchmark_file_says_what_is_run",
     "framework": "there is one",
     "root_model_dir": "test_the_root_of_the_models",

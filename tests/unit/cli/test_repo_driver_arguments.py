@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarking.cli.repo_driver_arguments import parse, split_token
-from benchmarking.options import RepoDriverOptions
+from benchmarking.cli.repo_driver_options import RepoDriverOptions
 
 REQUIRED = ("--exec_dir=e", "--repo_dir=r", "--benchmark_file=b.json")
 EVERYTHING = RepoDriverOptions(

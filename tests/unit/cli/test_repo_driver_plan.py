@@ -12,10 +12,11 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarking.cli import repo_driver
+from benchmarking.cli.options import TOKEN_VARIABLE
+from benchmarking.cli.repo_driver_options import RepoDriverOptions
 from benchmarking.continuous import leftovers, loop, measurement
 from benchmarking.continuous.loop import Mode
 from benchmarking.errors import ExitStatus
-from benchmarking.options import TOKEN_VARIABLE, RepoDriverOptions
 from tests.support.loop_workshop import LoopWorkshop
 
 

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarking.driver.settings import BACKEND_TOLERANCE, BLOCKS
 from benchmarking.frameworks import program_output
-from benchmarking.options import BACKEND_TOLERANCE, BLOCKS
 from benchmarking.results.model import Kernel
 
 ROOT = Path(__file__).parents[3]

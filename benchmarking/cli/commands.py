@@ -1,0 +1,51 @@
+"""``mlbench COMMAND``: every program by one name. A command's module is imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from benchmarking.cli.argument_types import Parser
+
+PROGRAM = "mlbench"
+
+
+@dataclass(frozen=True)
+class Command:
+    summary: str
+    module: str
+    """In ``benchmarking.cli``; has ``main(argv, program)`` and ``make_parser(program)``."""
+
+    def load(self) -> Any:
+        return import_module(f"benchmarking.cli.{self.module}")
+
+
+COMMANDS = {
+    "run": Command("perform one benchmark run, as harness.py does", "run"),
+    "watch": Command("benchmark the commits of a repository, as repo_driver.py does", "watch"),
+    "devices": Command("show every device that can be found, or check them", "devices"),
+    "history": Command("show the saved results commit by commit, and where they changed", "history"),
+    "completion": Command("print the completion of this command line for a shell", "completion"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    name = make_parser().parse(arguments[:1]).command
+    status: int = COMMANDS[name].load().main(arguments[1:], f"{PROGRAM} {name}")
+    return status
+
+
+def make_parser() -> Parser:
+    commands = [f"  {name:<12}{command.summary}" for name, command in COMMANDS.items()]
+    more = f"\n\n{PROGRAM} COMMAND --help shows the options of a command."
+    parser = Parser(
+        PROGRAM,
+        description="Compare the inference runtime of models over frameworks, platforms and commits.",
+        epilog="\n".join(["commands:", *commands]) + more,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do")
+    return parser

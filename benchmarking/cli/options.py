@@ -1,0 +1,501 @@
+"""The options of ``harness.py``, each declared at its field."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from benchmarking.cli.argument_types import (
+    PICTURES,
+    affinity,
+    comma_separated_paths,
+    frequency,
+    operator_choice,
+    path,
+    picture,
+)
+from benchmarking.cli.declared import DeclaredOptions, option
+from benchmarking.cli.shipped import shipped
+from benchmarking.driver.settings import (
+    BACKEND_TOLERANCE,
+    BLOCKS,
+    ABMode,
+    ClockChoice,
+    FailOn,
+    Reboot,
+    Strictness,
+    WhenBusy,
+)
+from benchmarking.frameworks.frameworks import framework_names
+from benchmarking.platforms.platforms import platform_names
+from benchmarking.regression_detectors.regression_detectors import detector_names
+from benchmarking.reporters.operator_rows import OperatorChoice
+from benchmarking.results.model import RunType
+
+TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's name
+TOKEN_OPTION = "--remote_access_token"  # noqa: S105 - the option's name
+MASK = "***"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+WHAT = "what to run"
+WHERE = "where to run"
+CONDITIONS = "conditions on the device"
+BACKENDS = "comparison of backends (--backend a,b or all)"
+COMPARISON = "comparison of two programs (A/B)"
+REPORTS = "where the results go"
+DESCRIPTIONS = {
+    REPORTS: "With none of these, the results are shown on the screen and saved in the user's data directory."
+}
+
+
+def benchmark_file(text: str) -> Path:
+    return shipped(path(text))
+
+
+def _json_strings(text: str) -> tuple[str, ...]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(
+            f"not JSON: {error}; write a list, as in '[\"NET_DELAY\"]'"
+        ) from error
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise argparse.ArgumentTypeError("not a JSON list of strings, as in '[\"NET_DELAY\"]'")
+    return tuple(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarnessOptions(DeclaredOptions):
+    """Every option of ``harness.py``, by its name."""
+
+    benchmark_file: Path = option(
+        group=WHAT,
+        read=benchmark_file,
+        metavar="FILE",
+        example="specifications/benchmarks/caffe2/quickstart.json",
+        help="required: the JSON file of a benchmark, or of a suite of benchmarks",
+        page="specifications.md",
+    )
+    more_files: tuple[Path, ...] = ()
+    """Further ones, of ``mlbench run FILE...``."""
+    framework: str = option(
+        "caffe2", group=WHAT, choices=framework_names, example="caffe2", help="the framework to benchmark"
+    )
+    program: Path | None = option(
+        None,
+        group=WHAT,
+        metavar="FILE",
+        example="build/caffe2_benchmark",
+        set_by_loop=True,
+        usual="the framework's own program",
+        help="the benchmark program, where --info names none; Python runs a .pyz or .py file",
+    )
+    shared_libs: tuple[str, ...] = option(
+        (),
+        group=WHAT,
+        read=comma_separated_paths,
+        metavar="FILE,...",
+        example="build/lib/libcaffe2.so",
+        help="shared libraries that the program needs; their directories come first in its LD_LIBRARY_PATH",
+    )
+    model_cache: Path | None = option(
+        None,
+        group=WHAT,
+        metavar="DIRECTORY",
+        example="/var/cache/models",
+        usual="in the user's cache directory",
+        help="where model files are kept; their MD5 is checked before each use; a complete one may be "
+        "read-only",
+    )
+    root_model_dir: Path | None = option(
+        None,
+        group=WHAT,
+        metavar="DIRECTORY",
+        example="/data/models",
+        help="the directory of models whose location starts with //",
+    )
+    backend: str | None = option(
+        None,
+        group=WHAT,
+        metavar="BACKEND[,...]|all",
+        example="mkl",
+        help="the backend that computes the operators; overrides the specification. With several, or all "
+        "that a device has, each test runs on each backend and they are compared",
+        page="backends.md",
+    )
+    validate: bool = option(
+        False,
+        group=WHAT,
+        set_by_loop=True,
+        help="only check the options, the benchmark file and everything that they name; nothing is run or "
+        "downloaded",
+    )
+    log_level: LogLevel = option("info", group=WHAT, example="debug", help="how much to log on stderr")
+
+    platform: str = option(
+        "host",
+        group=WHERE,
+        set_by_loop=True,
+        example="host/mkl",
+        help=f"the platform: {', '.join(platform_names())} (cpu and mac mean host); the part after a / names "
+        "the variant that was built",
+        page="devices.md",
+    )
+    devices: tuple[str, ...] = option(
+        (),
+        group=WHERE,
+        metavar="DEVICE,...",
+        example="Pixel-6",
+        help="run on these devices only, each by the name or hash that the results show; a GPU also by its "
+        "index, an Android device by its model or address (host:port), a Linux machine as ssh knows it "
+        "(user@board1,board2:2222)",
+    )
+    excluded_devices: tuple[str, ...] = option(
+        (), group=WHERE, metavar="DEVICE,...", example="0", help="run on all devices except these"
+    )
+    timeout: float = option(
+        300.0,
+        group=WHERE,
+        metavar="SECONDS",
+        example="600",
+        help="the longest that one run of the program may take before it is killed, with all its children; "
+        "enough for the slowest device",
+    )
+    android_dir: str | None = option(
+        None,
+        group=WHERE,
+        metavar="DIRECTORY",
+        example="/data/local/bench",
+        platforms=("android",),
+        usual="/data/local/tmp",
+        help="the directory on Android devices that files are pushed to",
+    )
+    remote_dir: str | None = option(
+        None,
+        group=WHERE,
+        metavar="DIRECTORY",
+        example="/srv/bench",
+        platforms=("linux",),
+        usual="the user's cache directory there",
+        help="the directory on Linux machines that files are copied to",
+    )
+    remote_python: str = option(
+        "python3",
+        group=WHERE,
+        metavar="COMMAND",
+        example="/opt/venv/bin/python",
+        platforms=("android", "linux"),
+        help="the Python on devices, for programs that need it",
+    )
+    remove_staged: bool = option(
+        False,
+        group=WHERE,
+        platforms=("android", "linux"),
+        help="leave nothing on devices; by default the files of a run stay for the next run",
+    )
+    when_busy: WhenBusy = option(
+        "wait",
+        group=WHERE,
+        example="fail",
+        help="wait for a device that somebody else uses, or fail: report its tests as missing",
+    )
+    recovery_limit: float = option(
+        120.0,
+        group=WHERE,
+        metavar="SECONDS",
+        example="300",
+        help="how long a device that was lost, or reboots, has to come back",
+    )
+
+    affinity: str | None = option(
+        None,
+        group=CONDITIONS,
+        read=affinity,
+        metavar="CORES",
+        example="0-3",
+        help="run programs on these cores only: a list as in 0-3,6 or a mask as in 0xf",
+    )
+    set_frequency: str | None = option(
+        None,
+        group=CONDITIONS,
+        read=frequency,
+        metavar="KHZ",
+        example="max",
+        help="hold all cores at this frequency while the tests run: kilohertz, min or max; needs root on the "
+        "device",
+    )
+    cooldown: float | None = option(
+        None,
+        group=CONDITIONS,
+        metavar="SECONDS",
+        example="120",
+        help="before each test, wait up to this long for temperature, frequency and load to settle",
+    )
+    reboot: Reboot | None = option(
+        None,
+        group=CONDITIONS,
+        bare="commit",
+        example="run",
+        help="reboot devices before the first test (commit, also without a value) or before each test (run)",
+    )
+    health_check: Strictness | None = option(
+        None,
+        group=CONDITIONS,
+        bare="warn",
+        example="require",
+        help="first run a short reference computation and compare it with the device's own history; an "
+        "outlier causes a warning (warn, also without a value) or is not used (require)",
+    )
+
+    reference_backend: str | None = option(
+        None,
+        group=BACKENDS,
+        metavar="BACKEND",
+        example="mkl",
+        usual="default where it is among them, else the first",
+        help="the baseline for run time and output accuracy",
+    )
+    blocks: int | None = option(
+        None,
+        group=BACKENDS,
+        metavar="N",
+        example="20",
+        usual=str(BLOCKS),
+        help="the number of blocks; in each of them every backend runs once, in random order",
+    )
+    backend_tolerance: float | None = option(
+        None,
+        group=BACKENDS,
+        metavar="FRACTION",
+        example="0.01",
+        usual=f"{BACKEND_TOLERANCE:g}",
+        help="the largest deviation of an output from the baseline's, as a fraction of its largest value",
+    )
+    plot: Path | None = option(
+        None,
+        group=BACKENDS,
+        read=picture,
+        metavar="FILE",
+        example="backends.svg",
+        help=f"also draw the tests on all backends as a heat map ({' or '.join(PICTURES)})",
+    )
+
+    info: str | None = option(
+        None,
+        group=COMPARISON,
+        metavar="JSON",
+        example="@info.json",
+        set_by_loop=True,
+        help="JSON text, or @FILE, that describes the treatment, the control and the history to compare with",
+    )
+    ab_mode: ABMode = option(
+        "auto",
+        group=COMPARISON,
+        example="process",
+        help="iteration: treatment and control stay alive side by side and run single iterations in turn. "
+        "process: whole processes in turn. auto: iterations where both programs can",
+        page="worker_protocol.md",
+    )
+    ab_pairs: int | None = option(
+        None,
+        group=COMPARISON,
+        metavar="N",
+        example="10",
+        usual="until there is a verdict",
+        help="run exactly N pairs of treatment and control, regardless of the outcome",
+    )
+    max_pairs: int = option(
+        40,
+        group=COMPARISON,
+        metavar="N",
+        example="60",
+        help="give up after N pairs; what is undecided by then is inconclusive",
+    )
+    max_seconds: float = option(
+        120.0,
+        group=COMPARISON,
+        metavar="SECONDS",
+        example="30",
+        help="give up after this many seconds of one comparison, likewise",
+    )
+    minimum_effect: float = option(
+        0.01,
+        group=COMPARISON,
+        metavar="FRACTION",
+        example="0.02",
+        help="the smallest relative change that is reported as a regression (0.01: 1 %)",
+        page="statistics.md",
+    )
+    target_change: float = option(
+        0.03,
+        group=COMPARISON,
+        metavar="FRACTION",
+        example="0.05",
+        help='the smallest relative change that the test must be able to detect: "unchanged" rules it out',
+    )
+    alpha: float = option(
+        0.01,
+        group=COMPARISON,
+        metavar="FRACTION",
+        example="0.001",
+        help="the false-positive rate of a comparison, before verification",
+    )
+    beta: float = option(
+        0.05,
+        group=COMPARISON,
+        metavar="FRACTION",
+        example="0.01",
+        help="the false-negative rate: how often a change of --target_change may be called unchanged",
+    )
+    clock: ClockChoice = option(
+        "auto",
+        group=COMPARISON,
+        example="wall",
+        help="the time that verdicts rest on. auto: the device's own time where a device computes, CPU time "
+        "where one thread does all the work, else wall time",
+    )
+    canary: Literal["on", "off"] = option(
+        "on",
+        group=COMPARISON,
+        example="off",
+        help="first compare the control with its own copy; if they differ, the verdicts of the run are void",
+    )
+    fail_on: FailOn = option(
+        "regressed",
+        group=COMPARISON,
+        example="inconclusive",
+        help="which verdicts the exit status shows: confirmed regressions, also inconclusive comparisons, or "
+        "none",
+    )
+    seed: int | None = option(
+        None,
+        group=COMPARISON,
+        read=int,
+        metavar="N",
+        example="7",
+        usual="a new one",
+        help="the seed of the random order, to repeat a run; the results record it",
+    )
+    detector: str | None = option(
+        None,
+        group=COMPARISON,
+        choices=detector_names,
+        example="change_points",
+        usual="by the pairs; where there is no control, p50_p90",
+        help="judge delays by the regression_commits of --info instead of by the pairs: p50_p90 compares the "
+        "newest median with the p90s of the earlier runs, change_points looks for a step or a drift",
+        page="history.md",
+    )
+    run_type: RunType | None = option(
+        None,
+        group=COMPARISON,
+        example="verify",
+        set_by_loop=True,
+        usual="as --info says, else benchmark",
+        help="benchmark: a normal run. verify: a suspected regression is measured again. regress: a "
+        "regression is confirmed",
+    )
+    regressed_types: tuple[str, ...] = option(
+        (),
+        group=COMPARISON,
+        read=_json_strings,
+        write=json.dumps,
+        metavar="JSON",
+        example='["NET_DELAY"]',
+        set_by_loop=True,
+        help="the types whose regression a run of type regress confirms, which marks them in the results",
+    )
+
+    screen_reporter: bool = option(
+        False, group=REPORTS, help="show a summary of each test, and a table of all, on the screen"
+    )
+    operators: OperatorChoice | None = option(
+        None,
+        group=REPORTS,
+        read=operator_choice,
+        metavar="all|N|by_type",
+        example="all",
+        usual="the 5 slowest on the screen, none in Markdown",
+        help="which operators the screen and the Markdown table show: all, the N slowest, or one row for "
+        "each type",
+    )
+    local_reporter: Path | None = option(
+        None,
+        group=REPORTS,
+        metavar="DIRECTORY",
+        example="results",
+        help="save the results below this directory: all samples, summaries, facts of the device",
+    )
+    remote_reporter: str | None = option(
+        None,
+        group=REPORTS,
+        metavar="DOMAIN/ENDPOINT|CATEGORY",
+        example="example.org/benchmarks|nightly",
+        help="send the results to a server, over https unless the domain says otherwise; what cannot be sent "
+        "is kept and sent with the next run",
+        page="remote_reporter.md",
+    )
+    remote_access_token: str | None = option(
+        None,
+        group=REPORTS,
+        variable=TOKEN_VARIABLE,
+        metavar="TOKEN",
+        help="the server's access token. Other users of this machine can read it in the list of processes: "
+        f"set {TOKEN_VARIABLE} in the environment instead",
+    )
+    allow_http: bool = option(
+        False, group=REPORTS, help="let --remote_reporter send the token to another machine unencrypted"
+    )
+    junit: Path | None = option(
+        None, group=REPORTS, metavar="FILE", example="junit.xml", help="write a JUnit XML report"
+    )
+    markdown: Path | None = option(
+        None,
+        group=REPORTS,
+        metavar="FILE",
+        example="summary.md",
+        help="write a Markdown table for a comment on a pull request",
+    )
+    json: bool = option(False, group=REPORTS, help="print all results as one JSON document on stdout")
+
+    @property
+    def benchmark_files(self) -> tuple[Path, ...]:
+        return (self.benchmark_file, *self.more_files)
+
+    @property
+    def names_a_reporter(self) -> bool:
+        return bool(
+            self.local_reporter
+            or self.remote_reporter
+            or self.screen_reporter
+            or self.junit
+            or self.markdown
+            or self.json
+        )
+
+
+def access_token(options: HarnessOptions) -> str | None:
+    return options.remote_access_token or os.environ.get(TOKEN_VARIABLE) or None
+
+
+def mask_secrets(argv: Sequence[str], token: str | None) -> tuple[str, ...]:
+    """A command line that may be recorded: the token is gone, wherever it stood."""
+    masked: list[str] = []
+    hide_next = False
+    for argument in argv:
+        if hide_next:
+            shown, hide_next = MASK, False
+        elif argument == TOKEN_OPTION:
+            shown, hide_next = argument, True
+        elif argument.startswith(TOKEN_OPTION + "="):
+            shown = f"{TOKEN_OPTION}={MASK}"
+        else:
+            shown = argument.replace(token, MASK) if token else argument
+        masked.append(shown)
+    return tuple(masked)

@@ -1,0 +1,22 @@
+"""The words of a run's settings, and what holds where a setting is not given."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+BLOCKS = 6
+"""Of a comparison of backends: the interval of a ratio then covers 95 %."""
+BACKEND_TOLERANCE = 1e-3
+"""The largest deviation of an output from the baseline backend's, as a fraction of its largest value."""
+
+Reboot = Literal["commit", "run"]
+"""Before the first test of a run, or before each test."""
+WhenBusy = Literal["wait", "fail"]
+"""What happens when somebody else uses a device."""
+ABMode = Literal["auto", "iteration", "process"]
+"""What alternates: single iterations where both programs can, else whole processes; or one of the two."""
+ClockChoice = Literal["auto", "cpu", "wall", "device"]
+FailOn = Literal["regressed", "inconclusive", "never"]
+"""Which verdicts the exit status shows."""
+Strictness = Literal["warn", "require"]
+"""What happens to a device in poor health: a warning, or it is not used."""
