@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -287,16 +288,52 @@ def _arm(name: str, version: Version, options: HarnessOptions, framework: Framew
     from benchmarking.driver.plan import Arm
     from benchmarking.specs.run_info import program_commit
 
-    program = _program(name, version, options, framework)
+    program, environment = _program(name, version, options, framework)
     if version.commit is not None and version.commit_time is not None:
         return Arm(version.commit, version.commit_time, program, version.position)
     try:
-        return Arm(program_commit(program.path), int(time.time()), program)
+        commit = program_commit(program.path, environment)
+        return Arm(commit, int(time.time()), program)
     except OSError as error:
         raise UsageError(f"--info: $.{name}.program: cannot read it: {error}") from error
 
 
-def _program(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Program:
+def _program(
+    name: str, version: Version, options: HarnessOptions, framework: FrameworkBase
+) -> tuple[Program, str]:
+    """The program, and the environment that runs it, where the user names one; empty: none is named."""
+    where, python = f"--info: $.{name}.python", version.python
+    if python is None:
+        where, python = "--python", options.python
+    if python is None:
+        return _program_file(name, version, options, framework), ""
+    program = _program_file(name, version, replace(options, python=python), framework)
+    return _in_environment(program, python, where, options)
+
+
+def _in_environment(
+    program: Program, python: str, where: str, options: HarnessOptions
+) -> tuple[Program, str]:
+    """
+    Raises:
+        UsageError: it is not a Python that can run the program.
+    """
+    from benchmarking.programs.python_environment import examine
+
+    if not program.needs_python:
+        raise UsageError(f"{where}: {program.path.name} is not run by Python: leave it out")
+    if _is_remote(options):
+        return replace(program, python=python), python
+    path = Path(python).expanduser()
+    # Not resolved: an environment is known by its own link to the interpreter.
+    found = shutil.which(path.absolute() if path.is_file() else python)
+    if found is None:
+        raise UsageError(f"{where}: there is no program {quoted(python)}")
+    environment = examine(found, program.python_modules, where)
+    return replace(program, python=found), f"{environment.name}-{environment.content}"
+
+
+def _program_file(name: str, version: Version, options: HarnessOptions, framework: FrameworkBase) -> Program:
     from benchmarking.programs.command import Program
 
     if version.program is not None:
@@ -313,12 +350,16 @@ def _with_its_packages(program: Program, options: HarnessOptions) -> Program:
     Raises:
         ModuleNotFoundError: the program would run in this very Python, which lacks a package of it.
     """
+    if options.python is None and not _is_remote(options):
+        require(*program.python_modules)
+    return program
+
+
+def _is_remote(options: HarnessOptions) -> bool:
     from benchmarking.platforms.platforms import find_platform
     from benchmarking.platforms.remote.remote_platform import RemotePlatform
 
-    if not issubclass(find_platform(options.platform), RemotePlatform):
-        require(*program.python_modules)
-    return program
+    return issubclass(find_platform(options.platform), RemotePlatform)
 
 
 def _existing_file(option: str, text: str) -> Path:

@@ -96,6 +96,14 @@ class HarnessOptions(DeclaredOptions):
         usual="the framework's own program",
         help="the benchmark program, where --info names none; Python runs a .pyz or .py file",
     )
+    python: str | None = option(
+        None,
+        group=WHAT,
+        metavar="PYTHON",
+        example="envs/ort-1.23/bin/python",
+        usual="the Python that runs harness.py; on devices, --remote_python",
+        help="the Python that runs the program, where --info names none: that of another environment",
+    )
     shared_libs: tuple[str, ...] = option(
         (),
         group=WHAT,

@@ -20,6 +20,8 @@ class Program:
     """The file is run by the device's Python (a zipapp) rather than by itself."""
     python_modules: tuple[str, ...] = ()
     """What it imports beyond the standard library, so that a device that lacks some of it can be told."""
+    python: str | None = None
+    """The interpreter that runs it, on the device; None: the one that the platform takes."""
 
 
 @dataclass(frozen=True)

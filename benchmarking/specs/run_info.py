@@ -32,7 +32,7 @@ class Commit(InfoModel):
 
 
 class Version(InfoModel):
-    """What is to be run: a commit, or a program of no known commit."""
+    """What is to be run: a commit, or a program or an environment of no known commit."""
 
     commit: Annotated[str | None, Field(min_length=1)] = None
     """None: ``program_commit`` of the program stands for it."""
@@ -43,13 +43,17 @@ class Version(InfoModel):
     one second, and those whose times are wrong."""
     program: str | None = None
     """The path of its benchmark program; the command line's or the framework's own where it is not given."""
+    python: Annotated[str | None, Field(min_length=1)] = None
+    """The path of the Python that runs the program."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Version:
         if (self.commit is None) != (self.commit_time is None):
-            raise ValueError("commit and commit_time go together: give both, or a program and neither")
-        if self.commit is None and self.program is None:
-            raise ValueError("give commit and commit_time, or the path of a program")
+            raise ValueError(
+                "commit and commit_time go together: give both, or a program or python and neither"
+            )
+        if self.commit is None and self.program is None and self.python is None:
+            raise ValueError("give commit and commit_time, or the path of a program or of a python")
         return self
 
 
@@ -110,15 +114,17 @@ def _message(text: str) -> str:
     return text.removeprefix("Value error, ")
 
 
-def program_commit(program: Path) -> str:
-    """Stands for the commit of a program of which none is known: its name, and a hash of its content.
+def program_commit(program: Path, environment: str = "") -> str:
+    """Stands for the commit of a program of which none is known: its name, and a hash of its content; the
+    environment that runs it in front, where one is named.
 
     Raises:
         OSError: it cannot be read.
     """
     with program.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return f"{re.sub('[^A-Za-z0-9_.-]+', '-', program.name)[:60]}-{digest[:12]}"
+    names = [name for name in (environment, program.name) if name]
+    return "-".join([*(re.sub("[^A-Za-z0-9_.-]+", "-", name)[:60] for name in names), digest[:12]])
 
 
 def _json_path(location: tuple[int | str, ...]) -> str:

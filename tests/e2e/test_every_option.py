@@ -1,6 +1,7 @@
 """Every option does what it says."""
 
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarking.specs.run_info import program_commit
 from tests.support.workshop import COMMIT, option, records
 
 
@@ -43,6 +45,48 @@ def test_program_is_what_runs_and_info_wins(workshop, recorded):
     info = json.dumps({"treatment": COMMIT | {"program": str(program)}})
     workshop.json("--info", info, "--program", workshop.program("other"))
     assert len(records(record)) == 2
+
+
+def environment(workshop, name):
+    """A Python that says by a variable which one it is."""
+    path = workshop.directory / f"envs/{name}/bin/python"
+    path.parent.mkdir(parents=True)
+    path.write_text(f'#!/bin/sh\nENVIRONMENT_NAME={name} exec {sys.executable} "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_python_runs_the_program_and_each_arm_may_have_its_own(workshop, recorded):
+    program, record = recorded
+    new, old = (environment(workshop, name) for name in ("new", "old"))
+    workshop.json("--program", program, "--python", new)
+    info = json.dumps({"treatment": {"python": new}, "control": {"python": old}})
+    arguments = ("--program", program, "--ab_pairs", "1", "--canary", "off", "--ab_mode", "process")
+    document, _ = workshop.json(*arguments, "--info", info)
+    ran = [one["environment"].get("ENVIRONMENT_NAME") for one in records(record)]
+    assert ran[0] == "new"
+    assert sorted(ran[1:]) == ["new", "old"]
+    assert program_commit(program).rpartition("-")[2] in document["results"][0]["meta"]["commit"]
+
+
+@pytest.mark.parametrize(
+    ("python", "message"),
+    [
+        ("nonesuch", "--python: there is no program 'nonesuch'"),
+        ("true", "true' is not a Python of version 3.8 or newer"),
+    ],
+)
+def test_what_is_not_a_python_is_one_line(workshop, recorded, python, message):
+    done = workshop.run("--program", recorded[0], "--python", python)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_program_that_python_does_not_run_needs_none(workshop):
+    workshop.benchmark()
+    done = workshop.run("--program", "/bin/true", "--python", sys.executable)
+    assert done.returncode == 2
+    assert "is not run by Python: leave it out" in done.stderr
 
 
 def test_shared_libs_are_in_front_of_the_library_path(workshop, recorded):

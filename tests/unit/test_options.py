@@ -14,6 +14,7 @@ OTHER_VALUES = {
     "model_cache": Path("/cache dir"),
     "root_model_dir": Path("models"),
     "program": Path("-odd name"),
+    "python": "/envs/new one/bin/python",
     "shared_libs": ("a.so", "b c.so"),
     "backend": "mkl",
     "reference_backend": "nnpack",

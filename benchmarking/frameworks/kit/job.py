@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Mapping
 
 from . import tensors
@@ -44,6 +45,7 @@ class Job:
             "program": self._program.name,
             "program_version": self._program.version,
             "python": platform.python_version(),
+            "python_executable": sys.executable,
             "threads": settings.threads,
             "seed": settings.seed,
             "backend": settings.backend,

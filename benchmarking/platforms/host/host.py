@@ -111,7 +111,7 @@ class HostPlatform(PlatformBase):
     def launcher(self, program: Program, staged: StagedFiles) -> tuple[str, ...]:
         path = staged.paths[program.path]
         if program.needs_python:
-            return (sys.executable, path)
+            return (program.python or sys.executable, path)
         if not os.access(path, os.X_OK):
             raise ProgramStartError(f"{path} is not executable; try chmod +x")
         return (path,)

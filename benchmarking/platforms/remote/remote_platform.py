@@ -57,7 +57,8 @@ class RemotePlatform(PlatformBase):
         self._zones = zones
         self._staging = Staging(shell, directory)
         self._lease = Lease(shell, directory, options.owner)
-        self._pythons: dict[tuple[str, ...], str] = {}
+        self._checked_pythons: set[tuple[str, ...]] = set()
+        """Each with the modules that it was seen to have."""
 
     @property
     def device(self) -> DeviceInfo:
@@ -253,8 +254,8 @@ class RemotePlatform(PlatformBase):
 
     def _python(self, program: Program) -> str:
         """The device's Python, once it was seen to have what the program imports."""
-        if program.python_modules not in self._pythons:
-            python = self._options.remote_python
+        python = program.python or self._options.remote_python
+        if (python, *program.python_modules) not in self._checked_pythons:
             script = (
                 "import importlib.util, sys; print(*sys.version_info[:2]); "
                 f"print(*(one for one in {list(program.python_modules)!r} "
@@ -272,8 +273,8 @@ class RemotePlatform(PlatformBase):
                     f"{where}{python} ({version.replace(' ', '.')}) lacks {missing.replace(' ', ', ')}; "
                     "install it there, or name another Python with --remote_python"
                 )
-            self._pythons[program.python_modules] = python
-        return self._pythons[program.python_modules]
+            self._checked_pythons.add((python, *program.python_modules))
+        return python
 
     def _without_python(self) -> str:
         return "Name one with --remote_python, or a program that needs none with --program"

@@ -1,0 +1,27 @@
+"""Which Python runs a program, and what it lacks."""
+
+import sys
+
+import pytest
+
+from benchmarking.errors import UsageError
+from benchmarking.programs.python_environment import examine
+
+
+def test_an_environment_is_known_by_its_packages():
+    first, again = (examine(sys.executable, ("json", "numpy.linalg"), "--python") for _ in range(2))
+    assert first == again
+    assert first.name
+    assert len(first.content) == 12
+
+
+def test_what_it_lacks_is_one_line():
+    with pytest.raises(
+        UsageError, match=r"^--python: .* lacks nonesuch.part, other; install with: .* -m pip"
+    ):
+        examine(sys.executable, ("json", "nonesuch.part", "other"), "--python")
+
+
+def test_another_program_is_not_a_python():
+    with pytest.raises(UsageError, match="'/bin/echo' is not a Python"):
+        examine("/bin/echo", (), "--python")
