@@ -213,7 +213,10 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
         request = _sample_request(options, platform, builder.find_script(platform))
         report = harness.validate(request)
         if report.exit_status != ExitStatus.OK or not report.output.strip():
-            said = report.screen.strip() or f"harness.py --validate ended with {report.exit_status}"
+            said = (
+                report.screen.strip().removeprefix("harness.py: ")
+                or f"harness.py --validate ended with {report.exit_status}"
+            )
             raise UsageError(said)
 
 

@@ -503,8 +503,10 @@ def _reading(path: Path) -> Iterator[None]:
 def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except sqlite3.OperationalError as error:  # the disk is full, say
         raise StorageError(f"{path}: {error}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: {error}; {_ADVICE}") from error
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror or error}") from error
 

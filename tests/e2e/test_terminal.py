@@ -118,7 +118,15 @@ def test_what_only_shows_something_ends_quietly_when_its_reader_has_gone(worksho
     workshop.run("--program", workshop.program(), "--local_reporter", workshop.results)
     history = (sys.executable, "-m", "benchmarking.history", "show", "--local_reporter", workshop.results)
     look = (sys.executable, "-m", "benchmarking.devices", "list", "--platform", "host")
-    commands = (workshop.command("--validate"), history, (*history, "--json"), look, (*look, "--json"))
+    program = (sys.executable, ROOT / "benchmarking/frameworks/caffe2/program", "--help")
+    commands = (
+        workshop.command("--validate"),
+        history,
+        (*history, "--json"),
+        look,
+        (*look, "--json"),
+        program,
+    )
     for command in commands:
         done = run_with_stdout(command, broken_pipe, ROOT)
         assert (done.returncode, done.stderr) == (0, ""), command

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from . import flags
@@ -37,6 +38,8 @@ def run(program: Program, arguments: Sequence[str]) -> int:
 
                 return worker.main(program, settings)
             _benchmark(program, settings)
+    except BrokenPipeError:  # its reader has seen enough, as of | head -1
+        return 0
     except BenchmarkProgramError as error:
         print("%s: error: %s" % (program.name, error), file=sys.stderr)
         return error.exit_status
@@ -54,8 +57,9 @@ def run(program: Program, arguments: Sequence[str]) -> int:
 
 def leave(status: int) -> NoReturn:
     """Ends the process at once: all files are closed, and tidying a runtime up takes a third of a second."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
     os._exit(status)
 
 

@@ -47,7 +47,7 @@ def start(tmp_path, monkeypatch):
 
         def validate(harness, request):
             started.validated.append(request)
-            return SimpleNamespace(exit_status=0, output="no faults", screen="")
+            return SimpleNamespace(**({"exit_status": 0, "output": "no faults", "screen": ""} | start.answer))
 
         monkeypatch.setattr(loop, "Loop", TakenLoop)
         monkeypatch.setattr(measurement.Harness, "validate", validate)
@@ -55,6 +55,7 @@ def start(tmp_path, monkeypatch):
         return started
 
     start.workshop = workshop
+    start.answer = {}
     yield start
     logging.getLogger("benchmarking").setLevel(logging.NOTSET)
 
@@ -162,6 +163,12 @@ def test_every_platform_is_validated_as_it_will_be_run(start):
     assert all(one.control is not None and one.history for one in started.validated)
     (alone,) = start().validated
     assert (alone.control, list(alone.history)) == (None, [])
+
+
+def test_what_the_harness_refuses_is_reported_in_the_name_of_the_loop(start, capsys):
+    start.answer.update(exit_status=2, output="", screen="harness.py: --alpha 0.9: must be less\n")
+    assert start().status == 2
+    assert "harness.py" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", ["environment", "option"])

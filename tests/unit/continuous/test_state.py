@@ -196,7 +196,7 @@ def test_every_time_can_be_shown(state, moment):
 def test_what_is_no_database(tmp_path):
     path = tmp_path / "state.sqlite3"
     path.write_text("something else entirely, and long enough to be looked at" * 50)
-    with pytest.raises(StorageError, match="not a database"):
+    with pytest.raises(StorageError, match="not a database; restore it from a backup"):
         State(path, "a")
     path.unlink()
     connection = sqlite3.connect(path)
