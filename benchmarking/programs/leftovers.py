@@ -25,13 +25,10 @@ _SHOWN_CHARACTERS = 100
 logger = logging.getLogger(__name__)
 
 
-def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an earlier run") -> int:
+def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an earlier run") -> None:
     """Ends every process whose ``variable`` says that it was left, and names each of them in a warning.
 
     This process and those above it are spared: a run may have been started by what another run has left.
-
-    Returns:
-        How many there were.
     """
     import psutil
 
@@ -41,13 +38,12 @@ def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an e
         one for one in psutil.process_iter() if one.pid not in spared and is_left(_value(one, variable) or "")
     ]
     for one in found:
-        logger.warning("ending %s: %s has left it", describe(one), whose)
+        logger.warning("ending %s, which %s has left running", describe(one), whose)
         _signal(one, "terminate")
     _, alive = psutil.wait_procs(found, TERMINATION_GRACE_S)
     for one in alive:
         _signal(one, "kill")
     psutil.wait_procs(alive, TERMINATION_GRACE_S)
-    return len(found)
 
 
 def holds_open(pid: int, path: Path) -> bool:

@@ -299,7 +299,7 @@ def _is_loopback(host: str) -> bool:
 
 def _check_answer(answer: Answer, expected: int, url: str) -> None:
     """Raises:
-    _UnsentError: the answer is another than that the server has taken all.
+    _UnsentError: the server does not say that it has taken all posts.
     WebError: it did not come whole.
     """
     status = answer.status

@@ -232,7 +232,7 @@ def _operator_table(shown: OperatorRows, program: Mapping[str, Fact], wall: bool
     return fitted(
         [
             Column(shown.title, names, is_name=True, short_title=shown.short_title),
-            Column("type", texts([plain(row.kind) for row in rows]), 6),
+            Column("type", texts([plain(row.kind) for row in rows]), 6, right=False),
             Column("p50 (wall)" if wall else "p50", texts([numbers.duration(row.p50_us) for row in rows])),
             Column("share", texts([row.share_text for row in rows]), 5),
             Column("speed", texts([row.speed_text for row in rows]), 3),

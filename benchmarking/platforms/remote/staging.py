@@ -97,7 +97,7 @@ class Staging:
         )
         for line in ended.splitlines()[:MOST_NAMED]:
             where = self._shell.connection.address
-            logger.warning("ended %s on %s: an earlier run has left it", plain(line), where)
+            logger.warning("ended %s on %s, which an earlier run has left running", plain(line), where)
 
     def prune(self) -> None:
         """Of the staged files, those stay that were used since we have held the device."""

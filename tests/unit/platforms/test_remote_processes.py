@@ -41,9 +41,8 @@ def program(tmp_path):
 def test_what_a_killed_run_left_on_a_device_is_named_and_ended(shell, program, tmp_path, caplog):
     Staging(shell, str(tmp_path)).sweep()
     assert program.wait(30) == -9
-    assert caplog.messages == [
-        f"ended process {program.pid} (sh -c sleep 600.875 & echo $!; wait ) on board: an earlier run has left it"
-    ]
+    what = f"process {program.pid} (sh -c sleep 600.875 & echo $!; wait )"
+    assert caplog.messages == [f"ended {what} on board, which an earlier run has left running"]
     assert list((tmp_path / "runs").iterdir()) == []
 
 
