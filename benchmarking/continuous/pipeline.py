@@ -28,7 +28,7 @@ from benchmarking.errors import (
 from benchmarking.repos.repo_base import RepoBase, Revision
 from benchmarking.results import documents
 from benchmarking.results.documents import Document
-from benchmarking.results.model import Result, TestKey, Verdict
+from benchmarking.results.model import Outcome, Result, TestKey, Verdict
 from benchmarking.terminal import streams
 
 logger = logging.getLogger(__name__)
@@ -323,7 +323,7 @@ def _status(suspects: Sequence[Suspect], failures: Sequence[str], first_stage: S
         return RunStatus.FAILED
     if any(one.net and one.net.verdict is Verdict.INCONCLUSIVE for one in first_stage):
         return RunStatus.INCONCLUSIVE
-    return RunStatus.KNOWN if any(one.outcome == "known" for one in first_stage) else RunStatus.MEASURED
+    return RunStatus.KNOWN if any(one.outcome is Outcome.KNOWN for one in first_stage) else RunStatus.MEASURED
 
 
 def _around(document: Document) -> ExitStatus:

@@ -17,6 +17,7 @@ from benchmarking.results.model import (
     NET_DELAY,
     Confirmation,
     Meta,
+    Outcome,
     Result,
     SequentialDecision,
     Verdict,
@@ -24,7 +25,7 @@ from benchmarking.results.model import (
 )
 from benchmarking.results.plain_text import plain, plain_lines
 
-_QUIET = ("passed", "unchanged")
+_QUIET = (Outcome.PASSED, Outcome.UNCHANGED)
 
 
 class MarkdownReporter(FileReporter):

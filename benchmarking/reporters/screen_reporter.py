@@ -20,6 +20,7 @@ from benchmarking.results.model import (
     Fact,
     Failure,
     Meta,
+    Outcome,
     Result,
     Sampling,
     TypeResult,
@@ -37,7 +38,16 @@ VERDICT_STYLES: dict[Verdict | None, str] = {
     Verdict.IMPROVED: "bold green",
     Verdict.UNCHANGED: "green",
 }
-_OPEN = ("inconclusive", "not comparable", "suspicious", "not confirmed", "known")
+_OUTCOME_STYLES = {
+    Outcome.PASSED: "green",
+    Outcome.UNCHANGED: "green",
+    Outcome.IMPROVED: "green",
+    Outcome.INCONCLUSIVE: "yellow",
+    Outcome.NOT_COMPARABLE: "yellow",
+    Outcome.SUSPICIOUS: "yellow",
+    Outcome.NOT_CONFIRMED: "yellow",
+    Outcome.KNOWN: "yellow",
+}
 
 
 class ScreenReporter(ReporterBase):
@@ -80,7 +90,7 @@ class ScreenReporter(ReporterBase):
             for part in backend_screen.blocks_of(table, self._width()):
                 self._write(part)
             self._write(Text())
-        if len(_devices(results)) > 1 or any(one.status == "missing" for one in results):
+        if len(_devices(results)) > 1 or any(one.status is Outcome.MISSING for one in results):
             self._write(_where(results, self._width()))
             self._write(Text())
         for problem in summary.problems:
@@ -272,11 +282,10 @@ def _error_table(result: Result, width: int) -> Table:
 
 def _overview(results: list[Result], width: int) -> Table:
     """A row for each test."""
-    styles = {"passed": "green", "unchanged": "green", "improved": "green", **dict.fromkeys(_OPEN, "yellow")}
     nets = [result.net for result in results]
     comparisons = [net.comparison if net else None for net in nets]
     devices = [plain(one.meta.platform) for one in results] if len(_devices(results)) > 1 else []
-    outcomes = [Text(one.outcome, styles.get(one.outcome, "bold red")) for one in results]
+    outcomes = [Text(one.outcome, _OUTCOME_STYLES.get(one.outcome, "bold red")) for one in results]
     intervals = [numbers.median_interval(net.judged_summary) if net else "" for net in nets]
     changes = [numbers.percent(one.ratio) if one else "" for one in comparisons]
     bounds = [one.ratio_interval if one else None for one in comparisons]
@@ -310,9 +319,9 @@ def _where(results: list[Result], width: int) -> Table:
         (name, [one for one in results if one.key.device == device])
         for device, name in _devices(results).items()
     ]
-    missing = [[one for one in own if one.status == "missing"] for _, own in by_device]
+    missing = [[one for one in own if one.status is Outcome.MISSING] for _, own in by_device]
     ran = [str(len(own) - len(gone)) for (_, own), gone in zip(by_device, missing, strict=True)]
-    failed = [str(sum(one.status == "failed" for one in own)) for _, own in by_device]
+    failed = [str(sum(one.status is Outcome.FAILED for one in own)) for _, own in by_device]
     tests = [
         ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in gone))
         for gone in missing

@@ -405,6 +405,29 @@ class TestKey:
     """The device's hash."""
 
 
+class Outcome(StrEnum):
+    """What a test came to, as every report calls it."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    MISSING = "missing"
+    """The device or the way to it failed."""
+    REGRESSED = "regressed"
+    """The regression was confirmed."""
+    SUSPICIOUS = "suspicious"
+    """A regression that was not verified yet."""
+    VERIFIED = "verified"
+    """Fresh pairs show the regression, too."""
+    NOT_CONFIRMED = "not confirmed"
+    """Fresh pairs do not show it."""
+    KNOWN = "known"
+    """It is slower than the control, but no slower than earlier commits already were."""
+    IMPROVED = "improved"
+    UNCHANGED = "unchanged"
+    INCONCLUSIVE = "inconclusive"
+    NOT_COMPARABLE = "not comparable"
+
+
 @dataclass(frozen=True)
 class Result:
     """One test case on one device: measured, or failed with the evidence."""
@@ -446,22 +469,24 @@ class Result:
         )
 
     @property
-    def status(self) -> str:
-        """passed, failed, missing or regressed: what every report calls it."""
+    def status(self) -> Outcome:
+        """Passed, failed, missing or regressed."""
         if self.failure:
-            return "missing" if self.failure.is_of_the_device else "failed"
-        return "regressed" if self.regressed_types else "passed"
+            return Outcome.MISSING if self.failure.is_of_the_device else Outcome.FAILED
+        return Outcome.REGRESSED if self.regressed_types else Outcome.PASSED
 
     @property
-    def outcome(self) -> str:
-        """The same, more finely where two programs were compared: what came of that."""
-        if self.status != "passed" or self.verdict is None:
+    def outcome(self) -> Outcome:
+        """The status; in place of passed what the comparison of two programs showed, where there was one."""
+        if self.status is not Outcome.PASSED or self.verdict is None:
             return self.status
         verified = any(one.confirmation for one in self.types)
         if self.verdict is Verdict.REGRESSED:
             is_known = all(one.known for one in self.types if one.verdict is Verdict.REGRESSED)
-            return "known" if is_known else "verified" if verified else "suspicious"
-        return "not confirmed" if verified else str(self.verdict)
+            if is_known:
+                return Outcome.KNOWN
+            return Outcome.VERIFIED if verified else Outcome.SUSPICIOUS
+        return Outcome.NOT_CONFIRMED if verified else Outcome(self.verdict)
 
     @property
     def regressed_types(self) -> tuple[str, ...]:
