@@ -80,7 +80,7 @@ class _ArmRecord:
 
     def take(self, ready: WorkerReady) -> None:
         """Of its first worker."""
-        self.facts = ready.facts
+        self.facts = {**ready.facts, **ready.start_facts}
         self.names = tuple(ready.operators)
         self.cpu_resolution_ns = ready.cpu_resolution_ns or 0.0
         self.kernels = {name: Kernel(one.kernel, one.own) for name, one in ready.kernels.items()}

@@ -69,6 +69,12 @@ class WorkerReady(_Answer):
     pid: ProcessNumber | None = None
     rss_bytes: Count | None = None
     """The memory that it takes now; forked workers share some of it."""
+    peak_rss_bytes: Count | None = None
+    """The most that it has taken."""
+    load_ns: Nanoseconds | None = None
+    """What it took to load the model, the runtime being imported and the files being read."""
+    first_ns: Nanoseconds | None = None
+    """What the first iteration of the warm-up took."""
     wall_resolution_ns: Nanoseconds | None = None
     """The smallest step that the clock was seen to take."""
     cpu_resolution_ns: Nanoseconds | None = None
@@ -81,6 +87,12 @@ class WorkerReady(_Answer):
     """By operator; empty: not told."""
     costs: dict[str, WorkerCost] = Field(default_factory=dict)
     """By operator, and ``NET_DELAY`` of the net."""
+
+    @property
+    def start_facts(self) -> dict[str, ProgramFact]:
+        """What it says of its start."""
+        values = {"load_ns": self.load_ns, "first_ns": self.first_ns, "peak_rss_bytes": self.peak_rss_bytes}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class WorkerForks(_Answer):

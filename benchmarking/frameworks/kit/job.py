@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import time
 from collections.abc import Mapping
 
 from . import tensors
@@ -24,6 +25,8 @@ class Job:
         self._inputs = tensors.inputs(program, settings)
         self._preparation = program.prepare(settings)
         self.model_name = self._preparation.model_name
+        self.load_ns = 0
+        """What loading the model took; not what importing the runtime and reading the files took."""
         self.facts: dict[str, Fact] = {}
         """Known once the model is loaded."""
         self.reports_costs = settings.run_individual
@@ -40,7 +43,9 @@ class Job:
         """
         settings = self._settings
         wanted = frozenset(filter(None, settings.output.split(",")))
+        start = time.perf_counter_ns()
         loaded = self._preparation.load(self._inputs, wanted)
+        self.load_ns = time.perf_counter_ns() - start
         self.facts = {
             "program": self._program.name,
             "program_version": self._program.version,

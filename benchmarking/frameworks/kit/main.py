@@ -65,7 +65,7 @@ def leave(status: int) -> NoReturn:
 
 def _benchmark(program: Program, settings: Settings) -> None:
     # Heavy imports wait until the flags are known to be right.
-    from . import costs, summary
+    from . import costs, counters, summary
     from .job import Job
 
     job = Job(program, settings)
@@ -74,7 +74,7 @@ def _benchmark(program: Program, settings: Settings) -> None:
         print(summary.table(loaded.operators()))
         return
     observer = Observer(sys.stderr, program.name)
-    observer.facts(job.facts)
+    observer.facts({**job.facts, "load_ns": job.load_ns})
     observer.model_name(job.model_name)
     for name, kernel in job.kernels.items():
         observer.kernel(name, kernel)
@@ -83,6 +83,7 @@ def _benchmark(program: Program, settings: Settings) -> None:
     _run(loaded, settings, observer)
     if settings.output and settings.iter + settings.warmup == 0:
         loaded.run()
+    observer.facts({"peak_rss_bytes": counters.peak_resident_bytes()})
     job.write_outputs(loaded)
     if settings.run_individual:
         peak = program.peak()

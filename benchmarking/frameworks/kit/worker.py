@@ -118,14 +118,21 @@ def _work(
 ) -> None:
     """Sets up, says so, and serves until it is told to quit or ``last_line`` comes."""
     loaded = job.load(observes)
-    for _ in range(warmup):
+    first_ns = None
+    for number in range(warmup):
+        start = time.perf_counter_ns()
         loaded.run()
+        if number == 0:
+            first_ns = time.perf_counter_ns() - start
     channel.answer(
         {
             "protocol": PROTOCOL,
             "ready": True,
             "pid": os.getpid(),
             "rss_bytes": counters.resident_bytes(),
+            "peak_rss_bytes": counters.peak_resident_bytes(),
+            "load_ns": job.load_ns,
+            "first_ns": first_ns,
             "wall_resolution_ns": counters.resolution_ns(time.perf_counter_ns),
             "cpu_resolution_ns": counters.resolution_ns(time.process_time_ns),
             "operators": list(loaded.operator_names),

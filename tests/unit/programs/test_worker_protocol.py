@@ -44,6 +44,9 @@ READY = st.fixed_dictionaries(
         "cpu_resolution_ns": TIME,
         "operators": st.lists(st.text()),
         "operators_later": st.booleans(),
+        "peak_rss_bytes": COUNT | st.none(),
+        "load_ns": TIME | st.none(),
+        "first_ns": TIME | st.none(),
         "facts": FACTS,
         "kernels": st.dictionaries(
             st.text(), st.fixed_dictionaries({"kernel": st.text(), "own": st.booleans()})
