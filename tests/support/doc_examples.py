@@ -7,11 +7,14 @@ from pathlib import Path
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+def python_blocks(document):
+    text = (DOCS / document).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+
+
 def module_of(document):
-    """The only Python block of a document, executed."""
-    (code,) = re.findall(
-        r"```python\n(.*?)```", (DOCS / document).read_text(encoding="utf-8"), flags=re.DOTALL
-    )
+    """The first Python block of a document, executed."""
+    code, *_ = python_blocks(document)
     module = types.ModuleType(document.removesuffix(".md"))
     exec(compile(code, document, "exec"), module.__dict__)
     return module
