@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from benchmarking.errors import UsageError
 from benchmarking.files import atomic_file
 from benchmarking.records.series import Series
+from benchmarking.reporters import numbers
+from benchmarking.reporters.screen_table import shortened
 from benchmarking.results import unix_time
 from benchmarking.results.plain_text import plain
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 MAXIMUM_SERIES = 50
 """Of one picture: 125 inches."""
+COMMIT_WIDTH = 16
+"""Characters: of a build's name the beginning and the end, which tells builds apart."""
 WIDTH_INCHES, HEIGHT_INCHES = 10.0, 2.5
 
 
@@ -89,4 +93,5 @@ def _draw_level(axes: Axes, values: Sequence[float], first: int, end: int) -> No
 
 def _tick(series: Series, index: int) -> str:
     point = series.levels.points[index]
-    return f"{unix_time.day(point.commit_time)}\n{plain(point.commit[:8])}"
+    commit = shortened(plain(numbers.short_commit(point.commit)), COMMIT_WIDTH)
+    return f"{unix_time.day(point.commit_time)}\n{commit}"

@@ -44,7 +44,7 @@ def show_changes(series: Sequence[Series], width: int | None) -> str:
     short = sum(len(one.levels.values) < 2 * MINIMUM_RUNS for one in series)
     counted = f"{len(changed)} of {len(series)} series changed"
     if short:
-        counted += f"; too short to tell, with fewer than {2 * MINIMUM_RUNS} commits: {short}"
+        counted += f"; too short to judge, with fewer than {2 * MINIMUM_RUNS} commits: {short}"
     return _render([*(_changes_shown(one) for one in changed), Text(counted)], width)
 
 

@@ -97,7 +97,7 @@ def versions(meta: Meta) -> str:
 
 
 def short_commit(commit: str) -> str:
-    """A hash is told by its first digits; a name is not."""
+    """The first digits of a hash; a name is shown whole."""
     return commit[:12] if _HASH.fullmatch(commit) else commit
 
 

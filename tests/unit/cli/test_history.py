@@ -95,7 +95,7 @@ def test_the_creep_is_found_and_what_did_not_change_is_not(demo, run):
 def test_too_few_commits_are_told(tmp_path, run):
     save(tmp_path, count=3)
     assert run("changes", tmp_path).out == (
-        "0 of 1 series changed; too short to tell, with fewer than 16 commits: 1\n"
+        "0 of 1 series changed; too short to judge, with fewer than 16 commits: 1\n"
     )
 
 
