@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from benchmarking.cli.argument_types import quoted, suggestion
 from benchmarking.cli.declared import declarations
 from benchmarking.cli.options import BACKENDS, HarnessOptions
-from benchmarking.driver.settings import BACKEND_TOLERANCE, BLOCKS
+from benchmarking.driver.settings import BACKEND_TOLERANCE
 from benchmarking.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
     return ManyBackends(
         names=() if names == (ALL,) else names,
         reference=options.reference_backend,
-        blocks=options.blocks or BLOCKS,
+        blocks=options.blocks,
         tolerance=options.backend_tolerance or BACKEND_TOLERANCE,
     )
 

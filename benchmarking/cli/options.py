@@ -24,6 +24,7 @@ from benchmarking.cli.shipped import shipped
 from benchmarking.driver.settings import (
     BACKEND_TOLERANCE,
     BLOCKS,
+    ITERATION_BLOCKS,
     ABMode,
     ClockChoice,
     FailOn,
@@ -274,8 +275,8 @@ class HarnessOptions(DeclaredOptions):
         group=BACKENDS,
         metavar="N",
         example="20",
-        usual=str(BLOCKS),
-        help="the number of blocks; in each of them every backend runs once, in random order",
+        usual=f"{BLOCKS} to {ITERATION_BLOCKS}, or {BLOCKS} of whole processes",
+        help="the number of blocks; in each of them every backend takes its turn, in random order",
     )
     backend_tolerance: float | None = option(
         None,

@@ -1,10 +1,11 @@
-"""One test on several backends of a device, in turn, so that they share its conditions."""
+"""One test on several backends of a device, side by side, so that they share its conditions."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING
 
 from benchmarking.driver import conditions, metrics
 from benchmarking.driver.benchmark_driver import BenchmarkDriver, LocalFiles, Measured, ReadyArm
+from benchmarking.driver.iteration_sampler import IterationSampler
+from benchmarking.driver.paired_test import NEWS_AFTER_S, NEWS_FACTOR
 from benchmarking.driver.plan import ManyBackends, RunPlan
-from benchmarking.driver.sampler import Samples, joined
+from benchmarking.driver.process_sampler import ProcessSampler
+from benchmarking.driver.sampler import ArmFailure, ArmSamples, LogRatios, Sampled, Samples
+from benchmarking.driver.settings import BLOCKS, ITERATION_BLOCKS
 from benchmarking.errors import (
     CaseError,
     DeviceLostError,
@@ -22,15 +27,17 @@ from benchmarking.errors import (
     ToleranceError,
 )
 from benchmarking.files.model_cache import ModelCache
-from benchmarking.frameworks.framework_base import BackendStatus, ProgramReport
+from benchmarking.frameworks.framework_base import BackendStatus
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.programs.process import Cancellation
+from benchmarking.programs.workers import NoWorkersError
 from benchmarking.results.model import (
     NET_DELAY,
     BackendCell,
     Comparison,
     ErrorStatistics,
     Result,
+    Sampling,
     TypeResult,
 )
 from benchmarking.specs.expand import TestCase
@@ -41,6 +48,14 @@ if TYPE_CHECKING:
 
 USUAL_REFERENCE = "default"
 GOLDEN = "golden"
+LOOKS = (6, 8)
+"""After this many blocks a comparison may be exact enough; fewer do not have an interval that covers 95 %."""
+PRECISION = 0.01
+"""Of a ratio: an interval of at most this much to either side is exact enough."""
+TURNS_S = 0.35
+"""Of a backend in a block: making all of them ready takes longer than making a pair ready."""
+OPERATOR_ROUNDS = 2
+"""Of each block: operators of different backends are shown and not judged, so a few samples are enough."""
 
 logger = logging.getLogger(__name__)
 
@@ -150,45 +165,86 @@ class _Column:
     name: str
     driver: BenchmarkDriver
     arm: ReadyArm | None = None
-    reports: list[tuple[int, ProgramReport]] = field(default_factory=list)
+    samples: ArmSamples = field(default_factory=ArmSamples)
+    sampling: Sampling | None = None
+    """How its delays were sampled; None of other tests, and where they were not."""
     failure: BaseException | None = None
     types: tuple[TypeResult, ...] = ()
+    comparison: Comparison | None = None
     answer_of: str = ""
     errors: Mapping[str, ErrorStatistics] = field(default_factory=dict)
     not_compared: str = ""
-    duration_s: float = 0.0
-
-    def run(self, block: int) -> None:
-        """A whole process."""
-        if self.arm is None:
-            return
-        started = time.monotonic()
-        try:
-            self.reports.append((block, self.arm.run()))
-        except CaseError as error:
-            self.failure = error
-        finally:
-            self.duration_s += time.monotonic() - started
 
     @property
     def net(self) -> TypeResult | None:
         return next((one for one in self.types if one.type == NET_DELAY), None)
+
+    @property
+    def blocks(self) -> int:
+        return max((len(set(one.pairs)) for one in self.samples.types), default=0)
 
     def measured(self) -> Measured:
         return Measured(
             types=self.types,
             failure=self.failure,
             program_command=str(self.arm.command) if self.arm else "",
-            treatment=joined(self.reports),
+            treatment=self.samples,
+            sampling=self.sampling,
         )
 
-    def compared(self, reference: _Column) -> Comparison | None:
-        own, other = self.net, reference.net
-        if own is None or other is None or self is reference:
-            return None
-        if self.failure is not None or reference.failure is not None:  # its delay counts for nothing
-            return None
-        return summaries.compare(own.values, own.pairs, other.values, other.pairs)
+    def take(self, sampled: Sampled) -> None:
+        """Its part of what was sampled."""
+        self.samples = sampled.arms[self.name]
+        self.failure = sampled.failures.get(self.name)
+
+    def take_delays(self, sampled: Sampled) -> None:
+        """What follows from it for a test of delays."""
+        self.comparison = _comparison(sampled.log_ratios, self.name)
+        self.sampling = sampled.sampling[self.name]
+        self.types = metrics.delay_results(Samples(self.samples, None, sampling=self.sampling))
+
+
+class _Enough:
+    """When a comparison has blocks enough: by their number, or earlier where all of its ratios are exact
+    enough or the time is over."""
+
+    def __init__(
+        self, blocks: int, device: str, looks: tuple[int, ...] = (), limit_s: float = math.inf
+    ) -> None:
+        """``looks``: after which of them it may end earlier; the time limit counts from the first one on."""
+        self._blocks = blocks
+        self._device = device
+        self._looks = looks
+        self._limit_s = limit_s
+        self._started = time.monotonic()
+        self._next_news_s = NEWS_AFTER_S
+        self._log_ratios: list[LogRatios] = []
+
+    def __call__(self, log_ratios: LogRatios) -> bool:
+        self._log_ratios.append(log_ratios)
+        done, elapsed_s = len(self._log_ratios), time.monotonic() - self._started
+        if elapsed_s >= self._next_news_s:
+            self._next_news_s = elapsed_s * NEWS_FACTOR
+            logger.info("  %s: %d of %d blocks after %.0f s", self._device, done, self._blocks, elapsed_s)
+        if done >= self._blocks or not self._looks:
+            return done >= self._blocks
+        is_late = done >= self._looks[0] and elapsed_s >= self._limit_s
+        return is_late or (done in self._looks and self._is_exact(log_ratios))
+
+    def _is_exact(self, arms: Iterable[str]) -> bool:
+        intervals = [
+            comparison.ratio_interval
+            for arm in arms
+            if (comparison := _comparison(self._log_ratios, arm)) is not None
+        ]
+        return all(one is not None and one.high <= one.low * (1 + 2 * PRECISION) for one in intervals)
+
+
+def _comparison(blocks: Sequence[LogRatios], arm: str) -> Comparison | None:
+    """Of its net; None where it has no block with the reference."""
+    values = [block.get(arm, {}).get(NET_DELAY, math.nan) for block in blocks]
+    usable = [value for value in values if math.isfinite(value)]
+    return summaries.compare_log_ratios(usable) if usable else None
 
 
 class BackendMatrix:
@@ -218,6 +274,7 @@ class BackendMatrix:
         Raises:
             RunCancelledError: the run was cancelled.
         """
+        started = time.monotonic()
         watch = conditions.Watch(self._platform, self._plan.cooldown_s, self._cancellation)
         columns = {name: _Column(name, driver) for name, driver in self._drivers.items()}
         for name, reason in self._backends.missing.items():
@@ -225,7 +282,11 @@ class BackendMatrix:
         self._attempt(case, list(columns.values()))
         watched = watch.finish(lost=any(isinstance(one.failure, DeviceLostError) for one in columns.values()))
         reference = columns[self._backends.reference]
-        return tuple(self._result(case, one, reference, watched) for one in columns.values())
+        each_s = (time.monotonic() - started) / len(columns)
+        return tuple(
+            self._result(case, one, reference, one.driver.result(case, one.measured(), watched, each_s))
+            for one in columns.values()
+        )
 
     def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
         """The results of a case that was not even tried."""
@@ -233,14 +294,12 @@ class BackendMatrix:
         results = [one.missing(case, error) for one in self._drivers.values()]
         return tuple(replace(one, meta=replace(one.meta, cell=cell)) for one in results)
 
-    def _result(
-        self, case: TestCase, column: _Column, reference: _Column, watched: conditions.Watched
-    ) -> Result:
-        result = column.driver.result(case, column.measured(), watched, column.duration_s)
+    def _result(self, case: TestCase, column: _Column, reference: _Column, result: Result) -> Result:
+        counts = column.failure is None and reference.failure is None
         cell = BackendCell(
             reference=reference.name,
-            blocks=len(column.reports),
-            comparison=column.compared(reference),
+            blocks=column.blocks if case.metric == "delay" else min(len(column.types), 1),
+            comparison=column.comparison if counts else None,
             answer_of=column.answer_of,
             errors=column.errors,
             wrong=isinstance(column.failure, ToleranceError),
@@ -253,10 +312,13 @@ class BackendMatrix:
         try:
             with ExitStack() as stack:
                 files = self._make_ready(stack, case, columns)
-                self._run_blocks(case, columns)
+                measured = _working(columns)
+                sampled = self._sample(case, {one.name: one.arm for one in measured if one.arm})
+                for one in measured:
+                    one.take(sampled)
                 if case.metric == "delay":
-                    for one in columns:
-                        one.types = metrics.delay_results(Samples(joined(one.reports), None))
+                    for one in measured:
+                        one.take_delays(sampled)
                     self._hold_against_reference(columns)
                 else:
                     for one in _working(columns):
@@ -277,16 +339,64 @@ class BackendMatrix:
                 one.failure = error
         return files
 
-    def _run_blocks(self, case: TestCase, columns: Sequence[_Column]) -> None:
-        """An output does not vary from run to run as a delay does: one block of it is enough."""
-        blocks = self._wanted.blocks if case.metric == "delay" else 1
-        random = Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311 - an order
-        for block in range(blocks):
-            working = _working(columns)
-            order = random.sample(working, k=len(working))
-            logger.info("  block %d of %d: %s", block + 1, blocks, ", ".join(one.name for one in order))
-            for one in order:
-                one.run(block)
+    def _sample(self, case: TestCase, arms: Mapping[str, ReadyArm]) -> Sampled:
+        """An output does not vary from run to run as a delay does: one block of it is enough.
+
+        Raises:
+            NoWorkersError: single iterations were demanded, and the program does not run them.
+            RunCancelledError: the run was cancelled.
+        """
+        if case.metric != "delay":
+            return self._by_process(case, arms, "a test of outputs", 1)
+        comparing = self._plan.comparing
+        why = "--ab_mode process"
+        if comparing.mode != "process":
+            try:
+                return self._by_iteration(case, arms)
+            except NoWorkersError as error:
+                if comparing.mode == "iteration":
+                    raise
+                why = str(error)
+                logger.info("  whole processes are compared, not single iterations: %s", why)
+        return self._by_process(case, arms, why, self._wanted.blocks or BLOCKS)
+
+    def _by_process(self, case: TestCase, arms: Mapping[str, ReadyArm], why: str, blocks: int) -> Sampled:
+        processes = ProcessSampler(
+            self._random(case), self._conditions, why, self._plan.comparing.clock, goes_on_without_failed=True
+        )
+        programs = {name: arm.run for name, arm in arms.items()}
+        enough = _Enough(blocks, self._platform.device.name)
+        return processes.sample(programs, self._backends.reference, enough)
+
+    def _by_iteration(self, case: TestCase, arms: Mapping[str, ReadyArm]) -> Sampled:
+        platform, comparing = self._platform, self._plan.comparing
+        iterations = IterationSampler(
+            self._random(case),
+            self._conditions,
+            platform.pin,
+            platform.thread_times,
+            operator_rounds=OPERATOR_ROUNDS if self._plan.framework.times_operators(case) else 0,
+            clock=comparing.clock,
+            computes_on_cpu=platform.computes_on_cpu,
+            goes_on_without_failed=True,
+            turns_s=TURNS_S,
+        )
+        workers = {name: arm.workers() for name, arm in arms.items()}
+        fixed = self._wanted.blocks
+        enough = (
+            _Enough(fixed, self._platform.device.name)
+            if fixed
+            else _Enough(ITERATION_BLOCKS, self._platform.device.name, LOOKS, comparing.max_seconds)
+        )
+        sampled = iterations.sample(workers, self._backends.reference, enough)
+        failures = {name: _explained(arms[name], error) for name, error in sampled.failures.items()}
+        return replace(sampled, failures=failures)
+
+    def _random(self, case: TestCase) -> Random:
+        return Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311 - an order
+
+    def _conditions(self) -> conditions.Conditions:
+        return conditions.read(self._platform)
 
     def _hold_against_reference(self, columns: Sequence[_Column]) -> None:
         reference = next(one for one in columns if one.name == self._backends.reference)
@@ -325,6 +435,21 @@ class BackendMatrix:
         column.answer_of = name
         column.errors = metrics.answer_errors(answer, expected, whose)
         metrics.check_answer(answer, expected, self._wanted.tolerance, whose)
+
+
+def _explained(arm: ReadyArm, error: ArmFailure) -> ArmFailure:
+    """Why the only program of several that did not become a worker has failed.
+
+    Raises:
+        NoWorkersError: it has not: it runs as a whole process.
+    """
+    if not isinstance(error, NoWorkersError):
+        return error
+    try:
+        arm.run()
+    except CaseError as crash:
+        return crash
+    raise error
 
 
 def _working(columns: Sequence[_Column]) -> list[_Column]:

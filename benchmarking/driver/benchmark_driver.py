@@ -332,7 +332,7 @@ class BenchmarkDriver:
             warmup=case.warmup,
             input_shapes={blob.name: blob.shape for blob in case.inputs},
             harness_version=__version__,
-            ab_pairs=measured.sampling.pairs if measured.sampling else None,
+            ab_pairs=measured.sampling.pairs if measured.sampling and plan.control else None,
             random_seed=plan.seed if plan.control else None,
             program_command=measured.program_command,
             device=device.facts,

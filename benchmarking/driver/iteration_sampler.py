@@ -30,7 +30,7 @@ from benchmarking.results.model import NET_DELAY, Clock, Cost, Fact, Kernel, Sam
 from benchmarking.statistics import sequential
 
 TURNS_S = 0.125
-"""What the iterations of an arm may take about in a block: as long as making it ready does."""
+"""Of an arm in a block, where nothing else is said: as long as making it ready takes."""
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
 WARM_UP_S = 0.05
 """Of each arm: what the iterations take that are run before, all arms in turn, and are not counted."""
@@ -126,9 +126,11 @@ class IterationSampler(Sampler[WorkerSource]):
         clock: ClockChoice,
         computes_on_cpu: bool = True,
         goes_on_without_failed: bool = False,
+        turns_s: float = TURNS_S,
     ) -> None:
         """Args:
         pin: as ``PlatformBase.pin``.
+        turns_s: what the iterations of an arm may take about in a block.
         operator_rounds: in this many rounds of a block, at most, each operator is timed as well, in an
             iteration of its own.
         """
@@ -143,6 +145,7 @@ class IterationSampler(Sampler[WorkerSource]):
         self._thread_times = thread_times
         self._operator_rounds = operator_rounds
         self._computes_on_cpu = computes_on_cpu
+        self._turns_s = turns_s
         self._records: dict[str, _ArmRecord] = {}
         self._rounds = 0
         self._renewed_at: int | None = None
@@ -161,7 +164,7 @@ class IterationSampler(Sampler[WorkerSource]):
         try:
             self._run_block(block, order, before)
             if block == 0:
-                self._clock, self._clock_reason = self._choose_clock(order)
+                self._clocks = {arm: self._own_clock(arm) for arm in order}
         except ArmFailedError as error:
             if self._goes_on_without_failed:
                 for arm in order:
@@ -281,7 +284,7 @@ class IterationSampler(Sampler[WorkerSource]):
             for samples in (record.net, record.by_operator if self._operator_rounds >= MOST_ROUNDS else ())
             if samples
         )
-        return min(MOST_ROUNDS, max(FEWEST_ROUNDS, round(TURNS_S * len(records) * 1e9 / takes_ns)))
+        return min(MOST_ROUNDS, max(FEWEST_ROUNDS, round(self._turns_s * len(records) * 1e9 / takes_ns)))
 
     def _log_ratios(self, block: int, arms: Sequence[str]) -> LogRatios:
         if self._baseline not in arms:
@@ -290,9 +293,10 @@ class IterationSampler(Sampler[WorkerSource]):
 
     def _log_ratios_of(self, arm: str, block: int) -> dict[str, float]:
         own, baseline = self._records[arm], self._records[self._baseline]
+        clock, _ = self._clock_of(arm)
         ratios = {
             NET_DELAY: sequential.pair_log_ratio(
-                *([self._time_ns(one) for one in record.of_block(block)] for record in (own, baseline))
+                *([_time_ns(one, clock) for one in record.of_block(block)] for record in (own, baseline))
             )
         }
         ours, theirs = own.operators_of_block(block), baseline.operators_of_block(block)
@@ -304,36 +308,28 @@ class IterationSampler(Sampler[WorkerSource]):
                 ratios[name] = sequential.pair_log_ratio(ours[name], theirs[name])
         return ratios
 
-    def _time_ns(self, sample: IterationSample) -> float:
-        times_ns = {"cpu": sample.cpu_ns, "device": sample.device_ns, "wall": sample.wall_ns}
-        return times_ns[self._clock] or 0.0
-
     def _samples(self, arm: str) -> ArmSamples:
         return _arm_samples(self._records[arm])
 
     # --- clock and conditions -------------------------------------------------------------------------------
 
-    def _choose_clock(self, arms: Sequence[str]) -> tuple[Clock, str]:
-        """By what all arms did in the first block: so it cannot favour one of them."""
-        samples = {arm: self._records[arm].of_block(0) for arm in arms}
+    def _own_clock(self, arm: str) -> tuple[Clock, str]:
+        """By what the arm did in the first block.
+
+        Raises:
+            ArmFailedError: it does not have the clock that was chosen.
+        """
+        record = self._records[arm]
+        samples = record.of_block(0)
         if self._clock_choice != "auto":
-            for arm, own in samples.items():
-                _require_clock(arm, self._clock_choice, own)
+            _require_clock(arm, self._clock_choice, samples)
             return self._clock_choice, "--clock says so"
-        every = [sample for own in samples.values() for sample in own]
-        by_device = device_clock([one.wall_ns for one in every], [one.device_ns for one in every])
+        by_device = device_clock([one.wall_ns for one in samples], [one.device_ns for one in samples])
         if by_device is not None:
             return by_device
         if not self._computes_on_cpu:
             return "wall", "the work is not the CPU's"
-        records = [self._records[arm] for arm in arms]
-        step_ns = max(record.cpu_resolution_ns for record in records)
-        threads = max(record.threads for record in records)
-        for arm in sorted(arms):  # CPU time only if each of them computes all the time, in one thread
-            clock, reason = suitable_clock(samples[arm], step_ns, threads)
-            if clock == "wall":
-                return clock, reason
-        return "cpu", reason
+        return suitable_clock(samples, record.cpu_resolution_ns, record.threads)
 
     def _noted(self, block: int, arms: Sequence[str]) -> dict[str, Fact]:
         samples = [sample for arm in arms for sample in self._records[arm].of_block(block)]
@@ -344,6 +340,11 @@ class IterationSampler(Sampler[WorkerSource]):
         if all(one.involuntary_switches is not None for one in samples):
             facts["involuntary_switches"] = sum(one.involuntary_switches or 0 for one in samples)
         return facts
+
+
+def _time_ns(sample: IterationSample, clock: Clock) -> float:
+    times_ns = {"cpu": sample.cpu_ns, "device": sample.device_ns, "wall": sample.wall_ns}
+    return times_ns[clock] or 0.0
 
 
 def _require_clock(arm: str, clock: Clock, samples: Sequence[IterationSample]) -> None:

@@ -48,18 +48,16 @@ def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
 def _by_clock(
     treatment: TypeSamples, control: TypeSamples | None, sampling: Sampling | None
 ) -> dict[str, Any]:
-    """The summaries of the times that the verdict rests on, where those are not wall time."""
-    if control is None or sampling is None or sampling.clock == "wall":
+    """The summaries of the times that the comparison rests on, where those are not wall time."""
+    if sampling is None or sampling.clock == "wall":
         return {}
-    own, others = (
-        one.cpu_values if sampling.clock == "cpu" else one.device_values for one in (treatment, control)
-    )
-    if len(own) != len(treatment.values) or len(others) != len(control.values):
-        return {}  # an operator: only its wall time is known
-    return {
-        "clock_summary": summaries.summarize(own, treatment.pairs),
-        "control_clock_summary": summaries.summarize(others, control.pairs),
+    arms = {"clock_summary": treatment, **({"control_clock_summary": control} if control else {})}
+    times = {
+        name: one.cpu_values if sampling.clock == "cpu" else one.device_values for name, one in arms.items()
     }
+    if any(len(times[name]) != len(one.values) for name, one in arms.items()):
+        return {}  # an operator: only its wall time is known
+    return {name: summaries.summarize(times[name], one.pairs) for name, one in arms.items()}
 
 
 def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:

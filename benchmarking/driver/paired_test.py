@@ -107,8 +107,8 @@ def sample_pairs(
         treatment=sampled.arms[TREATMENT],
         control=sampled.arms[CONTROL],
         failure=failures[0] if failures else None,
-        decisions=_trusted(decisions, sampled.sampling, cores),
-        sampling=sampled.sampling,
+        decisions=_trusted(decisions, sampled.sampling[TREATMENT], cores),
+        sampling=sampled.sampling[TREATMENT],
     )
 
 

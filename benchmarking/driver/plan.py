@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarking.driver.settings import BACKEND_TOLERANCE, BLOCKS, ABMode, ClockChoice
+from benchmarking.driver.settings import BACKEND_TOLERANCE, ABMode, ClockChoice
 from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.programs.command import Program
 from benchmarking.results.model import Fact, RunType, new_uid
@@ -49,8 +49,8 @@ class ManyBackends:
     """Empty: all that a device has."""
     reference: str | None = None
     """That the others are compared with; None: ``default``, or the first."""
-    blocks: int = BLOCKS
-    """In each of which every backend runs once."""
+    blocks: int | None = None
+    """In each of which every backend takes its turn; None: as many as usual."""
     tolerance: float = BACKEND_TOLERANCE
     """How far an output may be from the reference's, in parts of its largest value."""
 

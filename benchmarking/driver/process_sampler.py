@@ -23,24 +23,22 @@ class ProcessSampler(Sampler[RunProgram]):
 
     def _open(self, stack: ExitStack) -> None:
         self._by_arm: dict[str, dict[int, ProgramReport]] = {arm: {} for arm in self._sources}
-        self._clock, self._clock_reason = _clock((), self._clock_choice)
 
     def _measure(self, block: int, order: Sequence[str], before: Conditions) -> Mapping[str, Fact]:
         for arm in order:
             if block not in self._by_arm[arm]:  # else it had its turn before another arm failed
                 with blaming(arm):
                     self._by_arm[arm][block] = self._sources[arm]()
-        if block == 0:
-            reports = [self._by_arm[arm][block] for arm in order]
-            self._clock, self._clock_reason = _clock(reports, self._clock_choice)
+                if block == 0:
+                    self._clocks[arm] = _clock(self._by_arm[arm][block], self._clock_choice)
         return {}
 
     def _log_ratios(self, block: int, arms: Sequence[str]) -> LogRatios:
-        baseline = self._by_arm[self._baseline].get(block)
+        baseline = self._by_arm.get(self._baseline, {}).get(block)
         if baseline is None:
             return {}
         return {
-            arm: _log_ratios(self._by_arm[arm][block], baseline, self._clock)
+            arm: _log_ratios(self._by_arm[arm][block], baseline, self._clock_of(arm)[0])
             for arm in arms
             if arm != self._baseline
         }
@@ -49,9 +47,9 @@ class ProcessSampler(Sampler[RunProgram]):
         return joined(list(self._by_arm[arm].items()))
 
 
-def _clock(reports: Sequence[ProgramReport], choice: ClockChoice) -> tuple[Clock, str]:
-    """Of a device where one does the work in all of them, else the one that programs print anyway."""
-    net = [one for report in reports for one in report.measurements if one.type == NET_DELAY]
+def _clock(report: ProgramReport, choice: ClockChoice) -> tuple[Clock, str]:
+    """Of a device where one does the work, else the one that programs print anyway."""
+    net = [one for one in report.measurements if one.type == NET_DELAY]
     wall = [value for one in net for value in one.values]
     device = [value for one in net for value in one.device_values]
     by_device = device_clock(wall, device) if choice in ("auto", "device") else None

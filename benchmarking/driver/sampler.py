@@ -102,7 +102,8 @@ class Sampled:
     """By arm. What a failed arm had measured until then is kept."""
     log_ratios: tuple[LogRatios, ...]
     """Of each block."""
-    sampling: Sampling
+    sampling: Mapping[str, Sampling]
+    """By arm: with the clock that its ratios rest on."""
 
 
 class ArmFailedError(Exception):
@@ -153,8 +154,8 @@ class Sampler(ABC, Generic[Source]):
         self._goes_on_without_failed = goes_on_without_failed
         self._sources: Mapping[str, Source] = {}
         self._baseline = ""
-        self._clock: Clock = "wall"
-        self._clock_reason = ""
+        self._clocks: dict[str, tuple[Clock, str]] = {}
+        """What suits each arm by itself, and why."""
         self._rounds = 1
         self._core: int | None = None
 
@@ -190,18 +191,31 @@ class Sampler(ABC, Generic[Source]):
             arms={arm: self._samples(arm) for arm in sources},
             failures=failures,
             log_ratios=tuple(log_ratios),
-            sampling=Sampling(
-                level=self.level,
-                level_reason=self._why,
-                clock=self._clock,
-                clock_reason=self._clock_reason,
-                rounds=self._rounds,
-                core=self._core,
-                pairs=len(log_ratios),
-                duration_s=time.monotonic() - started,
-                conditions=tuple(conditions),
-            ),
+            sampling={
+                arm: Sampling(
+                    level=self.level,
+                    level_reason=self._why,
+                    clock=clock,
+                    clock_reason=reason,
+                    rounds=self._rounds,
+                    core=self._core,
+                    pairs=len(log_ratios),
+                    duration_s=time.monotonic() - started,
+                    conditions=tuple(conditions),
+                )
+                for arm in sources
+                for clock, reason in [self._clock_of(arm)]
+            },
         )
+
+    def _clock_of(self, arm: str) -> tuple[Clock, str]:
+        """That of its ratios: what suits both it and the baseline, or else wall time; and why."""
+        unknown: tuple[Clock, str] = ("wall", "")
+        own = self._clocks.get(arm, unknown)
+        baseline = self._clocks.get(self._baseline, own)
+        if own[0] == baseline[0] or own[0] == "wall":
+            return own
+        return baseline if baseline[0] == "wall" else ("wall", f"{self._baseline} is timed by another clock")
 
     def _drawn(self, arms: Sequence[str]) -> list[str]:
         return self._random.sample(arms, k=len(arms))

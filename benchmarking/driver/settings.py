@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 BLOCKS = 6
-"""Of a comparison of backends: the interval of a ratio then covers 95 %."""
+"""Of a comparison of backends by whole processes: the interval of a ratio then covers 95 %."""
+ITERATION_BLOCKS = 12
+"""The largest number of blocks of a comparison by single iterations, whose blocks are shorter."""
 BACKEND_TOLERANCE = 1e-3
 """The largest deviation of an output from the baseline backend's, as a fraction of its largest value."""
 

@@ -69,6 +69,8 @@ def blocks_of(table: BackendTable, width: int) -> Iterator[Table | Text]:
         name = _test_name(row.name, row.shapes)
         yield name.append("  against golden outputs", "dim") if row.meta.metric == "error" else name
         yield _details(table, row, width)
+        for line in row.how:
+            yield Text(plain(f"  {line}"), "dim")
     if table.unavailable:
         yield Text()
         yield Text("not available here", "bold")

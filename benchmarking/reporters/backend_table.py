@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarking.reporters import numbers
-from benchmarking.results.model import BackendCell, Comparison, Interval, Meta, Result, Summary, TestKey
+from benchmarking.results.model import (
+    BackendCell,
+    Comparison,
+    Interval,
+    Meta,
+    Result,
+    Sampling,
+    Summary,
+    TestKey,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,8 @@ class Entry:
 
     @property
     def summary(self) -> Summary | None:
-        return self.result.net.summary if self.result.net else None
+        """Of the times that the ratio rests on."""
+        return self.result.net.judged_summary if self.result.net else None
 
     @property
     def ratio(self) -> Comparison | None:
@@ -51,6 +61,24 @@ class Row:
     @property
     def name(self) -> str:
         return f"{self.meta.net_name} {self.meta.metric} {self.meta.identifier}"
+
+    @property
+    def how(self) -> list[str]:
+        """How the backends were compared, in lines; empty of a test of outputs, and where nothing ran."""
+        by_backend = {
+            name: one.result.meta.sampling for name, one in self.entries.items() if one.ratio is not None
+        }
+        lines = []
+        usual: Sampling | None = None
+        for name, sampling in by_backend.items():
+            if sampling is None:
+                continue
+            if usual is None:
+                usual = sampling
+                lines += numbers.sampling(sampling, "block")
+            elif sampling.clock != usual.clock:
+                lines.append(f"{name} by {numbers.CLOCK_NAMES[sampling.clock]}: {sampling.clock_reason}")
+        return lines
 
     @property
     def shapes(self) -> str:

@@ -74,7 +74,8 @@ def overview_delay(result: Result) -> str:
     net = result.net
     if net is None:
         return ""
-    clock = f" {clock_name(net, result.meta.sampling).removesuffix(' time')}" if net.judged else ""
+    is_named = net.judged or net.clock_summary
+    clock = f" {clock_name(net, result.meta.sampling).removesuffix(' time')}" if is_named else ""
     return duration(net.judged_summary.p50) + clock
 
 
@@ -101,13 +102,13 @@ def short_commit(commit: str) -> str:
     return commit[:12] if _HASH.fullmatch(commit) else commit
 
 
-def sampling(how: Sampling) -> list[str]:
-    """How two programs were compared, and what speaks for and against it, in lines."""
+def sampling(how: Sampling, block: str = "pair") -> list[str]:
+    """How programs were compared, and what speaks for and against it, in lines."""
     if how.level == "iteration":
         where = "" if how.core is None else f" on core {how.core}"
-        way = f"{how.pairs} pairs of {how.rounds} iterations in turn{where}"
+        way = f"{counted(how.pairs, block)} of {how.rounds} iterations in turn{where}"
     else:
-        way = f"{how.pairs} pairs of whole processes (process-level: {how.level_reason})"
+        way = f"{counted(how.pairs, block)} of whole processes (process-level: {how.level_reason})"
     return [
         f"{way}, {how.duration_s:.1f} s, by {CLOCK_NAMES[how.clock]}: {how.clock_reason}",
         *([f"canary: {how.canary}"] if how.canary else []),
@@ -135,7 +136,7 @@ def closing(tests: Sequence[Result], summary: RunSummary) -> str:
 
 def guarantee(results: Sequence[Result]) -> str:
     """What a run of comparisons promises (docs/statistics.md); empty where none was made."""
-    if not any(result.meta.sampling for result in results):
+    if not any(result.meta.sampling and result.meta.control_commit for result in results):
         return ""
     return (
         "of runs like this one with identical programs, at most "

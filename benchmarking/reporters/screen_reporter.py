@@ -197,7 +197,7 @@ def _net_table(net: TypeResult, sampling: Sampling | None, width: int) -> Table:
         names.append("change")
         for cells, cell in zip(columns.values(), _change_row(net.comparison), strict=True):
             cells.append(cell)
-    title = numbers.clock_name(net, sampling) if control else "net"
+    title = numbers.clock_name(net, sampling) if control or net.clock_summary else "net"
     matters = (2, ALWAYS, 3, 4, 1)
     return fitted(
         [

@@ -130,10 +130,10 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How treatment and control were run against each other, and under which conditions."""
+    """How treatment and control, or several backends, were run side by side, and under which conditions."""
 
     level: SamplingLevel
-    """Single iterations of two live programs in turn, or whole processes."""
+    """Single iterations of live programs in turn, or whole processes."""
     level_reason: str
     clock: Clock
     """What the verdicts rest on; the samples that people read are wall time either way."""
@@ -211,7 +211,7 @@ class TypeResult:
     """The same by the clock of the device that computed, a GPU say, where the program tells it."""
     control_device_values: tuple[float, ...] = ()
     clock_summary: Summary | None = None
-    """In A/B: of the times that the verdict rests on, where those are not wall time (``Sampling.clock``)."""
+    """Of the times that a comparison rests on, where those are not wall time (``Sampling.clock``)."""
     control_clock_summary: Summary | None = None
     decision: SequentialDecision | None = None
     """In A/B: what these pairs came to."""
@@ -272,7 +272,7 @@ class BackendCell:
     reference: str
     """The backend that the others are compared with."""
     blocks: int
-    """In each of which every backend ran once, in random order."""
+    """In each of which every backend took its turn, in random order."""
     comparison: Comparison | None = None
     """The net's delay over the reference's, paired by block; None of the reference itself, and where one of
     the two has none."""
@@ -384,7 +384,7 @@ class Meta:
     user: Mapping[str, Fact] = field(default_factory=dict)
     """The ``meta`` of --info."""
     sampling: Sampling | None = None
-    """In A/B, of delays."""
+    """In A/B and on several backends, of delays."""
     cell: BackendCell | None = None
     """In a run on several backends."""
 

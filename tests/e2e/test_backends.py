@@ -51,8 +51,9 @@ def by_backend(document):
 
 
 def ran(workshop):
-    """The backends in the order in which they were run."""
-    return [option(one, "backend") for one in records(workshop.directory / "record")]
+    """The backends in the order in which they were run, without the question whether they are workers."""
+    started = records(workshop.directory / "record")
+    return [option(one, "backend") for one in started if "--worker" not in one["argv"]]
 
 
 def test_all_backends_of_a_device_are_compared_with_the_reference(compare, workshop):
@@ -317,7 +318,7 @@ def test_what_disturbs_a_machine_disturbs_all_backends(compare, workshop):
     """The delay of each block is another one, by far more than what the backends differ by."""
     drift = {"drifts": random.Random(3).sample(range(1, 40), k=8)}
     document, _ = compare(
-        *("--backend", "default,onednn", "--blocks", "8"),
+        *("--backend", "default,onednn", "--blocks", "8", "--ab_mode", "process"),
         on={"default": {"delay_us": 1000.0, **drift}, "onednn": {"delay_us": 1100.0, **drift}},
     )
     comparison = by_backend(document)["onednn"]["meta"]["cell"]["comparison"]

@@ -1,5 +1,7 @@
 """Which backends a device has, and whether two answers are the same."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from benchmarking.driver import metrics
-from benchmarking.driver.backend_matrix import FoundBackends, choose
+from benchmarking.driver.backend_matrix import LOOKS, FoundBackends, _Enough, choose
 from benchmarking.driver.plan import ManyBackends
 from benchmarking.errors import CaseError, ProgramError, ToleranceError
 from benchmarking.frameworks.framework_base import BackendStatus
@@ -141,3 +143,29 @@ def test_another_number_of_values():
         assert str(caught.value) == (
             "the output 'out' has 1 values, but the golden file /models/?[31mgolden.txt has 2"
         )
+
+
+def blocks_taken(enough, **scatter):
+    """How many a comparison takes in which the log ratios of each arm scatter by so much."""
+    random = Random(1)
+    taken = 1
+    while not enough({arm: {"NET_DELAY": random.gauss(0, how)} for arm, how in scatter.items()}):
+        taken += 1
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("scatter", "taken"),
+    [({"a": 0.001, "b": 0.001}, 6), ({"a": 0.001, "b": 0.1}, 12), ({}, 6), ({"a": float("nan")}, 6)],
+)
+def test_a_comparison_takes_as_many_blocks_as_make_all_its_ratios_exact(scatter, taken):
+    assert blocks_taken(_Enough(12, "phone", LOOKS, 60.0), **scatter) == taken
+
+
+def test_a_comparison_ends_with_its_time_but_not_before_its_intervals_can_cover_95_percent():
+    assert blocks_taken(_Enough(12, "phone", LOOKS, 0.0), a=0.1) == LOOKS[0]
+
+
+def test_a_number_of_blocks_that_was_asked_for_is_taken():
+    assert blocks_taken(_Enough(3, "phone"), a=0.1) == 3
+    assert blocks_taken(_Enough(20, "phone"), a=0.0) == 20

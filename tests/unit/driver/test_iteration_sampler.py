@@ -40,7 +40,7 @@ class MadeUpProgram(LiveProgram):
         self.arm.started += 1
         self.arm.process_factor = math.exp(self.arm.random.gauss(0, 0.002))
         ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "cpu_resolution_ns": 1}
-        ready |= {"pid": self.arm.told_pid}
+        ready |= {"pid": self.arm.told_pid, "rss_bytes": self.arm.rss_bytes}
         ready |= {"kernels": self.arm.kernels, "costs": self.arm.costs}
         ready |= {"operators_later": self.arm.operators_later}
         self.answers.append(self.line({**ready, "operators": list(self.arm.operators)}))
@@ -90,7 +90,7 @@ class MadeUpArm:
         self.tells_waiting, self.device_share = True, None
         self.times = {}
         """What the system counts, by thread: [nanoseconds that it ran, that it waited]."""
-        self.kernels, self.costs = {}, {}
+        self.kernels, self.costs, self.rss_bytes = {}, {}, None
         self.operators_later, self.kept = False, []
         vars(self).update(more)
 
@@ -376,3 +376,148 @@ def test_a_failure_in_the_middle_names_the_arm_and_keeps_what_there_is(error):
     assert type(samples.failure) is type(error)
     assert len(samples.treatment.types[0].values) > 20
     assert samples.decisions == {}
+
+
+# --- more than two -------------------------------------------------------------------------------------------
+
+
+def backends(*arms, blocks=6, operator_rounds=0, baseline="reference", **more):
+    """Arms of which one that fails costs itself only."""
+    sampler = IterationSampler(
+        Random(7),
+        dict,
+        lambda pid: 1,
+        operator_rounds=operator_rounds,
+        clock="auto",
+        goes_on_without_failed=True,
+        **more,
+    )
+    seen = []
+    sampled = sampler.sample(
+        {arm.name: arm.source() for arm in arms},
+        baseline,
+        lambda ratios: seen.append(ratios) or len(seen) >= blocks,
+    )
+    assert [arm.alive for arm in arms] == [0] * len(arms)
+    assert sampled.log_ratios == tuple(seen)
+    return sampled
+
+
+def ratios(sampled, arm):
+    return [math.exp(block[arm]["NET_DELAY"]) for block in sampled.log_ratios if arm in block]
+
+
+def four(journal=None, **more):
+    factors = {"reference": 1.0, "same": 1.0, "slow": 2.5, "fast": 0.4}
+    return [
+        MadeUpArm(name, journal, factor=factor, seed=seed, **more)
+        for seed, (name, factor) in enumerate(factors.items())
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["forks", "fresh"])
+def test_several_arms_are_each_compared_with_the_baseline(protocol):
+    sampled = backends(*four(protocol=protocol))
+    assert sampled.failures == {}
+    for arm, expected in (("same", 1.0), ("slow", 2.5), ("fast", 0.4)):
+        assert ratios(sampled, arm) == pytest.approx([expected] * 6, rel=0.02)
+    assert "reference" not in sampled.log_ratios[0]
+    assert {one.pairs for one in sampled.sampling.values()} == {6}
+    net = sampled.arms["slow"].types[0]
+    assert len(net.values) == len(net.pairs) == 6 * sampled.sampling["slow"].rounds
+
+
+def test_several_arms_have_each_place_in_a_round_as_often():
+    journal = []
+    backends(*four(journal))
+    rounds = [[name for name, _ in journal[i : i + 4]] for i in range(0, len(journal), 4)]
+    assert all(len(set(one)) == 4 for one in rounds)
+    assert len({tuple(one) for one in rounds}) > 4
+    for place in range(4):
+        often = [sum(one[place] == name for one in rounds) / len(rounds) for name in set(rounds[0])]
+        assert max(often) < 0.4
+
+
+def test_operators_are_timed_in_a_few_rounds_only():
+    sampled = backends(*four(operators={"ID_0_Conv_a": 0.9}), operator_rounds=2)
+    of_the_net, of_the_operator = sampled.arms["fast"].types
+    assert len(of_the_operator.values) == 6 * 2
+    assert len(of_the_net.values) > 6 * 2
+
+
+def test_an_arm_that_takes_several_threads_leaves_the_others_their_clock():
+    arms = four()
+    arms[2].facts = {"threads": 2}
+    sampled = backends(*arms)
+    assert {name: one.clock for name, one in sampled.sampling.items()} == {
+        "reference": "cpu",
+        "same": "cpu",
+        "slow": "wall",
+        "fast": "cpu",
+    }
+    assert sampled.sampling["slow"].clock_reason == "2 threads compute"
+
+
+def test_a_baseline_of_several_threads_is_compared_by_the_wall():
+    arms = four()
+    arms[0].facts = {"threads": 2}
+    assert {one.clock for one in backends(*arms).sampling.values()} == {"wall"}
+
+
+class FailingArm(MadeUpArm):
+    """Each of its processes fails at an iteration of this number."""
+
+    fails_at = 40
+    error = ProgramExitError("it ended")
+    iterations = 0
+
+    def iteration(self, request):
+        self.iterations += 1
+        if self.iterations == self.fails_at:
+            raise self.error
+        return super().iteration(request)
+
+
+def test_an_arm_that_fails_costs_the_others_nothing():
+    arms = [*four(), FailingArm("broken", seed=9)]
+    sampled = backends(*arms)
+    assert {name: str(error) for name, error in sampled.failures.items()} == {"broken": "it ended"}
+    for name in ("same", "slow", "fast"):
+        assert len(ratios(sampled, name)) == 6
+    rounds = sampled.sampling["same"].rounds
+    assert (
+        len(sampled.arms["same"].types[0].values) == 6 * rounds
+    )  # of the block that was lost nothing is left
+    assert 0 < len(sampled.arms["broken"].types[0].values) < 6 * rounds
+
+
+def test_without_the_baseline_there_are_times_and_no_ratios():
+    sampled = backends(FailingArm("reference", fails_at=1), MadeUpArm("other", seed=2))
+    assert set(sampled.failures) == {"reference"}
+    assert sampled.log_ratios == ({},) * 6
+    assert set(sampled.arms["other"].types[0].pairs) == set(range(6))
+
+
+def test_without_the_device_nothing_goes_on():
+    sampled = backends(*four(), FailingArm("lost", seed=9, error=DeviceLostError("the cable fell out")))
+    assert len(sampled.failures) == 5
+    assert {type(one) for one in sampled.failures.values()} == {DeviceLostError}
+
+
+def test_a_single_program_of_several_that_never_starts_is_dropped():
+    sampled = backends(*four(), MadeUpArm("silent", protocol=None))
+    assert isinstance(sampled.failures["silent"], NoWorkersError)
+    assert len(ratios(sampled, "fast")) == 6
+
+
+def test_programs_that_all_lack_the_protocol_are_not_compared_so():
+    with pytest.raises(NoWorkersError, match="it does not speak the worker protocol"):
+        backends(*four(protocol=None))
+
+
+def test_arms_that_do_not_fit_into_the_memory_together_are_not_compared_so():
+    sources = {arm.name: arm.source() for arm in four(rss_bytes=100 * 2**20)}
+    memory = {"memory_available_bytes": 400 * 2**20}
+    sampler = IterationSampler(Random(1), lambda: memory, lambda pid: 1, operator_rounds=0, clock="auto")
+    with pytest.raises(NoWorkersError, match="4 programs of 100 MiB do not fit into 400 MiB of memory"):
+        sampler.sample(sources, "reference", lambda _: True)
