@@ -52,7 +52,7 @@ LOOKS = (6, 8)
 """After this many blocks a comparison may be exact enough; fewer do not have an interval that covers 95 %."""
 PRECISION = 0.01
 """Of a ratio: an interval of at most this much to either side is exact enough."""
-TURNS_S = 0.35
+TURNS_S = 0.25
 """Of a backend in a block: making all of them ready takes longer than making a pair ready."""
 OPERATOR_ROUNDS = 2
 """Of each block: operators of different backends are shown and not judged, so a few samples are enough."""
