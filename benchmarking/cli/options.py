@@ -471,7 +471,12 @@ class HarnessOptions(DeclaredOptions):
         example="summary.md",
         help="write a Markdown table for a comment on a pull request",
     )
-    json: bool = option(False, group=REPORTS, help="print all results as one JSON document on stdout")
+    json: bool = option(
+        False,
+        group=REPORTS,
+        help="print all results as one JSON document on stdout",
+        page="result.schema.json",
+    )
 
     @property
     def benchmark_files(self) -> tuple[Path, ...]:
