@@ -326,7 +326,7 @@ def _in_environment(
         return replace(program, python=python), python
     path = Path(python).expanduser()
     # Not resolved: an environment is known by its own link to the interpreter.
-    found = shutil.which(path.absolute() if path.is_file() else python)
+    found = shutil.which(str(path.absolute()) if path.is_file() else python)
     if found is None:
         raise UsageError(f"{where}: there is no program {quoted(python)}")
     environment = examine(found, program.python_modules, where)

@@ -62,7 +62,9 @@ def test_python_runs_the_program_and_each_arm_may_have_its_own(workshop, recorde
     workshop.json("--program", program, "--python", new)
     info = json.dumps({"treatment": {"python": new}, "control": {"python": old}})
     arguments = ("--program", program, "--ab_pairs", "1", "--canary", "off", "--ab_mode", "process")
-    document, _ = workshop.json(*arguments, "--info", info)
+    document, done = workshop.json(*arguments, "--info", info)
+    assert "TypeError" not in done.stderr
+    assert new in document["results"][0]["meta"]["program_command"]
     ran = [one["environment"].get("ENVIRONMENT_NAME") for one in records(record)]
     assert ran[0] == "new"
     assert sorted(ran[1:]) == ["new", "old"]
