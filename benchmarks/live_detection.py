@@ -36,6 +36,7 @@ while os.getppid() == parent:
 """Until the script that started it is gone, however that ended."""
 sys.path.insert(0, str(ROOT))
 
+from benchmarking.driver.bench import Bench  # noqa: E402
 from benchmarking.driver.benchmark_driver import BenchmarkDriver  # noqa: E402
 from benchmarking.driver.plan import Arm, Comparing, RunPlan  # noqa: E402
 from benchmarking.files.model_cache import ModelCache  # noqa: E402
@@ -117,7 +118,7 @@ class Live:
         return RunPlan(Caffe2(), *arms, ("live",), seed, timeout_s=120, **more)
 
     def run(self, plan: RunPlan) -> Result:
-        result = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation).run(self.case)
+        result = BenchmarkDriver(Bench(self.platform, plan, self.cache, self.cancellation)).run(self.case)
         if result.failure:
             sys.exit(f"{result.failure.message}\n{result.failure.evidence}")
         return result

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarking.driver import conditions, metrics
-from benchmarking.driver.benchmark_driver import BenchmarkDriver, LocalFiles, Measured, ReadyArm
+from benchmarking.driver import arms, metrics, record
+from benchmarking.driver.arms import LocalFiles, ReadyArm
+from benchmarking.driver.bench import Bench
+from benchmarking.driver.benchmark_driver import output_errors
 from benchmarking.driver.iteration_sampler import IterationSampler
 from benchmarking.driver.paired_test import NEWS_AFTER_S, NEWS_FACTOR
-from benchmarking.driver.plan import ManyBackends, RunPlan
+from benchmarking.driver.plan import ManyBackends
 from benchmarking.driver.process_sampler import ProcessSampler
 from benchmarking.driver.sampler import ArmFailure, ArmSamples, LogRatios, Sampled, Samples
 from benchmarking.driver.settings import BLOCKS, ITERATION_BLOCKS
@@ -26,10 +28,7 @@ from benchmarking.errors import (
     RunCancelledError,
     ToleranceError,
 )
-from benchmarking.files.model_cache import ModelCache
 from benchmarking.frameworks.framework_base import BackendStatus
-from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.programs.process import Cancellation
 from benchmarking.programs.workers import NoWorkersError
 from benchmarking.results.model import (
     NET_DELAY,
@@ -92,7 +91,7 @@ class FoundBackends:
         return choose(self.wanted, [one for one in self.statuses if engine in (None, one.engine or engine)])
 
 
-def find_backends(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> FoundBackends:
+def find_backends(bench: Bench) -> FoundBackends:
     """Asks the program on the device.
 
     Raises:
@@ -100,9 +99,9 @@ def find_backends(platform: PlatformBase, plan: RunPlan, cancellation: Cancellat
         DeviceError: the device does not answer.
         RunCancelledError: the run was cancelled.
     """
-    wanted = plan.backends or ManyBackends()
+    wanted = bench.plan.backends or ManyBackends()
     try:
-        return FoundBackends(wanted, _ask(platform, plan, cancellation))
+        return FoundBackends(wanted, _ask(bench))
     except CaseError as error:
         if wanted.names:
             return FoundBackends(wanted, None)
@@ -113,7 +112,8 @@ def find_backends(platform: PlatformBase, plan: RunPlan, cancellation: Cancellat
         ) from error
 
 
-def _ask(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> tuple[BackendStatus, ...]:
+def _ask(bench: Bench) -> tuple[BackendStatus, ...]:
+    platform, plan = bench.platform, bench.plan
     program = plan.treatment.program
     with platform.stage([program.path, *plan.shared_libraries]) as staged:
         command = plan.framework.compose_backend_list(
@@ -121,7 +121,7 @@ def _ask(platform: PlatformBase, plan: RunPlan, cancellation: Cancellation) -> t
         )
         if command is None:
             raise ProgramError(f"programs of the framework {plan.framework.name} do not")
-        outcome = platform.run(replace(command, timeout_s=plan.timeout_s), cancellation)
+        outcome = platform.run(replace(command, timeout_s=plan.timeout_s), bench.cancellation)
         return plan.framework.parse_backend_list(outcome)
 
 
@@ -163,7 +163,8 @@ class _Column:
     """One backend, as far as the test has come on it."""
 
     name: str
-    driver: BenchmarkDriver
+    bench: Bench
+    """With this backend."""
     arm: ReadyArm | None = None
     samples: ArmSamples = field(default_factory=ArmSamples)
     sampling: Sampling | None = None
@@ -183,8 +184,8 @@ class _Column:
     def blocks(self) -> int:
         return max((len(set(one.pairs)) for one in self.samples.types), default=0)
 
-    def measured(self) -> Measured:
-        return Measured(
+    def measured(self) -> record.Measured:
+        return record.Measured(
             types=self.types,
             failure=self.failure,
             program_command=str(self.arm.command) if self.arm else "",
@@ -252,21 +253,15 @@ class BackendMatrix:
 
     def __init__(
         self,
-        platform: PlatformBase,
-        plan: RunPlan,
-        cache: ModelCache,
-        cancellation: Cancellation,
+        bench: Bench,
         backends: DeviceBackends,
     ) -> None:
-        self._platform = platform
-        self._plan = plan
+        self._bench = bench
+        self._platform = bench.platform
+        plan = self._plan = bench.plan
         self._wanted = plan.backends or ManyBackends()
-        self._cancellation = cancellation
         self._backends = backends
-        self._drivers = {
-            name: BenchmarkDriver(platform, replace(plan, backend=name), cache, cancellation)
-            for name in backends.chosen
-        }
+        self._benches = {name: bench.planned(replace(plan, backend=name)) for name in backends.chosen}
 
     def run(self, case: TestCase) -> tuple[Result, ...]:
         """A result for each backend, of a failed one too.
@@ -275,26 +270,27 @@ class BackendMatrix:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
-        watch = conditions.Watch(self._platform, self._plan.cooldown_s, self._cancellation)
-        columns = {name: _Column(name, driver) for name, driver in self._drivers.items()}
+        watch = self._bench.watch()
+        columns = {name: _Column(name, bench) for name, bench in self._benches.items()}
         for name, reason in self._backends.missing.items():
             columns[name].failure = ProgramError(f"the backend {name} is not available: {reason}")
         self._attempt(case, list(columns.values()))
         watched = watch.finish(lost=any(isinstance(one.failure, DeviceLostError) for one in columns.values()))
         reference = columns[self._backends.reference]
         each_s = (time.monotonic() - started) / len(columns)
-        return tuple(
-            self._result(case, one, reference, one.driver.result(case, one.measured(), watched, each_s))
-            for one in columns.values()
-        )
+        results = {
+            name: record.result(one.bench, case, one.measured(), watched, each_s)
+            for name, one in columns.items()
+        }
+        return tuple(self._with_cell(results[name], case, one, reference) for name, one in columns.items())
 
     def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
         """The results of a case that was not even tried."""
         cell = BackendCell(self._backends.reference, 0, unavailable=self._backends.unavailable)
-        results = [one.missing(case, error) for one in self._drivers.values()]
+        results = [record.missing(one, case, error) for one in self._benches.values()]
         return tuple(replace(one, meta=replace(one.meta, cell=cell)) for one in results)
 
-    def _result(self, case: TestCase, column: _Column, reference: _Column, result: Result) -> Result:
+    def _with_cell(self, result: Result, case: TestCase, column: _Column, reference: _Column) -> Result:
         counts = column.failure is None and reference.failure is None
         cell = BackendCell(
             reference=reference.name,
@@ -330,16 +326,16 @@ class BackendMatrix:
                 one.failure = error
 
     def _make_ready(self, stack: ExitStack, case: TestCase, columns: Sequence[_Column]) -> LocalFiles:
-        files = columns[0].driver.local_files(case)
+        files = arms.local_files(self._bench, case)
         outputs = tuple(case.golden_files) or self._plan.framework.outputs(case, files.model)
         for one in _working(columns):
             try:
-                one.arm = one.driver.make_ready(stack, case, files, self._plan.treatment, outputs)
+                one.arm = arms.make_ready(one.bench, stack, case, files, self._plan.treatment, outputs)
             except CaseError as error:
                 one.failure = error
         return files
 
-    def _sample(self, case: TestCase, arms: Mapping[str, ReadyArm]) -> Sampled:
+    def _sample(self, case: TestCase, ready: Mapping[str, ReadyArm]) -> Sampled:
         """An output does not vary from run to run as a delay does: one block of it is enough.
 
         Raises:
@@ -347,32 +343,36 @@ class BackendMatrix:
             RunCancelledError: the run was cancelled.
         """
         if case.metric != "delay":
-            return self._by_process(case, arms, "a test of outputs", 1)
+            return self._by_process(case, ready, "a test of outputs", 1)
         comparing = self._plan.comparing
         why = "--ab_mode process"
         if comparing.mode != "process":
             try:
-                return self._by_iteration(case, arms)
+                return self._by_iteration(case, ready)
             except NoWorkersError as error:
                 if comparing.mode == "iteration":
                     raise
                 why = str(error)
                 logger.info("  whole processes are compared, not single iterations: %s", why)
-        return self._by_process(case, arms, why, self._wanted.blocks or BLOCKS)
+        return self._by_process(case, ready, why, self._wanted.blocks or BLOCKS)
 
-    def _by_process(self, case: TestCase, arms: Mapping[str, ReadyArm], why: str, blocks: int) -> Sampled:
+    def _by_process(self, case: TestCase, ready: Mapping[str, ReadyArm], why: str, blocks: int) -> Sampled:
         processes = ProcessSampler(
-            self._random(case), self._conditions, why, self._plan.comparing.clock, goes_on_without_failed=True
+            self._random(case),
+            self._bench.read_conditions,
+            why,
+            self._plan.comparing.clock,
+            goes_on_without_failed=True,
         )
-        programs = {name: arm.run for name, arm in arms.items()}
+        runs = {name: arm.run for name, arm in ready.items()}
         enough = _Enough(blocks, self._platform.device.name)
-        return processes.sample(programs, self._backends.reference, enough)
+        return processes.sample(runs, self._backends.reference, enough)
 
-    def _by_iteration(self, case: TestCase, arms: Mapping[str, ReadyArm]) -> Sampled:
+    def _by_iteration(self, case: TestCase, ready: Mapping[str, ReadyArm]) -> Sampled:
         platform, comparing = self._platform, self._plan.comparing
         iterations = IterationSampler(
             self._random(case),
-            self._conditions,
+            self._bench.read_conditions,
             platform.pin,
             platform.thread_times,
             operator_rounds=OPERATOR_ROUNDS if self._plan.framework.times_operators(case) else 0,
@@ -381,7 +381,7 @@ class BackendMatrix:
             goes_on_without_failed=True,
             turns_s=TURNS_S,
         )
-        workers = {name: arm.workers() for name, arm in arms.items()}
+        workers = {name: arm.workers() for name, arm in ready.items()}
         fixed = self._wanted.blocks
         enough = (
             _Enough(fixed, self._platform.device.name)
@@ -389,14 +389,11 @@ class BackendMatrix:
             else _Enough(ITERATION_BLOCKS, self._platform.device.name, LOOKS, comparing.max_seconds)
         )
         sampled = iterations.sample(workers, self._backends.reference, enough)
-        failures = {name: _explained(arms[name], error) for name, error in sampled.failures.items()}
+        failures = {name: _explained(ready[name], error) for name, error in sampled.failures.items()}
         return replace(sampled, failures=failures)
 
     def _random(self, case: TestCase) -> Random:
         return Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311 - an order
-
-    def _conditions(self) -> conditions.Conditions:
-        return conditions.read(self._platform)
 
     def _hold_against_reference(self, columns: Sequence[_Column]) -> None:
         reference = next(one for one in columns if one.name == self._backends.reference)
@@ -415,7 +412,7 @@ class BackendMatrix:
         if column.arm is None:
             return
         try:
-            column.types, failure = column.driver.errors(case, files, column.arm)
+            column.types, failure = output_errors(self._plan.framework, case, files, column.arm)
             column.answer_of = GOLDEN
             column.errors = {one.type: one.error for one in column.types if one.error}
             column.failure = failure

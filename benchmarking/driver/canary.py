@@ -10,11 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarking.driver.bench import Bench
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
-from benchmarking.driver.plan import Arm, RunPlan
-from benchmarking.files.model_cache import ModelCache
+from benchmarking.driver.plan import Arm
 from benchmarking.platforms.platform_base import PlatformBase
-from benchmarking.programs.process import Cancellation
 from benchmarking.results.model import NET_DELAY, Confirmation, Result, SequentialDecision
 from benchmarking.specs.expand import TestCase
 from benchmarking.statistics import sequential
@@ -45,17 +44,15 @@ class Canary:
 
 
 def run_canary(
-    platform: PlatformBase,
-    plan: RunPlan,
+    bench: Bench,
     cases: Sequence[TestCase],
-    cache: ModelCache,
-    cancellation: Cancellation,
 ) -> Canary:
     """Once per run and device, with the first test of delays. An alarm is verified on fresh pairs.
 
     Raises:
         RunCancelledError: the run was cancelled.
     """
+    platform, plan = bench.platform, bench.plan
     case = next((one for one in cases if one.metric == "delay"), None)
     if case is None or plan.control is None or not plan.comparing.canary or plan.run_type != "benchmark":
         return Canary()
@@ -70,12 +67,12 @@ def run_canary(
             )
         except OSError as error:
             return _not_run(platform, f"cannot copy {plan.control.program.path}: {error}")
-        driver = BenchmarkDriver(platform, own_plan, cache, cancellation)
+        driver = BenchmarkDriver(bench.planned(own_plan))
         first = _judged(driver.run(case))
         verdict = first
         if isinstance(first, SequentialDecision) and sequential.canary_alarms(first):
             verification = replace(own_plan, run_type="verify", regressed_types=(NET_DELAY,))
-            second = _judged(BenchmarkDriver(platform, verification, cache, cancellation).run(case))
+            second = _judged(BenchmarkDriver(bench.planned(verification)).run(case))
             verdict = sequential.confirm(first, second) if isinstance(second, SequentialDecision) else second
     if isinstance(verdict, str):
         return _not_run(platform, verdict)

@@ -9,8 +9,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from benchmarking.driver import record
 from benchmarking.driver.backend_matrix import BackendMatrix, FoundBackends, find_backends
-from benchmarking.driver.benchmark_driver import BenchmarkDriver, describe_failure
+from benchmarking.driver.bench import Bench
+from benchmarking.driver.benchmark_driver import BenchmarkDriver
 from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
@@ -66,6 +68,10 @@ class Session:
     health_check: HealthCheck | None = None
     reboot: Reboot | None = None
 
+    @property
+    def bench(self) -> Bench:
+        return Bench(self.platform, self.plan, self.cache, self.cancellation)
+
     def run(self, cases: Sequence[TestCase]) -> tuple[Result, ...]:
         """Every result that there is; fewer than asked for only after a cancellation.
 
@@ -107,14 +113,14 @@ class Session:
         if self.health_check is not None:
             self.health_check.run(self.platform)
         try:
-            state.canary = run_canary(self.platform, self.plan, cases, self.cache, self.cancellation)
+            state.canary = run_canary(self.bench, cases)
         except RunCancelledError:
             raise
         except Exception as error:
             self.publisher.report_bug(f"the canary on {self.platform.device.name}", error)
             state.canary = Canary(text=f"the canary could not be run: a bug: {error!r}")
         if self.plan.backends is not None:
-            state.backends = find_backends(self.platform, self.plan, self.cancellation)
+            state.backends = find_backends(self.bench)
             self._log_backends(state.backends, cases)
 
     def _log_backends(self, found: FoundBackends, cases: Sequence[TestCase]) -> None:
@@ -136,14 +142,15 @@ class Session:
         def run_with(plan: RunPlan, finish: Finish) -> Result:
             if self.cancellation.is_set:
                 raise RunCancelledError("the run was cancelled")
-            driver = BenchmarkDriver(self.platform, plan, self.cache, self.cancellation)
+            bench = self.bench.planned(plan)
+            driver = BenchmarkDriver(bench)
             (measured,) = self._run_once(
-                lambda: (driver.run(case),), lambda error: (driver.missing(case, error),), state
+                lambda: (driver.run(case),), lambda error: (record.missing(bench, case, error),), state
             )
             try:
                 result = finish(state.canary.applied_to(measured))
             except Exception as error:  # what was measured is kept
-                result = replace(measured, failure=measured.failure or describe_failure(error))
+                result = replace(measured, failure=measured.failure or record.describe_failure(error))
             self._publish([result], results)
             return result
 
@@ -165,14 +172,15 @@ class Session:
         """A result for each backend; a single one where they are not known."""
         if self.cancellation.is_set:
             raise RunCancelledError("the run was cancelled")
-        driver = BenchmarkDriver(self.platform, self.plan, self.cache, self.cancellation)
         if state.backends is None:
-            return [driver.missing(case, state.given_up or DeviceError("its backends are not known"))]
+            return [
+                record.missing(self.bench, case, state.given_up or DeviceError("its backends are not known"))
+            ]
         try:
             backends = state.backends.of(self.plan.framework.engine(case))
         except CaseError as error:
-            return [driver.missing(case, error)]
-        matrix = BackendMatrix(self.platform, self.plan, self.cache, self.cancellation, backends)
+            return [record.missing(self.bench, case, error)]
+        matrix = BackendMatrix(self.bench, backends)
         return self._run_once(lambda: matrix.run(case), lambda error: matrix.missing(case, error), state)
 
     def _run_once(self, run: RunTest, missing: MissTest, state: _DeviceState) -> tuple[Result, ...]:

@@ -1,0 +1,117 @@
+"""A program with everything that it needs for a case, on a device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarking.driver.bench import Bench
+from benchmarking.driver.plan import Arm
+from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
+from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
+from benchmarking.programs.command import Command
+from benchmarking.programs.live_program import LiveProgram
+from benchmarking.programs.process import Cancellation
+from benchmarking.programs.workers import WorkerSource
+from benchmarking.specs.expand import TestCase
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+UNLIMITED_S = 24 * 3600.0
+"""For an answer of a program, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Everything a case reads, as checked local files."""
+
+    model: Mapping[str, Path]
+    inputs: Mapping[str, Path]
+    golden: Mapping[str, Path]
+
+
+@dataclass(frozen=True)
+class ReadyArm:
+    """Treatment or control of one case, staged on the device."""
+
+    case: TestCase
+    command: Command
+    invocation: Invocation
+    staged: StagedFiles
+    platform: PlatformBase
+    framework: FrameworkBase
+    cancellation: Cancellation
+
+    def run(self) -> ProgramReport:
+        return self.framework.parse(self.platform.run(self.command, self.cancellation), self.case)
+
+    def workers(self) -> WorkerSource:
+        return WorkerSource(self._start_worker, self.invocation.timeout_s or UNLIMITED_S)
+
+    def _start_worker(self, forks: bool, layout_seed: int) -> AbstractContextManager[LiveProgram] | None:
+        command = self.framework.compose_worker(self.invocation, forks=forks, layout_seed=layout_seed)
+        # Its time limit is for a single answer; all of them together may take long.
+        return self.platform.start(replace(command, timeout_s=None), self.cancellation) if command else None
+
+    def outputs(self) -> dict[str, NDArray[np.float64]]:
+        """What the last run wrote, by blob: flattened values."""
+        with tempfile.TemporaryDirectory(prefix="benchmark-outputs-") as directory:
+            self.platform.fetch_outputs(self.staged, Path(directory))
+            return {
+                blob: self.framework.read_tensor(Path(directory) / self.framework.output_file(blob))
+                for blob in self.invocation.outputs
+            }
+
+
+def local_files(bench: Bench, case: TestCase) -> LocalFiles:
+    """Raises:
+    CaseError: one cannot be had.
+    """
+    return LocalFiles(
+        model=bench.cache.resolve(case).files,
+        inputs={blob.name: bench.cache.local_file(blob.file, case) for blob in case.inputs if blob.file},
+        golden={blob: bench.cache.local_file(location, case) for blob, location in case.golden_files.items()},
+    )
+
+
+def make_ready(
+    bench: Bench, stack: ExitStack, case: TestCase, files: LocalFiles, arm: Arm, outputs: tuple[str, ...]
+) -> ReadyArm:
+    """``outputs``: the blobs that its program shall write."""
+    plan = bench.plan
+    staged = stack.enter_context(
+        bench.platform.stage(
+            [
+                arm.program.path,
+                *plan.shared_libraries,
+                *files.model.values(),
+                *files.inputs.values(),
+            ]
+        )
+    )
+    invocation = Invocation(
+        case=case,
+        launcher=bench.platform.launcher(arm.program, staged),
+        model_files={key: staged.paths[path] for key, path in files.model.items()},
+        input_files={blob: staged.paths[path] for blob, path in files.inputs.items()},
+        output_directory=staged.output_directory if outputs else None,
+        outputs=outputs,
+        shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
+        backend=plan.backend,
+        timeout_s=plan.timeout_s,
+    )
+    return ReadyArm(
+        case=case,
+        command=plan.framework.compose(invocation),
+        invocation=invocation,
+        staged=staged,
+        platform=bench.platform,
+        framework=plan.framework,
+        cancellation=bench.cancellation,
+    )
