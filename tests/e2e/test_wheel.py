@@ -111,6 +111,12 @@ def test_the_programs_as_modules(installed, program):
     assert done.stdout.startswith(f"{program} ")
 
 
+def test_the_one_door(installed):
+    done = installed.run("mlbench", "run", LENET, "--validate")
+    assert done.stdout.endswith(f"/{LENET}: no faults; 1 benchmark with 7 tests\n"), done.stderr
+    assert installed.run("python", "-P", "-m", "benchmarking", "--version").stdout.startswith("mlbench ")
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the demo needs a C compiler")
 @pytest.mark.skipif(shutil.which("git") is None, reason="the demo needs git")
 def test_the_demo_of_the_loop(installed):
