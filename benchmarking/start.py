@@ -43,6 +43,14 @@ def run(program, module):
             signal.signal(number, _end_at_once)
     try:
         sys.exit(importlib.import_module(module).main())
+    except ModuleNotFoundError as error:
+        from benchmarking.packages import missing_package
+
+        advice = missing_package(error)
+        if advice is None:
+            raise
+        sys.stderr.write("{}: {}\n".format(program, advice))
+        sys.exit(BAD_USAGE)
     finally:
         _give_up_broken_streams()
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from benchmarking import start
 from benchmarking.cli.argument_types import Parser, comma_separated
 from benchmarking.cli.options import HarnessOptions
-from benchmarking.cli.running import cancelled_by_signals, guarded, missing_package
+from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
 from benchmarking.files.user import user_directory
+from benchmarking.packages import missing_package
 from benchmarking.platforms.platforms import find_platform, platform_names
 from benchmarking.terminal import streams
 

@@ -18,10 +18,11 @@ from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.declared import declarations
 from benchmarking.cli.options import HarnessOptions, access_token, mask_secrets
-from benchmarking.cli.running import cancelled_by_signals, guarded, require
+from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, SpecificationError, UsageError
 from benchmarking.files.user import user_directory
+from benchmarking.packages import require
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:

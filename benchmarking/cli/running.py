@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-import benchmarking
 from benchmarking.errors import BenchmarkError, ExitStatus
+from benchmarking.packages import missing_package
 from benchmarking.start import ENDING_SIGNALS, is_ignored
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
-
-
-DISTRIBUTION = "ml-benchmark-platform"
-EXTRAS = {
-    "torch": "caffe2",
-    "adb_shell": "android",
-    "usb1": "android",
-    "zeroconf": "android",
-    "pynvml": "gpu",
-    "matplotlib": "plot",
-    "hglib": "hg",
-    "moderngl": "opengl",
-    "onnxruntime": "onnxruntime",
-}
-"""The extra of ``pyproject.toml`` that installs a package that not every run needs."""
-ROOT = Path(benchmarking.__file__).parents[1]
-"""Of a checkout, or the directory of installed packages."""
 
 
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
@@ -59,32 +39,6 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     except Exception:
         streams.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
         return ExitStatus.INTERNAL_ERROR
-
-
-def require(*modules: str) -> None:
-    """What is imported only later, or by another process, is missed before anything is measured.
-
-    Raises:
-        ModuleNotFoundError
-    """
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise ModuleNotFoundError(name=module)
-
-
-def missing_package(error: ModuleNotFoundError, root: Path = ROOT) -> str | None:
-    """The package and the command that installs it; None for a module of ours, which is a bug."""
-    if error.name is None or error.name.startswith("benchmarking"):
-        return None
-    package = error.name.partition(".")[0]
-    extra = EXTRAS.get(package)
-    pip = f"{sys.executable} -m pip install"
-    for requirements in (root / f"requirements-{extra}.txt", root / "requirements.txt"):
-        if requirements.is_file():
-            return f"the package {package} is missing; install the requirements with: {pip} -r {requirements}"
-    if extra is None:
-        return f"the package {package} is missing; install this program again with: {pip} WHEEL"
-    return f"the package {package} is missing; install it with: {pip} '{DISTRIBUTION}[{extra}]'"
 
 
 def _has_current_directory() -> bool:

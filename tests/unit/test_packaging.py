@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarking.cli.running import EXTRAS, missing_package
+from benchmarking.packages import EXTRAS, missing_package
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
