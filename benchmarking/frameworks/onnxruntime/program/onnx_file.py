@@ -29,6 +29,8 @@ class OnnxFile(NamedTuple):
     """Shapes by name: a text is a dimension that is not fixed. Tensors that weights are given for are left
     out."""
     outputs: Tuple[str, ...]
+    positions: Dict[str, int]
+    """Of operators in the file, by their names and by those of their outputs."""
 
     @property
     def versions(self) -> str:
@@ -73,9 +75,15 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
     name, operators, weights = "", 0, set()
     inputs: Dict[str, List[Union[int, str]]] = {}
     outputs = []
+    positions: Dict[str, int] = {}
     _require_data_beside(path, graph, 0)
     for number, value in _fields(graph):
         if number == 1:
+            for field, text in _fields(_message(value)):
+                if field in (2, 3):
+                    positions.setdefault(_text(text), operators)
+                elif field == 4:  # how ONNX Runtime calls an operator without a name
+                    positions.setdefault("%s_%d" % (_text(text), operators), operators)
             operators += 1
         elif number == 2:
             name = _text(value)
@@ -87,7 +95,7 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
             outputs.append(_tensor(_message(value))[0])
     fed = {key: shape for key, shape in inputs.items() if key not in weights}
     name = name or os.path.splitext(os.path.basename(path))[0]
-    return OnnxFile(path, name, ir_version, opsets, operators, fed, tuple(outputs))
+    return OnnxFile(path, name, ir_version, opsets, operators, fed, tuple(outputs), positions)
 
 
 def _tensor(info: memoryview) -> Tuple[str, List[Union[int, str]]]:

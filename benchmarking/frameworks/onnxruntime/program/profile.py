@@ -7,11 +7,13 @@ import os
 import re
 import shutil
 import tempfile
-from typing import Any, BinaryIO, Dict, List, NamedTuple, Sequence, Tuple
+from typing import Any, BinaryIO, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 from benchmarking.frameworks.kit.errors import ModelError
 
 _SUFFIX = "_kernel_time"
+_ADDED = re.compile(r"^fused |_nchwc$")
+"""To the name of an operator of the file, or of its output."""
 _NUMBERED = re.compile(r"_token_\d+")
 """Added to names that ONNX Runtime gives to operators of its own: the numbers differ from run to run."""
 
@@ -24,7 +26,7 @@ class Tensor(NamedTuple):
 
 class ProfiledOperator(NamedTuple):
     name: str
-    """``ID_<index>_<type>_<name>``, the same in every run; two operators may have the same name."""
+    """``ID_<place in the file>_<type>_<name>``: the runtime's own order differs from process to process."""
     type: str
     provider: str
     inputs: Sequence[Tensor]
@@ -39,8 +41,8 @@ class ProfiledOperator(NamedTuple):
 
 class Profile(NamedTuple):
     operators: Sequence[ProfiledOperator]
-    times_ns: List[List[int]]
-    """By run, in the order of the operators. ONNX Runtime counts whole microseconds."""
+    times_ns: List[Dict[str, int]]
+    """By run and operator. ONNX Runtime counts whole microseconds."""
 
 
 class ProfileFile:
@@ -59,7 +61,7 @@ class ProfileFile:
         self._stream: BinaryIO = open(os.path.join(self._directory, name), "rb")  # noqa: SIM115
         shutil.rmtree(self._directory)
 
-    def read(self, runs: int) -> Profile:
+    def read(self, runs: int, positions: Mapping[str, int]) -> Profile:
         """The session has ended.
 
         Raises:
@@ -67,21 +69,45 @@ class ProfileFile:
         """
         with self._stream:
             try:
-                return parse(json.load(self._stream), runs)
+                return parse(json.load(self._stream), runs, positions)
             except ValueError as error:
                 raise ModelError("ONNX Runtime's profile cannot be read: %s" % error) from error
 
 
-def parse(events: List[Dict[str, Any]], runs: int) -> Profile:
-    """Raises:
+def parse(events: List[Dict[str, Any]], runs: int, positions: Mapping[str, int]) -> Profile:
+    """``positions``: of operators in the model's file, by name.
+
+    Raises:
     ValueError: see ``ProfileFile.read``.
     """
     found = [run for run in _runs(events) if run]
     counts = {len(run) for run in found}
     if len(found) != runs or len(counts) != 1:
         raise ValueError("it has %d runs of %s operators; %d were made" % (len(found), counts, runs))
-    operators = [_operator(index, event) for index, event in enumerate(found[0])]
-    return Profile(operators, [[int(event["dur"]) * 1000 for event in run] for run in found])
+    names = _names(found[0], positions)
+    operators = [_operator(name, event) for name, event in zip(names, found[0])]
+    operators.sort(key=lambda one: (int(one.name.split("_", 2)[1]), one.name))
+    times_ns = [{name: int(event["dur"]) * 1000 for name, event in zip(names, run)} for run in found]
+    return Profile(operators, times_ns)
+
+
+def _names(events: List[Dict[str, Any]], positions: Mapping[str, int]) -> List[str]:
+    """An operator that the runtime has added is named for the one before it."""
+    names: List[str] = []
+    seen: Dict[str, int] = {}
+    position, last = 0, ""
+    for event in events:
+        type_, own = event["args"]["op_name"], event["name"][: -len(_SUFFIX)]
+        known = positions.get(_ADDED.sub("", own))
+        if known is None:
+            own = _NUMBERED.sub("", own)
+            own = "_".join(filter(None, ("" if own == type_ else own, last)))
+        else:
+            position, last = known, own
+        name = "ID_%d_%s_%s" % (position, type_, own.replace(" ", "_") or type_)
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else "%s_%d" % (name, seen[name]))
+    return names
 
 
 def _runs(events: List[Dict[str, Any]]) -> List[List[Dict[str, Any]]]:
@@ -100,12 +126,11 @@ def _runs(events: List[Dict[str, Any]]) -> List[List[Dict[str, Any]]]:
     return runs
 
 
-def _operator(index: int, event: Dict[str, Any]) -> ProfiledOperator:
+def _operator(name: str, event: Dict[str, Any]) -> ProfiledOperator:
     values = event["args"]
-    type_, name = values["op_name"], _NUMBERED.sub("", event["name"][: -len(_SUFFIX)])
     return ProfiledOperator(
-        "ID_%d_%s_%s" % (index, type_, name.replace(" ", "_") or type_),
-        type_,
+        name,
+        values["op_name"],
         values["provider"],
         _tensors(values.get("input_type_shape", [])),
         _tensors(values.get("output_type_shape", [])),

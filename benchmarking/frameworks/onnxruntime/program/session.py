@@ -41,7 +41,7 @@ class OnnxModel(LoadedModel):
         self._require_types(self._session)
         self._binding = self._bind(self._session)
         self._profile: _Profiled | None = None
-        self._times_ns: List[List[int]] = []
+        self._times_ns: List[Dict[str, int]] = []
         self._names: Sequence[str] = ()
 
     # --- the timed session ----------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ class OnnxModel(LoadedModel):
     def take_operator_times(self) -> Mapping[str, List[int]]:
         self._end_profile()
         times, self._times_ns = self._times_ns, []
-        return {name: [run[at] for run in times] for at, name in enumerate(self._names)}
+        return {name: [run[name] for run in times] for name in self._names}
 
     def _end_profile(self) -> None:
         if self._profile is not None:
@@ -210,4 +210,4 @@ class _Profiled:
 
     def end(self) -> Profile:
         self._session.end_profiling()
-        return self._file.read(self.runs)
+        return self._file.read(self.runs, self._model._file.positions)
