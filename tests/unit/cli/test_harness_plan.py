@@ -5,6 +5,7 @@ Nothing is measured here: the sessions are taken where they would start.
 
 import json
 import logging
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,7 @@ TABLE = {
     "set_frequency": (["--set_frequency", "max"], on_platform("frequency"), "max"),
     "recovery_limit": (["--recovery_limit", "7"], on_platform("recovery_limit_s"), 7.0),
     "info": (["--info", INFO], lambda one: one.plan.control and one.plan.control.commit, "old"),
+    "python": (["--python", sys.executable], lambda one: one.plan.treatment.program.python, sys.executable),
     "program": (["--program", "program.py"], lambda one: one.plan.treatment.program.path.name, "program.py"),
     "shared_libs": (
         ["--shared_libs", "a.so"],

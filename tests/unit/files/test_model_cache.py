@@ -25,7 +25,7 @@ from benchmarking.specs.reader import read_benchmarks
 from tests.support import http_server
 from tests.support.http_server import content, packed, redirect, stalled, status, trickled, truncated
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DATA = b"the weights of a model\n" * 5000
 OTHER = b"other weights\n" * 5000
 QUICK = DownloadLimits(WebLimits(connect_s=2, silence_s=0.5), attempts=3, first_wait_s=0.01)

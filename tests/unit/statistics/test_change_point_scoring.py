@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.change_points import Annotated, consensus, matches, old_rule, perfherder, score
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(

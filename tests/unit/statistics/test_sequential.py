@@ -28,7 +28,7 @@ from benchmarking.statistics.sequential import (
     void,
 )
 
-TRACES = Path(__file__).parents[1] / "data/regression/iteration_level_pairs.jsonl.gz"
+TRACES = Path(__file__).parents[2] / "data/regression/iteration_level_pairs.jsonl.gz"
 PLAN = SequentialPlan()
 NO_GATE = 1e-9
 MIRRORED = {
