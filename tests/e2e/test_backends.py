@@ -69,6 +69,13 @@ def test_all_backends_of_a_device_are_compared_with_the_reference(compare, works
         net, other = (results[one]["types"][0] for one in (name, "default"))
         again = summaries.compare(net["values"], net["pairs"], other["values"], other["pairs"])
         assert cell["comparison"]["ratio"] == again.ratio
+        sampling = results[name]["meta"]["sampling"]
+        assert (sampling["level"], sampling["pairs"], results[name]["meta"]["ab_pairs"]) == (
+            "process",
+            6,
+            None,
+        )
+        assert "does not speak the worker protocol" in sampling["level_reason"]
     assert results["default"]["meta"]["cell"]["comparison"] is None
     error = results["nnpack"]["meta"]["cell"]["errors"]["out"]
     assert error["max_absolute"] == pytest.approx(0.001)
@@ -246,6 +253,7 @@ def test_results_lie_apart_and_the_screen_has_the_table(compare, workshop):
     assert "nnpack: 1 of 2 operators, 1 fell back" in done.stdout
     assert "not available here" in done.stdout
     assert "heat map in " in done.stdout
+    assert "6 blocks of whole processes (process-level: " in done.stdout
     for shown in (done.stdout, (workshop.directory / "m.svg").read_text()):
         assert "1.99x" in shown
 
@@ -354,6 +362,9 @@ def test_our_own_program_answers_alike_on_every_backend_of_this_machine(workshop
         benchmark=benchmark,
     )
     assert done.returncode == 0, done.stderr
+    assert {one["meta"]["sampling"]["level"] for one in document["results"] if one["meta"]["sampling"]} == {
+        "iteration"
+    }
     (table,) = document["backends"]
     assert table["reference"] == "default"
     assert {"default", "nnpack"} <= set(table["backends"])

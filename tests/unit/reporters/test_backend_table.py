@@ -14,7 +14,7 @@ from benchmarking.reporters import backend_plot, backend_table
 from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.results import documents
 from benchmarking.results.model import BackendCell, Comparison, ErrorStatistics
-from tests.support.sample_results import DELAY, RUNS, UNAVAILABLE, on_backend, on_backends
+from tests.support.sample_results import DELAY, RUNS, SAMPLING, UNAVAILABLE, on_backend, on_backends
 
 RESULTS, SUMMARY = RUNS["backends"]
 
@@ -47,6 +47,22 @@ def test_what_failed_or_answers_wrong_has_no_ratio():
     assert entries["opengl"].cell.comparison.ratio == 8.03
     assert table.mean_ratio("nnpack") == pytest.approx(1.24)
     assert table.mean_ratio("opengl") is None
+
+
+def test_it_says_how_the_backends_were_compared_and_which_by_another_clock():
+    by_wall = replace(SAMPLING, clock="wall", clock_reason="2 threads compute")
+    clocks = {"nnpack": SAMPLING, "onednn": SAMPLING, "vulkan": by_wall, "opengl": by_wall}
+    results = [
+        replace(one, meta=replace(one.meta, sampling=replace(how, canary="")))
+        for one in on_backends("delay-0", 1.0)
+        for how in [clocks.get(one.meta.backend, SAMPLING)]
+    ]
+    failed = [replace(one, failure=None) if one.meta.backend == "opengl" else one for one in results]
+    (row,) = backend_table.tables(failed)[0].rows
+    assert row.how == [
+        "12 blocks of 25 iterations in turn on core 1, 4.2 s, by CPU time: one thread computes all the time",
+        "opengl by wall time: 2 threads compute",
+    ]
 
 
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20))
