@@ -97,11 +97,14 @@ def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:
     """Whether it is slower than the control, but no slower than the earlier commits already were.
 
     Those have the same known regressions between them and their controls.
+
+    Args:
+        runs: of the earlier commits, the newest first.
     """
-    past = [run[newest.type].comparison for run in runs if newest.type in run]
-    ratios = [one.ratio for one in past if one]
+    past = [run[newest.type] for run in runs if newest.type in run]
+    ratios = [earlier.comparison.ratio for earlier in past if earlier.comparison]
     comparison = newest.comparison
-    if not ratios or comparison is None:
+    if not ratios or comparison is None or _has_returned(newest, past):
         return False
     level = statistics.median(ratios)
     interval = comparison.ratio_interval
@@ -111,6 +114,22 @@ def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:
     if is_known:
         logger.info("%s is slower than the control by no more than earlier commits already were", newest.type)
     return is_known
+
+
+_DECIDED = (Verdict.REGRESSED, Verdict.UNCHANGED, Verdict.IMPROVED)
+
+
+def _has_returned(newest: TypeResult, past: Sequence[TypeResult]) -> bool:
+    """Whether a regression had been fixed before this commit.
+
+    The last earlier commit with a verdict has to be as fast as the control, and clearly faster than this one:
+    by chance alone, a small regression that is still there is missed now and then.
+    """
+    last = next((earlier for earlier in past if earlier.verdict in _DECIDED), None)
+    if last is None or last.verdict is Verdict.REGRESSED:
+        return False
+    then, now = (result.comparison.ratio_interval if result.comparison else None for result in (last, newest))
+    return then is not None and now is not None and then.high < now.low
 
 
 def _with_confirmations(first: Result, second: Result, suspects: Sequence[str]) -> Result:

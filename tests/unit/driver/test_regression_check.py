@@ -71,6 +71,31 @@ def test_what_earlier_commits_show_already_is_not_told_again(history):
     assert len(follow_up(history, worse, worse, worse)[1]) == 2
 
 
+def test_a_regression_that_was_fixed_and_comes_back_is_reported(tmp_path):
+    """Two commits were slow, the next was as fast as the control: what is slow after that is new."""
+    store, commits = History(tmp_path), []
+    for commit, verdict, ratio in (
+        ("fixed", Verdict.UNCHANGED, 1.0),
+        ("undecided", Verdict.INCONCLUSIVE, 1.03),
+        ("slow", Verdict.REGRESSED, 1.05),
+        ("slower", Verdict.REGRESSED, 1.06),
+    ):
+        result = judged(verdict, ratio)
+        store.save(replace(result, meta=replace(result.meta, commit=commit)))
+        commits.append(Commit(commit=commit, commit_time=result.meta.commit_time))
+    as_slow = judged(Verdict.REGRESSED, 1.052)
+    for newest_first, outcome in (
+        (commits, "suspicious"),
+        ([commits[1], commits[0], *commits[2:]], "suspicious"),
+        (commits[1:], "known"),
+    ):
+        check = RegressionCheck(store, tuple(newest_first))
+        assert check.marked(as_slow, PLAN).outcome == outcome
+    # One miss of a small regression that is still there: the intervals overlap.
+    barely = judged(Verdict.REGRESSED, 1.015)
+    assert RegressionCheck(store, tuple(commits)).marked(barely, PLAN).outcome == "known"
+
+
 def test_runs_with_other_settings_say_nothing(history, caplog):
     caplog.set_level("INFO")
     slow = judged(Verdict.REGRESSED, 1.052)
