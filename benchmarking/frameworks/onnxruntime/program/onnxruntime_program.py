@@ -4,32 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import AbstractSet, Any, Dict, List, Mapping, NamedTuple
+from typing import AbstractSet, Any, Dict, List, Mapping
 
 from benchmarking.frameworks.kit.errors import ModelError, UsageError
 from benchmarking.frameworks.kit.flags import Settings, flag
 from benchmarking.frameworks.kit.kernels import Fact
 from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Preparation, Program
 
-from . import __version__, onnx_file
-
-LEVELS = {
-    "default": "ORT_ENABLE_ALL",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "basic": "ORT_ENABLE_BASIC",
-    "disabled": "ORT_DISABLE_ALL",
-}
-"""Of the optimization of the graph, which then runs on the CPU."""
-PROVIDERS = {
-    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
-    "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
-    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
-    "coreml": ("CoreMLExecutionProvider", "onnxruntime on a Mac"),
-    "xnnpack": ("XnnpackExecutionProvider", ""),
-    "dnnl": ("DnnlExecutionProvider", ""),
-}
-"""Execution providers, and the package that has each of them; none: it has to be compiled."""
-CPU = "CPUExecutionProvider"
+from . import __version__, backends, onnx_file
 
 
 @dataclass(frozen=True)
@@ -43,13 +25,6 @@ class OnnxRuntimeSettings(Settings):
     backend_options: str = flag("", "cuda has tf32: products of fewer bits, which are faster")
 
 
-class Backend(NamedTuple):
-    level: str
-    provider: str
-    options: Dict[str, str]
-    """Of the provider."""
-
-
 class OnnxRuntimeProgram(Program):
     name = "onnxruntime_benchmark"
     version = __version__
@@ -58,10 +33,12 @@ class OnnxRuntimeProgram(Program):
 
     def backends(self) -> List[BackendRow]:
         available = _runtime().get_available_providers()
-        rows: List[BackendRow] = [{"name": name, "available": True, "reason": ""} for name in LEVELS]
-        for name, (provider, _) in PROVIDERS.items():
+        rows: List[BackendRow] = [{"name": name, "available": True, "reason": ""} for name in backends.LEVELS]
+        for name, (provider, _) in backends.PROVIDERS.items():
             there = provider in available
-            rows.append({"name": name, "available": there, "reason": "" if there else _missing(name)})
+            rows.append(
+                {"name": name, "available": there, "reason": "" if there else backends.why_missing(name)}
+            )
         return rows
 
     def require(self, settings: Settings) -> None:
@@ -75,9 +52,10 @@ class OnnxRuntimeProgram(Program):
 class _OnnxPreparation(Preparation):
     def __init__(self, settings: OnnxRuntimeSettings) -> None:
         self._settings = settings
+        options = [option for option in settings.backend_options.split(",") if option]
         self._file = onnx_file.read(settings.model)
         self._runtime = _runtime()
-        self._backend = _backend(settings, self._runtime.get_available_providers())
+        self._backend = backends.choose(settings.backend, options, self._runtime.get_available_providers())
 
     @property
     def model_name(self) -> str:
@@ -121,31 +99,6 @@ def _runtime() -> Any:
         ) from error
     onnxruntime.set_default_logger_severity(3)  # errors
     return onnxruntime
-
-
-def _backend(settings: OnnxRuntimeSettings, available: List[str]) -> Backend:
-    """Raises:
-    UsageError: there is no such backend, or it is not available, or it has no such option.
-    """
-    name = settings.backend
-    options = [option for option in settings.backend_options.split(",") if option]
-    if name not in LEVELS and name not in PROVIDERS:
-        raise UsageError("--backend: %r is not one of %s" % (name, ", ".join([*LEVELS, *PROVIDERS])))
-    for option in options:
-        if (name, option) != ("cuda", "tf32"):
-            raise UsageError("--backend_options: the backend %s has no option %r" % (name, option))
-    if name in LEVELS:
-        return Backend(name, CPU, {})
-    provider = PROVIDERS[name][0]
-    if provider not in available:
-        raise UsageError("--backend %s: %s" % (name, _missing(name)))
-    return Backend("default", provider, {"use_tf32": str(int("tf32" in options))} if name == "cuda" else {})
-
-
-def _missing(name: str) -> str:
-    package = PROVIDERS[name][1]
-    how = "use %s" % package if package else "compile one that has it"
-    return "this onnxruntime has no execution provider %s; %s" % (name, how)
 
 
 def _own(settings: Settings) -> OnnxRuntimeSettings:

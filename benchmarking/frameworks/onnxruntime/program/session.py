@@ -12,8 +12,8 @@ from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
 from benchmarking.frameworks.kit.program import LoadedModel
 
 from . import operator_costs
+from .backends import CPU, LEVELS, Backend
 from .onnx_file import OnnxFile
-from .onnxruntime_program import CPU, LEVELS, Backend
 from .profile import Profile, ProfileFile
 
 MOST_EVENTS = 50_000
