@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.device_lab.lab import DeviceLab, why_not
+
+# Programs under test inherit it; under nohup they would rightly ignore it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module")

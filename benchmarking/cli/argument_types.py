@@ -109,6 +109,8 @@ def path(text: str) -> Path:
         found.resolve()
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is a loop of links") from None
+    except OSError:
+        pass  # the current directory is gone, which ``guarded`` reports
     return found  # whether it has to be there, its reader says
 
 
