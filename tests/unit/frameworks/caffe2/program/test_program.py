@@ -441,8 +441,8 @@ def test_the_backends_are_listed_with_what_those_that_are_missing_need(workshop)
         (["--backend", "eigen"], "--backend eigen: only real Caffe2 has it; "),
         (["--backend", "eigen", "--engine", "torch"], "(docs/caffe2.md says how to get it)"),
         (
-            ["--backend", "onednn", "--backend_options", "tf32"],
-            "the backend onednn has no option 'tf32'; it has none",
+            ["--backend", "onednn", "--backend_options", "tf16"],
+            "--backend_options: no backend has the option 'tf16'; there are channels_last, tf32, autotune",
         ),
         (
             ["--backend", "glow"],
