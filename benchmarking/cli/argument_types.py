@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from benchmarking import __version__
 from benchmarking.errors import ExitStatus
-from benchmarking.reporters.operator_rows import OPERATOR_WORDS, OperatorChoice
+from benchmarking.reporters.settings import OPERATOR_WORDS, OperatorChoice
 from benchmarking.terminal import streams
 
 PICTURES = (".svg", ".png")

@@ -424,8 +424,8 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
 
         reporters.append(JsonReporter(streams.standard_output()))
     if options.screen_reporter or not options.names_a_reporter:
-        from benchmarking.reporters.operator_rows import USUAL_COUNT
         from benchmarking.reporters.screen_reporter import ScreenReporter
+        from benchmarking.reporters.settings import USUAL_COUNT
 
         # Last, so that it can tell where the others left the results; stdout is the JSON document's.
         stream = sys.stderr if options.json else streams.standard_output()

@@ -35,7 +35,7 @@ from benchmarking.driver.settings import (
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.platforms.platforms import platform_names
 from benchmarking.regression_detectors.regression_detectors import detector_names
-from benchmarking.reporters.operator_rows import OperatorChoice
+from benchmarking.reporters.settings import OperatorChoice
 from benchmarking.results.model import RunType
 
 TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's name

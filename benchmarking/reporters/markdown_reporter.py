@@ -11,8 +11,8 @@ from typing import ClassVar
 from benchmarking.errors import EXIT_STATUS_MEANING
 from benchmarking.reporters import backend_markdown, backend_table, numbers, operator_rows
 from benchmarking.reporters.file_reporter import FileReporter
-from benchmarking.reporters.operator_rows import OperatorChoice
 from benchmarking.reporters.reporter_base import RunSummary
+from benchmarking.reporters.settings import OperatorChoice
 from benchmarking.results.model import (
     NET_DELAY,
     Confirmation,

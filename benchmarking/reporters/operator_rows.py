@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from benchmarking.reporters import numbers
+from benchmarking.reporters.settings import OperatorChoice
 from benchmarking.results.model import CHANGED, Cost, Fact, Interval, Kernel, TypeResult, Verdict
-
-USUAL_COUNT = 5
-
-OperatorWord = Literal["all", "by_type"]
-OPERATOR_WORDS: tuple[OperatorWord, ...] = get_args(OperatorWord)
-OperatorChoice = int | OperatorWord
-"""The slowest ones, this many; or all of them, or one row for each type."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from benchmarking.errors import ReporterError
 from benchmarking.reporters import backend_screen, backend_table, numbers, operator_rows
-from benchmarking.reporters.operator_rows import USUAL_COUNT, OperatorChoice, OperatorRow, OperatorRows
+from benchmarking.reporters.operator_rows import OperatorRow, OperatorRows
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.reporters.screen_table import ALWAYS, Column, fitted, texts
+from benchmarking.reporters.settings import USUAL_COUNT, OperatorChoice
 from benchmarking.results.model import (
     Comparison,
     Cost,
