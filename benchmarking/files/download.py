@@ -28,7 +28,7 @@ class DownloadLimits:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Takes what comes. ``start`` begins anew with every attempt and is told the length where it is known."""
+    """Takes what comes. ``start`` is called at each attempt, with the length where it is known."""
 
     start: Callable[[int | None], None]
     take: Callable[[bytes], None]
