@@ -75,6 +75,9 @@ class FrameworkBase(ABC):
     """Derive from it, implement every method, add one line to ``frameworks.py``."""
 
     name: ClassVar[str]
+    formats: ClassVar[tuple[str, ...]] = ()
+    """Of the specification's ``model.format``: those that the framework runs, in order of preference. Of a
+    model in several formats it gets the first of these that the model has. Empty: any format."""
     backends: ClassVar[tuple[str, ...]] = ()
     """Of its own program, on whatever device: a name that is nearly one of these is a mistake. Empty: any
     name may be right."""

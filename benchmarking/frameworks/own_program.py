@@ -50,8 +50,6 @@ class OwnProgramFramework(FrameworkBase):
 
     title: ClassVar[str]
     """As people write it: ``Caffe2``."""
-    model_format: ClassVar[str]
-    """Of the specification's ``model.format``."""
     model_keys: ClassVar[tuple[str, ...]]
     """What ``model.files`` has to have."""
     input_types: ClassVar[tuple[str, ...]]
@@ -81,7 +79,7 @@ class OwnProgramFramework(FrameworkBase):
         return [Fault(file, json_path, message) for json_path, message in self._problems(case)]
 
     def _problems(self, case: TestCase) -> Iterator[tuple[str, str]]:
-        if case.model.format != self.model_format:
+        if case.model.format not in self.formats:
             yield "$.model.format", f"{case.model.format!r} cannot be run by the framework {self.name}"
         for key in self.model_keys:
             if key not in case.model_files:

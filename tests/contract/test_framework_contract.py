@@ -47,7 +47,7 @@ def subject(request):
 
 
 def case_of(subject, **changes):
-    model_format = getattr(subject.framework, "model_format", subject.framework.name)
+    model_format = next(iter(subject.framework.formats), subject.framework.name)
     return case(model_format, subject.model_keys, **changes)
 
 

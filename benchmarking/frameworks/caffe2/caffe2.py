@@ -22,7 +22,7 @@ class Caffe2(OwnProgramFramework):
     name: ClassVar[str] = "caffe2"
     title: ClassVar[str] = "Caffe2"
     backends: ClassVar[tuple[str, ...]] = BACKENDS
-    model_format: ClassVar[str] = "caffe2"
+    formats: ClassVar[tuple[str, ...]] = ("caffe2",)
     model_keys: ClassVar[tuple[str, ...]] = ("init", "predict")
     input_types: ClassVar[tuple[str, ...]] = ("float", "uint8_t", "int")
     program_name: ClassVar[str] = "caffe2_benchmark"

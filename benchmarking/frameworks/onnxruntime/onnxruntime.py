@@ -17,7 +17,7 @@ class OnnxRuntime(OwnProgramFramework):
         *("default", "extended", "basic", "disabled"),
         *("cuda", "tensorrt", "openvino", "coreml", "xnnpack", "dnnl"),
     )
-    model_format: ClassVar[str] = "onnx"
+    formats: ClassVar[tuple[str, ...]] = ("onnx",)
     model_keys: ClassVar[tuple[str, ...]] = ("model",)
     input_types: ClassVar[tuple[str, ...]] = (
         *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
