@@ -207,7 +207,10 @@ def _read_cases(options: HarnessOptions, framework: FrameworkBase) -> tuple[Test
     from benchmarking.specs.expand import expand
     from benchmarking.specs.reader import read_benchmarks
 
-    cases = expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
+    cases = tuple(
+        case.in_first_format_of(framework.formats)
+        for case in expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
+    )
     faults = [fault for case in cases for fault in framework.check(case)]
     if faults:
         raise SpecificationError(tuple(dict.fromkeys(faults)))

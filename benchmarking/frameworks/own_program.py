@@ -80,10 +80,14 @@ class OwnProgramFramework(FrameworkBase):
 
     def _problems(self, case: TestCase) -> Iterator[tuple[str, str]]:
         if case.model.format not in self.formats:
-            yield "$.model.format", f"{case.model.format!r} cannot be run by the framework {self.name}"
+            names = " and ".join(map(repr, case.model.format_names))
+            yield (
+                f"$.model.{'formats' if case.model.formats else 'format'}",
+                f"{names} cannot be run by the framework {self.name}",
+            )
         for key in self.model_keys:
             if key not in case.model_files:
-                yield f"$.model.files.{key}", f"missing: {self._model_files()}"
+                yield f"{case.model.files_path}.{key}", f"missing: {self._model_files()}"
         for blob in case.inputs:
             here = f"{case.json_path}.inputs.{blob.name}"
             if blob.type not in self.input_types:

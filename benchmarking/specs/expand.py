@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarking.errors import Fault, SpecificationError
@@ -43,10 +43,11 @@ class TestCase:
     __test__ = False
 
     model: ModelSpec
+    """In the format that is run; of several the first, as long as none is chosen."""
     specification: Path
     """The benchmark file that it comes from."""
     model_files: Mapping[str, Location]
-    """By the key of ``model.files``."""
+    """Of that format, by the key of ``model.files``."""
     json_path: str
     """Where in that file, as in ``$.tests[0]``."""
     identifier: str
@@ -60,6 +61,18 @@ class TestCase:
     commands: Mapping[str, Mapping[str, OptionValue]]
     """Options of the program by framework, the model's and the test's merged; a framework takes its own."""
     tolerance: ToleranceSpec | None = None
+    formats: Mapping[str, Mapping[str, Location]] = field(default_factory=dict)
+    """``model_files`` in each format of a model that has several; empty: there is a single one."""
+
+    def in_first_format_of(self, formats: Sequence[str]) -> TestCase:
+        """The case with its model in the first of these formats (``FrameworkBase.formats``) that it has.
+
+        The case itself where the model has none of them, or any format is right.
+        """
+        chosen = next((name for name in formats if name in self.formats), None)
+        if chosen is None:
+            return self
+        return replace(self, model=self.model.in_format(chosen), model_files=self.formats[chosen])
 
     @property
     def label(self) -> str:
@@ -111,21 +124,27 @@ class _BenchmarkExpansion:
         self._root_model_dir = root_model_dir
         self._faults = faults
         self._next_number = 0
+        self._files: Mapping[str, Mapping[str, Location]] = {}
+        """Of the model, by format."""
 
     def cases(self) -> list[TestCase]:
-        model_files = {
-            key: self._resolve(file.location, f"$.model.files.{key}.location")
-            for key, file in self._spec.model.files.items()
+        self._files = {
+            name: self._model_files(self._spec.model.in_format(name))
+            for name in self._spec.model.format_names
         }
         return [
             case
             for index, test in enumerate(self._spec.tests)
-            for case in self._test_cases(test, f"$.tests[{index}]", model_files)
+            for case in self._test_cases(test, f"$.tests[{index}]")
         ]
 
-    def _test_cases(
-        self, test: TestSpec, json_path: str, model_files: Mapping[str, Location]
-    ) -> list[TestCase]:
+    def _model_files(self, model: ModelSpec) -> Mapping[str, Location]:
+        return {
+            key: self._resolve(file.location, f"{model.files_path}.{key}.location")
+            for key, file in model.files.items()
+        }
+
+    def _test_cases(self, test: TestSpec, json_path: str) -> list[TestCase]:
         known_faults = len(self._faults)
         inputs = test.inputs if test.inputs is not None else self._spec.model.inputs
         if not inputs:
@@ -157,7 +176,7 @@ class _BenchmarkExpansion:
             self._fault(json_path, f"{count} cases with so many inputs and options are too many")
         if len(self._faults) > known_faults:
             return []
-        return [self._case(test, json_path, inputs, model_files, index) for index in range(count)]
+        return [self._case(test, json_path, inputs, index) for index in range(count)]
 
     def _check_outputs(self, test: TestSpec, json_path: str) -> None:
         if test.metric == "error" and not test.output_files:
@@ -191,14 +210,7 @@ class _BenchmarkExpansion:
                 self._fault(json_path, f"{count} {what}, but {first_path} has {first_count}: give as many")
         return first_count
 
-    def _case(
-        self,
-        test: TestSpec,
-        json_path: str,
-        inputs: Mapping[str, InputSpec],
-        model_files: Mapping[str, Location],
-        index: int,
-    ) -> TestCase:
+    def _case(self, test: TestSpec, json_path: str, inputs: Mapping[str, InputSpec], index: int) -> TestCase:
         number = str(self._next_number)
         self._next_number += 1
 
@@ -210,10 +222,12 @@ class _BenchmarkExpansion:
             return self._resolve(fill_in(path), f"{json_path}.{kind}.{blob}")
 
         input_files = {blob: file_of("input_files", blob, paths) for blob, paths in test.input_files.items()}
+        first = self._spec.model.format_names[0]
         return TestCase(
-            model=self._spec.model,
+            model=self._spec.model.in_format(first),
             specification=self._path,
-            model_files=model_files,
+            model_files=self._files[first],
+            formats=self._files if self._spec.model.formats else {},
             json_path=json_path,
             identifier=fill_in(test.identifier),
             metric=test.metric,

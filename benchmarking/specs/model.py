@@ -54,10 +54,24 @@ class ToleranceSpec(SpecModel):
     rtol: Annotated[float, Field(ge=0)] = 0.0
 
 
+Files = Annotated[dict[str, FileSpec], Field(min_length=1)]
+"""By what each file is to the model: ``init``, ``predict``, ``model`` ..."""
+
+
+class FormatSpec(SpecModel):
+    """The files of a model in one of its formats."""
+
+    files: Files
+
+
 class ModelSpec(SpecModel):
+    """A model in one format (``format`` and ``files``) or in several (``formats``, by the format's name)."""
+
     name: Annotated[str, Field(min_length=1)]
-    format: Annotated[str, Field(min_length=1)]
-    files: Annotated[dict[str, FileSpec], Field(min_length=1)]
+    format: Annotated[str, Field(min_length=1)] = ""
+    """Of a model in several formats the one that was chosen (``in_format``); empty before that."""
+    files: Files = Field(default_factory=dict)
+    formats: Annotated[dict[str, FormatSpec], Field(min_length=1)] = Field(default_factory=dict)
     category: str | None = None
     description: str | None = None
     kind: str | None = None
@@ -65,6 +79,22 @@ class ModelSpec(SpecModel):
     inputs: dict[str, InputSpec] | None = None
     outputs: dict[str, OutputSpec] | None = None
     commands: Commands = Field(default_factory=dict)
+
+    @property
+    def format_names(self) -> tuple[str, ...]:
+        """All formats that the model has, in the order of the file."""
+        return tuple(self.formats) or (self.format,)
+
+    @property
+    def files_path(self) -> str:
+        """Where the files of the chosen format are in the specification, as in ``$.model.files``."""
+        return f"$.model.formats.{self.format}.files" if self.formats else "$.model.files"
+
+    def in_format(self, name: str) -> ModelSpec:
+        """The same model in one of ``format_names``."""
+        if name == self.format:
+            return self
+        return self.model_copy(update={"format": name, "files": self.formats[name].files})
 
 
 class TestSpec(SpecModel):

@@ -99,9 +99,9 @@ def _read_benchmark(
     spec = _validate(BenchmarkSpec, path, value, faults)
     if spec is None:
         return
-    name_faults = list(_name_faults(path, spec))
-    faults.extend(name_faults)
-    if not name_faults:
+    further = [*_format_faults(path, value["model"]), *_name_faults(path, spec)]
+    faults.extend(further)
+    if not further:
         given = {key: value for key, value in meta.items() if key in SUITE_META_KEYS}
         merged = {key: value for key, value in given.items() if getattr(spec.model, key) is None}
         yield LoadedBenchmark(path, spec.model_copy(update={"model": spec.model.model_copy(update=merged)}))
@@ -239,12 +239,27 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
+def _format_faults(path: Path, model: dict[str, Any]) -> Iterator[Fault]:
+    """A model has its files in one format, or in several."""
+    if "formats" not in model:
+        for key in ("format", "files"):
+            if key not in model:
+                yield Fault(str(path), f"$.model.{key}", f"the key {key!r} is missing")
+        return
+    for key in ("format", "files"):
+        if key in model:
+            message = f"a model with 'formats' has no {key!r} of its own: move it into 'formats'"
+            yield Fault(str(path), f"$.model.{key}", message)
+
+
 # --- names that become paths and options --------------------------------------------------------------------
 
 
 def _name_faults(path: Path, spec: BenchmarkSpec) -> Iterator[Fault]:
     names = {"$.model.name": spec.model.name, "$.model.format": spec.model.format}
-    names |= {f"$.model.files.{key}.filename": one.filename for key, one in spec.model.files.items()}
+    names |= {f"$.model.formats.{name}": name for name in spec.model.formats}
+    for model in map(spec.model.in_format, spec.model.format_names):
+        names |= {f"{model.files_path}.{key}.filename": one.filename for key, one in model.files.items()}
     for json_path, name in names.items():
         problem = _name_problem(name)
         if problem:

@@ -138,6 +138,26 @@ def test_the_tests_commands_win_over_the_models(tmp_path):
     assert case.commands == {"caffe2": {"backend": "mkl", "run_individual": True}, "other": {"x": 1}}
 
 
+def test_a_model_in_several_formats_is_run_in_the_first_that_a_framework_can(tmp_path):
+    formats = {
+        name: {"files": {"model": FILE | {"location": f"model.{name}"}}} for name in ("onnx", "tflite")
+    }
+    spec = {
+        "model": {"name": "tiny", "formats": formats},
+        "tests": [{"identifier": "0", "metric": "delay", "iter": 1, "inputs": {"data": shapes([1])}}],
+    }
+    (tmp_path / "b.json").write_text(json.dumps(spec))
+    (case,) = expand(read_benchmarks(tmp_path / "b.json"), None)
+    assert (case.model.format, case.model.format_names) == ("onnx", ("onnx", "tflite"))
+    for wanted, chosen in {("tflite", "onnx"): "tflite", ("caffe2",): "onnx", (): "onnx"}.items():
+        one = case.in_first_format_of(wanted)
+        assert one.model.format == chosen
+        assert one.model.files_path == f"$.model.formats.{chosen}.files"
+        assert one.model_files["model"].path == tmp_path / f"model.{chosen}"
+        assert one.model.files["model"].location == f"model.{chosen}"
+        assert one.in_first_format_of(["onnx"]) == case
+
+
 def test_locations(tmp_path):
     specification = tmp_path / "models" / "b.json"
     root = tmp_path / "root"

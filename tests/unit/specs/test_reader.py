@@ -33,9 +33,9 @@ VALID = {
 }
 
 
-def changed(path, value):
-    """VALID with one value replaced, added, or removed (``...``)."""
-    spec = copy.deepcopy(VALID)
+def changed(path, value, spec=VALID):
+    """``spec`` with one value replaced, added, or removed (``...``)."""
+    spec = copy.deepcopy(spec)
     target = spec
     for part in path[:-1]:
         target = target[part]
@@ -304,6 +304,49 @@ def test_a_key_that_is_given_twice_among_very_many(tmp_path):
     assert fault == 'b.json: not JSON: the key "7" is given twice in one object'
 
 
+ONE_FILE = {"model": {"filename": "m", "location": "m", "md5": "0" * 32}}
+SEVERAL = {
+    "model": {"name": "tiny", "formats": {"onnx": {"files": ONE_FILE}, "tflite": {"files": ONE_FILE}}},
+    "tests": VALID["tests"],
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        ({"format": "onnx"}, "$.model.files: the key 'files' is missing"),
+        ({"files": ONE_FILE}, "$.model.format: the key 'format' is missing"),
+        (
+            SEVERAL["model"] | {"format": "onnx"},
+            "$.model.format: a model with 'formats' has no 'format' of its own: move it into 'formats'",
+        ),
+        (
+            SEVERAL["model"] | {"files": ONE_FILE},
+            "$.model.files: a model with 'formats' has no 'files' of its own: move it into 'formats'",
+        ),
+        (
+            {"formats": {}},
+            "$.model.formats: {}: dictionary should have at least 1 item after validation, not 0",
+        ),
+        (
+            {"formats": {"..": {"files": ONE_FILE}}},
+            """$.model.formats...: ".." is not a plain name; it becomes part of a file's path""",
+        ),
+        (
+            {"formats": {"onnx": {"file": ONE_FILE, "files": ONE_FILE}}},
+            "$.model.formats.onnx.file: unknown key 'file'; did you mean 'files'?",
+        ),
+        (
+            {"formats": {"onnx": {"files": {"model": ONE_FILE["model"] | {"location": "//m"}}}}},
+            "$.model.formats.onnx.files.model.location: '//m' is relative to --root_model_dir, which is not given",
+        ),
+    ],
+)
+def test_a_model_has_one_format_or_several(tmp_path, model, fault):
+    spec = {"model": {"name": "tiny"} | model, "tests": VALID["tests"]}
+    assert faults_of(tmp_path, json.dumps(spec)) == [f"b.json: {fault}"]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -319,10 +362,11 @@ def places(value, path=()):
 
 
 @settings(max_examples=300, deadline=None)
-@given(path=st.sampled_from([one for one in places(VALID) if one]), value=json_values)
-def test_a_wrong_value_anywhere_is_a_fault_or_fine_but_never_a_crash(tmp_path_factory, path, value):
+@given(data=st.data(), spec=st.sampled_from([VALID, SEVERAL]), value=json_values)
+def test_a_wrong_value_anywhere_is_a_fault_or_fine_but_never_a_crash(tmp_path_factory, data, spec, value):
+    path = data.draw(st.sampled_from([one for one in places(spec) if one]))
     file = tmp_path_factory.mktemp("specs") / "b.json"
-    file.write_text(json.dumps(changed(path, value)))
+    file.write_text(json.dumps(changed(path, value, spec)))
     try:
         cases = expand(read_benchmarks(file), None)
     except SpecificationError as error:
