@@ -1,38 +1,68 @@
-"""How many faults the tests notice: a random sample of mutants, each tried by the tests that concern it.
+"""How many faults the tests notice: a random sample of mutants, each tried by the tests of its line.
 
-    python benchmarks/mutation_sample.py [--count 100] [--seed 1] [--whole]
+    python benchmarks/mutation_sample.py [--count 100] [--seed 1] [--workers 1] [--end_to_end]
 
 The mutants are Cosmic Ray's, from every module outside the Caffe2 program: a module is drawn by its number
 of lines, then a place in it, then a mutation of that place. They are tried in a clone of what is committed,
-so the working tree stays as it is. A mutant that survives the tests of its own room is tried by all unit
-and contract tests; with ``--whole`` survivors are tried by the end-to-end tests as well. What survives is
-shown as a difference: a reader decides whether it is a fault that ought to be noticed, or the same program
-in other words.
+so the working tree stays as it is. Which tests execute a line is measured first (``tests_of_lines.py``);
+they are tried quick ones first. Lines outside functions are executed when a module is imported: they are
+tried by the tests of their room and by all that execute something of their module. With ``--end_to_end``,
+also later, a mutant that the unit and contract tests missed is tried by the end-to-end tests of its line.
+
+Each outcome is a line of ``measured/mutants_seed_N.jsonl``, and a sample that was interrupted goes on with
+the commit that it began with. What survives is recorded as a difference: a reader decides whether it is a
+fault that ought to be noticed, or the same program in other words, and writes the reason into its line as
+``"equivalent"``. ``--summary`` counts.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import json
+import queue
 import random
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.tests_of_lines import TestsOfLines, load, measure  # noqa: E402
+
 PROGRAM = Path("benchmarking/frameworks/caffe2/program")
-TIMEOUT_S = 1800
 LEFT_OUT = ("core/ReplaceBinaryOperator_BitOr",)
 """Operators whose mutants are nearly always the same program: ``X | None`` in annotations is not computed."""
-BROAD_TESTS = ("tests/unit", "tests/contract", "--ignore=tests/unit/frameworks/caffe2/program")
-END_TO_END_TESTS = ("tests/e2e",)
+TESTS = {
+    "quick": (
+        *("tests/unit", "tests/contract"),
+        *(
+            "--ignore=tests/unit/frameworks/caffe2/program",
+            "--ignore-glob=tests/unit/specifications/test_golden_outputs*",
+        ),
+        *("--ignore=tests/unit/docs", "--deselect=tests/unit/test_architecture.py"),
+    ),
+    "end_to_end": (
+        *("tests/e2e", "--ignore=tests/e2e/test_gpu_benchmark.py", "--ignore=tests/e2e/test_real_caffe2.py"),
+        *("--ignore=tests/e2e/test_wheel.py", "--ignore=tests/e2e/test_robustness.py"),
+    ),
+}
+SECONDS_FOR_A_MUTANT = 300
+"""Of tests, by what they took without it; those that take longest are left out beyond."""
+
+
+Outcome = dict[str, Any]
+"""A line of the record."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +86,11 @@ def mutants_of(module: Path, source: str) -> Iterator[Mutant]:
         yield from (Mutant(module, place, name, number) for number, place in enumerate(places))
 
 
-def draw(count: int, seed: int) -> list[Mutant]:
+def draw(root: Path, count: int, seed: int) -> list[Mutant]:
     sources = {
-        path.relative_to(ROOT): path.read_text(encoding="utf-8")
-        for path in sorted((ROOT / "benchmarking").rglob("*.py"))
-        if PROGRAM not in path.relative_to(ROOT).parents
+        path.relative_to(root): path.read_text(encoding="utf-8")
+        for path in sorted((root / "benchmarking").rglob("*.py"))
+        if PROGRAM not in path.relative_to(root).parents and not path.name.endswith("_pb2.py")
     }
     weights = [source.count("\n") for source in sources.values()]
     generator = random.Random(seed)
@@ -72,65 +102,202 @@ def draw(count: int, seed: int) -> list[Mutant]:
             known[module] = list(mutants_of(module, sources[module]))
         if known[module]:
             place = generator.choice(sorted({mutant.place for mutant in known[module]}))
-            drawn.append(generator.choice([mutant for mutant in known[module] if mutant.place == place]))
+            mutant = generator.choice([mutant for mutant in known[module] if mutant.place == place])
+            if compiles(mutated(sources[module], mutant)):
+                drawn.append(mutant)
             known[module] = [mutant for mutant in known[module] if mutant.place != place]
     return drawn
 
 
-def room_tests(clone: Path, module: Path) -> tuple[str, ...]:
-    """The tests that lie where the module lies: ``driver/clock.py`` has ``tests/unit/driver``."""
-    parts = module.relative_to("benchmarking").with_suffix("").parts
-    if len(parts) == 1:
-        candidates = [*(clone / "tests/unit").glob(f"test_{parts[0]}*.py")]
-    else:
-        candidates = [clone / "tests/unit" / Path(*parts[:depth]) for depth in range(len(parts) - 1, 0, -1)]
-    found = next((path for path in candidates if path.exists()), None)
-    return () if found is None else (str(found.relative_to(clone)),)
+def mutated(source: str, mutant: Mutant) -> str:
+    return MutationVisitor.mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
 
 
-def notices(clone: Path, tests: Sequence[str], workers: int) -> bool:
-    command = [
-        *(sys.executable, "-m", "pytest", "-q", "-x", f"--numprocesses={workers}", "-p", "no:cacheprovider"),
-        *("--deselect=tests/unit/test_architecture.py", *tests),
-    ]
+def compiles(source: str) -> bool:
+    """Not where a ``*`` of a signature was taken for a product."""
     try:
-        done = subprocess.run(command, cwd=clone, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    return done.returncode not in (0, 5)
+        ast.parse(source)
+    except SyntaxError:
+        return False
+    return True
 
 
-def difference(clone: Path) -> str:
-    command = ["git", "diff", "--unified=2", "--no-color"]
-    return subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
+def described(mutant: Mutant) -> Outcome:
+    return {
+        "module": str(mutant.module),
+        "line": mutant.place[0][0],
+        "operator": mutant.operator.removeprefix("core/"),
+        "occurrence": mutant.occurrence,
+    }
+
+
+def lines_of(source: str, mutant: Mutant) -> tuple[Sequence[int], bool]:
+    """The lines of the mutant's statement (of a block those of its head); whether they are in a function."""
+    ((first, column), _) = mutant.place
+    lines: Sequence[int] = (first,)
+    in_function = False
+    for node in ast.walk(ast.parse(source)):  # outer statements come before inner ones
+        if not isinstance(node, ast.stmt) or not node.lineno <= first <= (node.end_lineno or 0):
+            continue
+        body = getattr(node, "body", None)
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if body and (first, column) >= (body[0].lineno, body[0].col_offset):
+            in_function |= is_function
+            lines = (first,)
+        else:
+            lines = range(node.lineno, (body[0].lineno - 1 if body else node.end_lineno or first) + 1)
+    return lines, in_function
+
+
+def room_of(module: Path) -> str:
+    """Where the tests of a module lie: ``driver/clock.py`` has ``tests/unit/driver``."""
+    parts = module.relative_to("benchmarking").with_suffix("").parts
+    return f"tests/unit/test_{parts[0]}" if len(parts) == 1 else f"tests/unit/{Path(*parts[:-1])}/"
+
+
+def tests_for(measured: TestsOfLines, source: str, mutant: Mutant) -> list[str]:
+    """Quick tests first, among them those of the room, else in their own order: they share fixtures."""
+    lines, in_function = lines_of(source, mutant)
+    found = measured.executing(mutant.module, lines)
+    room = room_of(mutant.module)
+    if not in_function or not found:
+        found |= measured.executing(mutant.module, range(1, source.count("\n") + 2))
+        found |= {test for test in measured.seconds if test.startswith(room)}
+    if not found:
+        names = {part.partition("_")[0] for part in mutant.module.with_suffix("").parts[1:]}
+        found = {
+            test for test in measured.seconds if names & {*Path(test.partition("::")[0]).stem.split("_")}
+        }
+    chosen, total = [], 0.0
+    for test in sorted(found, key=measured.seconds.__getitem__):
+        total += measured.seconds[test]
+        if total <= SECONDS_FOR_A_MUTANT:
+            chosen.append(test)
+    order = {test: number for number, test in enumerate(measured.seconds)}
+    return sorted(
+        chosen, key=lambda test: (measured.seconds[test] > 1, not test.startswith(room), order[test])
+    )
+
+
+def noticed_by(clone: Path, tests: Sequence[str]) -> str | None:
+    """The first test that fails, or how pytest ended."""
+    if not tests:
+        return None
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.write("\n".join(tests))
+        file.flush()
+        options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", "--timeout=120")
+        command = [sys.executable, "-m", "pytest", *options, f"@{file.name}"]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=clone,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=1800,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "no end"
+    if done.returncode in (0, 5):
+        return None
+    failed = [
+        line.split(" ", 1)[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))
+    ]
+    return failed[0][:200] if failed else f"status {done.returncode}: {(done.stderr or done.stdout)[-200:]}"
+
+
+def attempt(clone: Path, mutant: Mutant, outcome: Outcome, stages: dict[str, TestsOfLines]) -> Outcome:
+    """The outcome with those stages that it lacks."""
+    path = clone / mutant.module
+    original = path.read_text(encoding="utf-8")
+    path.write_text(mutated(original, mutant), encoding="utf-8")
+    try:
+        for name in [name for name in stages if name not in outcome]:
+            tests = tests_for(stages[name], original, mutant)
+            by = noticed_by(clone, tests)
+            outcome = {**outcome, name: len(tests)}
+            if by:
+                return {**outcome, "outcome": "noticed", "by": by}
+        command = ["git", "diff", "--unified=0", "--no-color", str(mutant.module)]
+        shown = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
+        changed = [line for line in shown.splitlines()[4:] if line.startswith(("-", "+"))]
+        return {**outcome, "outcome": "survived", "difference": changed}
+    finally:
+        path.write_text(original, encoding="utf-8")
+
+
+def clone_of(commit: str, workspace: Path, number: int) -> Path:
+    clone = workspace / f"clone_{number}"
+    if not clone.exists():
+        subprocess.run(["git", "clone", "--quiet", "--shared", "--no-checkout", ROOT, clone], check=True)
+    subprocess.run(["git", "checkout", "--quiet", "--force", "--detach", commit], cwd=clone, check=True)
+    return clone
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    tried = [one for one in outcomes if "outcome" in one]
+    noticed = sum(one["outcome"] == "noticed" for one in tried)
+    equivalent = sum(one["outcome"] == "survived" and "equivalent" in one for one in tried)
+    faults = len(tried) - equivalent
+    share = f" ({noticed / faults:.0%})" if faults else ""
+    return f"{noticed} of {faults} noticed{share}; {equivalent} more are the same program in other words"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=2, help="pytest's processes")
-    parser.add_argument("--whole", action="store_true", help="survivors meet the end-to-end tests, too")
+    parser.add_argument("--workers", type=int, default=1, help="how many mutants are tried at once")
+    parser.add_argument("--end_to_end", action="store_true", help="survivors meet the end-to-end tests, too")
+    parser.add_argument("--summary", action="store_true", help="only count what is recorded")
     arguments = parser.parse_args()
 
-    stages = [BROAD_TESTS, *([END_TO_END_TESTS] if arguments.whole else [])]
-    outcomes: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as directory:
-        clone = Path(directory) / "clone"
-        subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, clone], check=True)
-        for number, mutant in enumerate(draw(arguments.count, arguments.seed), start=1):
-            path = clone / mutant.module
-            original = path.read_text(encoding="utf-8")
-            operator = get_operator(mutant.operator)()
-            mutated = MutationVisitor.mutate_code(original, operator, mutant.occurrence)
-            path.write_text(mutated, encoding="utf-8")
-            tries = [room_tests(clone, mutant.module), *stages]
-            is_noticed = any(notices(clone, tests, arguments.workers) for tests in tries if tests)
-            outcomes["noticed" if is_noticed else "survived"] += 1
-            print(f"[{number}/{arguments.count}] {mutant.module} {mutant.operator}: ", end="")
-            print("noticed" if is_noticed else f"survived\n{difference(clone)}", flush=True)
-            path.write_text(original, encoding="utf-8")
-    print(f"seed {arguments.seed}: {outcomes['noticed']} of {outcomes.total()} noticed")
+    record = ROOT / f"benchmarks/measured/mutants_seed_{arguments.seed}.jsonl"
+    if record.exists():
+        head, *outcomes = map(json.loads, record.read_text(encoding="utf-8").splitlines())
+    else:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        head, outcomes = {"commit": commit.stdout.strip(), "seed": arguments.seed}, []
+    if arguments.summary:
+        print(summary(outcomes))
+        return
+
+    workspace = Path(tempfile.gettempdir()) / f"mutants-{head['commit'][:12]}"
+    workspace.mkdir(exist_ok=True)
+    clones: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for number in range(arguments.workers):
+        clones.put(clone_of(head["commit"], workspace, number))
+    first = workspace / "clone_0"
+    stages = {}
+    for name, tests in TESTS.items() if arguments.end_to_end else [("quick", TESTS["quick"])]:
+        measure(first, workspace / name, tests, arguments.workers)
+        stages[name] = load(first, workspace / name)
+
+    mutants = draw(first, arguments.count, arguments.seed)
+    outcomes += [described(mutant) for mutant in mutants[len(outcomes) :]]
+
+    def attempted(number: int) -> tuple[int, Outcome]:
+        clone = clones.get()
+        try:
+            return number, attempt(clone, mutants[number], outcomes[number], stages)
+        finally:
+            clones.put(clone)
+
+    left = [
+        number
+        for number, one in enumerate(outcomes)
+        if one.get("outcome") != "noticed" and "equivalent" not in one and not {*stages} <= {*one}
+    ]
+    with ThreadPoolExecutor(arguments.workers) as pool:
+        for number, outcome in pool.map(attempted, left):
+            outcomes[number] = outcome
+            record.write_text("".join(json.dumps(one) + "\n" for one in [head, *outcomes]), encoding="utf-8")
+            print(f"[{number + 1}/{arguments.count}] {json.dumps(outcome)}", flush=True)
+    print(summary(outcomes))
 
 
 if __name__ == "__main__":
