@@ -78,6 +78,10 @@ def test_what_the_specification_shows_is_accepted():
         ((*REQUIRED, "--notify=a 'b"), "is not a command"),
         ((*REQUIRED, "--run_type=verify"), "--run_type is set by the loop itself"),
         ((*REQUIRED, "--program", "x"), "--program is set by the loop itself"),
+        ((*REQUIRED, "--validate"), "--validate is set by the loop itself"),
+        ((*REQUIRED, "--platform", "gpu"), "--platform is set by the loop itself"),
+        ((*REQUIRED, "--info={}"), "--info is set by the loop itself"),
+        ((*REQUIRED, "--regressed_types", "NET DELAY"), "--regressed_types is set by the loop itself"),
     ],
 )
 def test_wrong_arguments_are_told(argv, message, capsys):

@@ -170,6 +170,41 @@ def test_each_fault_is_told_with_its_place_and_remedy(tmp_path, monkeypatch, pat
     assert found == [fault]
 
 
+TOLERANCE = (*TEST, "tolerance")
+EMPTY = "should have at least 1 item after validation, not 0"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        ((*TEST, "iter"), 0, "greater than or equal to 1"),
+        ((*TEST, "iter"), 10**9 + 1, "less than or equal to 1000000000"),
+        ((*TEST, "warmup"), -1, "greater than or equal to 0"),
+        ((*TEST, "warmup"), 10**9 + 1, "less than or equal to 1000000000"),
+        ((*TEST, "inputs", "data", "shapes"), [[1, -1]], "greater than or equal to 0"),
+        ((*TEST, "inputs", "data", "shapes"), [[10**9 + 1]], "less than or equal to 1000000000"),
+        ((*TEST, "inputs", "data", "shapes"), [[]], EMPTY),
+        (TOLERANCE, {"atol": -1e-9}, "greater than or equal to 0"),
+        (TOLERANCE, {"rtol": -1e-9}, "greater than or equal to 0"),
+        ((*TEST, "identifier"), "", "at least 1 character"),
+        ((*MODEL, "name"), "", "at least 1 character"),
+        ((*MODEL, "format"), "", "at least 1 character"),
+        ((*MODEL, "files"), {}, EMPTY),
+        (("tests",), [], EMPTY),
+    ],
+)
+def test_what_is_beyond_its_bounds_is_refused(tmp_path, path, value, problem):
+    (fault,) = faults_of(tmp_path, json.dumps(changed(path, value)))
+    assert fault.endswith(problem)
+
+
+def test_what_is_at_its_bounds_is_taken(tmp_path):
+    spec = changed((*TEST, "warmup"), 10**9)
+    spec["tests"][0] |= {"iter": 10**9, "inputs": {"data": {"shapes": [[0, 10**9]]}}}
+    (tmp_path / "b.json").write_text(json.dumps(spec))
+    assert [case.iterations for case in expand(read_benchmarks(tmp_path / "b.json"), None)] == [10**9]
+
+
 def test_all_faults_of_all_files_come_at_once(tmp_path):
     (tmp_path / "one.json").write_text(json.dumps(changed(("model", "name"), 1)))
     (tmp_path / "two.json").write_text(json.dumps(changed(("tests", 0, "iter"), None)))
