@@ -263,7 +263,7 @@ class BackendMatrix:
         self._backends = backends
         self._benches = {name: bench.planned(replace(plan, backend=name)) for name in backends.chosen}
 
-    def run(self, case: TestCase) -> tuple[Result, ...]:
+    def results(self, case: TestCase) -> tuple[Result, ...]:
         """A result for each backend, of a failed one too.
 
         Raises:

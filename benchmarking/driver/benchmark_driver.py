@@ -32,6 +32,13 @@ class BenchmarkDriver:
         self._platform = bench.platform
         self._plan = bench.plan
 
+    def results(self, case: TestCase) -> tuple[Result, ...]:
+        """The one that ``run`` gives, as a session takes them."""
+        return (self.run(case),)
+
+    def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
+        return (record.missing(self._bench, case, error),)
+
     def run(self, case: TestCase) -> Result:
         """Never raises for a failed case: the failure, with its evidence, is part of the result.
 

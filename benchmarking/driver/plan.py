@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarking.driver.settings import BACKEND_TOLERANCE, ABMode, ClockChoice
+from benchmarking.driver.stages import Stage
 from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.programs.command import Program
 from benchmarking.results.model import Fact, RunType, new_uid
@@ -77,6 +78,13 @@ class RunPlan:
     user_meta: Mapping[str, Fact] = field(default_factory=dict)
     run_uid: str = field(default_factory=new_uid)
     """Of the whole run, on every device and in every stage."""
+
+    @property
+    def stage(self) -> Stage:
+        return Stage(self.run_type, self.regressed_types)
+
+    def for_stage(self, stage: Stage) -> RunPlan:
+        return replace(self, run_type=stage.run_type, regressed_types=stage.suspects)
 
     def for_run(self, tests: int) -> RunPlan:
         """The same, so strict that a run of so many comparisons raises false alarms as rarely as one."""

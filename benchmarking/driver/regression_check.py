@@ -1,10 +1,10 @@
-"""Detect, verify, confirm: a suspicion is run again before it is called a regression."""
+"""Whether a result looks regressed: by its pairs, or by the runs of earlier commits."""
 
 from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarking.driver.plan import RunPlan
@@ -13,10 +13,6 @@ from benchmarking.regression_detectors.regression_detectors import make_detector
 from benchmarking.results.model import Result, TypeResult, Verdict
 from benchmarking.specs.run_info import Commit
 from benchmarking.statistics import sequential
-
-Finish = Callable[[Result], Result]
-RunWith = Callable[[RunPlan, Finish], Result]
-"""Runs the case once more with a plan; what came of it goes through ``Finish`` before anybody sees it."""
 
 logger = logging.getLogger(__name__)
 
@@ -47,34 +43,33 @@ class RegressionCheck:
         ]
         return replace(result, types=tuple(types))
 
-    def follow_up(self, first: Result, plan: RunPlan, run_with: RunWith) -> Sequence[Result]:
-        """Runs a suspicious case again (``verify``); what is suspicious again is confirmed (``regress``).
+    def finished(self, result: Result, plan: RunPlan, first: Result | None = None) -> Result:
+        """What a stage came to, before anybody sees it.
 
         Args:
-            first: as ``marked``.
+            first: the result of the first stage, where this is a later one.
         """
-        suspects = self._suspects(first, "looks regressed and is run again")
-        if not suspects:
-            return []
-        verification = run_with(
-            replace(plan, run_type="verify", regressed_types=suspects),
-            lambda second: _with_confirmations(first, self.marked(second, plan), suspects),
-        )
-        again = self._suspects(verification, "looks regressed again and is run once more")
-        confirmed = tuple(one for one in again if one in suspects)
-        if not confirmed:
-            return [verification]
-        confirmation = run_with(replace(plan, run_type="regress", regressed_types=confirmed), lambda one: one)
-        return [verification, confirmation]
+        if first is None:
+            return self.marked(result, plan)
+        if plan.run_type == "verify":
+            return _with_confirmations(first, self.marked(result, plan), plan.regressed_types)
+        return result
 
-    def _suspects(self, result: Result, what_happens: str) -> tuple[str, ...]:
-        suspects = {
+    def suspects(self, result: Result) -> tuple[str, ...]:
+        """The types that look regressed, of a stage that another may follow.
+
+        Args:
+            result: as ``finished``.
+        """
+        found = {
             name: reason for name, verdict, reason in self._judge(result) if verdict is Verdict.REGRESSED
         }
-        for name, reason in suspects.items():
+        is_first = result.meta.run_type == "benchmark"
+        what_happens = "and is run again" if is_first else "again and is run once more"
+        for name, reason in found.items():
             test = f"{result.meta.net_name} {result.meta.identifier}"
-            logger.warning("%s: %s %s: %s", test, name, what_happens, reason)
-        return tuple(suspects)
+            logger.warning("%s: %s looks regressed %s: %s", test, name, what_happens, reason)
+        return tuple(found)
 
     def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:
         """Type, verdict, reason."""

@@ -17,8 +17,9 @@ from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import RunPlan
-from benchmarking.driver.regression_check import Finish, RegressionCheck
+from benchmarking.driver.regression_check import RegressionCheck
 from benchmarking.driver.settings import FailOn, Reboot
+from benchmarking.driver.stages import Stage, next_stage
 from benchmarking.errors import (
     BenchmarkError,
     CaseError,
@@ -35,9 +36,19 @@ from benchmarking.specs.expand import TestCase
 
 logger = logging.getLogger(__name__)
 
-RunTest = Callable[[], tuple[Result, ...]]
-MissTest = Callable[[Exception], tuple[Result, ...]]
-"""The results of a test that was run, or that could not be."""
+
+class Runner(Protocol):
+    """Runs a test once, on one backend or on several."""
+
+    def results(self, case: TestCase) -> tuple[Result, ...]:
+        """Never raises for a test that fails: the failure is part of its result.
+
+        Raises:
+            RunCancelledError: the run was cancelled.
+        """
+
+    def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
+        """Those of a test that could not be run."""
 
 
 class Publisher(Protocol):
@@ -138,72 +149,71 @@ class Session:
         if self.plan.backends is not None:
             self._publish(self._run_on_backends(case, state), results)
             return
-
-        def run_with(plan: RunPlan, finish: Finish) -> Result:
-            if self.cancellation.is_set:
-                raise RunCancelledError("the run was cancelled")
-            bench = self.bench.planned(plan)
-            driver = BenchmarkDriver(bench)
-            (measured,) = self._run_once(
-                lambda: (driver.run(case),), lambda error: (record.missing(bench, case, error),), state
-            )
-            try:
-                result = finish(state.canary.applied_to(measured))
-            except Exception as error:  # what was measured is kept
-                result = replace(measured, failure=measured.failure or record.describe_failure(error))
+        stage: Stage | None = self.plan.stage
+        first: Result | None = None
+        while stage is not None:
+            result = self._run_stage(case, stage, first, state)
             self._publish([result], results)
-            return result
+            first = first or result
+            stage = self._stage_after(stage, result)
 
-        first = run_with(self.plan, lambda one: self.regression_check.marked(one, self.plan))
-        if self.plan.run_type != "benchmark":
-            return
+    def _run_stage(self, case: TestCase, stage: Stage, first: Result | None, state: _DeviceState) -> Result:
+        bench = self.bench.planned(self.plan.for_stage(stage))
+        (measured,) = self._run_once(BenchmarkDriver(bench), case, state)
         try:
-            self.regression_check.follow_up(first, self.plan, run_with)
-        except RunCancelledError:
-            raise
+            return self.regression_check.finished(state.canary.applied_to(measured), bench.plan, first)
+        except Exception as error:  # what was measured is kept
+            return replace(measured, failure=measured.failure or record.describe_failure(error))
+
+    def _stage_after(self, stage: Stage, result: Result) -> Stage | None:
+        """A run that was asked to verify or to confirm does nothing else."""
+        if self.plan.run_type != "benchmark" or stage.is_last:
+            return None
+        try:
+            return next_stage(stage, self.regression_check.suspects(result))
         except Exception as error:
-            self.publisher.report_bug(f"whether {case.label} has regressed is not known", error)
+            self.publisher.report_bug(f"whether {result.label} has regressed is not known", error)
+            return None
+
+    def _check_cancellation(self) -> None:
+        if self.cancellation.is_set:
+            raise RunCancelledError("the run was cancelled")
 
     def _publish(self, new: Sequence[Result], results: list[Result]) -> None:
         results.extend(new)
         self.publisher.report(*new)
 
-    def _run_on_backends(self, case: TestCase, state: _DeviceState) -> Sequence[Result]:
+    def _run_on_backends(self, case: TestCase, state: _DeviceState) -> tuple[Result, ...]:
         """A result for each backend; a single one where they are not known."""
-        if self.cancellation.is_set:
-            raise RunCancelledError("the run was cancelled")
+        self._check_cancellation()
         if state.backends is None:
-            return [
-                record.missing(self.bench, case, state.given_up or DeviceError("its backends are not known"))
-            ]
+            error = state.given_up or DeviceError("its backends are not known")
+            return (record.missing(self.bench, case, error),)
         try:
             backends = state.backends.of(self.plan.framework.engine(case))
         except CaseError as error:
-            return [record.missing(self.bench, case, error)]
-        matrix = BackendMatrix(self.bench, backends)
-        return self._run_once(lambda: matrix.run(case), lambda error: matrix.missing(case, error), state)
+            return (record.missing(self.bench, case, error),)
+        return self._run_once(BackendMatrix(self.bench, backends), case, state)
 
-    def _run_once(self, run: RunTest, missing: MissTest, state: _DeviceState) -> tuple[Result, ...]:
+    def _run_once(self, runner: Runner, case: TestCase, state: _DeviceState) -> tuple[Result, ...]:
         """Once more after the device was lost and came back; never again for what it measured."""
-        if state.given_up is not None:
-            return missing(state.given_up)
-        if self.reboot == "run":
+        self._check_cancellation()
+        if self.reboot == "run" and state.given_up is None:
             with state.giving_up():
                 self.platform.reboot()
-            if state.given_up is not None:
-                return missing(state.given_up)
-        results = _attempt(run, missing)
-        failures = [one.failure for one in results if one.failure]
+        if state.given_up is not None:
+            return runner.missing(case, state.given_up)
+        results = _attempt(runner, case)
+        failures = [result.failure for result in results if result.failure]
         lost = next((one.message for one in failures if one.kind is FailureKind.LOST), None)
         if lost is None or not self._recover(lost, state):
             return results
         text = f"run again, as the device was lost the first time: {lost}"
-        return tuple(replace(again, warnings=(*again.warnings, text)) for again in _attempt(run, missing))
+        return tuple(replace(again, warnings=(*again.warnings, text)) for again in _attempt(runner, case))
 
     def _recover(self, reason: str, state: _DeviceState) -> bool:
         name = self.platform.device.name
-        if self.cancellation.is_set:
-            raise RunCancelledError("the run was cancelled")
+        self._check_cancellation()
         if state.recoveries >= RECOVERIES:
             state.give_up(DeviceLostError(f"{name} was lost more than {RECOVERIES} times: {reason}"))
             return False
@@ -215,13 +225,13 @@ class Session:
         return state.given_up is None
 
 
-def _attempt(run: RunTest, missing: MissTest) -> tuple[Result, ...]:
+def _attempt(runner: Runner, case: TestCase) -> tuple[Result, ...]:
     try:
-        return run()
+        return runner.results(case)
     except RunCancelledError:
         raise
     except Exception as error:  # a bug around the test, such as in reading the device's conditions
-        return missing(error)
+        return runner.missing(case, error)
 
 
 @dataclass

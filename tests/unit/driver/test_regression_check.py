@@ -7,6 +7,7 @@ import pytest
 
 from benchmarking.driver.plan import Arm, RunPlan
 from benchmarking.driver.regression_check import RegressionCheck
+from benchmarking.driver.stages import Stage, next_stage
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.programs.command import Program
 from benchmarking.records.tree import History
@@ -26,14 +27,18 @@ def judged(verdict, ratio=1.05):
 
 def follow_up(check, first, *answers):
     """What is run, and with which types; ``answers`` are what these runs give."""
-    asked = []
-    left = list(answers)
-
-    def run_with(plan, finish):
-        asked.append((plan.run_type, plan.regressed_types))
-        return finish(left.pop(0))
-
-    return check.follow_up(check.marked(first, PLAN), PLAN, run_with), asked
+    left, asked, results = list(answers), [], []
+    stage, first = Stage(), check.finished(first, PLAN)
+    result = first
+    while (stage := next_stage(stage, check.suspects(result))) is not None:
+        asked.append((stage.run_type, stage.suspects))
+        answer = left.pop(0)
+        answer = replace(answer, meta=replace(answer.meta, run_type=stage.run_type))
+        result = check.finished(answer, PLAN.for_stage(stage), first)
+        results.append(result)
+        if stage.is_last:
+            break
+    return results, asked
 
 
 @pytest.mark.parametrize("verdict", [one for one in Verdict if one is not Verdict.REGRESSED])

@@ -206,13 +206,13 @@ def test_a_bug_in_the_canary_costs_the_canary(run, monkeypatch):
     assert run.published.bugs == [("the canary on one", BUG)]
 
 
-@pytest.mark.parametrize("method", ["marked", "follow_up"])
+@pytest.mark.parametrize("method", ["finished", "suspects"])
 def test_a_bug_in_the_judgement_keeps_what_was_measured(run, method):
     check = RegressionCheck()
     object.__setattr__(check, method, failing(BUG))
     results = run(Device("one"), regression_check=check)
     assert [len(one.types) for one in results] == [1] * 3
-    if method == "marked":
+    if method == "finished":
         assert {one.failure.kind for one in results} == {FailureKind.BUG}
     else:
         assert [error for _, error in run.published.bugs] == [BUG] * 3

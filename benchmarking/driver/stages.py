@@ -1,0 +1,36 @@
+"""Detect, verify, confirm: what runs after what, by what was found. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarking.results.model import RunType
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a test, as a part of its session."""
+
+    run_type: RunType = "benchmark"
+    suspects: tuple[str, ...] = ()
+    """The types that it is about; empty: all of them."""
+
+    @property
+    def is_last(self) -> bool:
+        return self.run_type == "regress"
+
+
+def next_stage(done: Stage, regressed: Sequence[str]) -> Stage | None:
+    """What runs after a stage in which these types look regressed; None: the test is over.
+
+    A suspicion is verified, and what its verification shows again is confirmed. What only the verification
+    shows is not: nothing has verified it.
+    """
+    if done.is_last:
+        return None
+    if done.run_type == "benchmark":
+        following = Stage("verify", tuple(regressed))
+    else:
+        following = Stage("regress", tuple(name for name in regressed if name in done.suspects))
+    return following if following.suspects else None
