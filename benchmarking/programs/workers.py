@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from enum import Enum
 from functools import cached_property
 from typing import Self
 
@@ -88,20 +89,43 @@ class Worker:
         ]
 
 
+class _State(Enum):
+    """Of the program that forks workers."""
+
+    CLOSED = "it does not run"
+    STARTING = "it was started, and what it says first was not read yet"
+    IDLE = "it waits for the request of a worker"
+    FORKING = "the next worker sets itself up"
+    AT_WORK = "a worker runs"
+
+
+class _Kind(Enum):
+    """Of an arm's program, as its first answer shows."""
+
+    UNKNOWN = "not asked yet"
+    FORKS = "it forks workers"
+    SINGLE = "it is a worker itself, and is started again for each"
+
+
 class WorkerSource:
-    """One arm's program as fresh workers: forked from one that stays, or each started anew."""
+    """One arm's program as fresh workers: forked from one that stays, or each started again.
+
+    ``begin``, ``get_ready``, then as often as needed ``fresh``, which ``prepare`` may be called ahead of;
+    ``begin`` again at any time, also after a failure. Programs that fork pass through the states in their
+    order, from ``AT_WORK`` back to ``IDLE``. Another order of calls is a bug of the caller: RuntimeError.
+    """
 
     def __init__(self, start: StartWorker, limit_s: float) -> None:
         """``limit_s``: for each answer."""
         self._start = start
         self._limit_s = limit_s
-        self._can_fork: bool | None = None
-        """None: that is not known yet."""
         self._layout_seed = 0
-        self._stack = ExitStack()
+        self._kind = _Kind.UNKNOWN
+        self._state = _State.CLOSED
         self._program: LiveProgram | None = None
-        """That forks workers."""
-        self._forking = False
+        """That forks workers; None where it is ``CLOSED``."""
+        self._stack = ExitStack()
+        """Ends that program."""
 
     def __enter__(self) -> Self:
         return self
@@ -111,34 +135,37 @@ class WorkerSource:
 
     def close(self) -> None:
         """Ends the program that forks workers; ``begin`` may start it again."""
+        self._program, self._state = None, _State.CLOSED
         self._stack.close()
 
     def begin(self, layout_seed: int) -> None:
-        """Starts the program anew, where it forks workers; ``get_ready`` waits for it.
+        """Starts the program again, where it forks workers; ``get_ready`` waits for it.
 
         Raises:
             NoWorkersError: it cannot be started as one that does single iterations.
             CaseError, DeviceError, RunCancelledError: it cannot be started.
         """
-        self._stack.close()
-        self._forking = False
+        self.close()
         self._layout_seed = layout_seed
-        if self._can_fork is not False:
+        if self._kind is not _Kind.SINGLE:
             self._program = self._stack.enter_context(self._started(forks=True))
+            self._state = _State.STARTING
 
     def get_ready(self) -> None:
         """Raises:
         NoWorkersError: the program does not speak the protocol.
         CaseError, DeviceError, RunCancelledError: it does, and it fails.
         """
-        if self._program is not None and not self._forks(self._program):
-            self._stack.close()
-            self._program = None
-        if self._can_fork is None:
-            self._can_fork = self._program is not None
-            if not self._can_fork:
-                with self._started() as probe:
-                    self._first_answer(probe)
+        if self._kind is _Kind.SINGLE:
+            return
+        if self._forks(self._program_in(_State.STARTING)):
+            self._kind, self._state = _Kind.FORKS, _State.IDLE
+            return
+        self.close()
+        if self._kind is _Kind.UNKNOWN:
+            with self._started() as probe:
+                self._first_answer(probe)
+        self._kind = _Kind.SINGLE
 
     def prepare(self) -> None:
         """The next fresh worker sets itself up from now on, where it is forked.
@@ -146,24 +173,34 @@ class WorkerSource:
         Raises:
             DeviceLostError: the device is gone.
         """
-        if self._program is not None and not self._forking:
-            self._program.write_line(Request.FORK)
-            self._forking = True
+        if self._kind is _Kind.FORKS and self._state is not _State.FORKING:
+            self._program_in(_State.IDLE).write_line(Request.FORK)
+            self._state = _State.FORKING
 
     @contextmanager
     def fresh(self) -> Iterator[Worker]:
         """Raises:
         CaseError, DeviceError, RunCancelledError: it cannot be set up.
         """
-        if self._program is None:
+        if self._kind is _Kind.SINGLE:
             with self._started() as program:
                 yield self._worker(program)
             return
         self.prepare()
-        self._forking = False
-        yield self._worker(self._program)
-        self._program.write_line(Request.END)
-        worker_protocol.read_as(self._program.read_line(self._limit_s), WorkerEnded)
+        program = self._program_in(_State.FORKING)
+        self._state = _State.AT_WORK
+        yield self._worker(program)
+        program.write_line(Request.END)
+        worker_protocol.read_as(program.read_line(self._limit_s), WorkerEnded)
+        self._state = _State.IDLE
+
+    def _program_in(self, expected: _State) -> LiveProgram:
+        if self._program is None or self._state is not expected:
+            raise RuntimeError(
+                f"the program that forks workers is not in the state {expected.name} but {self._state.name}: "
+                f"{self._state.value}"
+            )
+        return self._program
 
     def _worker(self, program: LiveProgram) -> Worker:
         ready = worker_protocol.read_as(program.read_line(self._limit_s), WorkerReady)
@@ -184,7 +221,7 @@ class WorkerSource:
         try:
             return isinstance(self._first_answer(program), WorkerForks)
         except NoWorkersError as error:
-            if self._can_fork is None and isinstance(error.__cause__, ProgramExitError):
+            if self._kind is _Kind.UNKNOWN and isinstance(error.__cause__, ProgramExitError):
                 return False  # a program that knows no such option
             raise
 
