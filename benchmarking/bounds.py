@@ -19,6 +19,9 @@ LONGEST_NUMBER = 400
 LONGEST_WHOLE_NUMBER = 18
 """Digits: what 64 bits hold."""
 
+MOST_WARNINGS, LONGEST_WARNING = 20, 1000
+"""Of a program that are kept, and characters of each."""
+
 
 class OutOfBoundsError(ValueError):
     """Too large, too deep, or not the kind of file that was meant. The message is one clear line without the

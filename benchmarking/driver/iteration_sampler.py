@@ -65,6 +65,7 @@ class _ArmRecord:
     facts: Mapping[str, Fact] = field(default_factory=dict)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     cpu_resolution_ns: float = 0.0
     computing: list[int] = field(default_factory=list)
     """How many threads were seen to compute in an iteration of the first block."""
@@ -82,6 +83,7 @@ class _ArmRecord:
         """Of its first worker."""
         self.facts = {**ready.facts, **ready.start_facts}
         self.names = tuple(ready.operators)
+        self.warnings = ready.shown_warnings
         self.cpu_resolution_ns = ready.cpu_resolution_ns or 0.0
         self.kernels = {name: Kernel(one.kernel, one.own) for name, one in ready.kernels.items()}
         self.costs = {name: Cost(one.parameters, one.flops, one.bytes) for name, one in ready.costs.items()}
@@ -425,5 +427,9 @@ def _arm_samples(record: _ArmRecord) -> ArmSamples:
             TypeSamples(name, "us", tuple(us for _, us in of_type), tuple(pair for pair, _ in of_type))
         )
     return ArmSamples(
-        tuple(types) if record.net else (), facts=record.facts, kernels=record.kernels, costs=record.costs
+        tuple(types) if record.net else (),
+        facts=record.facts,
+        warnings=record.warnings,
+        costs=record.costs,
+        kernels=record.kernels,
     )

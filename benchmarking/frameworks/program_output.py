@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
-from benchmarking.bounds import parse_json
+from benchmarking.bounds import LONGEST_WARNING, MOST_WARNINGS, parse_json
 from benchmarking.errors import ProgramOutputError
 from benchmarking.results.model import NET_DELAY, Cost, Fact, Kernel, Measurement
 from benchmarking.results.plain_text import plain
@@ -77,6 +77,8 @@ class ProgramLog:
     """By operator, in the order of the net."""
     device_us: tuple[float, ...] = ()
     """Of the same iterations as ``net_us``, by the clock of a device; empty where that is not so."""
+    told_warnings: tuple[str, ...] = ()
+    """The program's own; the first of them."""
 
     def measurements(self) -> tuple[Measurement, ...]:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
@@ -90,7 +92,7 @@ class ProgramLog:
         return f"{self.damaged_count} observer lines cannot be read; the first is {first}"
 
     def warnings(self) -> tuple[str, ...]:
-        return (self.damage(),) if self.damaged_count else ()
+        return (*self.told_warnings, *((self.damage(),) if self.damaged_count else ()))
 
 
 def parse(text: str) -> ProgramLog:
@@ -138,6 +140,7 @@ class _Reader:
         self._kernels: dict[str, Kernel] = {}
         self._damaged: list[DamagedLine] = []
         self._damaged_count = 0
+        self._warnings: list[str] = []
         self._block: list[tuple[str, float]] | None = None
         self._line, self._number = "", 0
 
@@ -173,6 +176,7 @@ class _Reader:
             self._costs,
             {name: self._kernels[name] for name in sorted(self._kernels, key=_net_order)},
             tuple(self._device_us) if len(self._device_us) == len(self._net_us) else (),
+            tuple(self._warnings),
         )
 
     def _read_classic(self, body: str) -> None:
@@ -221,6 +225,8 @@ class _Reader:
             self._keep(self._costs, name, _cost(value))
         elif value.get("metric") == "kernel":
             self._keep(self._kernels, name, _kernel(value))
+        elif value.get("metric") == "warning":
+            self._warn(value.get("text"))
         elif value.get("metric") in ("latency", "delay"):  # and not cpu_percent, tensor_shapes ...
             delay = self._delay(name, str(value.get("value")), str(value.get("unit")))
             if delay is not None and name in _NET_TYPES:
@@ -231,6 +237,12 @@ class _Reader:
             delay = self._delay(name, str(value.get("value")), str(value.get("unit")))
             if delay is not None and name in _NET_TYPES:
                 self._device_us.append(delay)
+
+    def _warn(self, text: object) -> None:
+        if not isinstance(text, str) or not text:
+            self._damage()
+        elif len(self._warnings) < MOST_WARNINGS:
+            self._warnings.append(plain(text[:LONGEST_WARNING]))
 
     def _delay(self, name: object, value: str, unit: str) -> float | None:
         """In microseconds; None, and a damaged line, where it is not a delay."""
@@ -324,4 +336,5 @@ def richest(streams: Sequence[str]) -> ProgramLog:
         facts={name: fact for log in logs for name, fact in log.facts.items()},
         costs={name: cost for log in logs for name, cost in log.costs.items()},
         kernels={name: kernel for log in logs for name, kernel in log.kernels.items()},
+        told_warnings=tuple(dict.fromkeys(text for log in logs for text in log.told_warnings)),
     )

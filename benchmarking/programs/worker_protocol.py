@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from benchmarking.bounds import LONGEST_WARNING, MOST_WARNINGS
 from benchmarking.errors import ProgramError, ProgramOutputError
 from benchmarking.results.plain_text import plain
 
@@ -87,6 +88,13 @@ class WorkerReady(_Answer):
     """By operator; empty: not told."""
     costs: dict[str, WorkerCost] = Field(default_factory=dict)
     """By operator, and ``NET_DELAY`` of the net."""
+    warnings: list[str] = Field(default_factory=list)
+    """What whoever reads the numbers has to know, in sentences."""
+
+    @property
+    def shown_warnings(self) -> tuple[str, ...]:
+        """The first of them, each on one line and harmless to a terminal."""
+        return tuple(plain(text[:LONGEST_WARNING]) for text in self.warnings[:MOST_WARNINGS])
 
     @property
     def start_facts(self) -> dict[str, ProgramFact]:

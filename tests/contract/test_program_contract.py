@@ -29,11 +29,15 @@ class Subject:
     """That its runtime is."""
     model: tuple[str, ...]
     """The flags for a LeNet, which every program has the same weights of."""
+    knows_peak: bool = False
+    """Whether it finds out what the device can do at best."""
 
 
 SUBJECTS = {
     "caffe2": Subject(
-        "torch", ("--init_net", str(LENET / "init_net.pb"), "--net", str(LENET / "predict_net.pb"))
+        "torch",
+        ("--init_net", str(LENET / "init_net.pb"), "--net", str(LENET / "predict_net.pb")),
+        knows_peak=True,
     ),
     "onnxruntime": Subject("onnxruntime", ("--model", str(MODELS / "onnx/lenet/lenet.onnx"))),
 }
@@ -128,6 +132,8 @@ def test_a_worker_runs_iterations_and_operators(program):
     assert ready.first_ns > 0
     assert ready.peak_rss_bytes >= ready.rss_bytes * 0.9
     assert ready.facts["threads"] == 1
+    peak = {"peak_flops_per_s", "peak_bytes_per_s"} & set(ready.facts)
+    assert len(peak) == (2 if program.subject.knows_peak else 0)
     assert set(ready.kernels) == set(ready.operators) == set(ready.costs) - {"NET_DELAY"}
     assert sample.operators is None
     assert sample.wall_ns > 0

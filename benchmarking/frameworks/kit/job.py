@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from . import tensors
 from .flags import Settings
@@ -29,6 +29,8 @@ class Job:
         """What loading the model took; not what importing the runtime and reading the files took."""
         self.facts: dict[str, Fact] = {}
         """Known once the model is loaded."""
+        self.warnings: Sequence[str] = ()
+        """As ``facts``."""
         self.reports_costs = settings.run_individual
         self.kernels: Mapping[str, Kernel] = {}
         """Which ran, by operator; as ``facts``."""
@@ -59,6 +61,7 @@ class Job:
             **self._preparation.facts,
             **loaded.facts,
         }
+        self.warnings = loaded.warnings
         if observes:
             self._observe(loaded)
         return loaded
@@ -69,6 +72,10 @@ class Job:
         require_own(observation, backend)
         self.kernels, self.fallbacks = observation.kernels, observation.reasons
         self.facts.update(observation.facts(backend))
+
+    def peak(self) -> Mapping[str, float]:
+        """What the device can do at best, beside which the costs are seen; empty where nobody asks."""
+        return self._program.peak() if self.reports_costs else {}
 
     def write_outputs(self, loaded: LoadedModel) -> None:
         """Those that --output names, as the last iteration has left them.

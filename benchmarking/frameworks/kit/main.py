@@ -78,6 +78,8 @@ def _benchmark(program: Program, settings: Settings) -> None:
     observer.model_name(job.model_name)
     for name, kernel in job.kernels.items():
         observer.kernel(name, kernel)
+    for text in job.warnings:
+        observer.warning(text)
     for name, reason in job.fallbacks.items():
         observer.fallback(name, settings.backend, reason)
     _run(loaded, settings, observer)
@@ -85,8 +87,8 @@ def _benchmark(program: Program, settings: Settings) -> None:
         loaded.run()
     observer.facts({"peak_rss_bytes": counters.peak_resident_bytes()})
     job.write_outputs(loaded)
-    if settings.run_individual:
-        peak = program.peak()
+    if job.reports_costs:
+        peak = job.peak()
         if peak:
             observer.facts(peak)
         operators = loaded.operators()

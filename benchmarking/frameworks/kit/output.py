@@ -41,6 +41,10 @@ class Observer:
         value = {"type": name, "metric": "kernel", **kernel._asdict()}
         self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
 
+    def warning(self, text: str) -> None:
+        """In the same form."""
+        self._write(["Caffe2Observer " + json.dumps({"metric": "warning", "text": text})])
+
     def fallback(self, name: str, backend: str, reason: str) -> None:
         self._write(["%s: %s is not computed by %s: %s" % (self._program, name, backend, reason)])
 

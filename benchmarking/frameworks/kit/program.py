@@ -27,6 +27,11 @@ class LoadedModel(ABC):
         """What was done to the model, versions, and whatever else says what really ran."""
         return {}
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What whoever reads the numbers has to know, in sentences."""
+        return ()
+
     @abstractmethod
     def run(self) -> None:
         """One iteration: nothing in it that could have been done before.

@@ -139,7 +139,9 @@ def _work(
             "operators_later": loaded.operators_later,
             "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
             "costs": _costs(loaded) if observes and job.reports_costs else {},
-            "facts": job.facts,
+            "warnings": list(job.warnings),
+            # Last: finding the peak takes memory. The first worker is the only one beside which nobody waits.
+            "facts": {**job.facts, **(job.peak() if observes else {})},
         }
     )
     line = channel.line()

@@ -41,7 +41,7 @@ class MadeUpProgram(LiveProgram):
         self.arm.process_factor = math.exp(self.arm.random.gauss(0, 0.002))
         ready = {"protocol": 1, "ready": True, "facts": self.arm.facts, "cpu_resolution_ns": 1}
         ready |= {"pid": self.arm.told_pid, "rss_bytes": self.arm.rss_bytes}
-        ready |= {"kernels": self.arm.kernels, "costs": self.arm.costs}
+        ready |= {"kernels": self.arm.kernels, "costs": self.arm.costs, "warnings": self.arm.warnings}
         ready |= {"operators_later": self.arm.operators_later}
         self.answers.append(self.line({**ready, "operators": list(self.arm.operators)}))
 
@@ -90,7 +90,7 @@ class MadeUpArm:
         self.tells_waiting, self.device_share = True, None
         self.times = {}
         """What the system counts, by thread: [nanoseconds that it ran, that it waited]."""
-        self.kernels, self.costs, self.rss_bytes = {}, {}, None
+        self.kernels, self.costs, self.warnings, self.rss_bytes = {}, {}, [], None
         self.operators_later, self.kept = False, []
         vars(self).update(more)
 
@@ -335,10 +335,13 @@ def test_an_operator_that_its_clock_cannot_time_is_not_judged(step_ns, judged):
 def test_what_computed_each_operator_and_its_cost_are_kept_apart_for_both():
     told = {"ID_0_Conv_c": {"kernel": "gemm", "own": False}}
     costs = {"NET_DELAY": {"parameters": 1, "flops": 2, "bytes": 3}}
-    samples = run(MadeUpArm("treatment", kernels=told, costs=costs), MadeUpArm("control", seed=2))
+    warnings = ["computes\nin bf16"] * 30
+    treatment = MadeUpArm("treatment", kernels=told, costs=costs, warnings=warnings)
+    samples = run(treatment, MadeUpArm("control", seed=2))
     assert samples.treatment.costs == {"NET_DELAY": Cost(parameters=1, flops=2, bytes=3)}
     assert samples.treatment.kernels == {"ID_0_Conv_c": Kernel("gemm", own=False)}
-    assert samples.control.kernels == {}
+    assert samples.treatment.warnings == ("computes?in bf16",) * 20
+    assert (samples.control.kernels, samples.control.warnings) == ({}, ())
 
 
 def test_suspects_are_judged_alone():

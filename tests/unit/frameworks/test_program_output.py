@@ -142,6 +142,7 @@ def test_a_damaged_line_costs_itself_and_is_shown(value, problem):
         ('{"type": "NET", "metric": "cost", "parameters": 1, "bytes": 1, "flops": ' + "9" * 20 + "}", ""),
         ('{"type": "NET", "metric": "cost", "parameters": 1, "bytes": 1, "flops": true}', ""),
         ('{"a":' * 5000, "nested deeper"),
+        ('{"metric": "warning", "text": 1}', ""),
     ],
 )
 def test_numbers_and_names_have_bounds(line, problem):
@@ -289,3 +290,12 @@ def test_times_of_a_device_belong_to_the_iterations_before_them():
     (measurement,) = program_output.parse("\n".join([net % 10, device % 0.008, net % 11])).measurements()
     assert (measurement.values, measurement.device_values) == ((10, 11), ())
     assert [one.number for one in program_output.parse(device % "many").damaged_lines] == [1]
+
+
+def test_a_programs_own_warnings_are_kept_short_and_few():
+    lines = [
+        f'Caffe2Observer {{"metric": "warning", "text": "{number} {"x" * 2000}"}}' for number in range(30)
+    ]
+    warnings = program_output.richest(["\n".join(lines), lines[0]]).warnings()
+    assert [one[:2].strip() for one in warnings] == [str(number) for number in range(20)]
+    assert {len(one) for one in warnings} == {1000}

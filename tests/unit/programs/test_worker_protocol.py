@@ -48,6 +48,7 @@ READY = st.fixed_dictionaries(
         "load_ns": TIME | st.none(),
         "first_ns": TIME | st.none(),
         "facts": FACTS,
+        "warnings": st.lists(st.text()),
         "kernels": st.dictionaries(
             st.text(), st.fixed_dictionaries({"kernel": st.text(), "own": st.booleans()})
         ),
