@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from . import tensors
 from .flags import Settings
@@ -14,7 +15,7 @@ from .program import LoadedModel, Program
 
 
 class Job:
-    def __init__(self, program: Program, settings: Settings) -> None:
+    def __init__(self, program: Program[Any], settings: Settings) -> None:
         """Imports the runtime and reads the files. Nothing runs yet, so no thread of the runtime is started.
 
         Raises:
@@ -44,7 +45,7 @@ class Job:
             ModelError: the model cannot be run, or not with the backend that was asked for.
         """
         settings = self._settings
-        wanted = frozenset(filter(None, settings.output.split(",")))
+        wanted = dict.fromkeys(filter(None, settings.output.split(","))).keys()
         start = time.perf_counter_ns()
         loaded = self._preparation.load(self._inputs, wanted)
         self.load_ns = time.perf_counter_ns() - start

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import flags
 from .errors import BenchmarkProgramError
@@ -18,7 +18,7 @@ from .output import Observer
 from .program import LoadedModel, Program
 
 
-def run(program: Program, arguments: Sequence[str]) -> int:
+def run(program: Program[Any], arguments: Sequence[str]) -> int:
     """0; 1: the model or its data are wrong; 2: the flags are, or a package is missing. A bug raises."""
     try:
         settings = flags.parse(program.settings, arguments)
@@ -63,7 +63,7 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _benchmark(program: Program, settings: Settings) -> None:
+def _benchmark(program: Program[Any], settings: Settings) -> None:
     # Heavy imports wait until the flags are known to be right.
     from . import costs, counters, summary
     from .job import Job

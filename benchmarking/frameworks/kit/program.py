@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import AbstractSet, Any, Dict, Union
+from typing import AbstractSet, Any, Dict, Generic, Union
 
 from .costs import OperatorFacts
-from .flags import Settings
+from .flags import AnySettings
 from .kernels import Fact, Observation
 
 BackendRow = Dict[str, Union[str, bool]]
@@ -95,7 +95,7 @@ class Preparation(ABC):
     def load(self, inputs: dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
         """Loads the model and feeds the inputs.
 
-        ``wanted``: the tensors that are read afterwards, besides the model's outputs.
+        ``wanted``: the tensors that are read afterwards, besides the model's outputs, as they were named.
 
         Raises:
             UsageError: the backend is not available, or has no such option.
@@ -103,14 +103,14 @@ class Preparation(ABC):
         """
 
 
-class Program(ABC):
+class Program(ABC, Generic[AnySettings]):
     """What is a framework's own; ``main.run`` makes a program of it."""
 
     name = ""
     version = ""
     description = ""
     """One line for ``--help``."""
-    settings: type[Settings] = Settings
+    settings: type[AnySettings]
     """With the program's own flags."""
     input_types: Sequence[str] = ()
     """Of ``tensors.TYPES``; empty: all of them."""
@@ -119,13 +119,13 @@ class Program(ABC):
     def backends(self) -> list[BackendRow]:
         """Every backend, available on this machine or not."""
 
-    def require(self, settings: Settings) -> None:  # noqa: B027 - most programs need nothing else
+    def require(self, settings: AnySettings) -> None:
         """Raises:
         UsageError: a flag that a run needs is missing or wrong. Nothing heavy is imported for it.
         """
 
     @abstractmethod
-    def prepare(self, settings: Settings) -> Preparation:
+    def prepare(self, settings: AnySettings) -> Preparation:
         """Imports the runtime and reads the model.
 
         Raises:
@@ -140,7 +140,7 @@ class Program(ABC):
         """
         raise ValueError("it is neither text nor .npy")
 
-    def encode_output(self, settings: Settings, name: str, array: Any) -> bytes | None:
+    def encode_output(self, settings: AnySettings, name: str, array: Any) -> bytes | None:
         """An output's file as a protobuf message; None: as text."""
         return None
 

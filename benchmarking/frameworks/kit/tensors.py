@@ -31,7 +31,7 @@ TYPES: dict[str, Any] = {
 _NPY_MAGIC = b"\x93NUMPY"
 
 
-def inputs(program: Program, settings: Settings) -> dict[str, Any]:
+def inputs(program: Program[Any], settings: Settings) -> dict[str, Any]:
     """The arrays to feed, by name.
 
     Raises:
@@ -87,7 +87,7 @@ def _noise(name: str, shape: tuple[int, ...] | None, dtype: Any, seed: int) -> A
         ) from error
 
 
-def _read(program: Program, path: str, name: str, shape: tuple[int, ...] | None, dtype: Any) -> Any:
+def _read(program: Program[Any], path: str, name: str, shape: tuple[int, ...] | None, dtype: Any) -> Any:
     try:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -128,7 +128,7 @@ def file_name(name: str, extension: str) -> str:
     return ("%2E" + safe[1:] if safe.startswith(".") else safe) + extension
 
 
-def write(program: Program, settings: Settings, arrays: dict[str, Any]) -> None:
+def write(program: Program[Any], settings: Settings, arrays: dict[str, Any]) -> None:
     """Raises:
     TensorError: the folder or a file cannot be written.
     """

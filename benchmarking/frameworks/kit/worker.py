@@ -32,7 +32,7 @@ _AWAITS_ANSWER, _HAS_ENDED = 0, 1
 """Places in the state that parent and child share."""
 
 
-def main(program: Program, settings: Settings) -> int:
+def main(program: Program[Any], settings: Settings) -> int:
     """The program's exit status."""
     held = (
         scatter()
@@ -43,7 +43,7 @@ def main(program: Program, settings: Settings) -> int:
         del held
 
 
-def _serve(program: Program, settings: Settings) -> int:
+def _serve(program: Program[Any], settings: Settings) -> int:
     channel = _Channel()
     try:
         # A thread pool that numpy would start while it is imported could not be forked.

@@ -32,10 +32,10 @@ class OnnxRuntime(OwnProgramFramework):
         return {"model": invocation.model_files["model"]}
 
     def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        from benchmarking.frameworks.kit import onnx_file
         from benchmarking.frameworks.kit.errors import ModelError
-        from benchmarking.frameworks.onnxruntime.program import onnx_file
 
         try:
-            return onnx_file.read(str(model_files["model"])).outputs
+            return onnx_file.read(str(model_files["model"])).signature.outputs
         except ModelError:
             return ()

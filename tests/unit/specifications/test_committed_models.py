@@ -10,8 +10,8 @@ import pytest
 from benchmarking.frameworks import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
+from benchmarking.frameworks.kit import onnx_file
 from benchmarking.frameworks.onnxruntime.onnxruntime import OnnxRuntime
-from benchmarking.frameworks.onnxruntime.program import onnx_file
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
 

@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import AbstractSet, Any, Dict, List, Mapping
 
-from benchmarking.frameworks.kit.errors import ModelError, UsageError
+from benchmarking.frameworks.kit import onnx_file, runtime
+from benchmarking.frameworks.kit.errors import UsageError
 from benchmarking.frameworks.kit.flags import Settings, flag
 from benchmarking.frameworks.kit.kernels import Fact
 from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Preparation, Program
 
-from . import __version__, backends, onnx_file
+from . import __version__, backends
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class OnnxRuntimeSettings(Settings):
     backend_options: str = flag("", "cuda has tf32: products of fewer bits, which are faster")
 
 
-class OnnxRuntimeProgram(Program):
+class OnnxRuntimeProgram(Program[OnnxRuntimeSettings]):
     name = "onnxruntime_benchmark"
     version = __version__
     description = "runs an ONNX model and prints how long each iteration took"
@@ -41,12 +42,12 @@ class OnnxRuntimeProgram(Program):
             )
         return rows
 
-    def require(self, settings: Settings) -> None:
-        if not _own(settings).model:
+    def require(self, settings: OnnxRuntimeSettings) -> None:
+        if not settings.model:
             raise UsageError("--model is missing: the ONNX file to run")
 
-    def prepare(self, settings: Settings) -> Preparation:
-        return _OnnxPreparation(_own(settings))
+    def prepare(self, settings: OnnxRuntimeSettings) -> Preparation:
+        return _OnnxPreparation(settings)
 
 
 class _OnnxPreparation(Preparation):
@@ -59,7 +60,7 @@ class _OnnxPreparation(Preparation):
 
     @property
     def model_name(self) -> str:
-        return self._file.name
+        return self._file.signature.model
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -76,12 +77,7 @@ class _OnnxPreparation(Preparation):
     def load(self, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
         from .session import OnnxModel
 
-        unknown = sorted(wanted - {"*", *self._file.outputs})
-        if unknown:
-            raise ModelError(
-                "--output: the model %s has no output %r; it has %s"
-                % (self.model_name, unknown[0], ", ".join(self._file.outputs))
-            )
+        self._file.signature.find_outputs(wanted)
         return OnnxModel(self._runtime, self._file, self._backend, self._settings.threads, inputs)
 
 
@@ -91,17 +87,6 @@ def _runtime() -> Any:
     """
     # Before the import: at once it starts a thread, writes below the home directory and looks up a host.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise UsageError(
-            "ONNX Runtime cannot be imported: %s; pip install 'onnxruntime>=1.20,<2'" % error
-        ) from error
-    onnxruntime.set_default_logger_severity(3)  # errors
-    return onnxruntime
-
-
-def _own(settings: Settings) -> OnnxRuntimeSettings:
-    if not isinstance(settings, OnnxRuntimeSettings):
-        raise TypeError("the ONNX Runtime program has settings of its own, not %r" % type(settings))
-    return settings
+    module = runtime.imported("onnxruntime", "ONNX Runtime", "onnxruntime>=1.20,<2")
+    module.set_default_logger_severity(3)  # errors
+    return module

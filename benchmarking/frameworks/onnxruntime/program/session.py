@@ -5,24 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
-from benchmarking.frameworks.kit import tensors
 from benchmarking.frameworks.kit.costs import OperatorFacts
 from benchmarking.frameworks.kit.errors import ModelError
 from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit.onnx_file import OnnxFile
 from benchmarking.frameworks.kit.program import LoadedModel
+from benchmarking.frameworks.kit.signature import require_computed
 
 from . import operator_costs
 from .backends import CPU, LEVELS, Backend
-from .onnx_file import OnnxFile
 from .profile import Profile, ProfileFile
 
 MOST_EVENTS = 50_000
 """Of a profile, which takes half a kilobyte for each; then another one is begun."""
-TYPES = {
-    "tensor(%s)" % ("int32" if name == "int" else name[:-2] if name.endswith("_t") else name): name
-    for name in tensors.TYPES
-}
-"""The specification's name of a type by ONNX Runtime's: ``tensor(int64)`` is ``int64_t``."""
 
 
 class OnnxModel(LoadedModel):
@@ -35,10 +30,8 @@ class OnnxModel(LoadedModel):
         self._file = file
         self._backend = backend
         self._threads = threads
-        self._inputs = inputs
-        self._require_inputs()
+        self._inputs = file.signature.feed(inputs)
         self._session = self._make_session()
-        self._require_types(self._session)
         self._binding = self._bind(self._session)
         self._profile: _Profiled | None = None
         self._times_ns: List[Dict[str, int]] = []
@@ -51,15 +44,11 @@ class OnnxModel(LoadedModel):
             self._session.run_with_iobinding(self._binding)
 
     def output_names(self) -> Sequence[str]:
-        return self._file.outputs
+        return self._file.signature.outputs
 
     def output(self, name: str) -> Any:
-        if name not in self._file.outputs:
-            raise ModelError("the model %s has no output %r" % (self._file.name, name))
-        value = self._binding.get_outputs()[self._file.outputs.index(name)].numpy()
-        if value.size == 0:
-            raise ModelError("output %r has the shape %s: nothing was computed" % (name, list(value.shape)))
-        return value
+        place = self._file.signature.find_outputs({name})[name]
+        return require_computed(name, self._binding.get_outputs()[place].numpy())
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -75,8 +64,8 @@ class OnnxModel(LoadedModel):
         spinning = {"session.%s_op.allow_spinning" % kind: "0" for kind in ("intra", "inter")}
         for name, value in {**spinning, **entries}.items():
             options.add_session_config_entry(name, value)
-        for name, shape in self._file.inputs.items():
-            for known, size in zip(shape, self._inputs[name].shape):
+        for one in self._file.signature.inputs:
+            for known, size in zip(one.shape or (), self._inputs[one.name].shape):
                 if isinstance(known, str) and known:
                     options.add_free_dimension_override_by_name(known, size)
         if profile_prefix:
@@ -91,42 +80,9 @@ class OnnxModel(LoadedModel):
         with self._one_line():
             for name, array in self._inputs.items():
                 binding.bind_cpu_input(name, array)
-            for name in self._file.outputs:
+            for name in self._file.signature.outputs:
                 binding.bind_output(name)
         return binding
-
-    def _require_inputs(self) -> None:
-        """Raises:
-        ModelError: an input is not fed, is not an input, or has another shape.
-        """
-        wanted, given = self._file.inputs, self._inputs
-        for name in [*wanted, *given]:
-            if name not in given:
-                raise ModelError("nobody feeds the model's input %r: name it in --input" % name)
-            if name not in wanted:
-                raise ModelError(
-                    "--input: the model %s has no input %r; it has %s"
-                    % (self._file.name, name, ", ".join(map(repr, wanted)))
-                )
-            fixed = [size if isinstance(size, int) else None for size in wanted[name]]
-            shape = given[name].shape
-            fits = len(fixed) == len(shape) and all(a in (None, b) for a, b in zip(fixed, shape))
-            if fixed and not fits:
-                raise ModelError(
-                    "--input_dims: %r has the shape %s; the model has %s"
-                    % (name, list(shape), [size or "any" for size in wanted[name]])
-                )
-
-    def _require_types(self, session: Any) -> None:
-        """Raises:
-        ModelError: an input is of another type, or of one that cannot be fed.
-        """
-        for entry in session.get_inputs():
-            name = TYPES.get(entry.type)
-            if name is None:
-                raise ModelError("input %r is a %s, which cannot be fed" % (entry.name, entry.type))
-            if self._inputs[entry.name].dtype != tensors.TYPES[name]:
-                raise ModelError("--input_type: %r is a %s: write %s for it" % (entry.name, entry.type, name))
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -138,7 +94,7 @@ class OnnxModel(LoadedModel):
             text = " ".join(str(error).split(" : ", 3)[-1].split())
             raise ModelError(
                 "ONNX Runtime %s cannot run %s (%s): %s"
-                % (self._runtime.__version__, self._file.name, self._file.versions, text)
+                % (self._runtime.__version__, self._file.signature.model, self._file.versions, text)
             ) from error
 
     # --- operator by operator -------------------------------------------------------------------------------

@@ -55,9 +55,15 @@ def test_an_answer(load, tmp_path):
     [
         (("--input", "z", "--input_dims", "2,3"), "nobody feeds the model's input 'x'"),
         (("--input", "x,z", "--input_dims", "2,3;1"), "has no input 'z'; it has 'x'"),
-        (("--input", "x", "--input_dims", "2,4"), "'x' has the shape [2, 4]; the model has ['rows', 3]"),
-        (("--input", "x", "--input_dims", "3"), "'x' has the shape [3]; the model has ['rows', 3]"),
-        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is a tensor(float): write float for it"),
+        (
+            ("--input", "x", "--input_dims", "2,4"),
+            "'x' has the shape [2, 4]; the model has ['rows', 3]: dimension 1 has to be 3",
+        ),
+        (
+            ("--input", "x", "--input_dims", "3"),
+            "'x' has the shape [3]; the model has ['rows', 3]: dimensions have to be 2",
+        ),
+        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is int64; write float for it"),
         ((*ROWS, "--output", "xw"), "the model tiny has no output 'xw'; it has y"),
         ((*ROWS, "--backend", "fast"), "'fast' is not one of default, extended"),
         ((*ROWS, "--backend", "xnnpack"), "no execution provider xnnpack; compile one that has it"),

@@ -34,7 +34,7 @@ class Caffe2Settings(Settings):
     text_output: bool = flag(False, "write text, one number per line, instead of BlobProto")
 
 
-class Caffe2Program(Program):
+class Caffe2Program(Program[Caffe2Settings]):
     name = "caffe2_benchmark"
     version = __version__
     description = "runs a Caffe2 net and prints how long each iteration took"
@@ -46,22 +46,22 @@ class Caffe2Program(Program):
 
         return engines.backends()
 
-    def require(self, settings: Settings) -> None:
-        if not _own(settings).net:
+    def require(self, settings: Caffe2Settings) -> None:
+        if not settings.net:
             raise UsageError("--net is missing: the NetDef file to run")
 
-    def prepare(self, settings: Settings) -> Preparation:
-        return _Caffe2Preparation(_own(settings))
+    def prepare(self, settings: Caffe2Settings) -> Preparation:
+        return _Caffe2Preparation(settings)
 
     def read_binary(self, content: bytes) -> Any:
         from . import blob_file
 
         return blob_file.read(content)
 
-    def encode_output(self, settings: Settings, name: str, array: Any) -> Optional[bytes]:
+    def encode_output(self, settings: Caffe2Settings, name: str, array: Any) -> Optional[bytes]:
         from . import blob_file
 
-        if _own(settings).text_output:
+        if settings.text_output:
             return None
         content: bytes = blob_file.to_proto(name, array).SerializeToString()
         return content
@@ -104,9 +104,3 @@ class _Caffe2Preparation(Preparation):
         if engine.unused_options:
             self._engine_facts["unused_backend_options"] = ",".join(engine.unused_options)
         return engine.load(self._init_net, self._net, inputs, wanted)
-
-
-def _own(settings: Settings) -> Caffe2Settings:
-    if not isinstance(settings, Caffe2Settings):
-        raise TypeError("the Caffe2 program has settings of its own, not %r" % type(settings))
-    return settings

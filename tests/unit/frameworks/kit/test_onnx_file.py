@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarking.frameworks.kit import onnx_file
 from benchmarking.frameworks.kit.errors import ModelError
-from benchmarking.frameworks.onnxruntime.program import onnx_file
 from tests.support import onnx_models
 
 
@@ -17,9 +17,7 @@ def written(tmp_path, model):
 
 def test_what_a_model_takes_and_gives(tmp_path):
     found = onnx_file.read(written(tmp_path, onnx_models.linear(opset=15, ir_version=9)))
-    assert found.name == "tiny"
-    assert found.inputs == {"x": ["rows", 3]}
-    assert found.outputs == ("y",)
+    assert found.signature == ("tiny", (("x", "float", ("rows", 3)),), ("y",), False)
     assert found.operators == 2
     assert found.versions == "IR version 9, opset ai.onnx 15"
 
@@ -27,15 +25,17 @@ def test_what_a_model_takes_and_gives(tmp_path):
 def test_weights_that_are_inputs_too_are_not_fed(tmp_path):
     model = onnx_models.linear()
     model.graph.input.append(onnx_models.tensor("w", [3, 2]))
-    assert list(onnx_file.read(written(tmp_path, model)).inputs) == ["x"]
+    assert [one.name for one in onnx_file.read(written(tmp_path, model)).signature.inputs] == ["x"]
 
 
 def test_a_model_without_a_name_has_that_of_its_file(tmp_path):
-    assert onnx_file.read(written(tmp_path, onnx_models.linear(name=""))).name == "model"
+    assert onnx_file.read(written(tmp_path, onnx_models.linear(name=""))).signature.model == "model"
 
 
 def test_weights_beside_the_model_are_its_own(tmp_path):
-    assert onnx_file.read(written(tmp_path, onnx_models.with_weights_in("model.data"))).name == "tiny"
+    assert (
+        onnx_file.read(written(tmp_path, onnx_models.with_weights_in("model.data"))).signature.model == "tiny"
+    )
 
 
 @pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "a/../../secret", "link"])

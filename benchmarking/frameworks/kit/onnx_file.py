@@ -7,28 +7,30 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Tuple, Union
 
-from benchmarking.frameworks.kit.errors import ModelError
+from .errors import ModelError
+from .signature import Signature, TensorSignature
 
 Value = Union[int, memoryview]
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _DEEPEST = 50
 """Graphs in attributes of operators of graphs."""
+_TYPES = (
+    *("undefined", "float", "uint8_t", "int8_t", "uint16_t", "int16_t", "int", "int64_t", "string", "bool"),
+    *("float16", "double", "uint32_t", "uint64_t", "complex64", "complex128", "bfloat16"),
+)
+"""Of elements, as a specification has them; in the order of their numbers."""
 
 
 class OnnxFile(NamedTuple):
     path: str
-    name: str
-    """Of the graph; the file's where it has none."""
+    signature: Signature
+    """With the graph's name, or else the file's. Weights are not inputs."""
     ir_version: int
     opsets: Dict[str, int]
     """Versions by domain; the standard one is ``ai.onnx``."""
     operators: int
-    inputs: Dict[str, List[Union[int, str]]]
-    """Shapes by name: a text is a dimension that is not fixed. Tensors that weights are given for are left
-    out."""
-    outputs: Tuple[str, ...]
     positions: Dict[str, int]
     """Of operators in the file, by their names and by those of their outputs."""
 
@@ -73,8 +75,7 @@ def _model(path: str, view: memoryview) -> OnnxFile:
 
 def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]) -> OnnxFile:
     name, operators, weights = "", 0, set()
-    inputs: Dict[str, List[Union[int, str]]] = {}
-    outputs = []
+    inputs, outputs = [], []
     positions: Dict[str, int] = {}
     _require_data_beside(path, graph, 0)
     for number, value in _fields(graph):
@@ -90,25 +91,31 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
         elif number == 5:
             weights.add(next((_text(text) for field, text in _fields(_message(value)) if field == 8), ""))
         elif number == 11:
-            inputs.update([_tensor(_message(value))])
+            inputs.append(_tensor(_message(value)))
         elif number == 12:
-            outputs.append(_tensor(_message(value))[0])
-    fed = {key: shape for key, shape in inputs.items() if key not in weights}
-    name = name or os.path.splitext(os.path.basename(path))[0]
-    return OnnxFile(path, name, ir_version, opsets, operators, fed, tuple(outputs), positions)
+            outputs.append(_tensor(_message(value)).name)
+    signature = Signature(
+        name or os.path.splitext(os.path.basename(path))[0],
+        tuple(one for one in inputs if one.name not in weights),
+        tuple(outputs),
+    )
+    return OnnxFile(path, signature, ir_version, opsets, operators, positions)
 
 
-def _tensor(info: memoryview) -> Tuple[str, List[Union[int, str]]]:
-    """The name and the shape of a ValueInfoProto."""
-    name, shape = "", []
+def _tensor(info: memoryview) -> TensorSignature:
+    """Of a ValueInfoProto."""
+    name, type_ = "", "other than a tensor"
+    shape: Optional[Tuple[Union[int, str], ...]] = None
     for number, value in _fields(info):
         if number == 1:
             name = _text(value)
         elif number == 2:
             for tensor in _of(_message(value), 1):
+                code = next((_integer(one) for field, one in _fields(tensor) if field == 1), 0)
+                type_ = _TYPES[code] if code < len(_TYPES) else "number %d" % code
                 for dims in _of(tensor, 2):
-                    shape = [_dimension(dim) for dim in _of(dims, 1)]
-    return name, shape
+                    shape = tuple(_dimension(dim) for dim in _of(dims, 1))
+    return TensorSignature(name, type_, shape)
 
 
 def _dimension(dim: memoryview) -> Union[int, str]:
