@@ -151,7 +151,7 @@ class Live:
             outcome=str(net.verdict),
             reason=net.reason,
             ratio=net.comparison.ratio,
-            pairs=first.meta.sampling.pairs,
+            pairs=first.sampling.pairs,
             seconds=round(seconds, 2),
             load=os.getloadavg()[0],
             suspected=list(suspects),

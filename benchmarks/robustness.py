@@ -33,7 +33,6 @@ import xml.etree.ElementTree as ElementTree
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,7 +51,7 @@ from benchmarking.programs import worker_protocol  # noqa: E402
 from benchmarking.programs.command import Command, Outcome  # noqa: E402
 from benchmarking.programs.process import Cancellation  # noqa: E402
 from benchmarking.reporters import remote_reporter  # noqa: E402
-from benchmarking.results.model import Meta, Result  # noqa: E402
+from benchmarking.results.model import Device, Provenance, Result, TestKey  # noqa: E402
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
 
@@ -661,11 +660,12 @@ def a_result(directory: Path) -> Result:
     from benchmarking.statistics import summaries
 
     values = (10.0, 11.0, 12.0)
-    meta = Meta(
-        *(0, "tiny", "delay", "caffe2", "device", "hash", "one", "commit", 1_700_000_000, None, None),
-        *("benchmark", ("harness.py",), "harness.py", None, None),
+    return Result(
+        TestKey("tiny", "delay", "one", "caffe2", backend=None, device="hash"),
+        Provenance(0, "commit", 1_700_000_000, None, None, "benchmark", ("harness.py",), group=None),
+        Device("device"),
+        types=(TypeResult(NET_DELAY, "us", summaries.summarize(values), values),),
     )
-    return replace(Result(meta), types=(TypeResult(NET_DELAY, "us", summaries.summarize(values), values),))
 
 
 # --- nets ---------------------------------------------------------------------------------------------------

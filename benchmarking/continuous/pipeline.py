@@ -251,7 +251,7 @@ class Pipeline:
         measured = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
         logger.info("%s measured against %s in %.1f s", revision.short, good.short, measured.run_s)
         return {
-            result.key: {one.type: one.ratio for one in result.types if one.ratio is not None}
+            result.test: {one.type: one.ratio for one in result.types if one.ratio is not None}
             for result in measured.document.results
         }
 
@@ -295,12 +295,12 @@ def _run(task: Task, built: Built, control: Built | None, measured: Measured) ->
     results = measured.document.results
     failures = [f"{one.label}: {one.failure.message}" for one in results if one.failure]
     suspects = tuple(
-        Suspect(result.key, result.label, one.type, one.ratio)
+        Suspect(result.test, result.label, one.type, one.ratio)
         for result in results
         for one in result.types
         if one.regressed
     )
-    first_stage = [one for one in results if one.meta.run_type == "benchmark"]
+    first_stage = [one for one in results if one.provenance.run_type == "benchmark"]
     number = len(first_stage)
     return Run(
         platform=task.platform,

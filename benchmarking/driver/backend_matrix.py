@@ -288,7 +288,7 @@ class BackendMatrix:
         """The results of a case that was not even tried."""
         cell = BackendCell(self._backends.reference, 0, unavailable=self._backends.unavailable)
         results = [record.missing(one, case, error) for one in self._benches.values()]
-        return tuple(replace(one, meta=replace(one.meta, cell=cell)) for one in results)
+        return tuple(replace(one, cell=cell) for one in results)
 
     def _with_cell(self, result: Result, case: TestCase, column: _Column, reference: _Column) -> Result:
         counts = column.failure is None and reference.failure is None
@@ -302,7 +302,8 @@ class BackendMatrix:
             not_compared=column.not_compared,
             unavailable=self._backends.unavailable,
         )
-        return replace(result, meta=replace(result.meta, cell=cell, random_seed=self._plan.seed))
+        workload = replace(result.workload, random_seed=self._plan.seed)
+        return replace(result, workload=workload, cell=cell)
 
     def _attempt(self, case: TestCase, columns: Sequence[_Column]) -> None:
         try:

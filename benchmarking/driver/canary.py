@@ -29,10 +29,10 @@ class Canary:
 
     def applied_to(self, result: Result) -> Result:
         """What the run's results say of it; where it alarmed, their verdicts are void."""
-        sampling = result.meta.sampling
+        sampling = result.sampling
         if sampling is None or not self.text:
             return result
-        result = replace(result, meta=replace(result.meta, sampling=replace(sampling, canary=self.text)))
+        result = replace(result, sampling=replace(sampling, canary=self.text))
         verdict = self.verdict
         if verdict is None or not sequential.canary_alarms(verdict):
             return result

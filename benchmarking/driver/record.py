@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 import traceback
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,19 @@ from benchmarking.driver.bench import Bench
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.sampler import ArmSamples
 from benchmarking.errors import BenchmarkError, CaseError, DeviceError, DeviceLostError
-from benchmarking.results.model import Failure, FailureKind, Meta, Result, Sampling, TypeResult, new_uid
+from benchmarking.results.model import (
+    Device,
+    Failure,
+    FailureKind,
+    Program,
+    Provenance,
+    Result,
+    Sampling,
+    TestKey,
+    TypeResult,
+    Workload,
+    new_uid,
+)
 from benchmarking.specs.expand import TestCase
 
 
@@ -30,9 +41,11 @@ class Measured:
 def result(
     bench: Bench, case: TestCase, measured: Measured, watched: conditions.Watched, duration_s: float
 ) -> Result:
-    return Result(
-        meta=replace(
-            _meta(bench, case, measured),
+    described = _described(bench, case, measured)
+    return replace(
+        described,
+        device=replace(
+            described.device,
             conditions_before=watched.before,
             conditions_after=watched.after,
             tainted=watched.tainted,
@@ -49,7 +62,7 @@ def result(
 
 def missing(bench: Bench, case: TestCase, error: Exception) -> Result:
     """The result of a case that was not even tried."""
-    return Result(_meta(bench, case, Measured()), failure=describe_failure(error))
+    return replace(_described(bench, case, Measured()), failure=describe_failure(error))
 
 
 def _marked(plan: RunPlan, types: tuple[TypeResult, ...]) -> tuple[TypeResult, ...]:
@@ -59,41 +72,48 @@ def _marked(plan: RunPlan, types: tuple[TypeResult, ...]) -> tuple[TypeResult, .
     return tuple(replace(one, regressed=one.type in plan.regressed_types) for one in types)
 
 
-def _meta(bench: Bench, case: TestCase, measured: Measured) -> Meta:
+def _described(bench: Bench, case: TestCase, measured: Measured) -> Result:
+    """All that the result is a result of."""
     plan, device = bench.plan, bench.platform.device
-    return Meta(
-        run_uid=plan.run_uid,
-        uid=new_uid(),
-        time=int(time.time()),
-        net_name=case.model.name,
-        metric=case.metric,
-        framework=plan.framework.name,
-        platform=device.name,
-        platform_hash=device.hash,
-        identifier=case.identifier,
-        commit=plan.treatment.commit,
-        commit_time=plan.treatment.commit_time,
-        control_commit=plan.control.commit if plan.control else None,
-        control_commit_time=plan.control.commit_time if plan.control else None,
-        position=plan.treatment.position,
-        control_position=plan.control.position if plan.control else None,
-        run_type=plan.run_type,
-        command=plan.command,
-        command_str=shlex.join(plan.command),
-        group=case.model.group,
-        backend=plan.framework.backend(case, plan.backend),
-        iterations=case.iterations,
-        warmup=case.warmup,
-        input_shapes={blob.name: blob.shape for blob in case.inputs},
-        harness_version=__version__,
-        ab_pairs=measured.sampling.pairs if measured.sampling and plan.control else None,
-        random_seed=plan.seed if plan.control else None,
-        program_command=measured.program_command,
-        device=device.facts,
-        program=measured.treatment.facts,
-        control_program=measured.control.facts,
-        kernels=measured.treatment.kernels,
-        user=plan.user_meta,
+    return Result(
+        test=TestKey(
+            net=case.model.name,
+            metric=case.metric,
+            identifier=case.identifier,
+            framework=plan.framework.name,
+            backend=plan.framework.backend(case, plan.backend),
+            device=device.hash,
+        ),
+        provenance=Provenance(
+            time=int(time.time()),
+            commit=plan.treatment.commit,
+            commit_time=plan.treatment.commit_time,
+            control_commit=plan.control.commit if plan.control else None,
+            control_commit_time=plan.control.commit_time if plan.control else None,
+            run_type=plan.run_type,
+            command=plan.command,
+            group=case.model.group,
+            run_uid=plan.run_uid,
+            uid=new_uid(),
+            position=plan.treatment.position,
+            control_position=plan.control.position if plan.control else None,
+            harness_version=__version__,
+            user=plan.user_meta,
+        ),
+        device=Device(device.name, device.facts),
+        program=Program(
+            command=measured.program_command,
+            facts=measured.treatment.facts,
+            control_facts=measured.control.facts,
+            kernels=measured.treatment.kernels,
+        ),
+        workload=Workload(
+            iterations=case.iterations,
+            warmup=case.warmup,
+            input_shapes={blob.name: blob.shape for blob in case.inputs},
+            ab_pairs=measured.sampling.pairs if measured.sampling and plan.control else None,
+            random_seed=plan.seed if plan.control else None,
+        ),
         sampling=measured.sampling,
     )
 

@@ -64,10 +64,10 @@ class RegressionCheck:
         found = {
             name: reason for name, verdict, reason in self._judge(result) if verdict is Verdict.REGRESSED
         }
-        is_first = result.meta.run_type == "benchmark"
+        is_first = result.provenance.run_type == "benchmark"
         what_happens = "and is run again" if is_first else "again and is run once more"
         for name, reason in found.items():
-            test = f"{result.meta.net_name} {result.meta.identifier}"
+            test = f"{result.test.net} {result.test.identifier}"
             logger.warning("%s: %s looks regressed %s: %s", test, name, what_happens, reason)
         return tuple(found)
 
@@ -77,7 +77,7 @@ class RegressionCheck:
             judged = [(one, one.judged) for one in result.types]
             return [(one.type, how.verdict, how.reason) for one, how in judged if how and not one.known]
         runs = self._runs(result)
-        detector = make_detector(result.meta.metric, self.detector)
+        detector = make_detector(result.test.metric, self.detector)
         decisions = [
             (newest.type, detector.decide([run[newest.type] for run in runs if newest.type in run], newest))
             for newest in result.types
@@ -85,7 +85,7 @@ class RegressionCheck:
         return [(name, one.verdict, one.reason) for name, one in decisions]
 
     def _runs(self, result: Result) -> Sequence[Run]:
-        return self.history.runs(result.meta, self.commits) if self.history else []
+        return self.history.runs(result, self.commits) if self.history else []
 
 
 def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from benchmarking.records.tree import SavedRun
 from benchmarking.results import comparability
-from benchmarking.results.model import Interval, Meta, TypeResult, Verdict
+from benchmarking.results.model import Interval, Result, TypeResult, Verdict
 from benchmarking.statistics.change_points import (
     ChangePoint,
     Creep,
@@ -100,12 +99,12 @@ class Levels:
     is_ratio: bool = False
 
 
-def series_of(runs: Iterable[SavedRun]) -> list[Series]:
+def series_of(results: Iterable[Result]) -> list[Series]:
     """In the order of their keys; of several normal runs of a commit, the last that is given counts."""
     found: dict[SeriesKey, _Points] = {}
-    for run in runs:
-        for one in run.types.values():
-            found.setdefault(_key(run.meta, one), _Points(one.unit)).add(run.meta, one)
+    for result in results:
+        for one in result.types:
+            found.setdefault(_key(result, one), _Points(one.unit)).add(result, one)
     return [Series(key, found[key].unit, found[key].sorted()) for key in sorted(found) if found[key].points]
 
 
@@ -116,12 +115,12 @@ class _Points:
     verified: dict[Moment, str | None] = field(default_factory=dict)
     regressed: set[Moment] = field(default_factory=set)
 
-    def add(self, meta: Meta, one: TypeResult) -> None:
-        moment = meta.commit, meta.commit_time
+    def add(self, result: Result, one: TypeResult) -> None:
+        moment = result.provenance.commit, result.provenance.commit_time
         if one.regressed:
             self.regressed.add(moment)
-        if meta.run_type == "benchmark":
-            self.points[moment] = _point(meta, one)
+        if result.provenance.run_type == "benchmark":
+            self.points[moment] = _point(result, one)
             self.verified.pop(moment, None)
         elif one.confirmation:
             self.verified[moment] = one.verdict
@@ -135,32 +134,32 @@ class _Points:
         return Verdict.REGRESSED if is_confirmed else self.verified.get(one.moment, one.verdict)
 
 
-def _key(meta: Meta, one: TypeResult) -> SeriesKey:
+def _key(result: Result, one: TypeResult) -> SeriesKey:
     return SeriesKey(
-        net_name=meta.net_name,
-        metric=meta.metric,
-        identifier=meta.identifier,
+        net_name=result.test.net,
+        metric=result.test.metric,
+        identifier=result.test.identifier,
         type=one.type,
-        platform=meta.platform,
-        platform_hash=meta.platform_hash,
-        framework=meta.framework,
-        backend=meta.backend or "",
-        settings=comparability.settings(meta.program),
+        platform=result.device.name,
+        platform_hash=result.test.device,
+        framework=result.test.framework,
+        backend=result.test.backend or "",
+        settings=comparability.settings(result.program.facts),
     )
 
 
-def _point(meta: Meta, one: TypeResult) -> Point:
+def _point(result: Result, one: TypeResult) -> Point:
     return Point(
-        commit=meta.commit,
-        commit_time=meta.commit_time,
+        commit=result.provenance.commit,
+        commit_time=result.provenance.commit_time,
         value=one.error.max_absolute if one.error else one.summary.p50,
         ratio=one.comparison.ratio if one.comparison else None,
         ratio_interval=one.comparison.ratio_interval if one.comparison else None,
-        control_commit=meta.control_commit,
-        control_commit_time=meta.control_commit_time,
+        control_commit=result.provenance.control_commit,
+        control_commit_time=result.provenance.control_commit_time,
         verdict=KNOWN if one.known else one.verdict,
-        tainted=meta.tainted,
-        position=meta.position,
+        tainted=result.device.tainted,
+        position=result.provenance.position,
     )
 
 

@@ -11,16 +11,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarking.bounds import read_file
 from benchmarking.files import atomic_file
 from benchmarking.results import comparability, documents, unix_time
-from benchmarking.results.model import NET_DELAY, Meta, Result, TypeResult
+from benchmarking.results.model import NET_DELAY, Result, TypeResult
 from benchmarking.results.plain_text import plain
 from benchmarking.specs.run_info import Commit
 
@@ -38,14 +39,9 @@ LARGEST_FILE_BYTES = 128 * 2**20
 """Of a run; a million samples of both arms with their CPU times have about 90 MB."""
 LARGEST_NAME_BYTES = 2**16
 
+Read = TypeVar("Read")
 Run = Mapping[str, TypeResult]
 """The types of one run, by name."""
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    meta: Meta
-    types: Run
 
 
 @dataclass(frozen=True)
@@ -76,11 +72,11 @@ class History:
         Raises:
             OSError: it cannot be written.
         """
-        files = {META_FILE: documents.dumps(documents.meta_json(result.meta))}
+        files = {META_FILE: documents.dumps(documents.meta_json(result))}
         for one in result.types:
             name = next(name for part in _candidates(one.type) if (name := f"{part}.txt") not in files)
             files[name] = documents.dumps(documents.type_json(one))
-        return _add_run(_make(self.root, _parts(result.meta)), files)
+        return _add_run(_make(self.root, _parts(result)), files)
 
     def save_failure(self, result: Result) -> Path:
         """What is known of a failed case, outside the tree of the results.
@@ -93,9 +89,9 @@ class History:
             files["evidence.txt"] = result.failure.evidence + "\n"
         directory = self.root / FAILURES_DIRECTORY
         directory.mkdir(parents=True, exist_ok=True)
-        return _add_run(_make(directory, _parts(result.meta)), files)
+        return _add_run(_make(directory, _parts(result)), files)
 
-    def runs(self, like: Meta, commits: Sequence[Commit]) -> list[Run]:
+    def runs(self, like: Result, commits: Sequence[Commit]) -> list[Run]:
         """Of each commit that has any, the latest normal run of the same case on the same device.
 
         In the order of ``commits``. A damaged run is left out with a warning.
@@ -103,7 +99,7 @@ class History:
         found = (self._latest(like, commit) for commit in commits)
         return [run for run in found if run]
 
-    def _latest(self, like: Meta, commit: Commit) -> Run | None:
+    def _latest(self, like: Result, commit: Commit) -> Run | None:
         directory = _find(self.root, _parts(like, commit.commit, commit.commit_time))
         if directory is None:
             return None
@@ -113,7 +109,7 @@ class History:
                 return run
         return None
 
-    def saved(self, selection: Selection) -> Iterator[SavedRun]:
+    def saved(self, selection: Selection) -> Iterator[Result]:
         """Every run that is selected, case by case; the newest commits first, a commit's runs in order.
 
         What is damaged, or was not written by the local reporter, is left out with a warning.
@@ -123,7 +119,7 @@ class History:
             for commit in _commits(case, selection.since):
                 runs = [one for path in _numbered(commit) if (one := _load(path, selection)) is not None]
                 if selection.identifiers:
-                    runs = [one for one in runs if one.meta.identifier in selection.identifiers]
+                    runs = [one for one in runs if one.test.identifier in selection.identifiers]
                 yield from runs
                 count += bool(runs)
                 if count == selection.limit:
@@ -185,34 +181,36 @@ def _moment(commit: Path) -> tuple[int, int]:
     """Its time and its position, from the first of its runs that can be read."""
     for path in commit.glob(f"*/{META_FILE}"):
         with suppress(OSError, ValueError):
-            meta = _read(path, Meta)
-            return meta.commit_time, meta.position or 0
+            found = _read(path, documents.read_meta).provenance
+            return found.commit_time, found.position or 0
     return 0, 0
 
 
-def _load(directory: Path, selection: Selection) -> SavedRun | None:
+def _load(directory: Path, selection: Selection) -> Result | None:
     """With the types that are selected; None where it is damaged."""
-    meta = _read_meta(directory)
-    if meta is None:
+    result = _read_meta(directory)
+    if result is None:
         return None
-    default = (NET_DELAY,) if meta.metric == "delay" and not selection.operators else ()
+    default = (NET_DELAY,) if result.test.metric == "delay" and not selection.operators else ()
     run = _read_types(directory, selection.types or default)
-    return None if run is None else SavedRun(meta, run)
+    return None if run is None else replace(result, types=tuple(run.values()))
 
 
-def _read_run(directory: Path, like: Meta) -> Run | None:
+def _read_run(directory: Path, like: Result) -> Run | None:
     """None where it is another device's, ran with other settings, is no normal run, or is damaged."""
-    meta = _read_meta(directory)
-    if meta is None or meta.platform_hash != like.platform_hash or meta.run_type != "benchmark":
+    result = _read_meta(directory)
+    if result is None or result.provenance.run_type != "benchmark":
         return None
-    if meta.backend != like.backend:
-        logger.info("%s is not comparable: it ran on the backend %s", directory, meta.backend)
+    if result.test.device != like.test.device:
+        return None
+    if result.test.backend != like.test.backend:
+        logger.info("%s is not comparable: it ran on the backend %s", directory, result.test.backend)
         return None
     different = (
-        *comparability.differences(meta.device, like.device, comparability.DEVICE_SETTINGS),
+        *comparability.differences(result.device.facts, like.device.facts, comparability.DEVICE_SETTINGS),
         *comparability.differences(
-            meta.program,
-            like.program,
+            result.program.facts,
+            like.program.facts,
             (*comparability.PROGRAM_SETTINGS, *comparability.PROGRAM_VERSIONS),
         ),
     )
@@ -222,9 +220,9 @@ def _read_run(directory: Path, like: Meta) -> Run | None:
     return _read_types(directory)
 
 
-def _read_meta(directory: Path) -> Meta | None:
+def _read_meta(directory: Path) -> Result | None:
     try:
-        return _read(directory / META_FILE, Meta)
+        return _read(directory / META_FILE, documents.read_meta)
     except documents.NewerVersionError as error:
         logger.warning("%s is left out: %s, or move the directory away", plain(str(directory)), error)
     except (OSError, ValueError) as error:
@@ -237,14 +235,15 @@ def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
     try:
         files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
         chosen = [path for path in files if not wanted or path.name in names]
-        types = [_read(path, TypeResult) for path in chosen]
+        types = [_read(path, documents.read_type) for path in chosen]
     except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
         return None
+    types.sort(key=lambda one: one.type != NET_DELAY)
     return {one.type: one for one in types if not wanted or one.type in wanted}
 
 
-def _read(path: Path, kind: type[documents.Read]) -> documents.Read:
+def _read(path: Path, reader: Callable[[bytes], Read]) -> Read:
     """What was written to a file.
 
     Raises:
@@ -252,7 +251,7 @@ def _read(path: Path, kind: type[documents.Read]) -> documents.Read:
         OSError, ValueError: with the file's name, in one line.
     """
     try:
-        return documents.read(kind, read_file(path, LARGEST_FILE_BYTES))
+        return reader(read_file(path, LARGEST_FILE_BYTES))
     except documents.NewerVersionError:
         raise
     except ValueError as error:
@@ -268,18 +267,19 @@ def _warn_of_damage(directory: Path, error: object) -> None:
 # --- paths --------------------------------------------------------------------------------------------------
 
 
-def _parts(meta: Meta, commit: str | None = None, commit_time: int | None = None) -> list[str]:
+def _parts(result: Result, commit: str | None = None, commit_time: int | None = None) -> list[str]:
     """The names that the directories of a run stand for."""
-    date = map(str, unix_time.year_month_day(meta.commit_time if commit_time is None else commit_time))
-    names = [meta.platform, meta.framework, meta.net_name, meta.metric, _test_name(meta)]
-    return [*names, *date, meta.commit if commit is None else commit]
+    test, from_ = result.test, result.provenance
+    date = map(str, unix_time.year_month_day(from_.commit_time if commit_time is None else commit_time))
+    names = [result.device.name, test.framework, test.net, test.metric, _test_name(result)]
+    return [*names, *date, from_.commit if commit is None else commit]
 
 
-def _test_name(meta: Meta) -> str:
+def _test_name(result: Result) -> str:
     """A run on several backends has a directory for each."""
-    if meta.cell is None or meta.backend is None:
-        return meta.identifier
-    return f"{meta.identifier}{ON_BACKEND}{meta.backend}"
+    if result.cell is None or result.test.backend is None:
+        return result.test.identifier
+    return f"{result.test.identifier}{ON_BACKEND}{result.test.backend}"
 
 
 def path_part(name: str) -> str:

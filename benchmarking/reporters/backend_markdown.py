@@ -53,6 +53,6 @@ def _cell(entry: Entry, escape: Escape) -> str:
         lines.append(f"error {absolute} ({relative})")
     if cell.not_compared:
         lines.append("answer not checked")
-    if share := backend_table.share(entry.result.meta):
+    if share := backend_table.share(entry.result):
         lines.append(share)
     return "<br>".join(lines)

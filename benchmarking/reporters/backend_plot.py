@@ -162,7 +162,7 @@ def _draw_entry(axes: Axes, column: int, row: int, entry: Entry, colour_of: Colo
 
 def _details(entry: Entry) -> list[str]:
     interval = entry.ratio.ratio_interval if entry.ratio else None
-    error, share = entry.cell.max_absolute_error, backend_table.share(entry.result.meta)
+    error, share = entry.cell.max_absolute_error, backend_table.share(entry.result)
     return [
         *([backend_table.interval(interval)] if interval else []),
         *([numbers.duration(entry.summary.p50)] if entry.summary else []),

@@ -31,7 +31,7 @@ _FASTER, _SLOWER, _WRONG = "green", "yellow", "bold red"
 
 def result_lines(result: Result) -> Iterator[Text]:
     """What is to be said below one test on one backend."""
-    cell = result.meta.cell
+    cell = result.cell
     if cell is None:
         return
     if cell.comparison is not None:
@@ -62,12 +62,12 @@ def blocks_of(table: BackendTable, width: int) -> Iterator[Table | Text]:
     """What is printed one below the other."""
     title = f"backends on {table.device}: ratio to {table.reference}, below 1 is faster"
     yield Text(plain(title), "bold")
-    if sum(row.meta.metric == "delay" for row in table.rows) > 1:
+    if sum(row.test.metric == "delay" for row in table.rows) > 1:
         yield from _ratios(table, width)
     for row in table.rows:
         yield Text()
         name = _test_name(row.name, row.shapes)
-        yield name.append("  against golden outputs", "dim") if row.meta.metric == "error" else name
+        yield name.append("  against golden outputs", "dim") if row.test.metric == "error" else name
         yield _details(table, row, width)
         for line in row.how:
             yield Text(plain(f"  {line}"), "dim")
@@ -82,8 +82,8 @@ def _ratios(table: BackendTable, width: int) -> Iterator[Table]:
 
     Backends for which there is no room go on in another table below.
     """
-    rows = [row for row in table.rows if row.meta.metric == "delay"]
-    tests = [_test_name(f"{row.meta.net_name} {row.meta.identifier}", row.shapes) for row in rows]
+    rows = [row for row in table.rows if row.test.metric == "delay"]
+    tests = [_test_name(f"{row.test.net} {row.test.identifier}", row.shapes) for row in rows]
     columns = []
     for name in table.backends:
         mean = table.mean_ratio(name)
@@ -161,7 +161,7 @@ def _detail_cells(entry: Entry) -> list[Text]:
         ratio,
         Text(_errors(cell.max_absolute_error), bad),
         Text(_errors(cell.max_relative_error), bad),
-        Text(backend_table.share(entry.result.meta)),
+        Text(backend_table.share(entry.result)),
     ]
 
 

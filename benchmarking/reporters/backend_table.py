@@ -12,7 +12,7 @@ from benchmarking.results.model import (
     BackendCell,
     Comparison,
     Interval,
-    Meta,
+    Program,
     Result,
     Sampling,
     Summary,
@@ -39,7 +39,7 @@ class Entry:
 
     @property
     def is_reference(self) -> bool:
-        return self.result.meta.backend == self.cell.reference
+        return self.result.test.backend == self.cell.reference
 
     @property
     def state(self) -> str:
@@ -53,20 +53,21 @@ class Entry:
 class Row:
     """One test."""
 
-    meta: Meta
-    """Of any of its backends."""
+    test: TestKey
+    """On no backend."""
+    shapes: str
     entries: Mapping[str, Entry]
     """By backend."""
 
     @property
     def name(self) -> str:
-        return f"{self.meta.net_name} {self.meta.metric} {self.meta.identifier}"
+        return self.test.name
 
     @property
     def how(self) -> list[str]:
         """How the backends were compared, in lines; empty of a test of outputs, and where nothing ran."""
         by_backend = {
-            name: one.result.meta.sampling for name, one in self.entries.items() if one.ratio is not None
+            name: one.result.sampling for name, one in self.entries.items() if one.ratio is not None
         }
         lines = []
         usual: Sampling | None = None
@@ -79,10 +80,6 @@ class Row:
             elif sampling.clock != usual.clock:
                 lines.append(f"{name} by {numbers.CLOCK_NAMES[sampling.clock]}: {sampling.clock_reason}")
         return lines
-
-    @property
-    def shapes(self) -> str:
-        return ", ".join(numbers.shape(sizes) for sizes in self.meta.input_shapes.values())
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class BackendTable:
 
     def mean_ratio(self, backend: str) -> float | None:
         """The geometric mean over the tests that have one; None where a test has none."""
-        delays = [row for row in self.rows if row.meta.metric == "delay"]
+        delays = [row for row in self.rows if row.test.metric == "delay"]
         ratios = [row.entries[backend].ratio for row in delays if backend in row.entries]
         logs = [math.log(one.ratio) for one in ratios if one]
         return math.exp(math.fsum(logs) / len(logs)) if logs and len(logs) == len(delays) else None
@@ -112,23 +109,23 @@ def tables(results: Sequence[Result]) -> list[BackendTable]:
     """A table for each device; empty where no test ran on several backends."""
     by_device: dict[str, list[tuple[Result, BackendCell]]] = {}
     for one in results:
-        if one.meta.cell is not None:
-            by_device.setdefault(one.key.device, []).append((one, one.meta.cell))
+        if one.cell is not None:
+            by_device.setdefault(one.test.device, []).append((one, one.cell))
     return [_table(entries) for entries in by_device.values()]
 
 
 def _table(entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
     rows: dict[TestKey, dict[str, Entry]] = {}
     for result, cell in entries:
-        row = rows.setdefault(replace(result.key, backend=None), {})
-        row[result.meta.backend or ""] = Entry(result, cell)
+        row = rows.setdefault(replace(result.test, backend=None), {})
+        row[result.test.backend or ""] = Entry(result, cell)
     reference = entries[0][1].reference
-    names = dict.fromkeys([reference, *(result.meta.backend or "" for result, _ in entries)])
+    names = dict.fromkeys([reference, *(result.test.backend or "" for result, _ in entries)])
     return BackendTable(
-        device=entries[0][0].meta.platform,
+        device=entries[0][0].device.name,
         reference=reference,
         backends=tuple(names),
-        rows=tuple(Row(next(iter(row.values())).result.meta, row) for row in rows.values()),
+        rows=tuple(_row(test, row) for test, row in rows.items()),
         unavailable={
             name: reason
             for _, cell in entries
@@ -138,19 +135,24 @@ def _table(entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
     )
 
 
-def own_operators(meta: Meta) -> tuple[int, int] | None:
+def _row(test: TestKey, entries: Mapping[str, Entry]) -> Row:
+    of_any = next(iter(entries.values())).result
+    return Row(test, numbers.short_shapes(of_any), entries)
+
+
+def own_operators(program: Program) -> tuple[int, int] | None:
     """How many operators ran kernels of the backend's own, and of how many; None where that is not told."""
-    if meta.kernels:
-        return sum(one.own for one in meta.kernels.values()), len(meta.kernels)
-    own, all_of_them = meta.program.get("backend_operators"), meta.program.get("operators")
+    if program.kernels:
+        return program.own_kernels, len(program.kernels)
+    own, all_of_them = program.facts.get("backend_operators"), program.facts.get("operators")
     if isinstance(own, int) and isinstance(all_of_them, int):
         return own, all_of_them
     return None
 
 
-def share(meta: Meta) -> str:
+def share(result: Result) -> str:
     """``18 of 26``."""
-    own = own_operators(meta)
+    own = own_operators(result.program)
     return f"{own[0]} of {own[1]}" if own else ""
 
 
@@ -183,9 +185,9 @@ def table_json(table: BackendTable) -> dict[str, Any]:
         "unavailable": [{"name": name, "reason": reason} for name, reason in table.unavailable.items()],
         "tests": [
             {
-                "net_name": row.meta.net_name,
-                "metric": row.meta.metric,
-                "identifier": row.meta.identifier,
+                "net_name": row.test.net,
+                "metric": row.test.metric,
+                "identifier": row.test.identifier,
                 "backends": {name: _entry_json(entry) for name, entry in row.entries.items()},
             }
             for row in table.rows
@@ -194,7 +196,7 @@ def table_json(table: BackendTable) -> dict[str, Any]:
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
-    own = own_operators(entry.result.meta)
+    own = own_operators(entry.result.program)
     comparison = entry.ratio
     bounds = comparison.ratio_interval if comparison else None
     return {

@@ -25,7 +25,7 @@ class JUnitReporter(FileReporter):
         document = JUnitXml("benchmarks")
         by_device: defaultdict[str, list[tuple[Result, ...]]] = defaultdict(list)
         for stages in by_test(self._results):
-            by_device[stages[0].key.device].append(stages)
+            by_device[stages[0].test.device].append(stages)
         for tests in by_device.values():
             document.add_testsuite(_suite(tests))
         if problems := _problems(summary):
@@ -56,11 +56,16 @@ def _suite(tests: Sequence[tuple[Result, ...]]) -> Any:
     from junitparser import TestSuite
 
     first = tests[0][0]
-    meta = first.meta
-    suite = TestSuite(plain(meta.platform))
-    suite.timestamp = datetime.fromtimestamp(meta.time - first.duration_s, UTC).isoformat(timespec="seconds")
-    suite.hostname = plain(str(meta.device.get("host_name", meta.platform)))
-    properties = {"commit": meta.commit, "control_commit": meta.control_commit, **meta.device}
+    device, provenance = first.device, first.provenance
+    suite = TestSuite(plain(device.name))
+    started = datetime.fromtimestamp(provenance.time - first.duration_s, UTC)
+    suite.timestamp = started.isoformat(timespec="seconds")
+    suite.hostname = plain(str(device.facts.get("host_name", device.name)))
+    properties = {
+        "commit": provenance.commit,
+        "control_commit": provenance.control_commit,
+        **device.facts,
+    }
     for name, value in properties.items():
         if value is not None:
             suite.add_property(plain(name), plain(str(value)))
@@ -73,11 +78,11 @@ def _case(stages: tuple[Result, ...]) -> Any:
     from junitparser import Error, Failure, TestCase
 
     result = stages[-1]
-    meta = result.meta
-    on = f" on {meta.backend}" if meta.cell and meta.backend else ""
+    test = result.test
+    on = f" on {test.backend}" if result.cell and test.backend else ""
     case = TestCase(
-        plain(f"{meta.metric} {meta.identifier}{on}"),
-        plain(meta.net_name),
+        plain(f"{test.metric} {test.identifier}{on}"),
+        plain(test.net),
         round(sum(stage.duration_s for stage in stages), 3),
     )
     if result.failure:
@@ -97,8 +102,8 @@ def _notes(stage: Result, *, name_it: bool) -> list[str]:
     notes = [
         f"{one.type}: {judged.verdict}: {judged.reason}" for one in stage.types if (judged := one.judged)
     ]
-    notes += [f"tainted: {reason}" for reason in stage.meta.tainted]
+    notes += [f"tainted: {reason}" for reason in stage.device.tainted]
     notes += [f"warning: {text}" for text in stage.warnings]
     if not name_it:
         return notes
-    return [f"{stage.meta.run_type}: {note}" for note in notes or [stage.outcome]]
+    return [f"{stage.provenance.run_type}: {note}" for note in notes or [stage.outcome]]

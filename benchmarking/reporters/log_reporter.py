@@ -38,9 +38,9 @@ class LogReporter(ReporterBase):
             _log(f"{name}: {what}{one.verdict}: {one.judged.reason if one.judged else ''}")
         for text in result.regressed_types:
             _log(f"{name}: {text}: the regression is confirmed")
-        for text in result.meta.tainted:
+        for text in result.device.tainted:
             _log(f"{name}: tainted: {text}")
-        if unused := numbers.unused_options(result.meta):
+        if unused := numbers.unused_options(result):
             _log(f"{name}: {unused}")
         for text in result.warnings:
             _log(f"{name}: warning: {text}")

@@ -16,7 +16,6 @@ from benchmarking.reporters.settings import OperatorChoice
 from benchmarking.results.model import (
     NET_DELAY,
     Confirmation,
-    Meta,
     Outcome,
     Result,
     SequentialDecision,
@@ -50,7 +49,7 @@ def _document(stages: list[Result], summary: RunSummary | None, operators: Opera
     else:
         meaning = EXIT_STATUS_MEANING[summary.exit_status]
         parts = [f"**{counted}** in {summary.duration_s:.1f} s: {meaning}"]
-    single = [result for result in results if result.meta.cell is None]
+    single = [result for result in results if result.cell is None]
     if single:
         parts.append(_table(single))
     for table in backend_table.tables(results):
@@ -60,12 +59,10 @@ def _document(stages: list[Result], summary: RunSummary | None, operators: Opera
     parts += [f"- {_escape(problem)}" for problem in summary.problems] if summary else []
     parts += [line for test in tests for line in _verdict_lines(test)]
     parts += [
-        _backend(result)
-        for result in results
-        if numbers.fallbacks(result.meta) or numbers.unused_options(result.meta)
+        _backend(result) for result in results if numbers.fallbacks(result) or numbers.unused_options(result)
     ]
     # A test on several backends has the conditions of all of them.
-    parts += dict.fromkeys(_tainted(result) for result in results if result.meta.tainted)
+    parts += dict.fromkeys(_tainted(result) for result in results if result.device.tainted)
     parts += dict.fromkeys(_warning(result, text) for result in results for text in result.warnings)
     parts += [_operators(result, operators) for result in results if result.operators and operators != 0]
     parts += [_failure(result) for result in results if result.failure]
@@ -75,7 +72,7 @@ def _document(stages: list[Result], summary: RunSummary | None, operators: Opera
 def _table(results: list[Result]) -> str:
     from tabulate import tabulate
 
-    compared = any(result.meta.control_commit for result in results)
+    compared = any(result.provenance.control_commit for result in results)
     columns = ["model", "test", "shape", "device", "p50", "median within"]
     columns += ["control p50", "change"] if compared else []
     rows = [_row(result, compared) for result in results]
@@ -83,10 +80,10 @@ def _table(results: list[Result]) -> str:
 
 
 def _row(result: Result, compared: bool) -> list[str]:
-    meta = result.meta
     net = result.net
-    row = [meta.net_name, f"{meta.metric} {meta.identifier}", numbers.shapes(meta), meta.platform]
-    row = [_escape(text) for text in row]
+    test = result.test
+    names = [test.net, f"{test.metric} {test.identifier}", numbers.shapes(result), result.device.name]
+    row = [_escape(text) for text in names]
     row += [numbers.overview_delay(result), numbers.median_interval(net.judged_summary)] if net else ["", ""]
     if compared:
         control = net.judged_control_summary if net else None
@@ -95,7 +92,7 @@ def _row(result: Result, compared: bool) -> list[str]:
     status = result.outcome if result.outcome in _QUIET else f"**{result.outcome}**"
     if result.regressed_types and not result.failure:
         status = "**regressed**: " + _escape(", ".join(result.regressed_types))
-    if meta.tainted:
+    if result.device.tainted:
         status += " (tainted)"
     return [*row, numbers.largest_error(result), status]
 
@@ -109,13 +106,12 @@ def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
     if not moved and all(how.verdict is Verdict.UNCHANGED for _, how in judged):
         return []
     reasons = [_reason(stage, how) for stage, how in judged]
-    meta = stages[-1].meta
-    name = f"{meta.net_name} {meta.metric} {meta.identifier}"
+    name = stages[-1].test.name
     lines = [f"- {_escape(f'{name}: {reasons[0]}')}"]
     if len(reasons) > 1:
         lines = [f"- {_escape(f'{name}: {stages[-1].outcome}')}"]
         told = zip(judged, reasons, strict=True)
-        lines += [f"  - {_escape(f'{stage.meta.run_type}: {text}')}" for (stage, _), text in told]
+        lines += [f"  - {_escape(f'{stage.provenance.run_type}: {text}')}" for (stage, _), text in told]
     for one in moved.values():
         change = f" {numbers.change(one.comparison)}" if one.comparison else ""
         lines.append(f"  - {_escape(f'{one.type}{change}: {one.verdict}')}")
@@ -123,35 +119,31 @@ def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
 
 
 def _reason(stage: Result, how: Confirmation | SequentialDecision) -> str:
-    sampling = stage.meta.sampling
+    sampling = stage.sampling
     return f"{how.verdict}: {how.reason}" + (f"; {numbers.sampling(sampling)[0]}" if sampling else "")
 
 
 def _backend(result: Result) -> str:
-    meta = result.meta
-    name = f"{meta.net_name} {meta.metric} {meta.identifier}"
-    lines = [f"- {_escape(f'{name}: {numbers.ran_on(meta) or meta.backend}')}"]
-    told = [*numbers.fallbacks(meta), numbers.without_kernels(meta), numbers.unused_options(meta)]
+    lines = [f"- {_escape(f'{result.test.name}: {numbers.ran_on(result) or result.test.backend}')}"]
+    told = [*numbers.fallbacks(result), numbers.without_kernels(result), numbers.unused_options(result)]
     lines += [f"  - {_escape(line)}" for line in told if line]
     return "\n".join(lines)
 
 
 def _tainted(result: Result) -> str:
-    meta = result.meta
-    text = f"{meta.net_name} {meta.metric} {meta.identifier} on {meta.platform} is tainted: "
-    return f"- {_escape(text + '; '.join(meta.tainted))}"
+    text = f"{result.test.name} on {result.device.name} is tainted: "
+    return f"- {_escape(text + '; '.join(result.device.tainted))}"
 
 
 def _warning(result: Result, text: str) -> str:
-    meta = result.meta
-    return f"- {_escape(f'{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: warning: {text}')}"
+    return f"- {_escape(f'{result.test.name}{_on(result)}: warning: {text}')}"
 
 
 def _operators(result: Result, choice: OperatorChoice) -> str:
     """Folded up: a table of many rows is read by those who look for something."""
     from tabulate import tabulate
 
-    meta, shown = result.meta, operator_rows.chosen(result.operators, choice)
+    shown = operator_rows.chosen(result.operators, choice)
     rows = [
         [
             *(_escape(row.name), _escape(row.kind), numbers.duration(row.p50_us), row.share_text),
@@ -168,7 +160,7 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
         tablefmt="pipe",
         disable_numparse=True,
     )
-    title = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)} on {meta.platform}: {shown.title}"
+    title = f"{result.test.name}{_on(result)} on {result.device.name}: {shown.title}"
     return _folded(title, grid)
 
 
@@ -178,10 +170,10 @@ def _folded(title: str, content: str) -> str:
 
 
 def _failure(result: Result) -> str:
-    meta, failure = result.meta, result.failure
+    failure = result.failure
     if failure is None:
         return ""
-    text = f"{meta.net_name} {meta.metric} {meta.identifier}{_on(meta)}: {failure.message}"
+    text = f"{result.test.name}{_on(result)}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
     evidence = plain_lines(failure.evidence.rstrip())
@@ -189,9 +181,9 @@ def _failure(result: Result) -> str:
     return _folded(text, f"{fence}text\n{evidence}\n{fence}")
 
 
-def _on(meta: Meta) -> str:
+def _on(result: Result) -> str:
     """Where a test ran on several."""
-    return f" on {meta.backend}" if meta.cell and meta.backend else ""
+    return f" on {result.test.backend}" if result.cell and result.test.backend else ""
 
 
 def _escape(text: str) -> str:

@@ -14,7 +14,6 @@ from benchmarking.results.model import (
     Cost,
     Fact,
     Interval,
-    Meta,
     Result,
     Sampling,
     Summary,
@@ -75,7 +74,7 @@ def overview_delay(result: Result) -> str:
     if net is None:
         return ""
     is_named = net.judged or net.clock_summary
-    clock = f" {clock_name(net, result.meta.sampling).removesuffix(' time')}" if is_named else ""
+    clock = f" {clock_name(net, result.sampling).removesuffix(' time')}" if is_named else ""
     return duration(net.judged_summary.p50) + clock
 
 
@@ -84,17 +83,16 @@ def largest_error(result: Result) -> str:
     return error(greatest(errors) or 0.0) if errors else ""
 
 
-def threads(meta: Meta) -> str:
+def threads(result: Result) -> str:
     """``1 thread``, where the program says so."""
-    count = meta.program.get("threads")
+    count = result.program.facts.get("threads")
     return counted(count, "thread") if isinstance(count, int) else ""
 
 
-def versions(meta: Meta) -> str:
+def versions(result: Result) -> str:
     """Of a comparison: ``8f1c2d3e4a5b against 1f0c5a3b9d72``."""
-    if meta.control_commit is None:
-        return ""
-    return f"{short_commit(meta.commit)} against {short_commit(meta.control_commit)}"
+    commit, control = result.provenance.commit, result.provenance.control_commit
+    return f"{short_commit(commit)} against {short_commit(control)}" if control is not None else ""
 
 
 def short_commit(commit: str) -> str:
@@ -117,10 +115,9 @@ def sampling(how: Sampling, block: str = "pair") -> list[str]:
 
 def test_name(result: Result) -> str:
     """What a line about one result begins with."""
-    meta = result.meta
-    on = f" with {meta.backend}" if meta.cell and meta.backend else ""
-    stage = "" if meta.run_type == "benchmark" else f" ({meta.run_type})"
-    return f"{meta.net_name} {meta.metric} {meta.identifier}{on} on {meta.platform}{stage}"
+    on = f" with {result.test.backend}" if result.cell and result.test.backend else ""
+    stage = "" if result.provenance.run_type == "benchmark" else f" ({result.provenance.run_type})"
+    return f"{result.test.name}{on} on {result.device.name}{stage}"
 
 
 def closing(tests: Sequence[Result], summary: RunSummary) -> str:
@@ -136,7 +133,7 @@ def closing(tests: Sequence[Result], summary: RunSummary) -> str:
 
 def guarantee(results: Sequence[Result]) -> str:
     """What a run of comparisons promises (docs/statistics.md); empty where none was made."""
-    if not any(result.meta.sampling and result.meta.control_commit for result in results):
+    if not any(result.sampling and result.provenance.control_commit for result in results):
         return ""
     return (
         "of runs like this one with identical programs, at most "
@@ -183,33 +180,33 @@ def operator(name: str) -> tuple[str, str]:
     return (match.group(1), match.group(2)) if match else ("", name)
 
 
-def ran_on(meta: Meta) -> str:
+def ran_on(result: Result) -> str:
     """Whether the backend that was asked for is the one that ran, as the program tells; else empty."""
-    summary = meta.program.get("backend_summary")
+    summary = result.program.facts.get("backend_summary")
     if isinstance(summary, str) and summary:
         return summary
-    if not meta.kernels:
+    if not result.program.kernels:
         return ""
-    own = sum(one.own for one in meta.kernels.values())
-    return f"{meta.backend or 'the backend'}: {own} of {len(meta.kernels)} operators"
+    own, count = result.program.own_kernels, len(result.program.kernels)
+    return f"{result.test.backend or 'the backend'}: {own} of {count} operators"
 
 
-def unused_options(meta: Meta) -> str:
+def unused_options(result: Result) -> str:
     """What the specification asks of backends, and this one does not have; or empty."""
-    unused = meta.program.get("unused_backend_options")
+    unused = result.program.facts.get("unused_backend_options")
     return (
-        f"without effect here, as {meta.backend or 'the backend'} has no such option: {unused}"
+        f"without effect here, as {result.test.backend or 'the backend'} has no such option: {unused}"
         if unused
         else ""
     )
 
 
-def fallbacks(meta: Meta) -> list[str]:
+def fallbacks(result: Result) -> list[str]:
     """Operators of kinds that the backend has kernels for, and that did not run on it, by what ran in its
     place: ``Conv conv1, Conv conv5 fell back to gemm``."""
-    kinds = _own_kinds(meta)
+    kinds = _own_kinds(result)
     by_kernel: dict[str, list[str]] = {}
-    for name, kernel in meta.kernels.items():
+    for name, kernel in result.program.kernels.items():
         kind, short = operator(name)
         if not kernel.own and (kind in kinds or not kind):
             by_kernel.setdefault(kernel.name, []).append(f"{kind} {short}".strip())
@@ -221,21 +218,26 @@ def fallbacks(meta: Meta) -> list[str]:
     return lines
 
 
-def without_kernels(meta: Meta) -> str:
+def without_kernels(result: Result) -> str:
     """The kinds of operators that ran elsewhere throughout: ``no kernels for 26 Relu``; or empty."""
-    kinds = Counter(operator(name)[0] for name, kernel in meta.kernels.items() if not kernel.own)
-    own = _own_kinds(meta)
+    kinds = Counter(operator(name)[0] for name, kernel in result.program.kernels.items() if not kernel.own)
+    own = _own_kinds(result)
     told = [f"{count} {kind}" for kind, count in kinds.most_common() if kind and kind not in own]
     return f"no kernels for {', '.join(told)}" if told else ""
 
 
-def _own_kinds(meta: Meta) -> set[str]:
-    return {operator(name)[0] for name, kernel in meta.kernels.items() if kernel.own}
+def _own_kinds(result: Result) -> set[str]:
+    return {operator(name)[0] for name, kernel in result.program.kernels.items() if kernel.own}
 
 
-def shapes(meta: Meta) -> str:
+def shapes(result: Result) -> str:
     """``data 1x3x224x224``."""
-    return ", ".join(f"{blob} {shape(sizes)}" for blob, sizes in meta.input_shapes.items())
+    return ", ".join(f"{blob} {shape(sizes)}" for blob, sizes in result.workload.input_shapes.items())
+
+
+def short_shapes(result: Result) -> str:
+    """``1x3x224x224``."""
+    return ", ".join(shape(sizes) for sizes in result.workload.input_shapes.values())
 
 
 def shape(sizes: tuple[int, ...]) -> str:

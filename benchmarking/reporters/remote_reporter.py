@@ -22,7 +22,7 @@ from benchmarking.files.web import Answer, PassingError, WebError, WebLimits, hi
 from benchmarking.programs.process import Cancellation
 from benchmarking.reporters.reporter_base import ReporterBase
 from benchmarking.results import documents
-from benchmarking.results.model import Meta, Percentiles, Result, TypeResult
+from benchmarking.results.model import Percentiles, Result, TypeResult
 from benchmarking.results.plain_text import plain
 
 logger = logging.getLogger(__name__)
@@ -105,9 +105,9 @@ class RemoteReporter(ReporterBase):
 
     def report(self, result: Result) -> None:
         if result.failure is not None or not result.types:
-            logger.info("not sent, as it failed: %s %s", result.meta.net_name, result.meta.identifier)
+            logger.info("not sent, as it failed: %s %s", result.test.net, result.test.identifier)
             return
-        logs = [self._log(result.meta, one) for one in result.types]
+        logs = [self._log(result, one) for one in result.types]
         try:
             self._send_spooled()
             self._post(logs)
@@ -122,15 +122,15 @@ class RemoteReporter(ReporterBase):
 
     # --- the post -------------------------------------------------------------------------------------------
 
-    def _log(self, meta: Meta, one: TypeResult) -> dict[str, Any]:
+    def _log(self, result: Result, one: TypeResult) -> dict[str, Any]:
         exact = documents.type_json(one)
         message = {
-            "int": _integers(meta, one),
+            "int": _integers(result, one),
             "normal": {
-                **_strings(meta),
+                **_strings(result),
                 "type": one.type,
                 "unit": one.unit,
-                "result_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{meta.uid} {one.type}")),
+                "result_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{result.provenance.uid} {one.type}")),
             },
             "normvector": {"values": list(one.values), "control_values": list(one.control_values)},
             "exact": {name: exact[name] for name in _EXACT if name in exact},
@@ -328,11 +328,11 @@ def _excerpt(text: str) -> str:
     return " ".join(text[: 10 * EXCERPT_LENGTH].split())[:EXCERPT_LENGTH]
 
 
-def _integers(meta: Meta, one: TypeResult) -> dict[str, int]:
+def _integers(result: Result, one: TypeResult) -> dict[str, int]:
     """Thousandths; what is missing or not finite is left out."""
-    values: dict[str, int] = {"time": meta.time, "commit_time": meta.commit_time}
-    if meta.control_commit_time is not None:
-        values["control_commit_time"] = meta.control_commit_time
+    values: dict[str, int] = {"time": result.provenance.time, "commit_time": result.provenance.commit_time}
+    if result.provenance.control_commit_time is not None:
+        values["control_commit_time"] = result.provenance.control_commit_time
     summaries: Mapping[str, Percentiles | None] = {
         "": one.summary,
         "control_": one.control_summary,
@@ -348,8 +348,8 @@ def _integers(meta: Meta, one: TypeResult) -> dict[str, int]:
     return values
 
 
-def _strings(meta: Meta) -> dict[str, str]:
-    plain = {name: value for name, value in documents.as_json(meta).items() if value is not None}
+def _strings(result: Result) -> dict[str, str]:
+    plain = {name: value for name, value in documents.described(result).items() if value is not None}
     return {
         name: value if isinstance(value, str) else documents.dumps(value).strip()
         for name, value in plain.items()

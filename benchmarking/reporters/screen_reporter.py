@@ -20,7 +20,6 @@ from benchmarking.results.model import (
     Cost,
     Fact,
     Failure,
-    Meta,
     Outcome,
     Result,
     Sampling,
@@ -64,16 +63,16 @@ class ScreenReporter(ReporterBase):
     def report(self, result: Result) -> None:
         self._results.append(result)
         self._write(_heading(result))
-        if result.types and result.meta.metric == "delay":
+        if result.types and result.test.metric == "delay":
             self._print_delay(result)
         elif result.types:
             self._write(_error_table(result, self._width(2)), indent=2)
         for line in backend_screen.result_lines(result):
             self._write(line, indent=2)
-        self._print_backend(result.meta)
+        self._print_backend(result)
         if result.failure:
             self._print_failure(result.failure)
-        for reason in result.meta.tainted:
+        for reason in result.device.tainted:
             self._write(Text(f"tainted: {plain(reason)}", "yellow"), indent=2)
         for warning in result.warnings:
             self._write(Text(f"warning: {plain(warning)}", "yellow"), indent=2)
@@ -83,7 +82,7 @@ class ScreenReporter(ReporterBase):
         if summary.ended_by_error and not self._results:
             return
         results = [stages[-1] for stages in by_test(self._results)]
-        single = [result for result in results if result.meta.cell is None]
+        single = [result for result in results if result.cell is None]
         if len(single) > 1:
             self._write(_overview(single, self._width()))
             self._write(Text())
@@ -104,20 +103,20 @@ class ScreenReporter(ReporterBase):
             self._write(Text(plain(destination), overflow="ignore", no_wrap=True))
 
     def _print_delay(self, result: Result) -> None:
-        net, sampling = result.net, result.meta.sampling
+        net, sampling = result.net, result.sampling
         if net is not None:
             self._write(_net_table(net, sampling, self._width(2)), indent=2)
             self._print_verdict(net, sampling)
             if net.cost is not None:
-                self._write(_cost_line(net, net.cost, result.meta.program), indent=2)
+                self._write(_cost_line(net, net.cost, result.program.facts), indent=2)
         operators = result.operators
-        if sampling is not None and result.meta.run_type != "benchmark":
+        if sampling is not None and result.provenance.run_type != "benchmark":
             # A stage that only looks at the suspects again; the others stand above.
             operators = tuple(one for one in operators if one.judged or one.regressed)
         if operators and self._operators != 0:
             rows = operator_rows.chosen(operators, self._operators)
             wall = net is not None and net.clock_summary is not None
-            self._write(_operator_table(rows, result.meta.program, wall, self._width(2)), indent=2)
+            self._write(_operator_table(rows, result.program.facts, wall, self._width(2)), indent=2)
 
     def _print_verdict(self, net: TypeResult, sampling: Sampling | None) -> None:
         judged = net.judged
@@ -129,15 +128,15 @@ class ScreenReporter(ReporterBase):
             for line in numbers.sampling(sampling):
                 self._write(Text(plain(line), "dim"), indent=2)
 
-    def _print_backend(self, meta: Meta) -> None:
-        if unused := numbers.unused_options(meta):
+    def _print_backend(self, result: Result) -> None:
+        if unused := numbers.unused_options(result):
             self._write(Text(plain(unused), "yellow"), indent=2)
-        fallbacks = numbers.fallbacks(meta)
-        if meta.backend is None and not fallbacks:
+        fallbacks = numbers.fallbacks(result)
+        if result.test.backend is None and not fallbacks:
             return  # nobody chose one, and it is the one that ran
-        if summary := numbers.ran_on(meta):
+        if summary := numbers.ran_on(result):
             self._write(Text(plain(summary), "yellow" if fallbacks else "dim"), indent=2)
-        for line in filter(None, [*fallbacks, numbers.without_kernels(meta)]):
+        for line in filter(None, [*fallbacks, numbers.without_kernels(result)]):
             self._write(Text(plain(line), "dim"), indent=4)
 
     def _print_failure(self, failure: Failure) -> None:
@@ -165,19 +164,18 @@ class ScreenReporter(ReporterBase):
 
 
 def _heading(result: Result) -> Text:
-    meta = result.meta
-    text = Text(plain(meta.net_name), "bold")
-    text.append(f" {meta.metric} {plain(meta.identifier)}", "bold")
+    text = Text(plain(result.test.net), "bold")
+    text.append(f" {result.test.metric} {plain(result.test.identifier)}", "bold")
     details = [
-        numbers.shapes(meta),
-        f"on {meta.platform}",
-        f"backend {meta.backend}" if meta.backend else "",
-        numbers.threads(meta),
-        numbers.versions(meta),
+        numbers.shapes(result),
+        f"on {result.device.name}",
+        f"backend {result.test.backend}" if result.test.backend else "",
+        numbers.threads(result),
+        numbers.versions(result),
     ]
     text.append("  " + "  ".join(plain(one) for one in details if one), "dim")
-    if meta.run_type != "benchmark":
-        text.append(f"  ({meta.run_type})", "yellow")
+    if result.provenance.run_type != "benchmark":
+        text.append(f"  ({result.provenance.run_type})", "yellow")
     return text
 
 
@@ -285,17 +283,17 @@ def _overview(results: list[Result], width: int) -> Table:
     """A row for each test."""
     nets = [result.net for result in results]
     comparisons = [net.comparison if net else None for net in nets]
-    devices = [plain(one.meta.platform) for one in results] if len(_devices(results)) > 1 else []
+    devices = [plain(one.device.name) for one in results] if len(_devices(results)) > 1 else []
     outcomes = [Text(one.outcome, _OUTCOME_STYLES.get(one.outcome, "bold red")) for one in results]
     intervals = [numbers.median_interval(net.judged_summary) if net else "" for net in nets]
     changes = [numbers.percent(one.ratio) if one else "" for one in comparisons]
     bounds = [one.ratio_interval if one else None for one in comparisons]
-    tests = [plain(f"{one.meta.metric} {one.meta.identifier}") for one in results]
+    tests = [plain(f"{one.test.metric} {one.test.identifier}") for one in results]
     return fitted(
         [
-            Column("model", texts([plain(one.meta.net_name) for one in results]), is_name=True, folds=True),
+            Column("model", texts([plain(one.test.net) for one in results]), is_name=True, folds=True),
             Column("test", texts(tests), is_name=True, folds=True),
-            Column("shape", texts([plain(_short_shapes(one)) for one in results]), 2, right=False),
+            Column("shape", texts([plain(numbers.short_shapes(one)) for one in results]), 2, right=False),
             *([Column("device", texts(devices), is_name=True, folds=True)] if devices else []),
             Column("p50", texts([numbers.overview_delay(one) for one in results])),
             Column("median within", texts(intervals), 1),
@@ -311,21 +309,20 @@ def _overview(results: list[Result], width: int) -> Table:
 
 def _devices(results: list[Result]) -> dict[str, str]:
     """The names of the devices by their hashes."""
-    return {result.key.device: result.meta.platform for result in results}
+    return {result.test.device: result.device.name for result in results}
 
 
 def _where(results: list[Result], width: int) -> Table:
     """What ran where, and what is missing."""
     by_device = [
-        (name, [one for one in results if one.key.device == device])
+        (name, [one for one in results if one.test.device == device])
         for device, name in _devices(results).items()
     ]
     missing = [[one for one in own if one.status is Outcome.MISSING] for _, own in by_device]
     ran = [str(len(own) - len(gone)) for (_, own), gone in zip(by_device, missing, strict=True)]
     failed = [str(sum(one.status is Outcome.FAILED for one in own)) for _, own in by_device]
     tests = [
-        ", ".join(dict.fromkeys(f"{one.meta.net_name} {one.meta.identifier}" for one in gone))
-        for gone in missing
+        ", ".join(dict.fromkeys(f"{one.test.net} {one.test.identifier}" for one in gone)) for gone in missing
     ]
     return fitted(
         [
@@ -337,7 +334,3 @@ def _where(results: list[Result], width: int) -> Table:
         ],
         width,
     )
-
-
-def _short_shapes(result: Result) -> str:
-    return ", ".join(numbers.shape(sizes) for sizes in result.meta.input_shapes.values())

@@ -1,13 +1,15 @@
 """Results as JSON documents and back, by one adapter of the frozen types.
 
-``--json`` prints a ``Document``. The files of the local reporter are views of a result that other programs
-rely on (contracts, section 4): ``meta_json`` and ``type_json``.
+``--json`` prints a ``Document``. Other programs rely on its keys, on those of the local reporter's files and
+of what servers get (docs/contracts.md, sections 4, 5 and 8). In all of them most parts of a result stand side
+by side in one object, the ``meta``: ``described`` makes it, ``read`` takes it apart again.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from benchmarking.bounds import parse_json
 from benchmarking.errors import ExitStatus
-from benchmarking.results.model import FailureKind, Meta, Result, TypeResult
+from benchmarking.results.model import FailureKind, Result, TypeResult
 
 LAYOUT_VERSION = 1
 """Of documents and of the local reporter's files. It is raised when older readers would misread them; a key
@@ -27,6 +29,17 @@ that is added does not raise it."""
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """JSON has no such numbers: they are written as these strings."""
+
+_PARTS: Mapping[str, Mapping[str, str]] = {
+    "test": {"net": "net_name", "device": "platform_hash"},
+    "provenance": {},
+    "device": {"name": "platform", "facts": "device"},
+    "program": {"command": "program_command", "facts": "program", "control_facts": "control_program"},
+    "workload": {},
+}
+"""The parts whose fields stand in the ``meta``, with the names of those fields that are others there."""
+_WHOLE = ("sampling", "cell")
+"""The parts that stand there whole."""
 
 Read = TypeVar("Read")
 
@@ -81,16 +94,27 @@ def document_json(document: Document) -> dict[str, Any]:
 
 
 def result_json(result: Result) -> dict[str, Any]:
+    rest = as_json(replace(result, types=()))
     return {
-        **as_json(replace(result, types=())),
-        "meta": meta_json(result.meta),
+        **{name: value for name, value in rest.items() if name not in (*_PARTS, *_WHOLE)},
+        "meta": meta_json(result),
         "types": [type_json(one) for one in result.types],
     }
 
 
-def meta_json(meta: Meta) -> dict[str, Any]:
+def meta_json(result: Result) -> dict[str, Any]:
     """``meta.txt``."""
-    return {**as_json(meta), "layout_version": LAYOUT_VERSION}
+    return {**described(result), "layout_version": LAYOUT_VERSION}
+
+
+def described(result: Result) -> dict[str, Any]:
+    """What a result is a result of, side by side."""
+    parts = as_json(replace(result, types=()))
+    meta = {
+        names.get(name, name): value for part, names in _PARTS.items() for name, value in parts[part].items()
+    }
+    whole = {name: parts[name] for name in _WHOLE}
+    return {**meta, **whole, "command_str": shlex.join(result.provenance.command)}
 
 
 def type_json(one: TypeResult) -> dict[str, Any]:
@@ -101,7 +125,7 @@ def type_json(one: TypeResult) -> dict[str, Any]:
     return {key: int(item) if item is True else item for key, item in value.items()}
 
 
-def as_json(value: Document | Result | Meta | TypeResult) -> dict[str, Any]:
+def as_json(value: Document | Result | TypeResult) -> dict[str, Any]:
     """Every field, as values that ``dumps`` takes."""
     fields: dict[str, Any] = _adapter(type(value)).dump_python(value, warnings="none")
     return fields
@@ -130,17 +154,66 @@ def read(kind: type[Read], content: str | bytes) -> Read:
         NewerVersionError: a newer version wrote it.
         ValueError: it is something else. The message is a part of a sentence.
     """
+    return _validated(kind, _parsed(content))
+
+
+def read_meta(content: str | bytes) -> Result:
+    """The result, but for its types, that a ``meta.txt`` describes. Raises as ``read``."""
+    return _validated(Result, {"meta": _parsed(content)})
+
+
+def read_type(content: str | bytes) -> TypeResult:
+    """A ``<type>.txt``. Raises as ``read``."""
+    return read(TypeResult, content)
+
+
+def _parsed(content: str | bytes) -> Any:
     if not content or content.isspace():
         raise ValueError("it is empty")
     value = parse_json(content)
     _check_version(value)
+    return value
+
+
+def _validated(kind: type[Read], value: Any) -> Read:
+    if isinstance(value, dict):
+        value = _in_parts(value)
+        if isinstance(results := value.get("results"), list):
+            value["results"] = [_in_parts(one) if isinstance(one, dict) else one for one in results]
     try:
         result: Read = _adapter(kind).validate_python(value)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = "".join(f"{part}: " for part in fault["loc"])
-        raise ValueError(f"{place}{fault['msg']}") from error
+        raise ValueError(f"{_place(fault['loc'])}{fault['msg']}") from error
     return result
+
+
+def _in_parts(value: dict[str, Any]) -> dict[str, Any]:
+    """A result whose ``meta`` is taken apart, as its type has it."""
+    if "meta" not in value:
+        return dict(value)
+    meta = value["meta"]
+    if not isinstance(meta, dict):
+        return {**value, **dict.fromkeys(_PARTS, meta)}
+    parts = {
+        part: {
+            **{name: value for name, value in meta.items() if name not in names},
+            **{name: meta[other] for name, other in names.items() if other in meta},
+        }
+        for part, names in _PARTS.items()
+    }
+    return {**value, **parts, **{name: meta[name] for name in _WHOLE if name in meta}}
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """As the file has it."""
+    depth = 2 if location[:1] == ("results",) else 0
+    names = [str(name) for name in location[depth:]]
+    if names and names[0] in (*_PARTS, *_WHOLE):
+        others = _PARTS.get(names[0], {})
+        whole = names[:1] if names[0] in _WHOLE else []
+        names = ["meta", *whole, *(others.get(name, name) for name in names[1:2]), *names[2:]]
+    return "".join(f"{name}: " for name in (*location[:depth], *names))
 
 
 def _check_version(value: object) -> None:
@@ -171,9 +244,26 @@ def _made_adapter(kind: Any) -> TypeAdapter[Any]:
 
 def schema() -> dict[str, Any]:
     """The JSON schema of documents (``docs/result.schema.json``)."""
+    document = _adapter(Document).json_schema(schema_generator=_Schema)
+    kinds, result = document["$defs"], document["$defs"]["Result"]
+    properties = {name: result["properties"].pop(name) for name in _WHOLE}
+    required = ["command_str"]
+    for part, names in _PARTS.items():
+        kind = kinds.pop(result["properties"].pop(part)["$ref"].rpartition("/")[2])
+        properties |= {names.get(name, name): value for name, value in kind["properties"].items()}
+        required += [names.get(name, name) for name in kind.get("required", ())]
+    properties["command_str"] = {"type": "string"}
+    kinds["Meta"] = {
+        "type": "object",
+        "properties": properties,
+        "required": sorted(required),
+        "title": "Meta",
+    }
+    result["properties"]["meta"] = {"$ref": "#/$defs/Meta"}
+    result["required"] = ["meta"]
     return {
         "$schema": GenerateJsonSchema.schema_dialect,
-        **_adapter(Document).json_schema(schema_generator=_Schema),
+        **document,
         "title": f"What harness.py --json prints, layout version {LAYOUT_VERSION}",
     }
 

@@ -327,69 +327,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Meta:
-    """What a result is a result of. The first block is contract 4; the rest is ours."""
-
-    time: UnixSeconds
-    """Unix seconds, when the case ended."""
-    net_name: str
-    metric: str
-    framework: str
-    platform: str
-    """The device's name; two devices that can be attached to one run have different names."""
-    platform_hash: str
-    identifier: str
-    commit: str
-    commit_time: UnixSeconds
-    control_commit: str | None
-    control_commit_time: UnixSeconds | None
-    run_type: RunType
-    command: tuple[str, ...]
-    """The harness's command line, secrets masked."""
-    command_str: str
-    group: str | None
-    backend: str | None
-
-    run_uid: str = ""
-    """The same for all results of one call of the harness; empty in what older versions wrote."""
-    uid: str = ""
-    """Of this result alone; empty in what older versions wrote."""
-    position: int | None = None
-    """The commit's, in its repository (``run_info.Version``), where that is known."""
-    control_position: int | None = None
-    iterations: int = 0
-    warmup: int = 0
-    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    harness_version: str = ""
-    ab_pairs: int | None = None
-    random_seed: int | None = None
-    """What the random order of treatment and control was drawn from."""
-    program_command: str = ""
-    """The last command line of the benchmark program, as one would paste it into a shell."""
-    device: Mapping[str, Fact] = field(default_factory=dict)
-    """Facts of the device that stay: CPU model, cores, memory, kernel ..."""
-    conditions_before: Mapping[str, Fact] = field(default_factory=dict)
-    """Facts that move: load, frequency, temperature ..."""
-    conditions_after: Mapping[str, Fact] = field(default_factory=dict)
-    tainted: tuple[str, ...] = ()
-    """Why the conditions were none to measure under; empty where nothing speaks against them."""
-    program: Mapping[str, Fact] = field(default_factory=dict)
-    """What the treatment's program said of itself: engine, versions, threads ...
-
-    ``peak_flops_per_s`` and ``peak_bytes_per_s``: what it found that the device can do at best.
-    """
-    control_program: Mapping[str, Fact] = field(default_factory=dict)
-    kernels: Mapping[str, Kernel] = field(default_factory=dict)
-    """By operator, in the order of the net, timed or not: what the treatment's program says that ran."""
-    user: Mapping[str, Fact] = field(default_factory=dict)
-    """The ``meta`` of --info."""
-    sampling: Sampling | None = None
-    """In A/B and on several backends, of delays."""
-    cell: BackendCell | None = None
-    """In a run on several backends."""
-
-
-@dataclass(frozen=True)
 class TestKey:
     """Which test on which device: what results are matched by, wherever they are. Labels are for people."""
 
@@ -403,6 +340,85 @@ class TestKey:
     backend: str | None
     device: str
     """The device's hash."""
+
+    @property
+    def name(self) -> str:
+        """Net, metric and identifier, for people."""
+        return f"{self.net} {self.metric} {self.identifier}"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which run of which commits a result is from."""
+
+    time: UnixSeconds
+    """Unix seconds, when the case ended."""
+    commit: str
+    commit_time: UnixSeconds
+    control_commit: str | None
+    control_commit_time: UnixSeconds | None
+    run_type: RunType
+    command: tuple[str, ...]
+    """The harness's command line, secrets masked."""
+    group: str | None
+    run_uid: str = ""
+    """The same for all results of one call of the harness; empty in what older versions wrote."""
+    uid: str = ""
+    """Of this result alone; empty in what older versions wrote."""
+    position: int | None = None
+    """The commit's, in its repository (``run_info.Version``), where that is known."""
+    control_position: int | None = None
+    harness_version: str = ""
+    user: Mapping[str, Fact] = field(default_factory=dict)
+    """The ``meta`` of --info."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a test ran on, and under which conditions. ``TestKey.device`` identifies it."""
+
+    name: str
+    """Two devices that can be attached to one run have different names."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """Those that stay: CPU model, cores, memory, kernel ..."""
+    conditions_before: Mapping[str, Fact] = field(default_factory=dict)
+    """Facts that move: load, frequency, temperature ..."""
+    conditions_after: Mapping[str, Fact] = field(default_factory=dict)
+    tainted: tuple[str, ...] = ()
+    """Why the conditions were none to measure under; empty where nothing speaks against them."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """The benchmark program, and what it said of itself."""
+
+    command: str = ""
+    """Its last command line, as one would paste it into a shell."""
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """The treatment's: engine, versions, threads ...
+
+    ``peak_flops_per_s`` and ``peak_bytes_per_s``: what it found that the device can do at best.
+    """
+    control_facts: Mapping[str, Fact] = field(default_factory=dict)
+    kernels: Mapping[str, Kernel] = field(default_factory=dict)
+    """By operator, in the order of the net, timed or not: what the treatment's program says that ran."""
+
+    @property
+    def own_kernels(self) -> int:
+        """How many operators ran kernels of the backend's own."""
+        return sum(one.own for one in self.kernels.values())
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What was computed, and how often."""
+
+    iterations: int = 0
+    warmup: int = 0
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ab_pairs: int | None = None
+    random_seed: int | None = None
+    """What the random order of treatment and control, or of the backends, was drawn from."""
 
 
 class Outcome(StrEnum):
@@ -432,7 +448,15 @@ class Outcome(StrEnum):
 class Result:
     """One test case on one device: measured, or failed with the evidence."""
 
-    meta: Meta
+    test: TestKey
+    provenance: Provenance
+    device: Device
+    program: Program = field(default_factory=Program)
+    workload: Workload = field(default_factory=Workload)
+    sampling: Sampling | None = None
+    """In A/B and on several backends, of delays."""
+    cell: BackendCell | None = None
+    """In a run on several backends."""
     types: tuple[TypeResult, ...] = ()
     """``NET_DELAY`` first, then the operators in the order of the net."""
     failure: Failure | None = None
@@ -440,21 +464,9 @@ class Result:
     duration_s: float = 0.0
 
     @property
-    def key(self) -> TestKey:
-        meta = self.meta
-        return TestKey(
-            net=meta.net_name,
-            metric=meta.metric,
-            identifier=meta.identifier,
-            framework=meta.framework,
-            backend=meta.backend,
-            device=meta.platform_hash,
-        )
-
-    @property
     def label(self) -> str:
         """Net, identifier and device, for people."""
-        return f"{self.meta.net_name} {self.meta.identifier} on {self.meta.platform}"
+        return f"{self.test.net} {self.test.identifier} on {self.device.name}"
 
     @property
     def net(self) -> TypeResult | None:
@@ -465,7 +477,7 @@ class Result:
     def operators(self) -> tuple[TypeResult, ...]:
         """Of a test of delays, in the order of the net."""
         return (
-            tuple(one for one in self.types if one.type != NET_DELAY) if self.meta.metric == "delay" else ()
+            tuple(one for one in self.types if one.type != NET_DELAY) if self.test.metric == "delay" else ()
         )
 
     @property
@@ -510,13 +522,13 @@ def by_test(results: Iterable[Result]) -> list[tuple[Result, ...]]:
     tests: list[list[Result]] = []
     latest: dict[TestKey, list[Result]] = {}
     for result in results:
-        stages = latest.get(result.key)
+        stages = latest.get(result.test)
         if stages is None or not _follows(result, stages[-1]):  # a suite may name the same test twice
-            stages = latest[result.key] = []
+            stages = latest[result.test] = []
             tests.append(stages)
         stages.append(result)
     return [tuple(stages) for stages in tests]
 
 
 def _follows(later: Result, earlier: Result) -> bool:
-    return _STAGES.index(later.meta.run_type) > _STAGES.index(earlier.meta.run_type)
+    return _STAGES.index(later.provenance.run_type) > _STAGES.index(earlier.provenance.run_type)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarking.records.tree import History  # noqa: E402
-from benchmarking.results.model import NET_DELAY, Meta, Result, TypeResult  # noqa: E402
+from benchmarking.results.model import NET_DELAY, Device, Provenance, Result, TestKey, TypeResult, Workload  # noqa: E402
 from benchmarking.statistics import summaries  # noqa: E402
 
 COMMITS = 80
@@ -76,7 +76,7 @@ def make_results(directory: Path) -> None:
             control = control_of(number)
             if control is not None:
                 one = _delay(random, typical_us, levels[number], levels[control])
-                history.save(Result(_meta(net_name, commit, commits()[control]), (one,)))
+                history.save(_result(net_name, commit, commits()[control], one))
 
 
 def _delay(random: Random, typical_us: float, level: float, control_level: float) -> TypeResult:
@@ -102,25 +102,22 @@ def _delay(random: Random, typical_us: float, level: float, control_level: float
     )
 
 
-def _meta(net_name: str, commit: Commit, control: Commit) -> Meta:
-    return Meta(
-        time=commit.time + 600,
-        net_name=net_name,
-        metric="delay",
-        framework="caffe2",
-        platform="Linux-x86_64-Example",
-        platform_hash="0123456789ab",
-        identifier="delay-0",
-        commit=commit.hash,
-        commit_time=commit.time,
-        control_commit=control.hash,
-        control_commit_time=control.time,
-        run_type="benchmark",
-        command=("harness.py",),
-        command_str="harness.py",
-        group=None,
-        backend=None,
-        ab_pairs=PAIRS,
+def _result(net: str, commit: Commit, control: Commit, one: TypeResult) -> Result:
+    return Result(
+        TestKey(net, "delay", "delay-0", framework="caffe2", backend=None, device="0123456789ab"),
+        Provenance(
+            time=commit.time + 600,
+            commit=commit.hash,
+            commit_time=commit.time,
+            control_commit=control.hash,
+            control_commit_time=control.time,
+            run_type="benchmark",
+            command=("harness.py",),
+            group=None,
+        ),
+        Device("Linux-x86_64-Example"),
+        workload=Workload(ab_pairs=PAIRS),
+        types=(one,),
     )
 
 

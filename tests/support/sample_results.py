@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 from benchmarking.errors import ExitStatus
 from benchmarking.reporters.reporter_base import RunSummary
@@ -13,51 +14,82 @@ from benchmarking.results.model import (
     Comparison,
     Confirmation,
     Cost,
+    Device,
     ErrorStatistics,
     Failure,
     FailureKind,
     Interval,
     Kernel,
-    Meta,
     Percentiles,
+    Program,
+    Provenance,
     Result,
     Sampling,
     SequentialDecision,
+    TestKey,
     TypeResult,
     Verdict,
+    Workload,
 )
 from benchmarking.statistics import summaries
+
+PARTS = ("test", "provenance", "device", "program", "workload")
 
 NASTY_NAME = "[bold]a|b[/bold] `c` <b>&amp; @team #1 **x** \x1b[31mred\x07 \u202eevil \ud800 \u96ea\nnext"
 """Rich markup, Markdown, HTML, escape codes, a bell, right-to-left, half a surrogate pair, a line break."""
 
 NASTY_EVIDENCE = "```\n</details><script>alert(1)</script>\n````\n]]>\x00\ufffe\x1b[1;31mred\x1b[0m\r\n[red]no markup \u202e[/red]"
 
-META = Meta(
-    time=1_700_000_060,
-    net_name="squeezenet",
-    metric="delay",
-    framework="caffe2",
-    platform="Linux-x86_64-Example",
-    platform_hash="0123456789ab",
-    identifier="delay-0",
-    commit="1111111111111111111111111111111111111111",
-    commit_time=1_699_999_000,
-    control_commit=None,
-    control_commit_time=None,
-    run_type="benchmark",
-    command=("harness.py", "--benchmark_file", "quickstart.json"),
-    command_str="harness.py --benchmark_file quickstart.json",
-    group=None,
-    backend=None,
-    iterations=10,
-    warmup=2,
-    input_shapes={"data": (1, 3, 224, 224)},
-    harness_version="0.1.0",
-    device={"host_name": "example-host", "cpu_model": "Example CPU", "logical_cores": 2, "container": True},
+PASSED = Result(
+    TestKey(
+        net="squeezenet",
+        metric="delay",
+        identifier="delay-0",
+        framework="caffe2",
+        backend=None,
+        device="0123456789ab",
+    ),
+    Provenance(
+        time=1_700_000_060,
+        commit="1111111111111111111111111111111111111111",
+        commit_time=1_699_999_000,
+        control_commit=None,
+        control_commit_time=None,
+        run_type="benchmark",
+        command=("harness.py", "--benchmark_file", "quickstart.json"),
+        group=None,
+        harness_version="0.1.0",
+    ),
+    Device(
+        name="Linux-x86_64-Example",
+        facts={
+            "host_name": "example-host",
+            "cpu_model": "Example CPU",
+            "logical_cores": 2,
+            "container": True,
+        },
+    ),
+    workload=Workload(iterations=10, warmup=2, input_shapes={"data": (1, 3, 224, 224)}),
 )
-CONTROL_META = replace(
-    META,
+"""Nothing is measured yet."""
+
+
+def having(result: Result, **changes: Any) -> Result:
+    """With other values of fields of the result, or of its parts where one of them alone has such a field."""
+    own = {field.name for field in fields(Result)}
+    for name in [name for name in changes if name not in own]:
+        (part,) = [part for part in PARTS if name in {field.name for field in fields(getattr(result, part))}]
+        changes[part] = replace(changes.get(part, getattr(result, part)), **{name: changes.pop(name)})
+    return replace(result, **changes)
+
+
+def on_device(result: Result, name: str, device_hash: str) -> Result:
+    """On another device, of which nothing more is known."""
+    return replace(result, test=replace(result.test, device=device_hash), device=Device(name))
+
+
+AGAINST_CONTROL = having(
+    PASSED,
     control_commit="2222222222222222222222222222222222222222",
     control_commit_time=1_699_990_000,
     ab_pairs=6,
@@ -103,14 +135,12 @@ OPERATORS = (
     delays("ID_6_Softmax_softmaxout", 0.75),
 )
 
-DELAY = Result(META, (delays(NET_DELAY, 12345.6), *OPERATORS), duration_s=2.5)
-COSTED = Result(
-    replace(
-        META,
-        identifier="delay-costed",
-        program={"peak_flops_per_s": 104_000_000_000, "peak_bytes_per_s": 21_400_000_000},
-    ),
-    (
+DELAY = replace(PASSED, types=(delays(NET_DELAY, 12345.6), *OPERATORS), duration_s=2.5)
+COSTED = having(
+    PASSED,
+    identifier="delay-costed",
+    program=Program(facts={"peak_flops_per_s": 104_000_000_000, "peak_bytes_per_s": 21_400_000_000}),
+    types=(
         replace(delays(NET_DELAY, 12345.6), cost=Cost(1_240_000, 698_304_000, 41_200_000)),
         replace(OPERATORS[0], cost=Cost(1792, 42_581_376, 3_760_000)),
         replace(OPERATORS[2], cost=Cost(0, 1_740_000, 13_930_000)),
@@ -124,35 +154,38 @@ KERNELS = {
     "ID_5_Conv_fire2/expand3x3": Kernel("nnpack:winograd", own=True),
     "ID_6_Softmax_softmaxout": Kernel("softmax", own=False),
 }
-FELL_BACK = Result(
-    replace(
-        META,
-        identifier="delay-nnpack",
-        backend="nnpack",
+FELL_BACK = having(
+    PASSED,
+    identifier="delay-nnpack",
+    backend="nnpack",
+    program=Program(
         kernels=KERNELS,
-        program={
+        facts={
             "backend_summary": "nnpack: 1 of 3 convolutions, 2 fell back",
             "backend_operators": 1,
             "unused_backend_options": "tf32",
         },
     ),
-    (
+    types=(
         delays(NET_DELAY, 12345.6),
         *(replace(one, kernel=KERNELS[one.type]) for one in OPERATORS),
     ),
     duration_s=2.5,
 )
-TAINTED = Result(
-    replace(META, identifier="delay-tainted", tainted=("the temperature went from 31.0 to 44.0 °C",)),
-    (delays(NET_DELAY, 12345.6),),
+TAINTED = having(
+    PASSED,
+    identifier="delay-tainted",
+    tainted=("the temperature went from 31.0 to 44.0 °C",),
+    types=(delays(NET_DELAY, 12345.6),),
     duration_s=2.0,
 )
-FEW_SAMPLES = Result(
-    replace(META, identifier="delay-few"), (delays(NET_DELAY, 1_234_567.0, count=3),), duration_s=4.0
+FEW_SAMPLES = having(
+    PASSED, identifier="delay-few", types=(delays(NET_DELAY, 1_234_567.0, count=3),), duration_s=4.0
 )
-AB = Result(
-    replace(CONTROL_META, identifier="delay-ab"),
-    (
+AB = having(
+    AGAINST_CONTROL,
+    identifier="delay-ab",
+    types=(
         compared(
             delays(NET_DELAY, 12345.6), 11973.0, Comparison(6, 1.0311, Interval(1.0199, 1.0421, 0.96875))
         ),
@@ -197,10 +230,14 @@ SAMPLING = Sampling(
     duration_s=4.25,
     canary="the control against its own copy: unchanged, +0.10 % after 6 pairs",
 )
-PROGRAM = {"threads": 1, "peak_flops_per_s": 104_000_000_000, "peak_bytes_per_s": 21_400_000_000}
-JUDGED = Result(
-    replace(AB.meta, sampling=SAMPLING, program=PROGRAM),
-    (
+PROGRAM = Program(
+    facts={"threads": 1, "peak_flops_per_s": 104_000_000_000, "peak_bytes_per_s": 21_400_000_000}
+)
+JUDGED = replace(
+    AB,
+    sampling=SAMPLING,
+    program=PROGRAM,
+    types=(
         by_cpu_time(decided(AB.types[0], Verdict.REGRESSED, SLOWER), 8110.0, 7880.0),
         computed(
             decided(AB.types[1], Verdict.IMPROVED, "-2.32 % after 12 pairs"), "jit:avx512_core", 42_581_376
@@ -216,9 +253,9 @@ JUDGED = Result(
     duration_s=31.0,
 )
 FIRST = JUDGED.types[0].decision
-VERIFIED = replace(
+VERIFIED = having(
     JUDGED,
-    meta=replace(JUDGED.meta, run_type="verify"),
+    run_type="verify",
     types=(
         replace(
             JUDGED.types[0],
@@ -228,9 +265,9 @@ VERIFIED = replace(
         ),
     ),
 )
-NOT_CONFIRMED = replace(
+NOT_CONFIRMED = having(
     VERIFIED,
-    meta=replace(VERIFIED.meta, identifier="delay-noise"),
+    identifier="delay-noise",
     types=(
         replace(
             JUDGED.types[0],
@@ -243,20 +280,18 @@ NOT_CONFIRMED = replace(
         ),
     ),
 )
-INCONCLUSIVE = Result(
-    replace(
-        AB.meta,
-        identifier="delay-busy",
-        sampling=replace(
-            SAMPLING,
-            level="process",
-            level_reason="it does not speak the worker protocol",
-            clock="wall",
-            clock_reason="programs print wall time",
-            canary="",
-        ),
+INCONCLUSIVE = having(
+    AB,
+    identifier="delay-busy",
+    sampling=replace(
+        SAMPLING,
+        level="process",
+        level_reason="it does not speak the worker protocol",
+        clock="wall",
+        clock_reason="programs print wall time",
+        canary="",
     ),
-    (
+    types=(
         decided(
             AB.types[0],
             Verdict.INCONCLUSIVE,
@@ -265,16 +300,19 @@ INCONCLUSIVE = Result(
     ),
     duration_s=120.0,
 )
-REGRESSED = Result(
-    replace(CONTROL_META, identifier="delay-ab", run_type="regress"),
-    tuple(replace(one, regressed=one.type == NET_DELAY) for one in AB.types),
+REGRESSED = having(
+    AB,
+    run_type="regress",
+    types=tuple(replace(one, regressed=one.type == NET_DELAY) for one in AB.types),
     duration_s=31.0,
 )
-ERROR = Result(
-    replace(
-        META, net_name="lenet", metric="error", identifier="golden-0", input_shapes={"data": (1, 1, 28, 28)}
-    ),
-    (errors("softmax", 2.5e-7), errors("fc1", 0.0)),
+ERROR = having(
+    PASSED,
+    net="lenet",
+    metric="error",
+    identifier="golden-0",
+    input_shapes={"data": (1, 1, 28, 28)},
+    types=(errors("softmax", 2.5e-7), errors("fc1", 0.0)),
     duration_s=0.4,
 )
 UNAVAILABLE = {
@@ -284,12 +322,9 @@ UNAVAILABLE = {
 
 
 def on_backend(backend: str, identifier: str, typical_us: float | None, cell: BackendCell, **more) -> Result:
-    meta = {"kernels": {}, "program": {}} | more.pop("meta", {})
-    return Result(
-        replace(META, identifier=identifier, backend=backend, cell=cell, **meta),
-        (delays(NET_DELAY, typical_us),) if typical_us else (),
-        duration_s=3.0,
-        **more,
+    types = (delays(NET_DELAY, typical_us),) if typical_us else ()
+    return having(
+        PASSED, identifier=identifier, backend=backend, cell=cell, types=types, duration_s=3.0, **more
     )
 
 
@@ -317,14 +352,14 @@ def on_backends(identifier: str, scale: float) -> tuple[Result, ...]:
             identifier,
             15300.0 * scale,
             cell(1.24, 2.1e-6),
-            meta={"kernels": KERNELS, "program": FELL_BACK.meta.program},
+            program=FELL_BACK.program,
         ),
         on_backend(
             "onednn",
             identifier,
             9800.0 * scale,
             cell(0.79, None, not_compared="the reference default has no outputs: softmax.txt: no such file"),
-            meta={"program": {"backend_operators": 26, "operators": 26}},
+            program=Program(facts={"backend_operators": 26, "operators": 26}),
         ),
         on_backend(
             "vulkan",
@@ -348,13 +383,13 @@ def golden_on(backend: str, size: float, failure: Failure | None = None) -> Resu
     cell = BackendCell(
         "default", 1, answer_of="golden", errors={"softmax": types[0].error}, unavailable=UNAVAILABLE
     )
-    meta = replace(ERROR.meta, net_name="squeezenet", backend=backend, cell=cell)
-    return Result(meta, types, failure=failure, duration_s=0.4)
+    return having(ERROR, net="squeezenet", backend=backend, cell=cell, types=types, failure=failure)
 
 
-TOO_LARGE_ERROR = replace(
+TOO_LARGE_ERROR = having(
     ERROR,
-    meta=replace(ERROR.meta, identifier="golden-1", backend="eigen"),
+    identifier="golden-1",
+    backend="eigen",
     types=(errors("softmax", 0.125),),
     failure=Failure(
         FailureKind.CASE,
@@ -362,8 +397,10 @@ TOO_LARGE_ERROR = replace(
         "12 of 1000 values of 'softmax' are beyond the tolerance (atol 1e-06, rtol 0.0001)",
     ),
 )
-FAILED = Result(
-    replace(META, net_name="broken", identifier="delay-0", input_shapes={"a": (64, 3, 30, 30), "b": (4,)}),
+FAILED = having(
+    PASSED,
+    net="broken",
+    input_shapes={"a": (64, 3, 30, 30), "b": (4,)},
     failure=Failure(
         FailureKind.CASE,
         "ProgramExitError",
@@ -373,29 +410,30 @@ FAILED = Result(
     warnings=("the machine is busy: load 7.5 on 2 cores",),
     duration_s=1.25,
 )
-DEVICE_LOST = Result(
-    replace(META, identifier="delay-1", platform="phone", platform_hash="feedfeedfeed", device={}),
+DEVICE_LOST = having(
+    on_device(PASSED, "phone", "feedfeedfeed"),
+    identifier="delay-1",
     failure=Failure(FailureKind.DEVICE, "DeviceError", "the device went away"),
     duration_s=9.0,
 )
-PIXEL = replace(META, platform="Pixel-6-0001", platform_hash="beefbeefbeef", device={})
-BUG = Result(
-    replace(META, identifier="delay-2"),
+ON_PIXEL = having(on_device(DEVICE_LOST, "Pixel-6-0001", "beefbeefbeef"), identifier="delay-0")
+BUG = having(
+    PASSED,
+    identifier="delay-2",
     failure=Failure(
         FailureKind.BUG, "KeyError", "a bug of the harness: KeyError('x')", "Traceback ...\nKeyError: 'x'"
     ),
 )
-NASTY = Result(
-    replace(
-        META,
-        net_name=NASTY_NAME,
-        identifier=NASTY_NAME,
-        input_shapes={NASTY_NAME: (1, 2)},
-        device={"cpu_model": NASTY_NAME},
-        program={"backend_summary": NASTY_NAME},
-        kernels={NASTY_NAME: Kernel(NASTY_NAME, own=False)},
+NASTY = having(
+    PASSED,
+    net=NASTY_NAME,
+    identifier=NASTY_NAME,
+    input_shapes={NASTY_NAME: (1, 2)},
+    device=replace(PASSED.device, facts={"cpu_model": NASTY_NAME}),
+    program=Program(
+        facts={"backend_summary": NASTY_NAME}, kernels={NASTY_NAME: Kernel(NASTY_NAME, own=False)}
     ),
-    (delays(NET_DELAY, 5.0), delays(NASTY_NAME, 2.0)),
+    types=(delays(NET_DELAY, 5.0), delays(NASTY_NAME, 2.0)),
     failure=Failure(FailureKind.CASE, "ProgramError", NASTY_NAME, NASTY_EVIDENCE),
     warnings=(NASTY_NAME,),
 )
@@ -417,9 +455,9 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
         (
             JUDGED,
             VERIFIED,
-            replace(
+            having(
                 VERIFIED,
-                meta=replace(VERIFIED.meta, run_type="regress"),
+                run_type="regress",
                 types=(replace(JUDGED.types[0], regressed=True),),
             ),
             NOT_CONFIRMED,
@@ -435,8 +473,8 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
         (
             TAINTED,
             DELAY,
-            replace(DEVICE_LOST, meta=replace(PIXEL, identifier="delay-tainted")),
-            replace(DEVICE_LOST, meta=PIXEL),
+            having(ON_PIXEL, identifier="delay-tainted"),
+            ON_PIXEL,
         ),
         RunSummary(
             ExitStatus.DEVICE_FAILED, 9.0, problems=("all tests are missing on board1: Connection refused",)
@@ -445,9 +483,10 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
     "fell_back": (
         (
             FELL_BACK,
-            replace(
+            having(
                 FELL_BACK,
-                meta=replace(FELL_BACK.meta, identifier="told-less", program={}),
+                identifier="told-less",
+                program=Program(kernels=KERNELS),
                 types=FELL_BACK.types[:1],
             ),
         ),
@@ -464,21 +503,18 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
     ),
     "nasty_backends": (
         (
-            replace(
+            having(
                 NASTY,
-                meta=replace(
-                    NASTY.meta,
-                    backend=NASTY_NAME,
-                    cell=BackendCell(
-                        NASTY_NAME,
-                        1,
-                        Comparison(1, 123.4, None),
-                        NASTY_NAME,
-                        {NASTY_NAME: ErrorStatistics(1, math.nan, math.inf, math.nan, 0.0)},
-                        wrong=True,
-                        not_compared=NASTY_NAME,
-                        unavailable={NASTY_NAME + "x": NASTY_NAME},
-                    ),
+                backend=NASTY_NAME,
+                cell=BackendCell(
+                    NASTY_NAME,
+                    1,
+                    Comparison(1, 123.4, None),
+                    NASTY_NAME,
+                    {NASTY_NAME: ErrorStatistics(1, math.nan, math.inf, math.nan, 0.0)},
+                    wrong=True,
+                    not_compared=NASTY_NAME,
+                    unavailable={NASTY_NAME + "x": NASTY_NAME},
                 ),
             ),
         ),

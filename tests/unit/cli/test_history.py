@@ -11,9 +11,10 @@ import pytest
 from benchmarking.cli.history import main
 from benchmarking.cli.wiring import default_results
 from benchmarking.records.tree import History
+from benchmarking.results.model import Program
 from examples.history_demo.make_results import STEP_AT, commits, make_results
 from tests.support import golden
-from tests.support.sample_results import AB, DELAY, ERROR, META, NASTY_NAME, REGRESSED, delays
+from tests.support.sample_results import AB, DELAY, ERROR, NASTY_NAME, REGRESSED, delays, having
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,14 +36,14 @@ def run(capsys):
 
 
 def commit(number):
-    return {"commit": f"{number:040x}", "commit_time": META.commit_time + number * 3600}
+    return {"commit": f"{number:040x}", "commit_time": DELAY.provenance.commit_time + number * 3600}
 
 
-def save(directory, results=(DELAY,), count=1, **meta):
+def save(directory, results=(DELAY,), count=1, **changes):
     history = History(directory)
     for number in range(count):
         for result in results:
-            history.save(replace(result, meta=replace(result.meta, **commit(number), **meta)))
+            history.save(having(result, **commit(number), **changes))
     return history
 
 
@@ -58,10 +59,10 @@ def test_a_line_per_commit(demo, run):
 
 
 def test_notes_operators_errors_and_names_that_bite(tmp_path, run):
-    tainted = replace(AB, meta=replace(AB.meta, tainted=("load 9.0",)))
+    tainted = having(AB, tainted=("load 9.0",))
     save(tmp_path, (tainted, ERROR, REGRESSED), count=2)
-    nasty = replace(META, net_name=NASTY_NAME, identifier=NASTY_NAME, platform=NASTY_NAME)
-    History(tmp_path).save(replace(DELAY, meta=nasty, types=(delays(NASTY_NAME, 5.0),)))
+    names = dict.fromkeys(("net", "identifier", "name"), NASTY_NAME)
+    History(tmp_path).save(having(DELAY, types=(delays(NASTY_NAME, 5.0),), **names))
     golden.check(run("show", tmp_path, "--type", "all").out, "history/show_everything.txt")
 
 
@@ -103,7 +104,7 @@ def test_an_error_that_grew_is_a_change(tmp_path, run):
     for number in range(20):
         size = 1e-6 if number < 10 else 1e-3
         one = replace(ERROR.types[0], error=replace(ERROR.types[0].error, max_absolute=size))
-        History(tmp_path).save(replace(ERROR, meta=replace(ERROR.meta, **commit(number)), types=(one,)))
+        History(tmp_path).save(having(ERROR, types=(one,), **commit(number)))
     (series,) = json.loads(run("changes", tmp_path, "--json").out)["series"]
     (change,) = series["changes"]
     assert change["first_bad"] == commit(10)["commit"]
@@ -129,9 +130,9 @@ def test_an_error_that_grew_is_a_change(tmp_path, run):
     ],
 )
 def test_filters(tmp_path, run, options, count):
-    save(tmp_path, net_name="a b")
-    save(tmp_path, net_name="a-b")
-    save(tmp_path, platform="phone 1")
+    save(tmp_path, net="a b")
+    save(tmp_path, net="a-b")
+    save(tmp_path, name="phone 1")
     save(tmp_path, identifier="other")
     save(tmp_path, (AB, ERROR))
     assert len(json.loads(run("show", tmp_path, *options, "--json").out)["series"]) == count
@@ -165,8 +166,7 @@ def test_the_picture(demo, run, tmp_path, kind):
 
 
 def test_names_that_bite_can_be_drawn(tmp_path, run):
-    nasty = replace(META, net_name=f"{NASTY_NAME} $\\frac$", platform=NASTY_NAME)
-    History(tmp_path).save(replace(DELAY, meta=nasty))
+    History(tmp_path).save(having(DELAY, net=f"{NASTY_NAME} $\\frac$", name=NASTY_NAME))
     run("show", tmp_path, "--plot", tmp_path / "picture.svg")
     assert (tmp_path / "picture.svg").stat().st_size > 1000
 
@@ -196,17 +196,17 @@ def test_without_a_directory_it_is_the_harnesss_own(tmp_path, capsys, monkeypatc
 def test_runs_without_a_commit_are_shown_by_their_time(tmp_path, run):
     history = History(tmp_path)
     for time in (0, 40, 100):
-        meta = replace(META, commit="interactive", commit_time=META.commit_time + time)
-        history.save(replace(DELAY, meta=meta))
+        commit_time = DELAY.provenance.commit_time + time
+        history.save(having(DELAY, commit="interactive", commit_time=commit_time))
     rows = [line.split() for line in run("show", tmp_path).out.splitlines() if "interactive" in line]
     assert [row[2] for row in rows] == ["21:56:40", "21:57:20", "21:58:20"]
 
 
 def test_builds_without_a_commit_are_shown_by_their_whole_name(tmp_path, run):
-    meta = replace(
-        META, commit="caffe2_benchmark-1f0c5a3b9d72", control_commit="caffe2_benchmark-8f1c2d3e4a5b"
+    result = having(
+        DELAY, commit="caffe2_benchmark-1f0c5a3b9d72", control_commit="caffe2_benchmark-8f1c2d3e4a5b"
     )
-    History(tmp_path).save(replace(DELAY, meta=meta))
+    History(tmp_path).save(result)
     shown = run("show", tmp_path).out
     assert "caffe2_benchmark-1f0c5a3b9d72" in shown
 
@@ -325,17 +325,22 @@ def test_numbers_that_nothing_takes(tmp_path, run, size):
 def test_nothing_that_others_chose_drives_the_terminal(tmp_path, run, caplog):
     bites = "\x1b[31m\u202e\u2028"
     names = (
-        "net_name",
+        "net",
         "metric",
         "identifier",
-        "platform",
+        "name",
         "backend",
         "framework",
         "commit",
         "control_commit",
     )
-    meta = replace(AB.meta, **dict.fromkeys(names, bites), program={"engine": bites})
-    run_directory = History(tmp_path).save(replace(AB, meta=meta, types=(replace(AB.types[0], unit=bites),)))
+    result = having(
+        AB,
+        **dict.fromkeys(names, bites),
+        program=Program(facts={"engine": bites}),
+        types=(replace(AB.types[0], unit=bites),),
+    )
+    run_directory = History(tmp_path).save(result)
     (run_directory.parent / bites).mkdir()
     shown = run("show", tmp_path, "--type", "all").out + run("changes", tmp_path, "--type", "all").out
     run("show", tmp_path, "--type", "all", "--plot", tmp_path / "x.svg")

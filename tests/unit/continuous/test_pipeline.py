@@ -13,11 +13,11 @@ from benchmarking.errors import DeviceError, ExitStatus, HarnessError, HarnessRe
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.repos.repo_base import Revision
-from benchmarking.results.model import NET_DELAY, Comparison, Failure, FailureKind, Result, Verdict
-from tests.support.sample_results import CONTROL_META, decided, delays, errors
+from benchmarking.results.model import NET_DELAY, Comparison, Failure, FailureKind, Verdict
+from tests.support.sample_results import AGAINST_CONTROL, decided, delays, errors, having
 
-DELAY = Result(replace(CONTROL_META, identifier="same"), (delays(NET_DELAY, 100.0),))
-ERROR = Result(replace(CONTROL_META, identifier="same", metric="error"), (errors("softmax", 1e-6),))
+DELAY = having(AGAINST_CONTROL, identifier="same", types=(delays(NET_DELAY, 100.0),))
+ERROR = having(AGAINST_CONTROL, identifier="same", metric="error", types=(errors("softmax", 1e-6),))
 
 
 def slower(result, ratio):
@@ -28,7 +28,7 @@ def slower(result, ratio):
 def confirmed(result, ratio):
     found = slower(result, ratio)
     types = (replace(found.types[0], regressed=True), *found.types[1:])
-    return replace(found, meta=replace(found.meta, run_type="regress"), types=types)
+    return having(found, run_type="regress", types=types)
 
 
 def judged(result, verdict, **more):
@@ -214,15 +214,15 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
     for number in range(1, 6):
         delay = slower(DELAY, 2.0 if number >= 2 else 1.0)
         line.answers[number] = 0, document(delay, slower(ERROR, 1.0))
-    suspect = Suspect(DELAY.key, "squeezenet same on here", NET_DELAY, 2.0)
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 2.0)
     regressed = Run("host", line.revisions[5], RunStatus.REGRESSED, suspects=(suspect,))
 
     (culprit,) = pipeline(line, state).explain(regressed)
 
     assert culprit.revision == line.revisions[2]
     assert culprit.note == ""
-    assert culprit.suspect.key == DELAY.key
+    assert culprit.suspect.key == DELAY.test
     report = line.asked[-1]
-    assert (report.run_type, report.regressed_types, report.tests) == ("regress", (NET_DELAY,), (DELAY.key,))
+    assert (report.run_type, report.regressed_types, report.tests) == ("regress", (NET_DELAY,), (DELAY.test,))
     probes = state.probe("host", line.revisions[0].commit, line.revisions[5].commit)
-    assert set(probes) == {DELAY.key, ERROR.key}
+    assert set(probes) == {DELAY.test, ERROR.test}

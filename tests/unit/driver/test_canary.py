@@ -19,4 +19,4 @@ def test_a_control_that_cannot_be_copied_is_told_and_voids_nothing(tmp_path):
     assert canary.text.startswith(f"the canary could not be run: cannot copy {Path(tmp_path / 'gone')}: ")
     result = canary.applied_to(JUDGED)
     assert result.types == JUDGED.types
-    assert result.meta.sampling.canary == canary.text
+    assert result.sampling.canary == canary.text

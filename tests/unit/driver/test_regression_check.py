@@ -13,7 +13,7 @@ from benchmarking.programs.command import Program
 from benchmarking.records.tree import History
 from benchmarking.results.model import NET_DELAY, Comparison, Interval, SequentialDecision, Verdict
 from benchmarking.specs.run_info import Commit
-from tests.support.sample_results import AB, DELAY, JUDGED, errors
+from tests.support.sample_results import AB, DELAY, JUDGED, errors, having
 
 ARM = Arm("new", 1, Program(Path("program")))
 PLAN = RunPlan(Caffe2(), ARM, ARM, ("harness.py",), 1)
@@ -33,7 +33,7 @@ def follow_up(check, first, *answers):
     while (stage := next_stage(stage, check.suspects(result))) is not None:
         asked.append((stage.run_type, stage.suspects))
         answer = left.pop(0)
-        answer = replace(answer, meta=replace(answer.meta, run_type=stage.run_type))
+        answer = having(answer, run_type=stage.run_type)
         result = check.finished(answer, PLAN.for_stage(stage), first)
         results.append(result)
         if stage.is_last:
@@ -63,8 +63,8 @@ def history(tmp_path):
     """Of an earlier commit that was 5 % slower than the same control."""
     known = judged(Verdict.REGRESSED, 1.05)
     store = History(tmp_path)
-    store.save(replace(known, meta=replace(known.meta, commit="earlier")))
-    return RegressionCheck(store, (Commit(commit="earlier", commit_time=known.meta.commit_time),))
+    store.save(having(known, commit="earlier"))
+    return RegressionCheck(store, (Commit(commit="earlier", commit_time=known.provenance.commit_time),))
 
 
 def test_what_earlier_commits_show_already_is_not_told_again(history):
@@ -86,8 +86,8 @@ def test_a_regression_that_was_fixed_and_comes_back_is_reported(tmp_path):
         ("slower", Verdict.REGRESSED, 1.06),
     ):
         result = judged(verdict, ratio)
-        store.save(replace(result, meta=replace(result.meta, commit=commit)))
-        commits.append(Commit(commit=commit, commit_time=result.meta.commit_time))
+        store.save(having(result, commit=commit))
+        commits.append(Commit(commit=commit, commit_time=result.provenance.commit_time))
     as_slow = judged(Verdict.REGRESSED, 1.052)
     for newest_first, outcome in (
         (commits, "suspicious"),
@@ -104,7 +104,8 @@ def test_a_regression_that_was_fixed_and_comes_back_is_reported(tmp_path):
 def test_runs_with_other_settings_say_nothing(history, caplog):
     caplog.set_level("INFO")
     slow = judged(Verdict.REGRESSED, 1.052)
-    other = replace(slow, meta=replace(slow.meta, device={**slow.meta.device, "cpu_model": "Another CPU"}))
+    device = replace(slow.device, facts={**slow.device.facts, "cpu_model": "Another CPU"})
+    other = replace(slow, device=device)
     assert len(follow_up(history, other, other, other)[1]) == 2
     assert "cpu_model Example CPU and Another CPU" in caplog.text
 
@@ -117,7 +118,7 @@ def test_a_named_detector_judges_by_the_history_alone(tmp_path):
 def test_a_larger_error_than_the_controls_needs_no_history():
     wrong = errors("softmax", 0.5)
     right = replace(wrong, control_error=errors("softmax", 1e-7).error)
-    result = replace(AB, meta=replace(AB.meta, metric="error"), types=(right,))
+    result = having(AB, metric="error", types=(right,))
     assert [one[0] for one in follow_up(RegressionCheck(), result, result, result)[1]] == [
         "verify",
         "regress",

@@ -120,7 +120,7 @@ def run(tmp_path):
 
 
 def names(results):
-    return [(one.meta.platform, one.meta.identifier, one.failure and one.failure.kind) for one in results]
+    return [(one.device.name, one.test.identifier, one.failure and one.failure.kind) for one in results]
 
 
 def test_devices_run_at_once_and_the_cases_of_each_in_sequence(run):
@@ -143,8 +143,8 @@ def test_a_device_that_vanishes_costs_its_own_cases_only(run):
 def test_every_result_has_its_own_id_and_that_of_the_run_also_a_failed_one(run, backends):
     results = run(Device("one"), Device("two", DeviceError("gone"), fails_at=2), backends=backends)
     assert {one.failure is None for one in results} == {True, False}
-    assert len({one.meta.uid for one in results if one.meta.uid}) == len(results)
-    assert len({one.meta.run_uid for one in results if one.meta.run_uid}) == 1
+    assert len({one.provenance.uid for one in results if one.provenance.uid}) == len(results)
+    assert len({one.provenance.run_uid for one in results if one.provenance.run_uid}) == 1
 
 
 def test_a_bug_costs_its_own_case_and_keeps_its_traceback(run):
@@ -172,8 +172,8 @@ def test_a_bug_around_the_tests_of_a_device_costs_no_result_of_another(run, wher
     broken.__dict__[where] = failing(BUG)
     results = run(broken, Device("two"))
     assert sorted(names(run.published.results)) == sorted(names(results))
-    assert [one.failure for one in results if one.meta.platform == "two"] == [None] * 3
-    of_the_broken = [one.failure for one in results if one.meta.platform == "one"]
+    assert [one.failure for one in results if one.device.name == "two"] == [None] * 3
+    of_the_broken = [one.failure for one in results if one.device.name == "one"]
     assert len(of_the_broken) == 3
     bugs = [one for one in of_the_broken if one and one.kind is FailureKind.BUG]
     assert bugs
@@ -234,7 +234,7 @@ def test_a_cancelled_run_has_the_results_that_there_are(run):
             return outcome
 
     results = run(Cancelling("one"))
-    assert [one.meta.identifier for one in results] == ["0", "1"]
+    assert [one.test.identifier for one in results] == ["0", "1"]
     assert exit_status(results, cancelled=True) is ExitStatus.INTERRUPTED
 
 
@@ -314,7 +314,7 @@ def test_a_reboot_per_commit_or_per_run(run):
 def test_a_run_whose_conditions_moved_is_tainted(run):
     device = Device("one")
     device.readings = [{"temperature_celsius": one} for one in (30.0, 31.0, 31.0, 44.0)]
-    tainted = [one.meta.tainted for one in run(device)]
+    tainted = [one.device.tainted for one in run(device)]
     assert tainted == [(), ("the temperature went from 31.0 to 44.0 °C",), ()]
 
 
@@ -333,14 +333,14 @@ SEVERAL = ManyBackends(("default", "mkl"), blocks=2)
 
 
 def on_backends(results):
-    return [(one.meta.identifier, one.meta.backend, one.failure and one.failure.kind) for one in results]
+    return [(one.test.identifier, one.test.backend, one.failure and one.failure.kind) for one in results]
 
 
 def test_each_case_on_each_backend_side_by_side_on_all_devices(run):
     results = run(Device("one"), Device("two"), backends=SEVERAL)
     expected = [(str(number), backend, None) for number in range(3) for backend in SEVERAL.names]
     assert on_backends(results) == expected * 2
-    assert all(one.meta.cell.blocks == 2 for one in results)
+    assert all(one.cell.blocks == 2 for one in results)
 
 
 def test_a_device_that_is_lost_among_the_backends_runs_the_case_again_whole(run):
@@ -356,8 +356,8 @@ def test_a_device_that_is_lost_among_the_backends_runs_the_case_again_whole(run)
 def test_a_device_that_stays_away_is_missing_on_every_backend(run):
     results = run(Losing("one", 7, recovers=False), backends=SEVERAL)
     assert on_backends(results)[:2] == [("0", "default", None), ("0", "mkl", None)]
-    assert all(one.failure.is_of_the_device and one.meta.cell for one in results[2:])
-    assert [one.meta.backend for one in results[2:]] == ["default", "mkl"] * 2
+    assert all(one.failure.is_of_the_device and one.cell for one in results[2:])
+    assert [one.test.backend for one in results[2:]] == ["default", "mkl"] * 2
 
 
 def test_a_bug_among_the_backends_costs_its_own_case(run):

@@ -3,15 +3,20 @@ from dataclasses import replace
 import pytest
 
 from benchmarking.records.series import Point, in_order, levels, series_of
-from benchmarking.records.tree import SavedRun
 from benchmarking.results.model import Verdict
-from tests.support.sample_results import AB, DELAY, ERROR, JUDGED, META, NOT_CONFIRMED
-
-META_OF_A_RUN = replace(META, platform="device", net_name="net", identifier="0", commit="c0", commit_time=0)
+from tests.support.sample_results import AB, DELAY, ERROR, JUDGED, NOT_CONFIRMED, PASSED, having, on_device
 
 
 def saved(result=DELAY, **changes):
-    return SavedRun(replace(META_OF_A_RUN, **changes), {one.type: one for one in result.types})
+    run = {
+        "name": "device",
+        "net": "net",
+        "identifier": "0",
+        "commit": "c0",
+        "commit_time": 0,
+        "types": result.types,
+    }
+    return having(PASSED, **run | changes)
 
 
 def point(number, ratio, control):
@@ -21,8 +26,11 @@ def point(number, ratio, control):
 def test_what_is_not_alike_is_no_series():
     runs = [
         saved(),
-        *(saved(**{name: "other"}) for name in ("platform", "platform_hash", "framework", "net_name")),
-        *(saved(**{name: "other"}) for name in ("metric", "identifier", "backend")),
+        *(
+            saved(**{name: "other"})
+            for name in ("name", "framework", "net", "metric", "identifier", "backend")
+        ),
+        on_device(saved(), "device", "other"),
     ]
     series = series_of(runs)
     assert len(series) == 8 * len(DELAY.types)

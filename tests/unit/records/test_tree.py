@@ -16,29 +16,31 @@ from benchmarking.bounds import parse_json
 from benchmarking.errors import ReporterError, UsageError
 from benchmarking.records.tree import History, Selection, path_part
 from benchmarking.reporters.local_reporter import LocalReporter
-from benchmarking.results.model import NET_DELAY, BackendCell
+from benchmarking.results.model import NET_DELAY, BackendCell, Device, Program
 from benchmarking.specs.run_info import Commit
 from tests.support.sample_results import (
     AB,
     DELAY,
     ERROR,
     FAILED,
-    META,
     NASTY,
     REGRESSED,
+    having,
+    on_device,
 )
 
 ROOT = Path(__file__).parents[3]
+COMMIT = Commit(commit=DELAY.provenance.commit, commit_time=DELAY.provenance.commit_time)
 
 
 def named(**changes):
-    return replace(DELAY, meta=replace(META, **changes))
+    return having(DELAY, **changes)
 
 
 def test_the_tree_and_the_files_of_the_contract(tmp_path):
     run = History(tmp_path).save(AB)
     parts = "Linux-x86_64-Example/caffe2/squeezenet/delay/delay-ab/2023/11/14"
-    assert run == tmp_path / parts / META.commit / "0"
+    assert run == tmp_path / parts / DELAY.provenance.commit / "0"
     assert sorted(path.name for path in run.iterdir()) == [
         "ID_0_Conv_conv1.txt",
         "ID_5_Conv_fire2-expand3x3.txt",
@@ -72,7 +74,9 @@ def test_a_confirmed_regression_and_an_error(tmp_path):
 
 
 def test_half_a_character_spoils_no_file(tmp_path):
-    run = History(tmp_path).save(named(command=("--name", "\udcff"), user={"\udcff": "x"}))
+    run = History(tmp_path).save(
+        named(provenance=replace(DELAY.provenance, command=("--name", "\udcff"), user={"\udcff": "x"}))
+    )
     meta = parse_json((run / "meta.txt").read_bytes())
     assert (meta["command"], meta["user"]) == (["--name", "?"], {"?": "x"})
     assert len(list(History(tmp_path).saved(Selection()))) == 1
@@ -90,55 +94,54 @@ def test_the_latest_normal_run_of_each_commit_on_this_device_is_the_history(tmp_
     for commit in commits[:3]:
         for p50 in (1.0, 2.0):
             types = (replace(DELAY.types[0], summary=replace(DELAY.types[0].summary, p50=p50)),)
-            meta = replace(META, commit=commit.commit, commit_time=commit.commit_time)
-            history.save(replace(DELAY, meta=meta, types=types))
-        history.save(replace(DELAY, meta=replace(meta, platform_hash="another device")))
-        history.save(replace(DELAY, meta=replace(meta, run_type="verify")))
-    runs = history.runs(META, [commits[2], commits[3], commits[0]])
+            result = named(commit=commit.commit, commit_time=commit.commit_time, types=types)
+            history.save(result)
+        history.save(on_device(result, result.device.name, "another device"))
+        history.save(having(result, run_type="verify"))
+    runs = history.runs(DELAY, [commits[2], commits[3], commits[0]])
     assert [run[NET_DELAY].summary.p50 for run in runs] == [2.0, 2.0]
-    assert history.runs(replace(META, identifier="another"), commits) == []
+    assert history.runs(named(identifier="another"), commits) == []
 
 
 def test_each_backend_of_a_run_on_several_has_its_own_directory_and_history(tmp_path):
     history = History(tmp_path)
-    commit = Commit(commit=META.commit, commit_time=META.commit_time)
     cell = BackendCell("default", 6)
-    metas = [
-        replace(META, backend="default"),
-        *(replace(META, backend=name, cell=cell) for name in ("default", "nnpack")),
-        replace(META, identifier="delay-0-on-nnpack"),
+    results = [
+        named(backend="default"),
+        *(named(backend=name, cell=cell) for name in ("default", "nnpack")),
+        named(identifier="delay-0-on-nnpack"),
     ]
     paths = []
-    for number, meta in enumerate(metas):
+    for number, result in enumerate(results):
         types = (replace(DELAY.types[0], summary=replace(DELAY.types[0].summary, p50=float(number))),)
-        paths.append(history.save(replace(DELAY, meta=meta, types=types)))
+        paths.append(history.save(replace(result, types=types)))
     names = [path.relative_to(tmp_path).parts[4] for path in paths]
     assert names[:3] == ["delay-0", "delay-0-on-default", "delay-0-on-nnpack"]
     assert len({path.parent for path in paths}) == 4
-    for number, meta in enumerate(metas):
-        (run,) = history.runs(meta, [commit])
+    for number, result in enumerate(results):
+        (run,) = history.runs(result, [COMMIT])
         assert run[NET_DELAY].summary.p50 == number
     saved = list(history.saved(Selection(identifiers=("delay-0",))))
-    assert sorted(run.types[NET_DELAY].summary.p50 for run in saved) == [0, 1, 2]
+    assert sorted(run.net.summary.p50 for run in saved) == [0, 1, 2]
     (one,) = history.saved(Selection(identifiers=("delay-0-on-nnpack",)))
-    assert one.types[NET_DELAY].summary.p50 == 3
+    assert one.net.summary.p50 == 3
 
 
 def test_another_backend_is_no_history(tmp_path):
     history = History(tmp_path)
-    history.save(replace(DELAY, meta=replace(META, backend="mkl")))
-    commit = Commit(commit=META.commit, commit_time=META.commit_time)
-    assert history.runs(replace(META, backend="nnpack"), [commit]) == []
-    assert len(history.runs(replace(META, backend="mkl"), [commit])) == 1
+    history.save(named(backend="mkl"))
+    assert history.runs(named(backend="nnpack"), [COMMIT]) == []
+    assert len(history.runs(named(backend="mkl"), [COMMIT])) == 1
 
 
 def test_a_run_with_other_settings_is_no_history(tmp_path):
     history = History(tmp_path)
-    history.save(named(program={"threads": 1}, device={"cpu_governor": "powersave"}))
-    commit = Commit(commit=META.commit, commit_time=META.commit_time)
-    for facts in ({"program": {"threads": 2}}, {"device": {"cpu_governor": "performance"}}):
-        assert history.runs(replace(META, **facts), [commit]) == []
-    assert len(history.runs(replace(META, program={"threads": 1}), [commit])) == 1
+    device = Device(DELAY.device.name, {"cpu_governor": "powersave"})
+    history.save(named(program=Program(facts={"threads": 1}), device=device))
+    other = Device(DELAY.device.name, {"cpu_governor": "performance"})
+    for changes in ({"program": Program(facts={"threads": 2})}, {"device": other}):
+        assert history.runs(named(**changes), [COMMIT]) == []
+    assert len(history.runs(named(program=Program(facts={"threads": 1})), [COMMIT])) == 1
 
 
 def test_of_the_selected_tests_the_newest_commits_that_can_be_read(tmp_path):
@@ -150,40 +153,38 @@ def test_of_the_selected_tests_the_newest_commits_that_can_be_read(tmp_path):
     (damaged,) = tmp_path.rglob("2/0/NET_DELAY.txt")
     damaged.write_text("{")
     selection = Selection(identifiers=("delay-0",), limit=2)
-    assert [run.meta.commit for run in history.saved(selection)] == ["1", "0"]
+    assert [run.provenance.commit for run in history.saved(selection)] == ["1", "0"]
 
 
 def test_a_damaged_run_is_left_out_with_a_warning(tmp_path, caplog):
     history = History(tmp_path)
-    commit = Commit(commit=META.commit, commit_time=META.commit_time)
     first = history.save(DELAY)
     second = history.save(DELAY)
     (second / "NET_DELAY.txt").write_text("{")
-    assert len(history.runs(META, [commit])) == 1
+    assert len(history.runs(DELAY, [COMMIT])) == 1
     assert "damaged" in caplog.text
     (first / "meta.txt").write_text(
         (first / "meta.txt").read_text().replace('"layout_version": 1', '"layout_version": 2')
     )
-    assert history.runs(META, [commit]) == []
+    assert history.runs(DELAY, [COMMIT]) == []
     assert "newer version" in caplog.text
     assert "update this program, or move the directory away" in caplog.text
 
 
 def test_what_cannot_be_read_of_the_history_is_no_history(tmp_path, caplog):
     history = History(tmp_path)
-    commit = Commit(commit=META.commit, commit_time=META.commit_time)
     directory = history.save(DELAY).parent
     (directory / "1").write_text("a file")
     (directory / "2").mkdir()
-    assert len(history.runs(META, [commit])) == 1
+    assert len(history.runs(DELAY, [COMMIT])) == 1
     assert [str(directory / "1") in caplog.text, str(directory / "2") in caplog.text] == [True, True]
 
 
 @pytest.mark.parametrize("what", ["fifo", "huge", "no text", "directory"])
 def test_a_directory_whose_name_cannot_be_read_is_not_used_again(tmp_path, caplog, what):
     history = History(tmp_path)
-    meta = named(net_name="a b")
-    first = history.save(meta).parents[6]
+    result = named(net="a b")
+    first = history.save(result).parents[6]
     name = first / ".name"
     name.unlink()
     if what == "fifo":
@@ -194,9 +195,8 @@ def test_a_directory_whose_name_cannot_be_read_is_not_used_again(tmp_path, caplo
         name.write_bytes(b"\xff")
     else:
         name.mkdir()
-    assert history.save(meta).parents[6] != first
-    commit = Commit(commit=META.commit, commit_time=META.commit_time)
-    assert len(history.runs(meta.meta, [commit])) == 1
+    assert history.save(result).parents[6] != first
+    assert len(history.runs(result, [COMMIT])) == 1
     assert str(first) in caplog.text
 
 
@@ -205,8 +205,8 @@ def test_the_runs_of_one_day_come_in_the_order_of_their_times_and_positions(tmp_
     order = [("d", 10, None), ("a", 5, 2), ("c", 5, 1), ("b", 4, 9)]
     for commit, second, position in sorted(order, key=lambda row: row[0]):
         history.save(named(commit=commit, commit_time=second, position=position))
-    assert [run.meta.commit for run in history.saved(Selection())] == [row[0] for row in order]
-    assert [run.meta.commit for run in history.saved(Selection(limit=2))] == ["d", "a"]
+    assert [run.provenance.commit for run in history.saved(Selection())] == [row[0] for row in order]
+    assert [run.provenance.commit for run in history.saved(Selection(limit=2))] == ["d", "a"]
 
 
 @pytest.mark.parametrize(
@@ -214,18 +214,16 @@ def test_the_runs_of_one_day_come_in_the_order_of_their_times_and_positions(tmp_
 )
 def test_names_never_share_a_directory(tmp_path, names):
     history = History(tmp_path)
-    directories = [history.save(named(net_name=name)).parents[6] for name in names]
+    directories = [history.save(named(net=name)).parents[6] for name in names]
     assert len(set(directories)) == len(names)
-    assert [history.save(named(net_name=name)).parents[6] for name in names] == directories
+    assert [history.save(named(net=name)).parents[6] for name in names] == directories
     for name in names:
-        (run,) = history.runs(
-            replace(META, net_name=name), [Commit(commit=META.commit, commit_time=META.commit_time)]
-        )
+        (run,) = history.runs(named(net=name), [COMMIT])
         assert run
 
 
 def test_the_contracts_path_stays_where_it_is_safe(tmp_path):
-    run = History(tmp_path).save(named(platform="Pixel 2 XL/9", net_name="it's"))
+    run = History(tmp_path).save(named(name="Pixel 2 XL/9", net="it's"))
     assert run.relative_to(tmp_path).parts[0] == "Pixel-2-XL-9"
     assert run.relative_to(tmp_path).parts[2] == "its"
     assert path_part("a b/c'd_e.f-g") == "a-b-cd_e.f-g"
@@ -266,7 +264,7 @@ def test_failures_lie_apart(tmp_path):
     for result in (FAILED, NASTY, DELAY):
         reporter.report(result)
     assert len(list((tmp_path / ".failures").rglob("failure.json"))) == 2
-    assert [path.name for path in tmp_path.iterdir() if path.name != ".failures"] == [META.platform]
+    assert [path.name for path in tmp_path.iterdir() if path.name != ".failures"] == [DELAY.device.name]
     (evidence,) = (tmp_path / ".failures").glob("*/caffe2/broken/**/evidence.txt")
     assert "line 40 of the program's log" in evidence.read_text()
     assert str(tmp_path) in reporter.destination
@@ -284,7 +282,7 @@ def test_evidence_with_half_a_character_is_kept(tmp_path):
 def test_others_may_do_what_the_umask_lets_them(tmp_path, mask, directory, file):
     before = os.umask(mask)
     try:
-        run = History(tmp_path).save(named(net_name="a b"))
+        run = History(tmp_path).save(named(net="a b"))
     finally:
         os.umask(before)
     for path in (run, run.parents[4], run.parents[6]):
@@ -329,7 +327,7 @@ def test_a_killed_process_leaves_no_half_run(tmp_path):
     runs = [
         path
         for path in tmp_path.rglob("*")
-        if path.is_dir() and path.name.isdecimal() and path.parent.name == META.commit
+        if path.is_dir() and path.name.isdecimal() and path.parent.name == DELAY.provenance.commit
     ]
     assert runs
     for run in runs:
@@ -342,5 +340,5 @@ def test_a_killed_process_leaves_no_half_run(tmp_path):
 def test_several_processes_never_share_a_run(tmp_path):
     processes = [start_loop(tmp_path, 25) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
-    (commit,) = tmp_path.rglob(META.commit)
+    (commit,) = tmp_path.rglob(DELAY.provenance.commit)
     assert sorted(int(path.name) for path in commit.iterdir()) == list(range(75))

@@ -13,21 +13,26 @@ from benchmarking.errors import ReporterError, UsageError
 from benchmarking.reporters import backend_plot, backend_table
 from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.results import documents
-from benchmarking.results.model import BackendCell, Comparison, ErrorStatistics
-from tests.support.sample_results import DELAY, RUNS, SAMPLING, UNAVAILABLE, on_backend, on_backends
+from benchmarking.results.model import BackendCell, Comparison, ErrorStatistics, Program
+from tests.support.sample_results import (
+    DELAY,
+    RUNS,
+    SAMPLING,
+    UNAVAILABLE,
+    on_backend,
+    on_backends,
+    on_device,
+)
 
 RESULTS, SUMMARY = RUNS["backends"]
 
 
 def test_each_device_has_its_table_and_each_test_its_row():
-    elsewhere = [
-        replace(one, meta=replace(one.meta, platform="phone", platform_hash="feed"))
-        for one in on_backends("delay-0", 2.0)
-    ]
+    elsewhere = [on_device(one, "phone", "feed") for one in on_backends("delay-0", 2.0)]
     first, second = backend_table.tables([DELAY, *RESULTS, *elsewhere])
-    assert (first.device, second.device) == (DELAY.meta.platform, "phone")
+    assert (first.device, second.device) == (DELAY.device.name, "phone")
     assert first.backends == ("default", "nnpack", "onednn", "vulkan", "opengl")
-    assert [row.meta.identifier for row in first.rows] == ["delay-0", "delay-1", "golden-0"]
+    assert [row.test.identifier for row in first.rows] == ["delay-0", "delay-1", "golden-0"]
     assert list(first.rows[2].entries) == ["default", "nnpack"]
     assert first.unavailable == UNAVAILABLE
     states = {name: entry.state for name, entry in second.rows[0].entries.items()}
@@ -53,11 +58,11 @@ def test_it_says_how_the_backends_were_compared_and_which_by_another_clock():
     by_wall = replace(SAMPLING, clock="wall", clock_reason="2 threads compute")
     clocks = {"nnpack": SAMPLING, "onednn": SAMPLING, "vulkan": by_wall, "opengl": by_wall}
     results = [
-        replace(one, meta=replace(one.meta, sampling=replace(how, canary="")))
+        replace(one, sampling=replace(how, canary=""))
         for one in on_backends("delay-0", 1.0)
-        for how in [clocks.get(one.meta.backend, SAMPLING)]
+        for how in [clocks.get(one.test.backend, SAMPLING)]
     ]
-    failed = [replace(one, failure=None) if one.meta.backend == "opengl" else one for one in results]
+    failed = [replace(one, failure=None) if one.test.backend == "opengl" else one for one in results]
     (row,) = backend_table.tables(failed)[0].rows
     assert row.how == [
         "12 blocks of 25 iterations in turn on core 1, 4.2 s, by CPU time: one thread computes all the time",
@@ -105,12 +110,13 @@ def test_the_worst_error_is_never_hidden_by_a_smaller_one(worst):
 
 
 def test_how_many_operators_were_the_backends_own():
-    def told(**meta):
-        return backend_table.share(on_backend("x", "0", None, BackendCell("x", 1), meta=meta).meta)
+    def told(**facts):
+        program = Program(facts=facts)
+        return backend_table.share(on_backend("x", "0", None, BackendCell("x", 1), program=program))
 
     assert told() == ""
-    assert told(program={"backend_operators": 3}) == ""
-    assert told(program={"backend_operators": 3, "operators": 5}) == "3 of 5"
+    assert told(backend_operators=3) == ""
+    assert told(backend_operators=3, operators=5) == "3 of 5"
 
 
 def drawn(path, results):

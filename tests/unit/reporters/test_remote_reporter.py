@@ -8,7 +8,6 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -18,7 +17,7 @@ from benchmarking.files.web import WebLimits
 from benchmarking.programs.process import Cancellation
 from benchmarking.reporters import remote_reporter
 from benchmarking.reporters.remote_reporter import RemoteReporter
-from tests.support.sample_results import AB, DELAY, ERROR, FAILED, META, REGRESSED
+from tests.support.sample_results import AB, DELAY, ERROR, FAILED, REGRESSED, having
 
 TOKEN = "s3cr3t-token"
 
@@ -133,9 +132,9 @@ def test_a_post_is_what_the_contract_says(server, make):
     assert {(log["category"], log["line_escape"]) for log in logs} == {("perf", False)}
     net = messages(logs)[0]
     summary, control = AB.types[0].summary, AB.types[0].control_summary
-    assert net["int"]["time"] == AB.meta.time
-    assert net["int"]["commit_time"] == AB.meta.commit_time
-    assert net["int"]["control_commit_time"] == AB.meta.control_commit_time
+    assert net["int"]["time"] == AB.provenance.time
+    assert net["int"]["commit_time"] == AB.provenance.commit_time
+    assert net["int"]["control_commit_time"] == AB.provenance.control_commit_time
     assert net["int"]["p50"] == round(summary.p50 * 1000)
     assert net["int"]["control_p90"] == round(control.p90 * 1000)
     assert net["int"]["diff_p50"] == round((summary.p50 - control.p50) * 1000)
@@ -149,7 +148,7 @@ def test_a_post_is_what_the_contract_says(server, make):
 
 
 def test_each_entry_has_its_own_id_beside_those_of_result_and_run(server, make):
-    first, again = (replace(DELAY, meta=replace(META, uid=uid, run_uid="run")) for uid in ("one", "two"))
+    first, again = (having(DELAY, uid=uid, run_uid="run") for uid in ("one", "two"))
     make().report(first)
     make().report(again)
     entries = [one["normal"] for logs in server.accepted for one in messages(logs)]
@@ -300,7 +299,7 @@ def test_words_of_a_server_are_harmless_and_short(server, make):
 
 
 def named(name, of=DELAY):
-    return replace(of, meta=replace(of.meta, identifier=name))
+    return having(of, identifier=name)
 
 
 def keep(make, *results):

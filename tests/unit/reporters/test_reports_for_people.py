@@ -21,7 +21,7 @@ from benchmarking.reporters.screen_reporter import ScreenReporter
 from benchmarking.results.model import Comparison, Interval, by_test
 from benchmarking.results.plain_text import plain
 from tests.support import golden
-from tests.support.sample_results import DELAY, JUDGED, RUNS
+from tests.support.sample_results import DELAY, JUDGED, RUNS, having
 
 
 def deliver(reporter, run):
@@ -111,9 +111,7 @@ def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):
 
 
 def test_a_verification_shows_the_operators_that_it_looked_at():
-    verified = replace(
-        JUDGED, meta=replace(JUDGED.meta, run_type="verify"), types=(*JUDGED.types[:2], DELAY.types[6])
-    )
+    verified = having(JUDGED, run_type="verify", types=(*JUDGED.types[:2], DELAY.types[6]))
     stream = io.StringIO()
     ScreenReporter(stream).report(verified)
     assert "slowest 1 of 1 operators" in stream.getvalue()
@@ -193,7 +191,7 @@ def test_junit(run, tmp_path):
     assert len(cases) == len(tests)
     bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     assert len(bad) == sum(bool(test.failure or test.regressed_types) for test in tests)
-    assert {one.get("name") for one in of_devices} == {plain(one.meta.platform) for one in results}
+    assert {one.get("name") for one in of_devices} == {plain(one.device.name) for one in results}
 
 
 FILE_REPORTERS = {JUnitReporter: "r.xml", MarkdownReporter: "r.md", BackendPlotReporter: "r.svg"}
@@ -227,7 +225,7 @@ def test_a_large_file_is_not_written_after_every_test(tmp_path, monkeypatch):
     monkeypatch.setattr(file_reporter, "PAUSE_FACTOR", 1e9)
     reporter = MarkdownReporter(tmp_path / "r.md")
     for identifier in ("first", "second"):
-        reporter.report(replace(DELAY, meta=replace(DELAY.meta, identifier=identifier)))
+        reporter.report(having(DELAY, identifier=identifier))
         reporter.save()
     assert "second" not in (tmp_path / "r.md").read_text()
     reporter.finish(RUNS["passed"][1])

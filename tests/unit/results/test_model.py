@@ -1,16 +1,14 @@
-from dataclasses import replace
-
 from benchmarking.results.model import by_test
-from tests.support.sample_results import DELAY, JUDGED
+from tests.support.sample_results import DELAY, JUDGED, having, on_device
 
 
-def staged(result, run_type, **meta):
-    return replace(result, meta=replace(result.meta, run_type=run_type, **meta))
+def staged(result, run_type, **changes):
+    return having(result, run_type=run_type, **changes)
 
 
 def test_the_stages_of_a_test_belong_together_and_nothing_else_does():
     first, second, third = (staged(JUDGED, one) for one in ("benchmark", "verify", "regress"))
-    elsewhere = staged(JUDGED, "verify", platform_hash="another")
+    elsewhere = on_device(second, "phone", "another")
     other_metric = staged(JUDGED, "benchmark", metric="error")
     other_backend = staged(JUDGED, "benchmark", backend="mkl")
     assert by_test([first, elsewhere, other_metric, second, other_backend, third]) == [
