@@ -59,4 +59,4 @@ def test_the_defaults():
     assert BLOCKS == 6
     assert "With 6 blocks, the default," in TEXT
     assert BACKEND_TOLERANCE == 0.001
-    assert "a thousandth where nothing else is said" in TEXT
+    assert "(0.001 by default)" in TEXT
