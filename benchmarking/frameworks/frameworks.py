@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from benchmarking.frameworks.caffe2.caffe2 import Caffe2
-from benchmarking.frameworks.framework_base import FrameworkBase
-from benchmarking.frameworks.onnxruntime.onnxruntime import OnnxRuntime
+from typing import TYPE_CHECKING
 
-FRAMEWORKS: dict[str, type[FrameworkBase]] = {
-    Caffe2.name: Caffe2,
-    OnnxRuntime.name: OnnxRuntime,
-}
+from benchmarking.registry import Registry
+
+if TYPE_CHECKING:
+    from benchmarking.frameworks.framework_base import FrameworkBase
+
+FRAMEWORKS: Registry[FrameworkBase] = Registry(
+    {
+        "caffe2": "benchmarking.frameworks.caffe2.caffe2:Caffe2",
+        "onnxruntime": "benchmarking.frameworks.onnxruntime.onnxruntime:OnnxRuntime",
+    }
+)
 
 
 def framework_names() -> tuple[str, ...]:

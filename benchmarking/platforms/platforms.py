@@ -5,20 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from benchmarking.errors import NoDeviceError, UsageError
-from benchmarking.platforms.android.android import AndroidPlatform
-from benchmarking.platforms.gpu.gpu import GpuPlatform
-from benchmarking.platforms.host.host import HostPlatform
-from benchmarking.platforms.linux.linux import LinuxPlatform
-from benchmarking.platforms.platform_base import Discovery, PlatformBase, PlatformOptions
+from benchmarking.registry import Registry
 
-PLATFORMS: dict[str, type[PlatformBase]] = {
-    HostPlatform.name: HostPlatform,
-    GpuPlatform.name: GpuPlatform,
-    AndroidPlatform.name: AndroidPlatform,
-    LinuxPlatform.name: LinuxPlatform,
-}
+if TYPE_CHECKING:
+    from benchmarking.platforms.platform_base import Discovery, PlatformBase, PlatformOptions
+
+PLATFORMS: Registry[PlatformBase] = Registry(
+    {
+        "host": "benchmarking.platforms.host.host:HostPlatform",
+        "gpu": "benchmarking.platforms.gpu.gpu:GpuPlatform",
+        "android": "benchmarking.platforms.android.android:AndroidPlatform",
+        "linux": "benchmarking.platforms.linux.linux:LinuxPlatform",
+    }
+)
 
 
 def platform_names() -> tuple[str, ...]:
@@ -34,6 +36,8 @@ def find_platform(text: str, option: str = "--platform") -> type[PlatformBase]:
         UsageError: there is no such platform.
     """
     wanted = text.split("/")[0].lower()
+    if wanted in PLATFORMS:
+        return PLATFORMS[wanted]
     names = {name: one for one in PLATFORMS.values() for name in (one.name, *one.aliases)}
     if wanted in names:
         return names[wanted]
@@ -72,4 +76,4 @@ def select(
     if not wanted:
         reasons = "; ".join(unusable.values()) or f"--excluded_devices leaves none; there are: {known}"
         raise NoDeviceError(f"no device of platform {platform} can be used: {reasons}")
-    return Discovery(wanted, unusable)
+    return replace(found, devices=wanted, unusable=unusable)

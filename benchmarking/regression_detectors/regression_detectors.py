@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from benchmarking.regression_detectors.change_point_detector import ChangePointDetector
-from benchmarking.regression_detectors.delay_detector import DelayDetector
-from benchmarking.regression_detectors.error_detector import ErrorDetector
-from benchmarking.regression_detectors.regression_detector_base import RegressionDetectorBase
+from typing import TYPE_CHECKING
 
-DETECTORS: tuple[type[RegressionDetectorBase], ...] = (DelayDetector, ChangePointDetector, ErrorDetector)
-"""The first of a metric is its default."""
+from benchmarking.registry import Registry
+
+if TYPE_CHECKING:
+    from benchmarking.regression_detectors.regression_detector_base import RegressionDetectorBase
+
+DETECTORS: dict[str, Registry[RegressionDetectorBase]] = {
+    "delay": Registry(
+        {
+            "p50_p90": "benchmarking.regression_detectors.delay_detector:DelayDetector",
+            "change_points": "benchmarking.regression_detectors.change_point_detector:ChangePointDetector",
+        }
+    ),
+    "error": Registry({"error": "benchmarking.regression_detectors.error_detector:ErrorDetector"}),
+}
+"""Of each metric; the first is its default."""
 
 
 def detector_names() -> tuple[str, ...]:
     """Of the metrics for which there is a choice."""
-    metrics = [one.metric for one in DETECTORS]
-    return tuple(one.name for one in DETECTORS if metrics.count(one.metric) > 1)
+    return tuple(name for detectors in DETECTORS.values() if len(detectors) > 1 for name in detectors)
 
 
 def make_detector(metric: str, name: str | None = None) -> RegressionDetectorBase:
-    """The one of that name, or the metric's default where the metric has none of that name.
+    """The detector of that name, or the metric's default where the metric has none of that name.
 
     Raises:
         KeyError: nothing judges the metric.
     """
-    detectors = [one for one in DETECTORS if one.metric == metric]
-    if not detectors:
-        raise KeyError(metric)
-    return next((one for one in detectors if one.name == name), detectors[0])()
+    detectors = DETECTORS[metric]
+    return detectors[name if name and name in detectors else next(iter(detectors))]()

@@ -20,7 +20,7 @@ LEVELS = (
     {"frameworks", "platforms", "reporters", "regression_detectors", "repos"},
     {"records"},
     {"programs", "files", "specs", "statistics"},
-    {"results", "terminal", "bounds", "errors", "packages", "start"},
+    {"results", "terminal", "bounds", "errors", "packages", "registry", "start"},
 )
 """A module imports from its own level and from those below."""
 

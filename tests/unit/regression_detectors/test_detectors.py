@@ -31,9 +31,10 @@ def error(max_absolute, control=None, *, root_mean_square=None, golden=1.0):
 
 
 def test_every_detector_has_its_name():
-    assert len({(one.metric, one.name) for one in DETECTORS}) == len(DETECTORS)
-    for one in DETECTORS:
-        assert type(make_detector(one.metric, one.name)) is one
+    for metric, detectors in DETECTORS.items():
+        for name, detector in detectors.items():
+            assert (detector.metric, detector.name) == (metric, name)
+            assert type(make_detector(metric, name)) is detector
     assert detector_names() == ("p50_p90", "change_points")
 
 
