@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import benchmarking
 from benchmarking.continuous.activities import Activities
@@ -20,6 +20,7 @@ from benchmarking.programs.command import Command
 from benchmarking.programs.process import Cancellation, Streams
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import RunType, TestKey
+from benchmarking.specs.run_info import Commit, RunInfo, TestName, Version
 
 TERMINATION_GRACE_S = 15.0
 """The harness needs it to end its own programs and to report what is finished."""
@@ -126,36 +127,31 @@ def _file_name(platform: str) -> str:
 
 
 def _own_arguments(request: HarnessRequest) -> tuple[str, ...]:
-    return ("--platform", request.platform, "--info", json.dumps(_info(request)))
+    # A path may hold bytes that are no text: pydantic's own JSON cannot.
+    info = json.dumps(_info(request).model_dump(exclude_defaults=True))
+    return ("--platform", request.platform, "--info", info)
 
 
-def _info(request: HarnessRequest) -> dict[str, Any]:
-    """docs/contracts.md, section 2."""
-    info: dict[str, Any] = {"treatment": _version(request.treatment, request.positions)}
-    if request.control is not None:
-        info["control"] = _version(request.control, request.positions)
-    if request.history:
-        info["regression_commits"] = [_commit(one) for one in request.history]
-    if request.run_type is not None:
-        info["run_type"] = request.run_type
-    if request.regressed_types:
-        info["regressed_types"] = list(request.regressed_types)
-    if request.tests:
-        info["tests"] = [
-            {"net": one.net, "metric": one.metric, "identifier": one.identifier} for one in request.tests
-        ]
-    return info
+def _info(request: HarnessRequest) -> RunInfo:
+    return RunInfo(
+        treatment=_version(request.treatment, request.positions),
+        control=_version(request.control, request.positions) if request.control else None,
+        regression_commits=[
+            Commit(commit=one.commit, commit_time=one.commit_time) for one in request.history
+        ],
+        run_type=request.run_type,
+        regressed_types=list(request.regressed_types),
+        tests=[TestName(net=one.net, metric=one.metric, identifier=one.identifier) for one in request.tests],
+    )
 
 
-def _version(built: Built, positions: Mapping[str, int]) -> dict[str, Any]:
-    version = {**_commit(built.revision), "program": str(built.program.resolve())}
-    if built.revision.commit in positions:
-        version["position"] = positions[built.revision.commit]
-    return version
-
-
-def _commit(revision: Revision) -> dict[str, Any]:
-    return {"commit": revision.commit, "commit_time": revision.commit_time}
+def _version(built: Built, positions: Mapping[str, int]) -> Version:
+    return Version(
+        commit=built.revision.commit,
+        commit_time=built.revision.commit_time,
+        position=positions.get(built.revision.commit),
+        program=str(built.program.resolve()),
+    )
 
 
 def remove_old_logs(directory: Path, keep: int) -> None:

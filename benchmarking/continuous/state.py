@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -247,9 +247,7 @@ class State:
             return int(connection.execute(f"SELECT number FROM attempts {where}", key).fetchone()[0])  # noqa: S608
 
     def _run_row(self, run: Run) -> tuple[Any, ...]:
-        suspects = json.dumps(
-            [[*_key_values(one.key), one.label, one.type, one.ratio] for one in run.suspects]
-        )
+        suspects = json.dumps([[*astuple(one.key), one.label, one.type, one.ratio] for one in run.suspects])
         row = (run.status, run.detail, run.control, run.build_s, run.run_s, run.finished_at, suspects)
         return (self.benchmark, run.platform, *_revision_row(run.revision), *row)
 
@@ -341,7 +339,7 @@ class State:
         return self._read(_ratios, rows[0]) if rows else None
 
     def add_probe(self, platform: str, good: str, commit: str, ratios: Ratios) -> None:
-        values = [[*_key_values(key), dict(types)] for key, types in ratios.items()]
+        values = [[*astuple(key), dict(types)] for key, types in ratios.items()]
         row = (self.benchmark, platform, good, commit, json.dumps(values))
         with self._transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO probes VALUES (?,?,?,?,?)", row)
@@ -477,7 +475,7 @@ def _migrate_labels(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM probes")
         query = 'SELECT benchmark, platform, "commit", suspects FROM runs'
         for benchmark, platform, commit, suspects in connection.execute(query).fetchall():
-            new = [[*_key_values(_label_key(label)), label, *rest] for label, *rest in json.loads(suspects)]
+            new = [[*astuple(_label_key(label)), label, *rest] for label, *rest in json.loads(suspects)]
             connection.execute(
                 'UPDATE runs SET suspects=? WHERE benchmark=? AND platform=? AND "commit"=?',
                 (json.dumps(new), benchmark, platform, commit),
@@ -525,12 +523,8 @@ def _text(value: Any) -> str:
     return value
 
 
-def _key_values(key: TestKey) -> tuple[str | None, ...]:
-    return key.net, key.metric, key.identifier, key.framework, key.backend, key.device
-
-
 def _key_text(key: TestKey) -> str:
-    return json.dumps(_key_values(key))
+    return json.dumps(astuple(key))
 
 
 def _key(values: Sequence[Any]) -> TestKey:

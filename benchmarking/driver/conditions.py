@@ -43,6 +43,9 @@ class Watched:
     tainted: tuple[str, ...]
 
 
+NOT_WATCHED = Watched({}, {}, ())
+
+
 class Watch:
     def __init__(self, platform: PlatformBase, cooldown_s: float | None, cancellation: Cancellation) -> None:
         """Waits for the device to be steady, for ``cooldown_s`` at most.

@@ -39,41 +39,12 @@ class Measured:
 
 
 def result(
-    bench: Bench, case: TestCase, measured: Measured, watched: conditions.Watched, duration_s: float
+    bench: Bench,
+    case: TestCase,
+    measured: Measured,
+    watched: conditions.Watched = conditions.NOT_WATCHED,
+    duration_s: float = 0.0,
 ) -> Result:
-    described = _described(bench, case, measured)
-    return replace(
-        described,
-        device=replace(
-            described.device,
-            conditions_before=watched.before,
-            conditions_after=watched.after,
-            tainted=watched.tainted,
-        ),
-        types=_marked(bench.plan, measured.types),
-        failure=describe_failure(measured.failure) if measured.failure else None,
-        warnings=(
-            *(f"treatment: {text}" if bench.plan.control else text for text in measured.treatment.warnings),
-            *(f"control: {text}" for text in measured.control.warnings),
-        ),
-        duration_s=duration_s,
-    )
-
-
-def missing(bench: Bench, case: TestCase, error: Exception) -> Result:
-    """The result of a case that was not even tried."""
-    return replace(_described(bench, case, Measured()), failure=describe_failure(error))
-
-
-def _marked(plan: RunPlan, types: tuple[TypeResult, ...]) -> tuple[TypeResult, ...]:
-    """A run of type ``regress`` records which of its types are confirmed regressions."""
-    if plan.run_type != "regress":
-        return types
-    return tuple(replace(one, regressed=one.type in plan.regressed_types) for one in types)
-
-
-def _described(bench: Bench, case: TestCase, measured: Measured) -> Result:
-    """All that the result is a result of."""
     plan, device = bench.plan, bench.platform.device
     return Result(
         test=TestKey(
@@ -84,23 +55,8 @@ def _described(bench: Bench, case: TestCase, measured: Measured) -> Result:
             backend=plan.framework.backend(case, plan.backend),
             device=device.hash,
         ),
-        provenance=Provenance(
-            time=int(time.time()),
-            commit=plan.treatment.commit,
-            commit_time=plan.treatment.commit_time,
-            control_commit=plan.control.commit if plan.control else None,
-            control_commit_time=plan.control.commit_time if plan.control else None,
-            run_type=plan.run_type,
-            command=plan.command,
-            group=case.model.group,
-            run_uid=plan.run_uid,
-            uid=new_uid(),
-            position=plan.treatment.position,
-            control_position=plan.control.position if plan.control else None,
-            harness_version=__version__,
-            user=plan.user_meta,
-        ),
-        device=Device(device.name, device.facts),
+        provenance=_provenance(plan, case.model.group),
+        device=Device(device.name, device.facts, watched.before, watched.after, watched.tainted),
         program=Program(
             command=measured.program_command,
             facts=measured.treatment.facts,
@@ -115,7 +71,46 @@ def _described(bench: Bench, case: TestCase, measured: Measured) -> Result:
             random_seed=plan.seed if plan.control else None,
         ),
         sampling=measured.sampling,
+        types=_marked(plan, measured.types),
+        failure=describe_failure(measured.failure) if measured.failure else None,
+        warnings=(
+            *(f"treatment: {text}" if plan.control else text for text in measured.treatment.warnings),
+            *(f"control: {text}" for text in measured.control.warnings),
+        ),
+        duration_s=duration_s,
     )
+
+
+def missing(bench: Bench, case: TestCase, error: Exception) -> Result:
+    """The result of a case that was not even tried."""
+    return result(bench, case, Measured(failure=error))
+
+
+def _provenance(plan: RunPlan, group: str | None) -> Provenance:
+    treatment, control = plan.treatment, plan.control
+    return Provenance(
+        time=int(time.time()),
+        commit=treatment.commit,
+        commit_time=treatment.commit_time,
+        control_commit=control.commit if control else None,
+        control_commit_time=control.commit_time if control else None,
+        run_type=plan.run_type,
+        command=plan.command,
+        group=group,
+        run_uid=plan.run_uid,
+        uid=new_uid(),
+        position=treatment.position,
+        control_position=control.position if control else None,
+        harness_version=__version__,
+        user=plan.user_meta,
+    )
+
+
+def _marked(plan: RunPlan, types: tuple[TypeResult, ...]) -> tuple[TypeResult, ...]:
+    """A run of type ``regress`` records which of its types are confirmed regressions."""
+    if plan.run_type != "regress":
+        return types
+    return tuple(replace(one, regressed=one.type in plan.regressed_types) for one in types)
 
 
 def describe_failure(error: BaseException) -> Failure:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benchmarking.results import comparability
-from benchmarking.results.model import Interval, Result, TypeResult, Verdict
+from benchmarking.results.model import Interval, Result, TestKey, TypeResult, Verdict
 from benchmarking.statistics.change_points import (
     ChangePoint,
     Creep,
@@ -23,20 +23,31 @@ Moment = tuple[str, int]
 """A commit and its time: that of a run of no known commit is when it was made."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class SeriesKey:
     """What has to be the same for two runs to be compared."""
 
-    net_name: str
-    metric: str
-    identifier: str
+    test: TestKey
     type: str
     platform: str
-    platform_hash: str
-    framework: str
-    backend: str
+    """The device's name."""
     settings: str = ""
     """How the program was told to run."""
+
+    def described(self) -> dict[str, str]:
+        """As results name it; series are sorted by it."""
+        test = self.test
+        return {
+            "net_name": test.net,
+            "metric": test.metric,
+            "identifier": test.identifier,
+            "type": self.type,
+            "platform": self.platform,
+            "platform_hash": test.device,
+            "framework": test.framework,
+            "backend": test.backend or "",
+            "settings": self.settings,
+        }
 
 
 @dataclass(frozen=True)
@@ -103,9 +114,12 @@ def series_of(results: Iterable[Result]) -> list[Series]:
     """In the order of their keys; of several normal runs of a commit, the last that is given counts."""
     found: dict[SeriesKey, _Points] = {}
     for result in results:
+        settings = comparability.settings(result.program.facts)
         for one in result.types:
-            found.setdefault(_key(result, one), _Points(one.unit)).add(result, one)
-    return [Series(key, found[key].unit, found[key].sorted()) for key in sorted(found) if found[key].points]
+            key = SeriesKey(result.test, one.type, result.device.name, settings)
+            found.setdefault(key, _Points(one.unit)).add(result, one)
+    keys = sorted(found, key=lambda key: tuple(key.described().values()))
+    return [Series(key, found[key].unit, found[key].sorted()) for key in keys if found[key].points]
 
 
 @dataclass
@@ -132,20 +146,6 @@ class _Points:
     def _verdict(self, one: Point) -> str | None:
         is_confirmed = one.moment in self.regressed
         return Verdict.REGRESSED if is_confirmed else self.verified.get(one.moment, one.verdict)
-
-
-def _key(result: Result, one: TypeResult) -> SeriesKey:
-    return SeriesKey(
-        net_name=result.test.net,
-        metric=result.test.metric,
-        identifier=result.test.identifier,
-        type=one.type,
-        platform=result.device.name,
-        platform_hash=result.test.device,
-        framework=result.test.framework,
-        backend=result.test.backend or "",
-        settings=comparability.settings(result.program.facts),
-    )
 
 
 def _point(result: Result, one: TypeResult) -> Point:

@@ -61,7 +61,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
 
 def _draw_series(axes: Axes, series: Series) -> None:
     key, levels = series.key, series.levels
-    title = plain(f"{key.net_name} {key.metric} {key.identifier} {key.type} on {key.platform}")
+    title = plain(f"{key.test.name} {key.type} on {key.platform}")
     axes.set_title(title, fontsize="medium", loc="left", parse_math=False)
     scale, unit = (1.0, "treatment/control") if levels.is_ratio else (1.0, plain(series.unit) or "max error")
     if unit == "us":

@@ -107,11 +107,11 @@ def _changes_shown(series: Series) -> RenderableType:
 
 def _heading(series: Series) -> Text:
     key = series.key
-    text = Text(f"{plain(key.net_name)} {plain(key.metric)} {plain(key.identifier)}", "bold")
+    text = Text(plain(key.test.name), "bold")
     text.append(f" {plain(key.type)}", "bold")
-    backend = f"backend {key.backend}" if key.backend else ""
+    backend = f"backend {key.test.backend}" if key.test.backend else ""
     settings = key.settings if backend in key.settings.split(", ") else f"{backend}  {key.settings}".strip()
-    facts = (f"on {key.platform}", settings, _commits(len(series.points)))
+    facts = (f"on {key.platform}", settings, numbers.counted(len(series.points), "commit"))
     details = "".join(f"  {plain(one)}" for one in facts if one)
     return text.append(details, "dim")
 
@@ -174,12 +174,8 @@ def _kind(one: ChangePoint | Creep) -> str:
     return "creep" if isinstance(one, Creep) else "step"
 
 
-def _commits(count: int) -> str:
-    return f"{count} commit{'' if count == 1 else 's'}"
-
-
 def _quantity(series: Series) -> str:
-    return "p50" if series.key.metric == "delay" else "max error"
+    return "p50" if series.key.test.metric == "delay" else "max error"
 
 
 def _of_what(series: Series) -> str:
@@ -221,7 +217,7 @@ def _series_json(series: Series) -> dict[str, Any]:
     points = series.levels.points
     base = _since_base(series)
     return {
-        **asdict(series.key),
+        **series.key.described(),
         "unit": series.unit,
         "points": [asdict(one) for one in series.points],
         "changes_of": "ratio" if series.levels.is_ratio else "value",
