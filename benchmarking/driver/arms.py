@@ -43,6 +43,8 @@ class ReadyArm:
     case: TestCase
     command: Command
     invocation: Invocation
+    output_names: tuple[str, ...]
+    """As the test calls what the model's own file may call otherwise (``Invocation.outputs``)."""
     staged: StagedFiles
     platform: PlatformBase
     framework: FrameworkBase
@@ -60,12 +62,12 @@ class ReadyArm:
         return self.platform.start(replace(command, timeout_s=None), self.cancellation) if command else None
 
     def outputs(self) -> dict[str, NDArray[np.float64]]:
-        """What the last run wrote, by blob: flattened values."""
+        """What the last run wrote, by blob as the test calls it: flattened values."""
         with tempfile.TemporaryDirectory(prefix="benchmark-outputs-") as directory:
             self.platform.fetch_outputs(self.staged, Path(directory))
             return {
-                blob: self.framework.read_tensor(Path(directory) / self.framework.output_file(blob))
-                for blob in self.invocation.outputs
+                name: self.framework.read_tensor(Path(directory) / self.framework.output_file(blob))
+                for name, blob in zip(self.output_names, self.invocation.outputs, strict=True)
             }
 
 
@@ -101,7 +103,7 @@ def make_ready(
         model_files={key: staged.paths[path] for key, path in files.model.items()},
         input_files={blob: staged.paths[path] for blob, path in files.inputs.items()},
         output_directory=staged.output_directory if outputs else None,
-        outputs=outputs,
+        outputs=_names_in_model(plan.framework, case, files, outputs),
         shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
         backend=plan.backend,
         timeout_s=plan.timeout_s,
@@ -110,8 +112,20 @@ def make_ready(
         case=case,
         command=plan.framework.compose(invocation),
         invocation=invocation,
+        output_names=outputs,
         staged=staged,
         platform=bench.platform,
         framework=plan.framework,
         cancellation=bench.cancellation,
     )
+
+
+def _names_in_model(
+    framework: FrameworkBase, case: TestCase, files: LocalFiles, outputs: tuple[str, ...]
+) -> tuple[str, ...]:
+    """What these outputs are called in the model's own file, which in another format may have other names.
+
+    Names that the file does not have are matched by their order, where it has as many outputs.
+    """
+    own = framework.model_outputs(files.model) if case.formats else ()
+    return outputs if set(outputs) <= set(own) or len(own) != len(outputs) else own

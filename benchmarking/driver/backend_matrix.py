@@ -1,4 +1,4 @@
-"""One test on several backends of a device, side by side, so that they share its conditions."""
+"""One test on several backends or frameworks of a device, side by side, so that they share its conditions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarking.driver.arms import LocalFiles, ReadyArm
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.benchmark_driver import output_errors
 from benchmarking.driver.iteration_sampler import IterationSampler
+from benchmarking.driver.lineup import ChosenArm, Lineup
 from benchmarking.driver.paired_test import NEWS_AFTER_S, NEWS_FACTOR
 from benchmarking.driver.plan import ManyBackends
 from benchmarking.driver.process_sampler import ProcessSampler
@@ -28,8 +29,9 @@ from benchmarking.errors import (
     RunCancelledError,
     ToleranceError,
 )
-from benchmarking.frameworks.framework_base import BackendStatus
+from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.programs.workers import NoWorkersError
+from benchmarking.results import precision
 from benchmarking.results.model import (
     NET_DELAY,
     BackendCell,
@@ -45,7 +47,6 @@ from benchmarking.statistics import summaries
 if TYPE_CHECKING:
     from benchmarking.driver.metrics import Tensors
 
-USUAL_REFERENCE = "default"
 GOLDEN = "golden"
 LOOKS = (6, 8)
 """After this many blocks a comparison may be exact enough; fewer do not have an interval that covers 95 %."""
@@ -59,117 +60,17 @@ OPERATOR_ROUNDS = 2
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class DeviceBackends:
-    """On which backends the tests run on a device."""
-
-    chosen: tuple[str, ...]
-    reference: str
-    missing: Mapping[str, str] = field(default_factory=dict)
-    """Of those that were chosen by name: what the device has not, and why."""
-    unavailable: Mapping[str, str] = field(default_factory=dict)
-    """Where all were asked for: what the device has not, and why."""
-
-
-@dataclass(frozen=True)
-class FoundBackends:
-    """What the program says of its backends on a device."""
-
-    wanted: ManyBackends
-    statuses: tuple[BackendStatus, ...] | None
-    """None: it does not say anything."""
-
-    def of(self, engine: str | None) -> DeviceBackends:
-        """Those that the tests run on which ask for an engine of the program; None: any of them.
-
-        Raises:
-            CaseError: there are none.
-        """
-        names = self.wanted.names
-        if self.statuses is None:  # whether each can be used, its own first run tells
-            return DeviceBackends(names, self.wanted.reference or _usual_reference(names))
-        return choose(self.wanted, [one for one in self.statuses if engine in (None, one.engine or engine)])
-
-
-def find_backends(bench: Bench) -> FoundBackends:
-    """Asks the program on the device.
-
-    Raises:
-        CaseError: all are wanted, and the program does not tell which there are.
-        DeviceError: the device does not answer.
-        RunCancelledError: the run was cancelled.
-    """
-    wanted = bench.plan.backends or ManyBackends()
-    try:
-        return FoundBackends(wanted, _ask(bench))
-    except CaseError as error:
-        if wanted.names:
-            return FoundBackends(wanted, None)
-        raise ProgramError(
-            f"--backend all: the program does not tell which backends it has ({error}); "
-            "name them, as in --backend default,nnpack",
-            error.evidence,
-        ) from error
-
-
-def _ask(bench: Bench) -> tuple[BackendStatus, ...]:
-    platform, plan = bench.platform, bench.plan
-    program = plan.treatment.program
-    with platform.stage([program.path, *plan.shared_libraries]) as staged:
-        command = plan.framework.compose_backend_list(
-            platform.launcher(program, staged), tuple(staged.paths[path] for path in plan.shared_libraries)
-        )
-        if command is None:
-            raise ProgramError(f"programs of the framework {plan.framework.name} do not")
-        outcome = platform.run(replace(command, timeout_s=plan.timeout_s), bench.cancellation)
-        return plan.framework.parse_backend_list(outcome)
-
-
-def choose(wanted: ManyBackends, statuses: Sequence[BackendStatus]) -> DeviceBackends:
-    available = tuple(dict.fromkeys(one.name for one in statuses if one.available))
-    reasons = _reasons([one for one in statuses if one.name not in available])
-    if wanted.names:
-        missing = {name: reasons[name] for name in wanted.names if name in reasons}
-        return DeviceBackends(wanted.names, wanted.reference or _usual_reference(wanted.names), missing)
-    if not available:
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise ProgramError(f"--backend all: the program has none here: {told or 'it names none at all'}")
-    reference = wanted.reference or _usual_reference(available)
-    if reference in available:
-        return DeviceBackends(available, reference, unavailable=reasons)
-    why = reasons.pop(reference, f"the program has no such backend; it has {', '.join(available)}")
-    return DeviceBackends((reference, *available), reference, {reference: why}, reasons)
-
-
-def _reasons(unavailable: Sequence[BackendStatus]) -> dict[str, str]:
-    """By name; of a backend that several engines could have, each engine's."""
-    by_name: dict[str, dict[str, str]] = {}
-    for one in unavailable:
-        by_name.setdefault(one.name, {})[one.engine] = one.reason or "the program does not say why"
-    return {
-        name: "; ".join(f"engine {engine}: {why}" for engine, why in reasons.items())
-        if len(reasons) > 1
-        else next(iter(reasons.values()))
-        for name, reasons in by_name.items()
-    }
-
-
-def _usual_reference(names: Sequence[str]) -> str:
-    return USUAL_REFERENCE if USUAL_REFERENCE in names else names[0]
-
-
 @dataclass
 class _Column:
-    """One backend, as far as the test has come on it."""
+    """One arm, as far as the test has come on it."""
 
-    name: str
-    bench: Bench
-    """With this backend."""
+    chosen: ChosenArm
+    failure: BaseException | None = None
+    files: LocalFiles | None = None
     arm: ReadyArm | None = None
     samples: ArmSamples = field(default_factory=ArmSamples)
     sampling: Sampling | None = None
     """How its delays were sampled; None of other tests, and where they were not."""
-    failure: BaseException | None = None
     types: tuple[TypeResult, ...] = ()
     comparison: Comparison | None = None
     answer_of: str = ""
@@ -177,8 +78,16 @@ class _Column:
     not_compared: str = ""
 
     @property
-    def net(self) -> TypeResult | None:
-        return next((one for one in self.types if one.type == NET_DELAY), None)
+    def name(self) -> str:
+        return self.chosen.name
+
+    @property
+    def framework(self) -> FrameworkBase:
+        return self.chosen.framework
+
+    @property
+    def precision(self) -> str:
+        return precision.of(self.samples.facts)
 
     @property
     def blocks(self) -> int:
@@ -249,58 +158,60 @@ def _comparison(blocks: Sequence[LogRatios], arm: str) -> Comparison | None:
 
 
 class BackendMatrix:
-    """Runs cases on one device, each on several backends."""
+    """Runs a test on one device, on several backends or frameworks."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        backends: DeviceBackends,
-    ) -> None:
+    def __init__(self, bench: Bench, lineup: Lineup) -> None:
         self._bench = bench
         self._platform = bench.platform
-        plan = self._plan = bench.plan
-        self._wanted = plan.backends or ManyBackends()
-        self._backends = backends
-        self._benches = {name: bench.planned(replace(plan, backend=name)) for name in backends.chosen}
+        self._plan = bench.plan
+        self._wanted = bench.plan.backends or ManyBackends()
+        self._lineup = lineup
 
     def results(self, case: TestCase) -> tuple[Result, ...]:
-        """A result for each backend, of a failed one too.
+        """A result for each arm, of a failed one too.
 
         Raises:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
         watch = self._bench.watch()
-        columns = {name: _Column(name, bench) for name, bench in self._benches.items()}
-        for name, reason in self._backends.missing.items():
-            columns[name].failure = ProgramError(f"the backend {name} is not available: {reason}")
-        self._attempt(case, list(columns.values()))
-        watched = watch.finish(lost=any(isinstance(one.failure, DeviceLostError) for one in columns.values()))
-        reference = columns[self._backends.reference]
+        columns = [_Column(arm, _missing(arm)) for arm in self._lineup.arms]
+        self._attempt(case, columns)
+        watched = watch.finish(lost=any(isinstance(one.failure, DeviceLostError) for one in columns))
         each_s = (time.monotonic() - started) / len(columns)
-        results = {
-            name: record.result(one.bench, case, one.measured(), watched, each_s)
-            for name, one in columns.items()
-        }
-        return tuple(self._with_cell(results[name], case, one, reference) for name, one in columns.items())
+        results = [
+            record.result(one.chosen.bench, one.chosen.case, one.measured(), watched, each_s)
+            for one in columns
+        ]
+        return tuple(
+            self._with_cell(result, one, columns) for result, one in zip(results, columns, strict=True)
+        )
 
     def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
         """The results of a case that was not even tried."""
-        cell = BackendCell(self._backends.reference, 0, unavailable=self._backends.unavailable)
-        results = [record.missing(one, case, error) for one in self._benches.values()]
-        return tuple(replace(one, cell=cell) for one in results)
+        return tuple(
+            replace(record.missing(arm.bench, arm.case, error), cell=self._cell(arm.name, 0))
+            for arm in self._lineup.arms
+        )
 
-    def _with_cell(self, result: Result, case: TestCase, column: _Column, reference: _Column) -> Result:
-        counts = column.failure is None and reference.failure is None
-        cell = BackendCell(
-            reference=reference.name,
-            blocks=column.blocks if case.metric == "delay" else min(len(column.types), 1),
+    def _cell(self, arm: str, blocks: int) -> BackendCell:
+        return BackendCell(self._lineup.reference, blocks, arm=arm, unavailable=self._lineup.unavailable)
+
+    def _reference(self, columns: Sequence[_Column]) -> _Column:
+        return next(one for one in columns if one.name == self._lineup.reference)
+
+    def _with_cell(self, result: Result, column: _Column, columns: Sequence[_Column]) -> Result:
+        counts = column.failure is None and self._reference(columns).failure is None
+        is_delay = column.chosen.case.metric == "delay"
+        most_precise = precision.most_precise([one.precision for one in columns])
+        cell = replace(
+            self._cell(column.name, column.blocks if is_delay else min(len(column.types), 1)),
             comparison=column.comparison if counts else None,
             answer_of=column.answer_of,
             errors=column.errors,
             wrong=isinstance(column.failure, ToleranceError),
             not_compared=column.not_compared,
-            unavailable=self._backends.unavailable,
+            less_precise_than=most_precise if precision.is_less(column.precision, most_precise) else "",
         )
         workload = replace(result.workload, random_seed=self._plan.seed)
         return replace(result, workload=workload, cell=cell)
@@ -308,7 +219,7 @@ class BackendMatrix:
     def _attempt(self, case: TestCase, columns: Sequence[_Column]) -> None:
         try:
             with ExitStack() as stack:
-                files = self._make_ready(stack, case, columns)
+                self._make_ready(stack, columns)
                 measured = _working(columns)
                 sampled = self._sample(case, {one.name: one.arm for one in measured if one.arm})
                 for one in measured:
@@ -319,22 +230,34 @@ class BackendMatrix:
                     self._hold_against_reference(columns)
                 else:
                     for one in _working(columns):
-                        self._hold_against_golden(case, files, one)
+                        self._hold_against_golden(one)
         except RunCancelledError:
             raise
-        except Exception as error:  # a model that cannot be had, a device that is gone, a bug: of them all
-            for one in _working(columns):
-                one.failure = error
+        except Exception as error:  # a device that is gone, a bug: of them all
+            _fail(_working(columns), error)
 
-    def _make_ready(self, stack: ExitStack, case: TestCase, columns: Sequence[_Column]) -> LocalFiles:
-        files = arms.local_files(self._bench, case)
-        outputs = tuple(case.golden_files) or self._plan.framework.outputs(case, files.model)
+    def _make_ready(self, stack: ExitStack, columns: Sequence[_Column]) -> None:
+        """What cannot be had, or made ready, costs the arms that need it."""
+        by_format: dict[str, list[_Column]] = {}
         for one in _working(columns):
+            by_format.setdefault(one.chosen.case.model.format, []).append(one)
+        for group in by_format.values():
             try:
-                one.arm = arms.make_ready(one.bench, stack, case, files, self._plan.treatment, outputs)
+                files = arms.local_files(group[0].chosen.bench, group[0].chosen.case)
+            except CaseError as error:
+                _fail(group, error)
+            else:
+                for one in group:
+                    one.files = files
+        outputs = _output_names(_working(columns))
+        for one in _working(columns):
+            if one.files is None:
+                continue
+            bench, case = one.chosen.bench, one.chosen.case
+            try:
+                one.arm = arms.make_ready(bench, stack, case, one.files, bench.plan.treatment, outputs)
             except CaseError as error:
                 one.failure = error
-        return files
 
     def _sample(self, case: TestCase, ready: Mapping[str, ReadyArm]) -> Sampled:
         """An output does not vary from run to run as a delay does: one block of it is enough.
@@ -367,7 +290,7 @@ class BackendMatrix:
         )
         runs = {name: arm.run for name, arm in ready.items()}
         enough = _Enough(blocks, self._platform.device.name)
-        return processes.sample(runs, self._backends.reference, enough)
+        return processes.sample(runs, self._lineup.reference, enough)
 
     def _by_iteration(self, case: TestCase, ready: Mapping[str, ReadyArm]) -> Sampled:
         platform, comparing = self._platform, self._plan.comparing
@@ -376,7 +299,7 @@ class BackendMatrix:
             self._bench.read_conditions,
             platform.pin,
             platform.thread_times,
-            operator_rounds=OPERATOR_ROUNDS if self._plan.framework.times_operators(case) else 0,
+            operator_rounds=OPERATOR_ROUNDS if self._times_operators() else 0,
             clock=comparing.clock,
             computes_on_cpu=platform.computes_on_cpu,
             goes_on_without_failed=True,
@@ -389,50 +312,84 @@ class BackendMatrix:
             if fixed
             else _Enough(ITERATION_BLOCKS, self._platform.device.name, LOOKS, comparing.max_seconds)
         )
-        sampled = iterations.sample(workers, self._backends.reference, enough)
+        sampled = iterations.sample(workers, self._lineup.reference, enough)
         failures = {name: _explained(ready[name], error) for name, error in sampled.failures.items()}
         return replace(sampled, failures=failures)
 
     def _random(self, case: TestCase) -> Random:
         return Random(f"{self._plan.seed} {self._platform.device.hash} {case.label}")  # noqa: S311 - an order
 
+    def _times_operators(self) -> bool:
+        return any(arm.framework.times_operators(arm.case) for arm in self._lineup.arms)
+
     def _hold_against_reference(self, columns: Sequence[_Column]) -> None:
-        reference = next(one for one in columns if one.name == self._backends.reference)
+        reference = self._reference(columns)
         expected, why = _expected_answer(reference)
         for one in _working(columns):
             if expected is None:
                 one.not_compared = why
             elif one is not reference:
+                whose = f"the {'reference' if self._wanted.contenders else 'backend'} {reference.name}'s"
+                allowed = self._tolerance(one.precision, reference.precision)
                 try:
-                    self._hold_against(one, expected, reference.name, f"the backend {reference.name}'s")
+                    self._hold_against(one, expected, reference.name, allowed, whose)
                 except CaseError as error:
                     one.failure = error
 
-    def _hold_against_golden(self, case: TestCase, files: LocalFiles, column: _Column) -> None:
-        """With the test's tolerance, where it has one."""
-        if column.arm is None:
+    def _hold_against_golden(self, column: _Column) -> None:
+        """With the test's tolerance, where it has one, but no closer than the arm's precision allows."""
+        if column.arm is None or column.files is None:
             return
+        case, framework = column.chosen.case, column.framework
         try:
-            column.types, failure = output_errors(self._plan.framework, case, files, column.arm)
+            column.types, failure = output_errors(framework, case, column.files, column.arm)
             column.answer_of = GOLDEN
             column.errors = {one.type: one.error for one in column.types if one.error}
-            column.failure = failure
-            if case.tolerance is None:
-                golden = {blob: self._plan.framework.read_tensor(path) for blob, path in files.golden.items()}
-                self._hold_against(column, golden, GOLDEN, "the golden output")
+            is_coarse = precision.is_less(column.precision, precision.USUAL)
+            if case.tolerance is not None and not (is_coarse and isinstance(failure, ToleranceError)):
+                column.failure = failure
+                return
+            golden = {blob: framework.read_tensor(path) for blob, path in column.files.golden.items()}
+            allowed = self._tolerance(column.precision)
+            self._hold_against(column, golden, GOLDEN, allowed, "the golden output")
         except CaseError as error:
             column.failure = error
 
-    def _hold_against(self, column: _Column, expected: Tensors, name: str, whose: str) -> None:
+    def _tolerance(self, *precisions: str) -> float:
+        wanted = self._wanted.tolerance
+        return precision.tolerance(*precisions) if wanted is None else wanted
+
+    def _hold_against(
+        self, column: _Column, expected: Tensors, name: str, allowed: float, whose: str
+    ) -> None:
         """Raises:
-        CaseError: the backend's outputs are missing, or they are other ones.
+        CaseError: the arm's outputs are missing, or they are other ones.
         """
         if column.arm is None:
             return
         answer = column.arm.outputs()
         column.answer_of = name
         column.errors = metrics.answer_errors(answer, expected, whose)
-        metrics.check_answer(answer, expected, self._wanted.tolerance, whose)
+        metrics.check_answer(answer, expected, allowed, whose)
+
+
+def _missing(arm: ChosenArm) -> ProgramError | None:
+    return ProgramError(f"the backend {arm.name} is not available: {arm.missing}") if arm.missing else None
+
+
+def _fail(columns: Iterable[_Column], error: BaseException) -> None:
+    for one in columns:
+        one.failure = error
+
+
+def _output_names(columns: Sequence[_Column]) -> tuple[str, ...]:
+    """What is compared: the golden outputs, or those that the first model file with outputs has."""
+    for one in columns:
+        case, files = one.chosen.case, one.files
+        names = tuple(case.golden_files) or (one.framework.outputs(case, files.model) if files else ())
+        if names:
+            return names
+    return ()
 
 
 def _explained(arm: ReadyArm, error: ArmFailure) -> ArmFailure:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarking.driver.settings import BACKEND_TOLERANCE, ABMode, ClockChoice
+from benchmarking.driver.settings import ABMode, ClockChoice
 from benchmarking.driver.stages import Stage
 from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.programs.command import Program
@@ -43,17 +43,31 @@ class Comparing:
 
 
 @dataclass(frozen=True)
-class ManyBackends:
-    """Every test on several backends."""
+class Contender:
+    """A framework beside others, with the program that runs its tests."""
 
-    names: tuple[str, ...] = ()
-    """Empty: all that a device has."""
+    framework: FrameworkBase
+    arm: Arm
+
+
+@dataclass(frozen=True)
+class ManyBackends:
+    """Every test on several backends, of one framework or of several."""
+
+    names: tuple[str, ...] | None = ()
+    """Empty: all that a device has; None: the usual one of each framework."""
     reference: str | None = None
-    """That the others are compared with; None: ``default``, or the first."""
+    """The backend, framework or ``framework/backend`` that the others are compared with; None: ``default``,
+    or the first, of the first framework."""
     blocks: int | None = None
     """In each of which every backend takes its turn; None: as many as usual."""
-    tolerance: float = BACKEND_TOLERANCE
-    """How far an output may be from the reference's, in parts of its largest value."""
+    tolerance: float | None = None
+    """How far an output may be from the reference's, in parts of its largest value; None: as belongs to the
+    precision."""
+    contenders: tuple[Contender, ...] = ()
+    """The frameworks, where several were asked for; empty: the plan's alone."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """By framework that was asked for too and cannot run anywhere here: why, and how to get it."""
 
 
 @dataclass(frozen=True)

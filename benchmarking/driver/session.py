@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from benchmarking.driver import record
-from benchmarking.driver.backend_matrix import BackendMatrix, FoundBackends, find_backends
+from benchmarking.driver.backend_matrix import BackendMatrix
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
 from benchmarking.driver.canary import Canary, run_canary
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import HealthCheck
+from benchmarking.driver.lineup import FoundBackends, find_backends
 from benchmarking.driver.plan import RunPlan
 from benchmarking.driver.regression_check import RegressionCheck
 from benchmarking.driver.settings import FailOn, Reboot
@@ -135,14 +136,18 @@ class Session:
             self._log_backends(state.backends, cases)
 
     def _log_backends(self, found: FoundBackends, cases: Sequence[TestCase]) -> None:
-        for engine in dict.fromkeys(map(self.plan.framework.engine, cases)):
+        """Once for all tests that have the same."""
+        lines: dict[str, None] = {}
+        for case in cases:
             with suppress(CaseError):  # each of its tests says so
-                backends = found.of(engine)
-                of_the_engine = f" (engine {engine})" if engine else ""
-                name = f"{self.platform.device.name}{of_the_engine}"
-                logger.info("backends on %s: %s", name, ", ".join(backends.chosen))
-                for backend, reason in {**backends.missing, **backends.unavailable}.items():
-                    logger.info("  not available: %s: %s", backend, reason)
+                lineup = found.lineup(self.bench, case)
+                names = [arm.name for arm in lineup.arms if not arm.missing]
+                lines[f"backends on {self.platform.device.name}: {', '.join(names)}"] = None
+                absent = {arm.name: arm.missing for arm in lineup.arms if arm.missing}
+                for name, reason in {**absent, **lineup.unavailable}.items():
+                    lines[f"  not available: {name}: {reason}"] = None
+        for line in lines:
+            logger.info("%s", line)
 
     def _run_case(self, case: TestCase, state: _DeviceState, results: list[Result]) -> None:
         """In all its stages. Each result is added and published as soon as it is there."""
@@ -190,10 +195,10 @@ class Session:
             error = state.given_up or DeviceError("its backends are not known")
             return (record.missing(self.bench, case, error),)
         try:
-            backends = state.backends.of(self.plan.framework.engine(case))
+            lineup = state.backends.lineup(self.bench, case)
         except CaseError as error:
             return (record.missing(self.bench, case, error),)
-        return self._run_once(BackendMatrix(self.bench, backends), case, state)
+        return self._run_once(BackendMatrix(self.bench, lineup), case, state)
 
     def _run_once(self, runner: Runner, case: TestCase, state: _DeviceState) -> tuple[Result, ...]:
         """Once more after the device was lost and came back; never again for what it measured."""

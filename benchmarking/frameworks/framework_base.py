@@ -137,6 +137,11 @@ class FrameworkBase(ABC):
         """The blobs that a model's answer is made of; empty where that is not known."""
         return tuple(case.model.outputs or ())
 
+    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        """As the files name them; empty where that is not known, or where they are no model: what runs them
+        says so in its own words."""
+        return ()
+
     def times_operators(self, case: TestCase) -> bool:
         """Whether the case asks for the time of each operator."""
         return False

@@ -195,10 +195,6 @@ class OwnProgramFramework(FrameworkBase):
         names = tuple(case.model.outputs or ()) or self.model_outputs(model_files)
         return () if any(_SEPARATORS.search(name) for name in names) else names
 
-    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        """As the files name them. Empty where they are no model: what runs them says so in its own words."""
-        return ()
-
     def times_operators(self, case: TestCase) -> bool:
         return _is_true(self.options(case).get("run_individual", False))
 

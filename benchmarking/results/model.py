@@ -285,7 +285,13 @@ class BackendCell:
     not_compared: str = ""
     """Why the outputs were compared with nothing."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
-    """The backends that this device has not, by name, why: where all were asked for."""
+    """The backends that this device has not, and the frameworks that cannot run the test, by name: why."""
+    arm: str = ""
+    """What this one is called beside the others: its backend, or with several frameworks
+    ``framework/backend``; empty in what older versions wrote."""
+    less_precise_than: str = ""
+    """What the most precise of them computes in (``f32``), where this one computes in less; that is a fact of
+    the program (``precision``)."""
 
     @property
     def max_absolute_error(self) -> float | None:

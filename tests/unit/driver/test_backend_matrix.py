@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from benchmarking.driver import metrics
-from benchmarking.driver.backend_matrix import LOOKS, FoundBackends, _Enough, choose
+from benchmarking.driver.backend_matrix import LOOKS, _Enough
+from benchmarking.driver.lineup import choose, of_engine
 from benchmarking.driver.plan import ManyBackends
 from benchmarking.errors import CaseError, ProgramError, ToleranceError
 from benchmarking.frameworks.framework_base import BackendStatus
@@ -36,17 +37,17 @@ def test_all_are_those_that_one_of_the_engines_has():
 
 
 def test_a_test_that_names_an_engine_has_the_backends_of_that_engine_only():
-    found = FoundBackends(ManyBackends(), (*STATUSES, BackendStatus("mine", available=True)))
-    assert found.of(None).chosen == ("nnpack", "default", "mine")
-    of_torch = found.of("torch")
+    statuses = (*STATUSES, BackendStatus("mine", available=True))
+    assert of_engine(ManyBackends(), statuses, None).chosen == ("nnpack", "default", "mine")
+    of_torch = of_engine(ManyBackends(), statuses, "torch")
     assert of_torch.chosen == ("nnpack", "default", "mine")
     assert of_torch.unavailable["cuda"] == "no CUDA here"
-    assert found.of("native").chosen == ("mine",)  # of a program that has no engines
+    assert of_engine(ManyBackends(), statuses, "native").chosen == ("mine",)  # of a program without engines
     with pytest.raises(ProgramError, match="none here: nnpack: no Caffe2"):
-        FoundBackends(ManyBackends(), STATUSES).of("native")
-    named = FoundBackends(ManyBackends(("nnpack", "default")), STATUSES).of("native")
+        of_engine(ManyBackends(), STATUSES, "native")
+    named = of_engine(ManyBackends(("nnpack", "default")), STATUSES, "native")
     assert named.missing == {"nnpack": "no Caffe2"}
-    assert FoundBackends(ManyBackends(("a", "b")), None).of("native").chosen == ("a", "b")
+    assert of_engine(ManyBackends(("a", "b")), None, "native").chosen == ("a", "b")
 
 
 def test_without_a_default_the_first_is_the_reference():
