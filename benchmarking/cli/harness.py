@@ -17,16 +17,16 @@ from benchmarking import start
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.declared import declarations
-from benchmarking.cli.options import HarnessOptions, access_token, mask_secrets
+from benchmarking.cli.options import ALL, HarnessOptions, access_token, mask_secrets
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import default_results, platform_options
-from benchmarking.errors import ExitStatus, SpecificationError, UsageError
+from benchmarking.errors import ExitStatus, Fault, SpecificationError, UsageError
 from benchmarking.files.user import user_directory
-from benchmarking.packages import require
+from benchmarking.packages import missing_package, require
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
-    from benchmarking.driver.plan import Arm, Comparing, RunPlan
+    from benchmarking.driver.plan import Arm, Comparing, ManyBackends, RunPlan
     from benchmarking.driver.regression_check import RegressionCheck
     from benchmarking.driver.session import Session
     from benchmarking.frameworks.framework_base import FrameworkBase
@@ -80,12 +80,12 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
     """
     from benchmarking.platforms.platforms import find_platform
 
-    framework = _framework(options)
+    frameworks = _frameworks(options)
     find_platform(options.platform)
     info = _read_info(options)
-    cases = _chosen_cases(_read_cases(options, framework), info)
-    plan = _plan(options, info, framework, command)
-    backend_choice.check_names(options, info, framework)
+    cases = _chosen_cases(_read_cases(options, frameworks), info)
+    plan = _plan(options, info, frameworks, command)
+    backend_choice.check_names(options, info, frameworks)
     check = _regression_check(options, info)
     return _Prepared(cases, plan, check, _reporters(options, cancellation))
 
@@ -197,24 +197,42 @@ def _warn_of_unused_options(options: HarnessOptions) -> None:
             logger.warning("--%s: the platform %s has no use for it", name, options.platform)
 
 
-def _framework(options: HarnessOptions) -> FrameworkBase:
+def _frameworks(options: HarnessOptions) -> list[FrameworkBase]:
+    """All are those that have a program of ours: of the others the user has to name it."""
     from benchmarking.frameworks.frameworks import make_framework
+    from benchmarking.frameworks.own_program import OwnProgramFramework
 
-    return make_framework(options.framework)
+    frameworks = [make_framework(name) for name in options.frameworks]
+    return [one for one in frameworks if options.framework != ALL or isinstance(one, OwnProgramFramework)]
 
 
-def _read_cases(options: HarnessOptions, framework: FrameworkBase) -> tuple[TestCase, ...]:
+def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) -> tuple[TestCase, ...]:
+    """
+    Raises:
+        SpecificationError: a file is wrong, or there is a test that none of the frameworks can run.
+    """
     from benchmarking.specs.expand import expand
     from benchmarking.specs.reader import read_benchmarks
 
-    cases = tuple(
-        case.in_first_format_of(framework.formats)
-        for case in expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
-    )
-    faults = [fault for case in cases for fault in framework.check(case)]
+    cases = expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
+    if not options.compares_frameworks:
+        cases = tuple(case.in_first_format_of(frameworks[0].formats) for case in cases)
+    faults = [fault for case in cases for fault in _why_nobody_runs(case, frameworks)]
     if faults:
         raise SpecificationError(tuple(dict.fromkeys(faults)))
     return cases
+
+
+def _why_nobody_runs(case: TestCase, frameworks: Sequence[FrameworkBase]) -> Sequence[Fault]:
+    """Empty: one of them can run the test."""
+    by_framework = {one.name: one.check(case.in_first_format_of(one.formats)) for one in frameworks}
+    if not all(by_framework.values()):
+        return ()
+    if len(frameworks) == 1:
+        return by_framework[frameworks[0].name]
+    reasons = "; ".join(f"{name}: {faults[0].message}" for name, faults in by_framework.items())
+    message = f"none of the frameworks can run it: {reasons}"
+    return (Fault(str(case.specification), case.json_path, message),)
 
 
 def _chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase, ...]:
@@ -236,7 +254,7 @@ def _read_info(options: HarnessOptions) -> RunInfo:
 
 
 def _plan(
-    options: HarnessOptions, info: RunInfo, framework: FrameworkBase, command: tuple[str, ...]
+    options: HarnessOptions, info: RunInfo, frameworks: Sequence[FrameworkBase], command: tuple[str, ...]
 ) -> RunPlan:
     from benchmarking.driver.plan import RunPlan
 
@@ -247,9 +265,15 @@ def _plan(
     if options.regressed_types and run_type == "benchmark":
         raise UsageError("--regressed_types goes with --run_type verify or regress")
     backends = backend_choice.several(options, info, run_type)
+    framework = frameworks[0]
+    if backends and options.compares_frameworks:
+        backends = _with_contenders(backends, options, info, frameworks)
+        framework, treatment = backends.contenders[0].framework, backends.contenders[0].arm
+    else:
+        treatment = _arm("treatment", info.treatment, options, framework)
     return RunPlan(
         framework=framework,
-        treatment=_arm("treatment", info.treatment, options, framework),
+        treatment=treatment,
         control=_arm("control", info.control, options, framework) if info.control else None,
         command=command,
         seed=secrets.randbits(32) if options.seed is None else options.seed,
@@ -265,6 +289,44 @@ def _plan(
         cooldown_s=options.cooldown,
         user_meta=info.meta,
     )
+
+
+def _with_contenders(
+    backends: ManyBackends, options: HarnessOptions, info: RunInfo, frameworks: Sequence[FrameworkBase]
+) -> ManyBackends:
+    """Those frameworks whose programs can be had; of the others it is known why they cannot.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from benchmarking.driver.plan import Contender
+
+    contenders: list[Contender] = []
+    unusable: dict[str, str] = {}
+    for framework in frameworks:
+        try:
+            arm = _arm("treatment", info.treatment, options, framework)
+        except ModuleNotFoundError as error:
+            unusable[framework.name] = _why_missing(error)
+        except UsageError as error:
+            unusable[framework.name] = str(error)
+        else:
+            contenders.append(Contender(framework, arm))
+    if not contenders:
+        reasons = "; ".join(f"{name}: {why}" for name, why in unusable.items())
+        raise UsageError(f"--framework: none of the frameworks can be run here: {reasons}")
+    return replace(backends, contenders=tuple(contenders), unusable=unusable)
+
+
+def _why_missing(error: ModuleNotFoundError) -> str:
+    """
+    Raises:
+        ModuleNotFoundError: the module is ours, which is a bug.
+    """
+    reason = missing_package(error)
+    if reason is None:
+        raise error
+    return reason
 
 
 def _comparing(options: HarnessOptions) -> Comparing:

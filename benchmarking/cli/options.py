@@ -18,11 +18,12 @@ from benchmarking.cli.argument_types import (
     operator_choice,
     path,
     picture,
+    quoted,
+    suggestion,
 )
 from benchmarking.cli.declared import DeclaredOptions, option
 from benchmarking.cli.shipped import shipped
 from benchmarking.driver.settings import (
-    BACKEND_TOLERANCE,
     BLOCKS,
     ITERATION_BLOCKS,
     ABMode,
@@ -37,6 +38,7 @@ from benchmarking.platforms.platforms import platform_names
 from benchmarking.regression_detectors.regression_detectors import detector_names
 from benchmarking.reporters.settings import OperatorChoice
 from benchmarking.results.model import RunType
+from benchmarking.results.precision import TOLERANCES
 
 TOKEN_VARIABLE = "BENCHMARK_REMOTE_ACCESS_TOKEN"  # noqa: S105 - the variable's name
 TOKEN_OPTION = "--remote_access_token"  # noqa: S105 - the option's name
@@ -47,7 +49,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 WHAT = "what to run"
 WHERE = "where to run"
 CONDITIONS = "conditions on the device"
-BACKENDS = "comparison of backends (--backend a,b or all)"
+BACKENDS = "comparison of backends and frameworks (--backend or --framework a,b or all)"
 COMPARISON = "comparison of two programs (A/B)"
 REPORTS = "where the results go"
 DESCRIPTIONS = {
@@ -57,6 +59,24 @@ DESCRIPTIONS = {
 
 def benchmark_file(text: str) -> Path:
     return shipped(path(text))
+
+
+ALL = "all"
+
+
+def frameworks(text: str) -> str:
+    """Names with commas between them, or ``all``; checked, and otherwise as they are."""
+    names = [name.strip() for name in text.split(",")]
+    known = framework_names()
+    for name in names:
+        if name not in known and names != [ALL]:
+            raise argparse.ArgumentTypeError(
+                f"{quoted(name)} is not one of {', '.join(known)}{suggestion(name, known)}; several have "
+                "commas between them, and all stands alone"
+            )
+    if len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: name each framework once")
+    return ",".join(names)
 
 
 def _json_strings(text: str) -> tuple[str, ...]:
@@ -86,7 +106,14 @@ class HarnessOptions(DeclaredOptions):
     more_files: tuple[Path, ...] = ()
     """Further ones, of ``mlbench run FILE...``."""
     framework: str = option(
-        "caffe2", group=WHAT, choices=framework_names, example="caffe2", help="the framework to benchmark"
+        "caffe2",
+        group=WHAT,
+        read=frameworks,
+        metavar="FRAMEWORK[,...]|all",
+        example="onnxruntime",
+        help=f"the framework to benchmark: {', '.join(framework_names())}. With several, or all, each test "
+        "runs on each of them that can run it, and they are compared",
+        page="backends.md",
     )
     program: Path | None = option(
         None,
@@ -267,8 +294,9 @@ class HarnessOptions(DeclaredOptions):
         group=BACKENDS,
         metavar="BACKEND",
         example="mkl",
-        usual="default where it is among them, else the first",
-        help="the baseline for run time and output accuracy",
+        usual="default where it is among them, else the first; with several frameworks, of the first of them",
+        help="the baseline for run time and output accuracy; with several frameworks FRAMEWORK or "
+        "FRAMEWORK/BACKEND",
     )
     blocks: int | None = option(
         None,
@@ -283,7 +311,7 @@ class HarnessOptions(DeclaredOptions):
         group=BACKENDS,
         metavar="FRACTION",
         example="0.01",
-        usual=f"{BACKEND_TOLERANCE:g}",
+        usual="by precision: " + ", ".join(f"{name} {value:g}" for name, value in TOLERANCES.items()),
         help="the largest deviation of an output from the baseline's, as a fraction of its largest value",
     )
     plot: Path | None = option(
@@ -481,6 +509,14 @@ class HarnessOptions(DeclaredOptions):
     @property
     def benchmark_files(self) -> tuple[Path, ...]:
         return (self.benchmark_file, *self.more_files)
+
+    @property
+    def frameworks(self) -> tuple[str, ...]:
+        return framework_names() if self.framework == ALL else tuple(self.framework.split(","))
+
+    @property
+    def compares_frameworks(self) -> bool:
+        return self.framework == ALL or len(self.frameworks) > 1
 
     @property
     def names_a_reporter(self) -> bool:

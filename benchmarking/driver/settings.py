@@ -8,8 +8,6 @@ BLOCKS = 6
 """Of a comparison of backends by whole processes: the interval of a ratio then covers 95 %."""
 ITERATION_BLOCKS = 12
 """The largest number of blocks of a comparison by single iterations, whose blocks are shorter."""
-BACKEND_TOLERANCE = 1e-3
-"""The largest deviation of an output from the baseline backend's, as a fraction of its largest value."""
 
 Reboot = Literal["commit", "run"]
 """Before the first test of a run, or before each test."""

@@ -201,7 +201,7 @@ TABLE = {
 ELSEWHERE = {
     "more_files": "test_commands.py",
     "benchmark_file": "test_the_benchmark_file_says_what_is_run",
-    "framework": "there is one",
+    "framework": "test_several_frameworks",
     "root_model_dir": "test_the_root_of_the_models",
     "reference_backend": "test_several_backends",
     "plot": "test_the_picture",
@@ -271,6 +271,28 @@ def test_several_backends(start):
     assert plan.backend is None
     assert plan.backends == ManyBackends(("default", "mkl"), "mkl", 9, 0.02)
     assert start("--backend", "all").plan.backends == ManyBackends()
+
+
+def test_several_frameworks(start, monkeypatch):
+    plan = start("--framework", "caffe2,onnxruntime", "--reference_backend", "onnxruntime").plan
+    assert (plan.framework.name, plan.backend) == ("caffe2", None)
+    assert (plan.backends.names, plan.backends.reference) == (None, "onnxruntime")
+    assert [one.framework.name for one in plan.backends.contenders] == ["caffe2", "onnxruntime"]
+    programs = [one.arm.program.path.name.partition("-")[0] for one in plan.backends.contenders]
+    assert programs == ["caffe2_benchmark", "onnxruntime_benchmark"]
+    everything = start("--framework", "all", "--backend", "all").plan.backends
+    assert everything.names == ()
+    assert {"caffe2", "onnxruntime"} <= {one.framework.name for one in everything.contenders}
+
+    def require(*modules):
+        if "onnxruntime" in modules:
+            raise ModuleNotFoundError(name="onnxruntime")
+
+    monkeypatch.setattr(harness, "require", require)
+    backends = start("--framework", "onnxruntime,caffe2").plan.backends
+    assert [one.framework.name for one in backends.contenders] == ["caffe2"]
+    assert "the package onnxruntime is missing; install" in backends.unusable["onnxruntime"]
+    assert "-m pip install" in backends.unusable["onnxruntime"]
 
 
 def test_the_picture(start):

@@ -38,6 +38,26 @@ WRONG = {
         ["--backend", "a,b", "--info", INFO],
         "--backend: several backends are compared",
     ),
+    "frameworks and control": (
+        ["--framework", "caffe2,onnxruntime", "--info", INFO],
+        "--framework: several frameworks are compared with each other, not with the control",
+    ),
+    "frameworks and a program": (
+        ["--framework", "all", "--program", "x"],
+        "--framework: several frameworks run their own programs",
+    ),
+    "frameworks in a verification": (
+        ["--framework", "caffe2,onnxruntime", "--run_type", "verify"],
+        "--framework: a run of type verify is on one framework",
+    ),
+    "a backend that none has": (
+        ["--framework", "caffe2,onnxruntime", "--backend", "mkk"],
+        "--backend: none of the frameworks has a backend 'mkk'; did you mean mkl?",
+    ),
+    "a reference that is none": (
+        ["--framework", "caffe2,onnxruntime", "--reference_backend", "onnxruntime/mkl"],
+        "--reference_backend: onnxruntime has no backend 'onnxruntime/mkl'; there are default, ",
+    ),
     "program": (["--program", "nonesuch"], "--program: there is no file 'nonesuch'"),
     "program of info": (
         ["--info", json.dumps({"treatment": COMMIT | {"program": "~nosuchuser/x"}})],
