@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 FRAMEWORKS: Registry[FrameworkBase] = Registry(
     {
         "caffe2": "benchmarking.frameworks.caffe2.caffe2:Caffe2",
+        "generic": "benchmarking.frameworks.generic.generic:Generic",
         "onnxruntime": "benchmarking.frameworks.onnxruntime.onnxruntime:OnnxRuntime",
     }
 )

@@ -14,18 +14,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarking.errors import (
-    Fault,
-    ProgramExitError,
-    ProgramOutputError,
-    ProgramTimeoutError,
-    UsageError,
-)
+from benchmarking.errors import Fault, ProgramOutputError, UsageError
 from benchmarking.files import atomic_file
 from benchmarking.files.user import user_directory
 from benchmarking.frameworks import program_output, tensor_file
 from benchmarking.frameworks.framework_base import BackendStatus, FrameworkBase, Invocation, ProgramReport
 from benchmarking.frameworks.kit import archive
+from benchmarking.frameworks.program_end import require_success
 from benchmarking.programs.command import Command, Outcome, Program
 from benchmarking.results.plain_text import plain
 
@@ -41,7 +36,6 @@ COMPOSED_OPTIONS = (
     *("output", "output_folder", "worker"),
 )
 """Options of every program that the specification says in its own words, not in ``commands``."""
-_SHOWN_CHARACTERS = 1000
 _SEPARATORS = re.compile(r"[,;]")
 
 
@@ -187,7 +181,7 @@ class OwnProgramFramework(FrameworkBase):
     def parse_backend_list(self, outcome: Outcome) -> tuple[BackendStatus, ...]:
         from benchmarking.frameworks import backend_list
 
-        self._require_success(outcome)
+        require_success(outcome, self.program_name)
         return backend_list.read(outcome)
 
     def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
@@ -201,7 +195,7 @@ class OwnProgramFramework(FrameworkBase):
     # --- what it printed and wrote --------------------------------------------------------------------------
 
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
-        self._require_success(outcome)
+        require_success(outcome, self.program_name)
         try:
             log = program_output.richest((outcome.stderr, outcome.stdout, outcome.device_log))
         except ProgramOutputError as error:
@@ -224,29 +218,8 @@ class OwnProgramFramework(FrameworkBase):
             if len(values) != case.iterations:
                 raise wrong_count(len(values), f"samples of the operator {plain(name)}")
 
-    def _require_success(self, outcome: Outcome) -> None:
-        if outcome.timed_out:
-            limit = outcome.command.timeout_s
-            raise ProgramTimeoutError(
-                f"the program ran longer than {limit:g} s and was killed; --timeout sets the limit",
-                outcome.tail(),
-            )
-        if outcome.exit_code:
-            how = (
-                f"was ended by signal {-outcome.exit_code}"
-                if outcome.exit_code < 0
-                else f"ended with exit status {outcome.exit_code}"
-            )
-            _, found, said = f"\n{outcome.stderr}".rpartition(f"\n{self.program_name}: error: ")
-            reason = plain(said.split("\n", 1)[0].strip()[:_SHOWN_CHARACTERS]) if found else ""
-            raise ProgramExitError(f"the program {how}{f': {reason}' if reason else ''}", outcome.tail())
-
     def output_file(self, blob: str) -> str:
-        """As the kit writes it: what is no letter, digit, ``_``, ``.`` or ``-`` is percent-encoded."""
-        encoded = re.sub(
-            r"[^A-Za-z0-9_.-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), blob
-        )
-        return (f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded) + ".txt"
+        return tensor_file.file_name(blob)
 
     def read_tensor(self, path: Path) -> NDArray[np.float64]:
         return tensor_file.read(path)

@@ -29,7 +29,7 @@ _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _DECIMAL_COMMA = re.compile(r"[\d.]+,\d+")
 _OPERATOR = re.compile(r"ID_(\d{1,18})_")
 
-_MICROSECONDS = {"ns": 1e-3, "us": 1.0, "m": 1e3, "ms": 1e3, "s": 1e6}
+MICROSECONDS = {"ns": 1e-3, "us": 1.0, "m": 1e3, "ms": 1e3, "s": 1e6}
 """One of each unit in microseconds. ``m`` is the ``ms`` of programs that print it cut off."""
 
 _NET_TYPES = ("NET", "NET_DELAY")
@@ -246,7 +246,7 @@ class _Reader:
 
     def _delay(self, name: object, value: str, unit: str) -> float | None:
         """In microseconds; None, and a damaged line, where it is not a delay."""
-        delay = _microseconds(value, unit)
+        delay = microseconds(value, unit)
         if isinstance(delay, str):
             self._damage(delay)
         elif not _is_a_name(name):
@@ -302,8 +302,12 @@ def _kernel(value: Mapping[str, object]) -> Kernel | None:
     return Kernel(name, own) if isinstance(name, str) and isinstance(own, bool) else None
 
 
-def _microseconds(text: str, unit: str) -> float | str:
-    """Or what is wrong with it."""
+def microseconds(text: str, unit: str) -> float | str:
+    """Or what is wrong with it.
+
+    Raises:
+        ProgramOutputError: the unit is not one of ``MICROSECONDS``.
+    """
     shown = repr(plain(text[:40]))
     try:
         value = float(text)
@@ -312,10 +316,10 @@ def _microseconds(text: str, unit: str) -> float | str:
         return f"{shown} is not a number{comma if _DECIMAL_COMMA.fullmatch(text) else ''}"
     if not value >= 0 or value == math.inf:
         return f"{shown} is not a delay"
-    factor = _MICROSECONDS.get(unit.strip())
+    factor = MICROSECONDS.get(unit.strip())
     if factor is None:
         raise ProgramOutputError(
-            f"the program gives delays in {plain(unit[:40])!r}; known units are {', '.join(_MICROSECONDS)}"
+            f"the program gives delays in {plain(unit[:40])!r}; known units are {', '.join(MICROSECONDS)}"
         )
     if value and not SHORTEST_US <= value * factor <= LONGEST_US:
         return f"{shown} is not a delay"

@@ -45,6 +45,15 @@ def read(path: Path) -> NDArray[np.float64]:
     return values
 
 
+def file_name(blob: str) -> str:
+    """Of an output, as programs of ours write it: what is not a letter, digit, ``_``, ``.`` or ``-`` is
+    percent-encoded, and so is a leading dot."""
+    encoded = re.sub(
+        r"[^A-Za-z0-9_.-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), blob
+    )
+    return (f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded) + ".txt"
+
+
 def _numpy_values(content: bytes) -> NDArray[np.float64]:
     import numpy as np
 

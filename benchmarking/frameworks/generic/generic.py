@@ -1,0 +1,234 @@
+"""Any program that prints how long it took: its command line and its numbers as the specification says."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from benchmarking.errors import Fault, ProgramOutputError, ProgramStartError, UsageError
+from benchmarking.frameworks import program_output, tensor_file
+from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
+from benchmarking.frameworks.generic import json_path
+from benchmarking.frameworks.generic.readings import FORMS, Form, JsonForm, PatternForm, Readings
+from benchmarking.frameworks.own_program import option_text
+from benchmarking.frameworks.program_end import require_success
+from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.programs.command_template import PROGRAM, CommandTemplate
+from benchmarking.results.model import NET_DELAY, Measurement
+from benchmarking.results.plain_text import plain
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from benchmarking.specs.expand import TestCase
+    from benchmarking.specs.model import OptionValue
+
+OPTIONS = ("command", "format", "pattern", "json_path", "unit", "net", "threads", "backend")
+"""Below ``commands.generic`` in a specification."""
+OBSERVER = "observer"
+UNITS = ("ns", "us", "ms", "s")
+_DESCRIBED = ("pattern", "json_path")
+"""Options that describe what is printed, in place of the name of a form."""
+_NOWHERE = "/dev/null"
+"""What ``{output_files.NAME}`` is where no outputs are compared."""
+
+
+class Generic(FrameworkBase):
+    name: ClassVar[str] = "generic"
+
+    # --- what can be run ------------------------------------------------------------------------------------
+
+    def check(self, case: TestCase) -> Sequence[Fault]:
+        where = f"{case.json_path}.commands.{self.name}"
+        return [
+            Fault(str(case.specification), f"{where}.{option}" if option else where, message)
+            for option, message in self._problems(case)
+        ]
+
+    def _problems(self, case: TestCase) -> Iterator[tuple[str, str]]:
+        """By option."""
+        options = self._options(case)
+        for option in options:
+            if option not in OPTIONS:
+                close = difflib.get_close_matches(option, OPTIONS, n=1)
+                advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(OPTIONS)}"
+                yield option, f"the framework {self.name} has no such option; {advice}"
+        try:
+            yield from _command_problems(case, CommandTemplate.parse(_text(options, "command")))
+        except KeyError:
+            yield "command", "missing: how the program is called, as in {program} --model={files.model}"
+        except ValueError as error:
+            yield "command", str(error)
+        yield from _form_problems(options)
+
+    def _options(self, case: TestCase) -> Mapping[str, OptionValue]:
+        return case.commands.get(self.name, {})
+
+    def backend(self, case: TestCase, override: str | None) -> str | None:
+        chosen = override if override is not None else self._options(case).get("backend")
+        return None if chosen is None else str(chosen)
+
+    def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        """Those that the command names a file for."""
+        placeholders = self._template(case).placeholders
+        return tuple(name for name in case.model.outputs or () if f"output_files.{name}" in placeholders)
+
+    # --- the program ----------------------------------------------------------------------------------------
+
+    def default_program(self) -> Program:
+        raise UsageError("the framework generic runs a program of yours: name it with --program")
+
+    def compose(self, invocation: Invocation) -> Command:
+        template = self._template(invocation.case)
+        backend = self.backend(invocation.case, invocation.backend)
+        if backend is not None and "backend" not in template.placeholders:
+            raise ProgramStartError(f"the command has no {{backend}} for the backend {plain(backend)}")
+        values = {**self._values(invocation), "backend": backend or ""}
+        for name in template.placeholders:
+            if name.startswith("output_files."):
+                values.setdefault(name, _NOWHERE)
+        return Command(template.fill(invocation.launcher, values), {}, invocation.timeout_s)
+
+    def _template(self, case: TestCase) -> CommandTemplate:
+        return CommandTemplate.parse(_text(self._options(case), "command"))
+
+    def _values(self, invocation: Invocation) -> dict[str, str]:
+        case = invocation.case
+        directory = invocation.output_directory
+        return {
+            "iter": str(case.iterations),
+            "warmup": str(case.warmup),
+            "threads": option_text(self._options(case).get("threads", 1)),
+            **{f"files.{key}": path for key, path in invocation.model_files.items()},
+            **{f"input_files.{name}": path for name, path in invocation.input_files.items()},
+            **{
+                f"output_files.{name}": f"{directory}/{self.output_file(name)}"
+                for name in (invocation.outputs or case.golden_files if directory is not None else ())
+            },
+        }
+
+    # --- what it printed and wrote --------------------------------------------------------------------------
+
+    def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
+        require_success(outcome)
+        streams = (outcome.stdout, outcome.stderr, outcome.device_log)
+        form = _form(self._options(case))
+        try:
+            if form is None:
+                log = program_output.richest(streams)
+                report = ProgramReport(log.measurements(), log.facts, log.warnings(), log.costs, log.kernels)
+                _require_count(len(log.net_us), case, exact=True)
+                return report
+            readings = max((form.read(text) for text in streams), key=lambda one: one.count)
+            return _report(readings, form, case, _text(self._options(case), "net", ""))
+        except ProgramOutputError as error:
+            raise ProgramOutputError(str(error), outcome.tail()) from error
+
+    def output_file(self, blob: str) -> str:
+        return tensor_file.file_name(blob)
+
+    def read_tensor(self, path: Path) -> NDArray[np.float64]:
+        return tensor_file.read(path)
+
+
+def _text(options: Mapping[str, OptionValue], name: str, *default: str) -> str:
+    """
+    Raises:
+        KeyError: it is missing, and there is no default.
+    """
+    return option_text(options[name]) if name in options or not default else default[0]
+
+
+def _command_problems(case: TestCase, template: CommandTemplate) -> Iterator[tuple[str, str]]:
+    if template.words[0] != f"{{{PROGRAM}}}":
+        yield "command", f"its first word is {{{PROGRAM}}}: what is run is the program that the user names"
+    fed = {f"input_files.{blob.name}" for blob in case.inputs if blob.file}
+    known = {
+        PROGRAM,
+        "iter",
+        "warmup",
+        "threads",
+        "backend",
+        *fed,
+        *(f"files.{key}" for key in case.model_files),
+    }
+    golden = {f"output_files.{name}" for name in case.golden_files}
+    for name in template.placeholders:
+        # Of a test of delays nobody knows the outputs; its command may be that of all tests of the model.
+        is_output = name in golden or (not golden and name.startswith("output_files."))
+        if name not in known and not is_output:
+            there = ", ".join(f"{{{one}}}" for one in sorted(known | golden))
+            yield "command", f"there is nothing to put in place of {{{name}}}; there are {there}"
+    for name in sorted(golden - set(template.placeholders)):
+        yield "command", f"it has no {{{name}}}: the program is not told where to write this output"
+
+
+def _form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, str]]:
+    given = [option for option in ("format", *_DESCRIBED) if option in options]
+    if len(given) > 1:
+        yield given[1], f"{' and '.join(given)} exclude each other"
+        return
+    if "unit" in options and _text(options, "unit") not in UNITS:
+        yield "unit", f"{_text(options, 'unit')!r} is not one of {', '.join(UNITS)}"
+    if "format" in options and _text(options, "format") not in (OBSERVER, *FORMS):
+        yield "format", f"{_text(options, 'format')!r} is not one of {', '.join((OBSERVER, *FORMS))}"
+        return
+    if "unit" in options and given in ([], ["format"]):
+        yield "unit", "only pattern and json_path have a use for it; remove it"
+    for option in given:
+        try:
+            form = _form(options)
+        except ValueError as error:
+            yield option, str(error)
+            return
+        tells_unit = isinstance(form, PatternForm) and "unit" in form.pattern.groupindex
+        if option in _DESCRIBED and "unit" not in options and not tells_unit:
+            yield "unit", f"missing: the unit of the times, one of {', '.join(UNITS)}"
+
+
+def _form(options: Mapping[str, OptionValue]) -> Form | None:
+    """None: the observer's lines.
+
+    Raises:
+        ValueError: a pattern or a path cannot be used.
+    """
+    unit = _text(options, "unit", "")
+    if "pattern" in options:
+        return PatternForm.of(_text(options, "pattern"), unit)
+    if "json_path" in options:
+        path = _text(options, "json_path")
+        json_path.parse(path)
+        return JsonForm(times=path, unit=unit)
+    name = _text(options, "format", OBSERVER)
+    return None if name == OBSERVER else FORMS[name]
+
+
+def _report(readings: Readings, form: Form, case: TestCase, net: str) -> ProgramReport:
+    names = list(readings.samples_us)
+    if net in names:
+        chosen = net
+    elif net or len(names) > 1:
+        shown = ", ".join(plain(name[:100]) for name in names[:10]) or "none"
+        wanted = f"none is {plain(net)!r}" if net else "name that of the whole net in the option net"
+        raise ProgramOutputError(f"the program printed the benchmarks {shown}: {wanted}")
+    else:
+        chosen = names[0] if names else ""
+    values = readings.samples_us.get(chosen, ())
+    if not (readings.is_mean and values):
+        _require_count(len(values), case, exact=form.exact)
+    measurements = [Measurement(NET_DELAY, "us", values)]
+    measurements += [
+        Measurement(name[: program_output.LONGEST_NAME], "us", times)
+        for name, times in readings.samples_us.items()
+        if name not in (chosen, "", NET_DELAY)
+    ]
+    warning = "the program prints nothing but the mean of its iterations: how they are spread is not known"
+    return ProgramReport(tuple(measurements), warnings=(warning,) if readings.is_mean else ())
+
+
+def _require_count(found: int, case: TestCase, *, exact: bool) -> None:
+    if found != case.iterations if exact else found < case.iterations:
+        raise ProgramOutputError(f"the program gave {found} of {case.iterations} samples of the net")
