@@ -163,6 +163,8 @@ def test_the_picture(demo, run, tmp_path, kind):
     if kind == "svg":
         for name in (b"squeezenet", b"lenet", b"mobilenet", b"treatment/control", b"2026-01-05"):
             assert name in one
+        # What became slower at once, and what did by and by, in matplotlib's red and orange.
+        assert [colour in one for colour in (b"#d62728", b"#ff7f0e")] == [True, True]
 
 
 def test_names_that_bite_can_be_drawn(tmp_path, run):
