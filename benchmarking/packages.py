@@ -19,6 +19,8 @@ EXTRAS = {
     "hglib": "hg",
     "moderngl": "opengl",
     "onnxruntime": "onnxruntime",
+    "openvino": "openvino",
+    "ai_edge_litert": "litert",
 }
 """The extra of ``pyproject.toml`` that installs a package that not every run needs."""
 ROOT = Path(benchmarking.__file__).parents[1]

@@ -14,6 +14,7 @@ FRAMEWORKS: Registry[FrameworkBase] = Registry(
         "caffe2": "benchmarking.frameworks.caffe2.caffe2:Caffe2",
         "generic": "benchmarking.frameworks.generic.generic:Generic",
         "onnxruntime": "benchmarking.frameworks.onnxruntime.onnxruntime:OnnxRuntime",
+        "openvino": "benchmarking.frameworks.openvino.openvino:OpenVino",
     }
 )
 

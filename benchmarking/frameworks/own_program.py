@@ -79,9 +79,10 @@ class OwnProgramFramework(FrameworkBase):
                 f"$.model.{'formats' if case.model.formats else 'format'}",
                 f"{names} cannot be run by the framework {self.name}",
             )
-        for key in self.model_keys:
+        keys = self.model_keys_of(case.model.format)
+        for key in keys:
             if key not in case.model_files:
-                yield f"{case.model.files_path}.{key}", f"missing: {self._model_files()}"
+                yield f"{case.model.files_path}.{key}", f"missing: {self._model_files(keys)}"
         for blob in case.inputs:
             here = f"{case.json_path}.inputs.{blob.name}"
             if blob.type not in self.input_types:
@@ -103,10 +104,14 @@ class OwnProgramFramework(FrameworkBase):
                     f"--{option} is composed from the test itself; remove it here",
                 )
 
-    def _model_files(self) -> str:
+    def model_keys_of(self, model_format: str) -> tuple[str, ...]:
+        """What ``model.files`` has to have in one of the formats."""
+        return self.model_keys
+
+    def _model_files(self, keys: Sequence[str]) -> str:
         article = "an" if self.title[0] in "AEIOU" else "a"
-        files = "files" if len(self.model_keys) > 1 else "file"
-        return f"{article} {self.title} model has the {files} {' and '.join(self.model_keys)}"
+        files = "files" if len(keys) > 1 else "file"
+        return f"{article} {self.title} model has the {files} {' and '.join(keys)}"
 
     def options(self, case: TestCase) -> Mapping[str, OptionValue]:
         """Of the program, as the specification has them."""

@@ -45,6 +45,11 @@ SUBJECTS = {
             "pattern": r"took (?P<value>[\d.]+) (?P<unit>\w+)",
         },
     ),
+    "openvino": Subject(
+        FRAMEWORKS["openvino"](),
+        ("model", "weights"),
+        "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0)),
+    ),
     "line": Subject(LINE.LineFramework(), ("model",), LINE.SAMPLE_OUTPUT),
 }
 

@@ -35,6 +35,8 @@ def of_extras(*names):
         ("requirements-dev.txt", of_extras("dev")),
         ("requirements-opengl.txt", of_extras("opengl")),
         ("requirements-onnxruntime.txt", of_extras("onnxruntime")),
+        ("requirements-openvino.txt", of_extras("openvino")),
+        ("requirements-litert.txt", of_extras("litert")),
     ],
 )
 def test_the_requirements_are_those_of_the_project(file, expected):
@@ -43,7 +45,8 @@ def test_the_requirements_are_those_of_the_project(file, expected):
 
 def test_the_light_installation_has_no_framework_and_no_device():
     names = {re.split(r"[\[<>=]", one)[0] for one in PROJECT["dependencies"]}
-    assert names.isdisjoint({"torch", "matplotlib", "adb-shell", "zeroconf", "nvidia-ml-py", "onnxruntime"})
+    frameworks = {"torch", "onnxruntime", "openvino", "ai-edge-litert"}
+    assert names.isdisjoint({*frameworks, "matplotlib", "adb-shell", "zeroconf", "nvidia-ml-py"})
 
 
 def test_all_has_every_extra_but_that_of_developers():

@@ -58,7 +58,7 @@ _KINDS: Sequence[tuple[Count, str]] = (
     (convolution, "conv convolution FusedConv NhwcConv NhwcFusedConv QLinearConv ConvInteger"),
     (transposed_convolution, "ConvTranspose ConvolutionBackpropData"),
     (matrix_product, "MatMul FusedMatMul Gemm FusedGemm MatMulInteger FullyConnected BatchMatMul"),
-    (_per_input(1), "MaxPool AvgPool AveragePool GlobalAveragePool GlobalMaxPool L2Pool"),
+    (_per_input(1), "Pooling MaxPool AvgPool AveragePool GlobalAveragePool GlobalMaxPool L2Pool"),
     (_per_input(1), "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd Sum Mean"),
     (_per_output(2), "BatchNormalization"),
     (_per_output(7), "LayerNormalization InstanceNormalization GroupNormalization MVN"),

@@ -64,10 +64,15 @@ class Job:
         }
         self.warnings = loaded.warnings
         if observes:
-            self._observe(loaded)
+            self.observe(loaded)
         return loaded
 
-    def _observe(self, loaded: LoadedModel) -> None:
+    def observe(self, loaded: LoadedModel) -> None:
+        """Finds out what computes each operator. The model runs once or more for it.
+
+        Raises:
+            ModelError: the backend that was asked for computed nothing.
+        """
         backend = self._settings.backend
         observation = loaded.observe()
         require_own(observation, backend)

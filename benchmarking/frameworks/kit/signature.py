@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import AbstractSet, Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .errors import ModelError
@@ -22,6 +23,8 @@ class Signature(NamedTuple):
     in_order: bool = False
     """Whether tensors whose names the model does not have are taken in the model's order. A converter gives
     tensors other names than those that the model had before."""
+    aliases: Mapping[str, str] = MappingProxyType({})
+    """The model's names of inputs and outputs by other names that these have as well."""
 
     def feed(self, given: Mapping[str, Any]) -> Dict[str, Any]:
         """The arrays by the model's own names, in its order.
@@ -30,7 +33,8 @@ class Signature(NamedTuple):
             ModelError: an input is not fed, is not the model's, or has another type or shape.
         """
         own = [one.name for one in self.inputs]
-        if self.in_order and len(own) == len(given) and not set(own) & set(given):
+        given = self._by_own_names(given)
+        if self.is_renamed(given):
             named = dict(zip(given, self.inputs))
         else:
             named = {one.name: one for one in self.inputs}
@@ -38,6 +42,15 @@ class Signature(NamedTuple):
         for name, one in named.items():
             _require_fit(name, given[name], one)
         return {one.name: given[name] for name, one in named.items()}
+
+    def is_renamed(self, given: Mapping[str, Any]) -> bool:
+        """Whether inputs, and so outputs as well, are taken in the model's order."""
+        own = {one.name for one in self.inputs}
+        return self.in_order and len(own) == len(given) and own.isdisjoint(self._by_own_names(given))
+
+    def _by_own_names(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        own = {one.name for one in self.inputs}
+        return {name if name in own else self.aliases.get(name, name): given[name] for name in given}
 
     def _require_names(self, own: Sequence[str], given: Mapping[str, Any]) -> None:
         for name in own:
@@ -50,15 +63,20 @@ class Signature(NamedTuple):
                     % (self.model, name, ", ".join(map(repr, own)) or "none")
                 )
 
-    def find_outputs(self, wanted: AbstractSet[str]) -> Dict[str, int]:
-        """Places among the outputs: by the model's names, and by those that were ``wanted``, in their order.
+    def find_outputs(self, wanted: AbstractSet[str], renamed: bool = False) -> Dict[str, int]:
+        """Places among the outputs, by the model's names and by those that are ``wanted``.
+
+        ``renamed``: what ``is_renamed`` says of the inputs.
 
         Raises:
             ModelError: there is no such output.
         """
         places = {name: at for at, name in enumerate(self.outputs)}
+        for name, own in self.aliases.items():
+            if own in self.outputs:
+                places.setdefault(name, places[own])
         asked = [name for name in wanted if name != "*"]
-        if self.in_order and len(asked) == len(places) and not set(asked) & set(places):
+        if renamed and len(asked) == len(self.outputs) and not set(asked) & set(places):
             return {**places, **{name: at for at, name in enumerate(asked)}}
         for name in asked:
             if name not in places:
@@ -73,9 +91,16 @@ def require_computed(name: str, array: Any) -> Any:
     """Raises:
     ModelError: there is nothing in it. Some runtimes run an empty batch, in next to no time.
     """
-    if array.size == 0:
-        raise ModelError("output %r has the shape %s: nothing was computed" % (name, list(array.shape)))
+    require_values(name, array.shape)
     return array
+
+
+def require_values(name: str, shape: Sequence[int]) -> None:
+    """Raises:
+    ModelError: an output of this shape has none.
+    """
+    if 0 in shape:
+        raise ModelError("output %r has the shape %s: nothing was computed" % (name, list(shape)))
 
 
 def _require_fit(name: str, array: Any, wanted: TensorSignature) -> None:

@@ -117,20 +117,25 @@ def _work(
     channel: _Channel, job: Job, warmup: int, last_line: str | None = None, observes: bool = True
 ) -> None:
     """Sets up, says so, and serves until it is told to quit or ``last_line`` comes."""
-    loaded = job.load(observes)
+    loaded = job.load(observes=False)
     first_ns = None
     for number in range(warmup):
         start = time.perf_counter_ns()
         loaded.run()
         if number == 0:
             first_ns = time.perf_counter_ns() - start
+    memory = {
+        "rss_bytes": counters.resident_bytes(),
+        "peak_rss_bytes": counters.peak_resident_bytes(),
+    }
+    if observes:  # not earlier: the first iteration is the first
+        job.observe(loaded)
     channel.answer(
         {
             "protocol": PROTOCOL,
             "ready": True,
             "pid": os.getpid(),
-            "rss_bytes": counters.resident_bytes(),
-            "peak_rss_bytes": counters.peak_resident_bytes(),
+            **memory,
             "load_ns": job.load_ns,
             "first_ns": first_ns,
             "wall_resolution_ns": counters.resolution_ns(time.perf_counter_ns),

@@ -70,10 +70,18 @@ def test_any_shape_fits_a_tensor_that_says_none():
 
 def test_outputs_by_name_and_in_order():
     assert STRICT.find_outputs({"z"}) == {"y": 0, "z": 1}
-    assert LOOSE.find_outputs(dict.fromkeys(("first", "second")).keys())["second"] == 1
-    for signature, wanted in ((STRICT, "first"), (LOOSE, "first")):
-        with pytest.raises(ModelError, match="--output: the model tiny has no output 'first'; it has y, z"):
-            signature.find_outputs({wanted})
+    assert LOOSE.find_outputs(dict.fromkeys(("first", "second")).keys(), renamed=True)["second"] == 1
+    for wanted, renamed in (({"first", "second"}, False), ({"first"}, True)):
+        with pytest.raises(ModelError, match=r"--output: the model tiny has no output '\w*'; it has y, z"):
+            LOOSE.find_outputs(wanted, renamed)
+
+
+def test_names_that_a_model_has_besides_are_its_own():
+    model = LOOSE._replace(aliases={"a": "rows", "b": "z", "rows": "count"})
+    assert model.feed({"count": GIVEN["count"], "a": GIVEN["rows"]})["rows"] is GIVEN["rows"]
+    assert not model.is_renamed({"a": 0, "other": 0})
+    assert model.is_renamed({"other": 0, "another": 0})
+    assert model.find_outputs({"b"})["b"] == 1
 
 
 def test_an_output_without_values_is_an_error():

@@ -1,0 +1,226 @@
+"""A model that OpenVINO has compiled: run, and described by the graph that it made of it."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+from benchmarking.frameworks.kit.costs import OperatorFacts
+from benchmarking.frameworks.kit.errors import ModelError
+from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
+from benchmarking.frameworks.kit.program import LoadedModel
+from benchmarking.frameworks.kit.signature import (
+    Signature,
+    TensorSignature,
+    require_computed,
+    require_values,
+)
+
+from . import execution_graph
+from .execution_graph import ExecutedOperator
+from .model_file import ModelFile
+
+TYPES = {
+    "f32": "float",
+    "f64": "double",
+    "f16": "float16",
+    "boolean": "bool",
+    "i8": "int8_t",
+    "i16": "int16_t",
+    "i32": "int",
+    "i64": "int64_t",
+    "u8": "uint8_t",
+    "u16": "uint16_t",
+    "u32": "uint32_t",
+    "u64": "uint64_t",
+}
+"""The specification's name of a type by OpenVINO's."""
+_WHERE = re.compile(r"Exception from \S+:|Check '.*?' failed at \S+:|FrontEnd API failed with \w+:")
+_SHOWN_CHARACTERS = 400
+
+
+class OpenVinoModel(LoadedModel):
+    operators_later = True
+
+    def __init__(
+        self,
+        runtime: Any,
+        file: ModelFile,
+        properties: Dict[str, Any],
+        inputs: Mapping[str, Any],
+        wanted: AbstractSet[str],
+    ) -> None:
+        self._file = file
+        self._version = runtime.__version__.partition("-")[0]
+        self._asked = properties["INFERENCE_PRECISION_HINT"]
+        device = "CPU" if "INFERENCE_NUM_THREADS" in properties else "GPU"
+        self._threads = properties.get("INFERENCE_NUM_THREADS", 0)
+        with self._one_line():
+            core = runtime.Core()
+            model = core.read_model(file.path, file.weights) if file.weights else core.read_model(file.path)
+        self._signature = _signature(file.name, model)
+        self._places = self._signature.find_outputs(wanted, self._signature.is_renamed(inputs))
+        arrays = list(self._signature.feed(inputs).values())
+        with self._one_line():
+            if arrays:
+                model.reshape({port: list(array.shape) for port, array in zip(model.inputs, arrays)})
+            self._compiled = core.compile_model(model, device, properties)
+            self._requests = self._make_requests(runtime, arrays)
+        for name, port in zip(self._signature.outputs, self._compiled.outputs):
+            if port.partial_shape.is_static:
+                require_values(name, port.shape)
+        self._operators: Sequence[ExecutedOperator] = ()
+        self._runs = 0
+        self._before: Optional[Tuple[int, Dict[str, int]]] = None
+        """Runs, and what operators took in them, before the first iteration by operators."""
+        self._untold = 0
+        """Iterations by operators since times were last asked for."""
+
+    def _make_requests(self, runtime: Any, arrays: List[Any]) -> List[Any]:
+        """As many as run at once; each has the same inputs."""
+        requests = []
+        for _ in range(max(self._streams, 1)):
+            request = self._compiled.create_infer_request()
+            for at, array in enumerate(arrays):
+                request.set_input_tensor(at, runtime.Tensor(array, shared_memory=True))
+            requests.append(request)
+        return requests
+
+    # --- whole ----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        self._runs += 1
+        with self._one_line():
+            if len(self._requests) == 1:
+                self._requests[0].infer(share_outputs=True)
+                return
+            for request in self._requests:
+                request.start_async()
+            for request in self._requests:
+                request.wait()
+
+    def output_names(self) -> Sequence[str]:
+        return self._signature.outputs
+
+    def output(self, name: str) -> Any:
+        place = {**self._signature.find_outputs({name}), **self._places}[name]
+        return require_computed(name, self._requests[0].get_output_tensor(place).data.copy())
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        return {
+            "precision": "+".join(execution_graph.precisions(self._compiled.get_runtime_model())),
+            "precision_asked": self._asked,
+            "inferences_per_iteration": len(self._requests),
+        }
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        found = []
+        if len(self._requests) > 1:
+            found.append(
+                "an iteration is %d inferences at once: its time is that of all of them" % len(self._requests)
+            )
+        if self._threads and self._property("INFERENCE_NUM_THREADS") != self._threads:
+            used = self._property("INFERENCE_NUM_THREADS")
+            found.append("OpenVINO uses %d of the %d threads that were asked for" % (used, self._threads))
+        return found
+
+    @property
+    def _streams(self) -> int:
+        return self._property("NUM_STREAMS") if self._threads else 1
+
+    def _property(self, name: str) -> int:
+        return int(self._compiled.get_property(name))
+
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            text = " ".join(_WHERE.sub("", str(error)).split())[:_SHOWN_CHARACTERS]
+            raise ModelError(
+                "OpenVINO %s cannot run %s (%s): %s"
+                % (self._version, self._file.name, self._file.versions, text)
+            ) from error
+
+    # --- operator by operator -------------------------------------------------------------------------------
+
+    def _executed(self) -> Sequence[ExecutedOperator]:
+        """Known once the model has run."""
+        if not self._operators:
+            if not self._runs:
+                self.run()
+            self._operators = execution_graph.executed(self._compiled.get_runtime_model(), self._profile())
+        return self._operators
+
+    def _profile(self) -> Dict[str, int]:
+        """Nanoseconds of the operators that were executed, by OpenVINO's names of them: of all runs, as it
+        reports means only, in whole microseconds."""
+        return {
+            one.node_name: self._runs * (one.real_time.seconds * 10**6 + one.real_time.microseconds) * 1000
+            for one in self._requests[0].get_profiling_info()
+            if one.status.name == "EXECUTED"
+        }
+
+    @property
+    def operator_names(self) -> Sequence[str]:
+        return [one.name for one in self._operators]
+
+    def run_operators(self) -> List[int]:
+        if len(self._requests) > 1:
+            raise ModelError("operators are not timed while several inferences run; leave run_individual out")
+        if self._before is None:
+            self._executed()
+            self._before = self._runs, self._profile()
+        self.run()
+        self._untold += 1
+        return []
+
+    def take_operator_times(self) -> Mapping[str, List[int]]:
+        """The mean since the first iteration of ``run operators``, for each of them."""
+        if self._before is None:
+            return {}
+        runs, before = self._before
+        after, count = self._profile(), self._untold
+        self._untold = 0
+        runs = self._runs - runs
+        means = {name: max(total - before.get(name, 0), 0) // runs for name, total in after.items()}
+        return {one.name: [means.get(one.node, 0)] * count for one in self._executed()}
+
+    def observe(self) -> Observation:
+        operators = self._executed()
+        lower = {"bf16", "f16"} - {self._asked}
+        own = {
+            one.name: one.precision not in lower and (self._asked == "f32" or one.precision == self._asked)
+            for one in operators
+        }
+        return Observation(
+            {one.name: Kernel(one.kernel, own[one.name]) for one in operators},
+            "operators",
+            [one.name for one in operators if not one.added],
+        )
+
+    def operators(self) -> Sequence[OperatorFacts]:
+        return [one.facts for one in self._executed()]
+
+
+def _signature(name: str, model: Any) -> Signature:
+    aliases: Dict[str, str] = {}
+
+    def own_name(port: Any) -> str:
+        names = sorted(port.names)
+        own: str = names[0] if names else port.node.get_friendly_name()
+        aliases.update(dict.fromkeys(names[1:], own))
+        return own
+
+    inputs = []
+    for port in model.inputs:
+        shape = None
+        if port.partial_shape.rank.is_static:
+            shape = tuple(size.get_length() if size.is_static else "" for size in port.partial_shape)
+        type_ = port.element_type.get_type_name()
+        inputs.append(TensorSignature(own_name(port), TYPES.get(type_, type_), shape))
+    outputs = tuple(own_name(port) for port in model.outputs)
+    return Signature(name, tuple(inputs), outputs, in_order=True, aliases=aliases)

@@ -1,0 +1,113 @@
+"""The graph that OpenVINO runs: the kernel and the precision of each operator, and what it has to do."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
+
+from benchmarking.frameworks.kit import flops
+from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
+
+_ITEM_BYTES = {"f64": 8, "i64": 8, "u64": 8, "f16": 2, "bf16": 2, "i16": 2, "u16": 2}
+_ITEM_BYTES.update(dict.fromkeys(("i8", "u8", "boolean"), 1))
+_CONSTANT = "Const"
+
+
+class ExecutedOperator(NamedTuple):
+    name: str
+    """``ID_<place>_<type>_<name>``: the place among the model's own operators that were executed."""
+    node: str
+    """OpenVINO's name, which may differ from process to process."""
+    kernel: str
+    """With the layers that were fused into the operator."""
+    precision: str
+    added: bool
+    """By OpenVINO, to convert a layout or a type."""
+    facts: OperatorFacts
+
+
+def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperator]:
+    """``graph``: a runtime model. ``profile``: what was executed."""
+    nodes = sorted(graph.get_ops(), key=lambda node: int(_text(node, "execOrder")))
+    constants = _constants(nodes)
+    operators: List[ExecutedOperator] = []
+    seen: Dict[str, int] = {}
+    place = 0
+    for node in nodes:
+        title = node.get_friendly_name()
+        if title not in profile:
+            continue
+        layers = [layer for layer in _text(node, "originalLayersNames").split(",") if layer]
+        type_ = _text(node, "layerType")
+        name = "ID_%d_%s_%s" % (place, type_, (title if layers else _consumer(node)).replace(" ", "_"))
+        place += bool(layers)
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            name += "_%d" % seen[name]
+        operators.append(
+            ExecutedOperator(
+                name,
+                title,
+                _kernel(node, layers),
+                _text(node, "runtimePrecision"),
+                not layers,
+                _facts(name, type_, node, constants),
+            )
+        )
+    return operators
+
+
+def precisions(graph: Any) -> Sequence[str]:
+    """Those that the model's operators are computed in, the most frequent first. Nothing has to have run."""
+    found = [
+        _text(node, "runtimePrecision")
+        for node in graph.get_ops()
+        if _text(node, "originalLayersNames") and not _text(node, "primitiveType").startswith("unknown")
+    ]
+    return sorted(set(found), key=lambda one: (-found.count(one), one))
+
+
+def _kernel(node: Any, layers: List[str]) -> str:
+    fused = " of %s" % "+".join(layers) if len(layers) > 1 else ""
+    return "%s%s" % (_text(node, "primitiveType"), fused)
+
+
+def _constants(nodes: Sequence[Any]) -> Set[str]:
+    """Names of what does not depend on an input of the model: weights, also where they are laid out anew."""
+    found: Set[str] = set()
+    for node in nodes:
+        sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
+        if _text(node, "layerType") == _CONSTANT or (sources and found.issuperset(sources)):
+            found.add(node.get_friendly_name())
+    return found
+
+
+def _consumer(node: Any) -> str:
+    for output in node.outputs():
+        for target in output.get_target_inputs():
+            name: str = target.get_node().get_friendly_name()
+            return name
+    return ""
+
+
+def _facts(name: str, type_: str, node: Any, constants: Set[str]) -> OperatorFacts:
+    inputs = [_tensor(port.get_source_output(), constants) for port in node.inputs()]
+    outputs = [_tensor(port, constants) for port in node.outputs()]
+    return OperatorFacts(name, flops.count(type_, inputs, outputs), inputs, outputs)
+
+
+def _tensor(port: Any, constants: Set[str]) -> TensorFacts:
+    node = port.get_node()
+    name = node.get_friendly_name()
+    precision = _text(node, "outputPrecisions").split(",")[0]
+    return TensorFacts(
+        "%s/%d" % (name, port.get_index()),
+        tuple(port.get_shape()) if port.get_partial_shape().is_static else (0,),
+        _ITEM_BYTES.get(precision, 4),
+        name in constants,
+    )
+
+
+def _text(node: Any, key: str) -> str:
+    info = node.get_rt_info()
+    value = info[key] if key in info else ""  # noqa: SIM401 - it has no get
+    return str(getattr(value, "value", value))

@@ -1,0 +1,77 @@
+"""What has to be known of OpenVINO's own files, a graph in XML and its weights, before they are loaded."""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, List, NamedTuple, Tuple
+from xml.etree import ElementTree
+
+from benchmarking.frameworks.kit.errors import ModelError
+
+
+class IrFile(NamedTuple):
+    name: str
+    outputs: Tuple[str, ...]
+    weights: str
+    """Their file; empty: the model has none."""
+
+
+def read(path: str, weights: str) -> IrFile:
+    """``weights``: their file; empty: the one beside the model.
+
+    Raises:
+        ModelError: it is not such a model, or it has no weights where they have to be.
+    """
+    root = _parsed(path)
+    needed = any(layer.get("type") == "Const" for layer in root.iter("layer"))
+    weights = weights or (_beside(path) if needed else "")
+    name = root.get("name") or os.path.splitext(os.path.basename(path))[0]
+    return IrFile(name, tuple(_outputs(root)), weights)
+
+
+def _parsed(path: str) -> ElementTree.Element:
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+    except OSError as error:
+        raise ModelError("--model: cannot read %s: %s" % (path, error.strerror)) from error
+    try:
+        if b"<!" in content.replace(b"<!--", b""):
+            raise ValueError("it declares entities or a document type")
+        root = ElementTree.fromstring(content)  # noqa: S314 - nothing but elements is left
+        if root.tag != "net":
+            raise ValueError("it has no net")
+        return root
+    except (ValueError, ElementTree.ParseError) as error:
+        raise ModelError("--model: %s is not an OpenVINO model: %s" % (path, error)) from error
+
+
+def _beside(path: str) -> str:
+    """A model file is a stranger's: weights that it leads to outside of its directory are not opened."""
+    weights = os.path.splitext(path)[0] + ".bin"
+    if not os.path.exists(weights):
+        raise ModelError("--weights is missing: %s has no weights beside it, in %s" % (path, weights))
+    found = os.path.realpath(weights)
+    if os.path.dirname(found) != os.path.realpath(os.path.dirname(path) or "."):
+        raise ModelError("--model: %s keeps weights in %r; they have to lie beside it" % (path, found))
+    return weights
+
+
+def _outputs(root: ElementTree.Element) -> List[str]:
+    """The names of the tensors that lead to results; the name of the layer where a tensor has none."""
+    layers: Dict[str, ElementTree.Element] = {one.get("id", ""): one for one in root.iter("layer")}
+    sources = {edge.get("to-layer", ""): edge for edge in root.iterfind("edges/edge")}
+    names = []
+    for number, layer in layers.items():
+        source = sources.get(number)
+        if layer.get("type") == "Result" and source is not None:
+            made = layers.get(source.get("from-layer", ""))
+            names.append("" if made is None else _port_name(made, source.get("from-port", "")))
+    return names
+
+
+def _port_name(layer: ElementTree.Element, number: str) -> str:
+    for port in layer.iterfind("output/port"):
+        if port.get("id") == number:
+            return sorted(port.get("names", "").split(","))[0] or layer.get("name", "")
+    return layer.get("name", "")

@@ -1,0 +1,41 @@
+"""A model's file, of whichever of the kinds that OpenVINO reads, looked at before OpenVINO is."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Tuple
+
+from benchmarking.frameworks.kit import onnx_file, tflite_file
+from benchmarking.frameworks.kit.errors import ModelError
+
+from . import ir_file
+
+
+class ModelFile(NamedTuple):
+    path: str
+    weights: str
+    """In a file of their own; empty: they are in the model's, or OpenVINO finds them beside it."""
+    name: str
+    outputs: Tuple[str, ...]
+    versions: str
+
+
+def read(path: str, weights: str) -> ModelFile:
+    """What is not meant to be read, OpenVINO would try as every kind of file that it knows.
+
+    Raises:
+        ModelError: it is not a model, or has weights in files that are not beside it.
+    """
+    kind = os.path.splitext(path)[1].lower()
+    if kind == ".xml":
+        own = ir_file.read(path, weights)
+        return ModelFile(path, own.weights, own.name, own.outputs, "OpenVINO IR")
+    if weights:
+        raise ModelError("--weights: %s has its weights itself; only an .xml file has others" % path)
+    if kind == ".onnx":
+        onnx = onnx_file.read(path)
+        return ModelFile(path, "", onnx.signature.model, onnx.signature.outputs, onnx.versions)
+    if kind == ".tflite":
+        signature = tflite_file.read(path).signature
+        return ModelFile(path, "", signature.model, signature.outputs, "TensorFlow Lite")
+    raise ModelError("--model: %s is neither an .xml, an .onnx nor a .tflite file" % path)
