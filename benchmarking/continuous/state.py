@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 from benchmarking.errors import StorageError
 from benchmarking.files import atomic_file
 from benchmarking.repos.repo_base import Revision
+from benchmarking.results import documents
 from benchmarking.results.model import TestKey
 
 FILE_NAME = "state.sqlite3"
@@ -517,84 +518,39 @@ def _revision_row(revision: Revision) -> tuple[str, int, str, str]:
 # SQLite takes any value in any column: what a row should hold is checked when it is read.
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} should be text")
-    return value
-
-
 def _key_text(key: TestKey) -> str:
     return json.dumps(astuple(key))
 
 
-def _key(values: Sequence[Any]) -> TestKey:
-    net, metric, identifier, framework, backend, device = values
-    return TestKey(
-        net=_text(net),
-        metric=_text(metric),
-        identifier=_text(identifier),
-        framework=_text(framework),
-        backend=None if backend is None else _text(backend),
-        device=_text(device),
-    )
+def _key(values: Sequence[Any]) -> Mapping[str, Any]:
+    return dict(zip((one.name for one in fields(TestKey)), values, strict=True))
 
 
-def _suspect(values: Sequence[Any]) -> Suspect:
+def _suspect(values: Sequence[Any]) -> Mapping[str, Any]:
     *key, label, type_name, ratio = values
-    return Suspect(_key(key), _text(label), _text(type_name), _optional_float(ratio))
-
-
-def _optional_float(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return {"key": _key(key), "label": label, "type": type_name, "ratio": ratio}
 
 
 def _ratios(row: sqlite3.Row) -> Ratios:
     return {
-        _key(key): {_text(name): float(ratio) for name, ratio in types.items()}
+        documents.validated(TestKey, _key(key)): documents.validated(dict[str, float], types)
         for *key, types in json.loads(row["ratios"])
     }
 
 
-def _revision(row: sqlite3.Row) -> Revision:
-    return Revision(
-        *(_text(row["commit"]), int(row["commit_time"]), _text(row["author"]), _text(row["subject"]))
-    )
-
-
 def _run(row: sqlite3.Row) -> Run:
-    return Run(
-        platform=_text(row["platform"]),
-        revision=_revision(row),
-        status=RunStatus(row["status"]),
-        detail=_text(row["detail"]),
-        control=None if row["control"] is None else _text(row["control"]),
-        build_s=float(row["build_s"]),
-        run_s=float(row["run_s"]),
-        finished_at=float(row["finished_at"]),
-        suspects=tuple(_suspect(one) for one in json.loads(row["suspects"])),
-    )
+    suspects = [_suspect(one) for one in json.loads(row["suspects"])]
+    return documents.validated(Run, {**row, "revision": dict(row), "suspects": suspects})
 
 
 def _position(row: sqlite3.Row) -> Position:
-    return Position(_text(row["commit"]), bool(row["is_done"]))
+    return documents.validated(Position, dict(row))
 
 
 def _pending(row: sqlite3.Row) -> Pending:
-    return Pending(_text(row["platform"]), _revision(row), _text(row["waits_for"]))
+    return documents.validated(Pending, {**row, "revision": dict(row)})
 
 
 def _culprit(row: sqlite3.Row) -> Culprit:
-    return Culprit(
-        platform=_text(row["platform"]),
-        regressed=_text(row["regressed"]),
-        suspect=Suspect(
-            _key(json.loads(row["test"])),
-            _text(row["label"]),
-            _text(row["type"]),
-            _optional_float(row["ratio"]),
-        ),
-        good=None if row["good"] is None else _text(row["good"]),
-        revision=_revision(row),
-        note=_text(row["note"]),
-        found_at=float(row["found_at"]),
-    )
+    suspect = {**row, "key": _key(json.loads(row["test"]))}
+    return documents.validated(Culprit, {**row, "revision": dict(row), "suspect": suspect})

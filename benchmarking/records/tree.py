@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -235,7 +236,7 @@ def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
     try:
         files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
         chosen = [path for path in files if not wanted or path.name in names]
-        types = [_read(path, documents.read_type) for path in chosen]
+        types = [_read(path, partial(documents.read, TypeResult)) for path in chosen]
     except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
         return None
@@ -268,18 +269,11 @@ def _warn_of_damage(directory: Path, error: object) -> None:
 
 
 def _parts(result: Result, commit: str | None = None, commit_time: int | None = None) -> list[str]:
-    """The names that the directories of a run stand for."""
+    """The names that the directories of a run stand for. In a run on several backends each has its own."""
     test, from_ = result.test, result.provenance
     date = map(str, unix_time.year_month_day(from_.commit_time if commit_time is None else commit_time))
-    names = [result.device.name, test.framework, test.net, test.metric, _test_name(result)]
+    names = [result.device.name, test.framework, test.net, test.metric, test.identifier + result.on_backend]
     return [*names, *date, from_.commit if commit is None else commit]
-
-
-def _test_name(result: Result) -> str:
-    """A run on several backends has a directory for each."""
-    if result.cell is None or result.test.backend is None:
-        return result.test.identifier
-    return f"{result.test.identifier}{ON_BACKEND}{result.test.backend}"
 
 
 def path_part(name: str) -> str:

@@ -34,7 +34,7 @@ def parts(table: BackendTable, escape: Escape) -> list[str]:
 
 
 def _test(row: Row, escape: Escape) -> str:
-    return f"{escape(row.name)}<br>{escape(row.shapes)}"
+    return f"{escape(row.test.name)}<br>{escape(row.shapes)}"
 
 
 def _cells(table: BackendTable, row: Row, escape: Escape) -> list[str]:

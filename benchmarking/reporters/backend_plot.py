@@ -105,7 +105,7 @@ def _columns(table: BackendTable) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return plain(row.name) + "\n" + plain(row.shapes)
+    return plain(row.test.name) + "\n" + plain(row.shapes)
 
 
 def _draw_table(axes: Axes, table: BackendTable, colour_of: ColourOf) -> None:

@@ -66,7 +66,7 @@ def blocks_of(table: BackendTable, width: int) -> Iterator[Table | Text]:
         yield from _ratios(table, width)
     for row in table.rows:
         yield Text()
-        name = _test_name(row.name, row.shapes)
+        name = _test_name(row.test.name, row.shapes)
         yield name.append("  against golden outputs", "dim") if row.test.metric == "error" else name
         yield _details(table, row, width)
         for line in row.how:

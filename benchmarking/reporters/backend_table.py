@@ -60,10 +60,6 @@ class Row:
     """By backend."""
 
     @property
-    def name(self) -> str:
-        return self.test.name
-
-    @property
     def how(self) -> list[str]:
         """How the backends were compared, in lines; empty of a test of outputs, and where nothing ran."""
         by_backend = {

@@ -61,11 +61,8 @@ def _suite(tests: Sequence[tuple[Result, ...]]) -> Any:
     started = datetime.fromtimestamp(provenance.time - first.duration_s, UTC)
     suite.timestamp = started.isoformat(timespec="seconds")
     suite.hostname = plain(str(device.facts.get("host_name", device.name)))
-    properties = {
-        "commit": provenance.commit,
-        "control_commit": provenance.control_commit,
-        **device.facts,
-    }
+    commits = {"commit": provenance.commit, "control_commit": provenance.control_commit}
+    properties = {**commits, **device.facts}
     for name, value in properties.items():
         if value is not None:
             suite.add_property(plain(name), plain(str(value)))
@@ -79,9 +76,8 @@ def _case(stages: tuple[Result, ...]) -> Any:
 
     result = stages[-1]
     test = result.test
-    on = f" on {test.backend}" if result.cell and test.backend else ""
     case = TestCase(
-        plain(f"{test.metric} {test.identifier}{on}"),
+        plain(f"{test.metric} {test.identifier}{result.on_backend}"),
         plain(test.net),
         round(sum(stage.duration_s for stage in stages), 3),
     )

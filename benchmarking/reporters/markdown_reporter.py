@@ -136,7 +136,7 @@ def _tainted(result: Result) -> str:
 
 
 def _warning(result: Result, text: str) -> str:
-    return f"- {_escape(f'{result.test.name}{_on(result)}: warning: {text}')}"
+    return f"- {_escape(f'{result.test.name}{result.on_backend}: warning: {text}')}"
 
 
 def _operators(result: Result, choice: OperatorChoice) -> str:
@@ -160,7 +160,7 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
         tablefmt="pipe",
         disable_numparse=True,
     )
-    title = f"{result.test.name}{_on(result)} on {result.device.name}: {shown.title}"
+    title = f"{result.test.name}{result.on_backend} on {result.device.name}: {shown.title}"
     return _folded(title, grid)
 
 
@@ -173,17 +173,12 @@ def _failure(result: Result) -> str:
     failure = result.failure
     if failure is None:
         return ""
-    text = f"{result.test.name}{_on(result)}: {failure.message}"
+    text = f"{result.test.name}{result.on_backend}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
     evidence = plain_lines(failure.evidence.rstrip())
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
     return _folded(text, f"{fence}text\n{evidence}\n{fence}")
-
-
-def _on(result: Result) -> str:
-    """Where a test ran on several."""
-    return f" on {result.test.backend}" if result.cell and result.test.backend else ""
 
 
 def _escape(text: str) -> str:

@@ -11,7 +11,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -21,7 +21,16 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from benchmarking.bounds import parse_json
 from benchmarking.errors import ExitStatus
-from benchmarking.results.model import FailureKind, Result, TypeResult
+from benchmarking.results.model import (
+    Device,
+    FailureKind,
+    Program,
+    Provenance,
+    Result,
+    TestKey,
+    TypeResult,
+    Workload,
+)
 
 LAYOUT_VERSION = 1
 """Of documents and of the local reporter's files. It is raised when older readers would misread them; a key
@@ -30,14 +39,19 @@ that is added does not raise it."""
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """JSON has no such numbers: they are written as these strings."""
 
-_PARTS: Mapping[str, Mapping[str, str]] = {
-    "test": {"net": "net_name", "device": "platform_hash"},
-    "provenance": {},
-    "device": {"name": "platform", "facts": "device"},
-    "program": {"command": "program_command", "facts": "program", "control_facts": "control_program"},
-    "workload": {},
+
+def _names(kind: Any, **others: str) -> Mapping[str, str]:
+    return {one.name: others.get(one.name, one.name) for one in fields(kind)}
+
+
+_PARTS = {
+    "test": _names(TestKey, net="net_name", device="platform_hash"),
+    "provenance": _names(Provenance),
+    "device": _names(Device, name="platform", facts="device"),
+    "program": _names(Program, command="program_command", facts="program", control_facts="control_program"),
+    "workload": _names(Workload),
 }
-"""The parts whose fields stand in the ``meta``, with the names of those fields that are others there."""
+"""The parts whose fields stand in the ``meta``, with the names that those have there."""
 _WHOLE = ("sampling", "cell")
 """The parts that stand there whole."""
 
@@ -90,11 +104,11 @@ def dumps(value: Any) -> str:
 
 def document_json(document: Document) -> dict[str, Any]:
     results = [result_json(one) for one in document.results]
-    return {**as_json(replace(document, results=())), "results": results}
+    return {**_as_json(replace(document, results=())), "results": results}
 
 
 def result_json(result: Result) -> dict[str, Any]:
-    rest = as_json(replace(result, types=()))
+    rest = _as_json(replace(result, types=()))
     return {
         **{name: value for name, value in rest.items() if name not in (*_PARTS, *_WHOLE)},
         "meta": meta_json(result),
@@ -109,10 +123,8 @@ def meta_json(result: Result) -> dict[str, Any]:
 
 def described(result: Result) -> dict[str, Any]:
     """What a result is a result of, side by side."""
-    parts = as_json(replace(result, types=()))
-    meta = {
-        names.get(name, name): value for part, names in _PARTS.items() for name, value in parts[part].items()
-    }
+    parts = _as_json(replace(result, types=()))
+    meta = {other: parts[part][name] for part, names in _PARTS.items() for name, other in names.items()}
     whole = {name: parts[name] for name in _WHOLE}
     return {**meta, **whole, "command_str": shlex.join(result.provenance.command)}
 
@@ -125,7 +137,7 @@ def type_json(one: TypeResult) -> dict[str, Any]:
     return {key: int(item) if item is True else item for key, item in value.items()}
 
 
-def as_json(value: Document | Result | TypeResult) -> dict[str, Any]:
+def _as_json(value: Document | Result) -> dict[str, Any]:
     """Every field, as values that ``dumps`` takes."""
     fields: dict[str, Any] = _adapter(type(value)).dump_python(value, warnings="none")
     return fields
@@ -154,17 +166,15 @@ def read(kind: type[Read], content: str | bytes) -> Read:
         NewerVersionError: a newer version wrote it.
         ValueError: it is something else. The message is a part of a sentence.
     """
-    return _validated(kind, _parsed(content))
+    value = _in_parts(_parsed(content))
+    if isinstance(value, dict) and isinstance(value.get("results"), list):
+        value = {**value, "results": [_in_parts(one) for one in value["results"]]}
+    return validated(kind, value)
 
 
 def read_meta(content: str | bytes) -> Result:
     """The result, but for its types, that a ``meta.txt`` describes. Raises as ``read``."""
-    return _validated(Result, {"meta": _parsed(content)})
-
-
-def read_type(content: str | bytes) -> TypeResult:
-    """A ``<type>.txt``. Raises as ``read``."""
-    return read(TypeResult, content)
+    return validated(Result, _in_parts({"meta": _parsed(content)}))
 
 
 def _parsed(content: str | bytes) -> Any:
@@ -175,11 +185,11 @@ def _parsed(content: str | bytes) -> Any:
     return value
 
 
-def _validated(kind: type[Read], value: Any) -> Read:
-    if isinstance(value, dict):
-        value = _in_parts(value)
-        if isinstance(results := value.get("results"), list):
-            value["results"] = [_in_parts(one) if isinstance(one, dict) else one for one in results]
+def validated(kind: type[Read], value: Any) -> Read:
+    """
+    Raises:
+        ValueError: the value is not one of the kind. The message names the first place, in one line.
+    """
     try:
         result: Read = _adapter(kind).validate_python(value)
     except ValidationError as error:
@@ -188,18 +198,15 @@ def _validated(kind: type[Read], value: Any) -> Read:
     return result
 
 
-def _in_parts(value: dict[str, Any]) -> dict[str, Any]:
-    """A result whose ``meta`` is taken apart, as its type has it."""
-    if "meta" not in value:
-        return dict(value)
+def _in_parts(value: Any) -> Any:
+    """A result whose ``meta`` is taken apart, as its type has it; anything else as it is."""
+    if not isinstance(value, dict) or "meta" not in value:
+        return value
     meta = value["meta"]
     if not isinstance(meta, dict):
         return {**value, **dict.fromkeys(_PARTS, meta)}
     parts = {
-        part: {
-            **{name: value for name, value in meta.items() if name not in names},
-            **{name: meta[other] for name, other in names.items() if other in meta},
-        }
+        part: {name: meta[other] for name, other in names.items() if other in meta}
         for part, names in _PARTS.items()
     }
     return {**value, **parts, **{name: meta[name] for name in _WHOLE if name in meta}}
@@ -208,12 +215,12 @@ def _in_parts(value: dict[str, Any]) -> dict[str, Any]:
 def _place(location: tuple[int | str, ...]) -> str:
     """As the file has it."""
     depth = 2 if location[:1] == ("results",) else 0
-    names = [str(name) for name in location[depth:]]
-    if names and names[0] in (*_PARTS, *_WHOLE):
-        others = _PARTS.get(names[0], {})
-        whole = names[:1] if names[0] in _WHOLE else []
-        names = ["meta", *whole, *(others.get(name, name) for name in names[1:2]), *names[2:]]
-    return "".join(f"{name}: " for name in (*location[:depth], *names))
+    around, names = location[:depth], [str(name) for name in location[depth:]]
+    if names and names[0] in _WHOLE:
+        names.insert(0, "meta")
+    elif names and (others := _PARTS.get(names[0])):
+        names = ["meta", *(others[name] for name in names[1:2]), *names[2:]]
+    return "".join(f"{name}: " for name in (*around, *names))
 
 
 def _check_version(value: object) -> None:
@@ -250,8 +257,8 @@ def schema() -> dict[str, Any]:
     required = ["command_str"]
     for part, names in _PARTS.items():
         kind = kinds.pop(result["properties"].pop(part)["$ref"].rpartition("/")[2])
-        properties |= {names.get(name, name): value for name, value in kind["properties"].items()}
-        required += [names.get(name, name) for name in kind.get("required", ())]
+        properties |= {other: kind["properties"][name] for name, other in names.items()}
+        required += [names[name] for name in kind.get("required", ())]
     properties["command_str"] = {"type": "string"}
     kinds["Meta"] = {
         "type": "object",

@@ -475,6 +475,11 @@ class Result:
         return f"{self.test.net} {self.test.identifier} on {self.device.name}"
 
     @property
+    def on_backend(self) -> str:
+        """`` on nnpack`` in a run on several backends, else empty."""
+        return f" on {self.test.backend}" if self.cell and self.test.backend else ""
+
+    @property
     def net(self) -> TypeResult | None:
         """The delay of the whole net, where it was measured."""
         return next((one for one in self.types if one.type == NET_DELAY), None)
