@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from benchmarking.driver.clock import shortest_operator_ns
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import CaseError, ToleranceError
-from benchmarking.results.model import ErrorStatistics, Sampling, SequentialDecision, TypeResult
+from benchmarking.results.model import NET_DELAY, ErrorStatistics, Sampling, SequentialDecision, TypeResult
 from benchmarking.results.plain_text import plain
 from benchmarking.specs.model import ToleranceSpec
 from benchmarking.statistics import summaries
@@ -28,9 +29,11 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
     """One result per type that the treatment has; compared where the control has it too."""
     control_types = {one.type: one for one in samples.control.types} if samples.control else {}
     costs, kernels = samples.treatment.costs, samples.treatment.kernels
+    facts = [arm.facts for arm in (samples.treatment, samples.control) if arm]
+    shortest_us = shortest_operator_ns(*facts) / 1e3
     return tuple(
         replace(
-            _delay_result(one, control_types.get(one.type)),
+            _delay_result(one, control_types.get(one.type), shortest_us),
             cost=costs.get(one.type),
             kernel=kernels.get(one.type),
             **_judged(samples.decisions.get(one.type)),
@@ -42,7 +45,7 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
 
 def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
     """The comparison is that of the decision, which may rest on another clock than the samples."""
-    return {"decision": decision, "comparison": decision.comparison} if decision else {}
+    return {"decision": decision, "comparison": decision.comparison, "too_short": False} if decision else {}
 
 
 def _by_clock(
@@ -60,7 +63,8 @@ def _by_clock(
     return {name: summaries.summarize(times[name], one.pairs) for name, one in arms.items()}
 
 
-def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeResult:
+def _delay_result(treatment: TypeSamples, control: TypeSamples | None, shortest_us: float) -> TypeResult:
+    """``shortest_us``: operators that take less time cannot be compared."""
     summary = summaries.summarize(treatment.values, treatment.pairs)
     alone = TypeResult(
         type=treatment.type,
@@ -74,6 +78,7 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
     if control is None:
         return alone
     control_summary = summaries.summarize(control.values, control.pairs)
+    too_short = treatment.type != NET_DELAY and min(summary.p50, control_summary.p50) < shortest_us
     return replace(
         alone,
         control_summary=control_summary,
@@ -82,7 +87,10 @@ def _delay_result(treatment: TypeSamples, control: TypeSamples | None) -> TypeRe
         control_cpu_values=control.cpu_values,
         control_device_values=control.device_values,
         diff_summary=summaries.difference_percentiles(summary, control_summary),
-        comparison=summaries.compare(treatment.values, treatment.pairs, control.values, control.pairs),
+        comparison=None
+        if too_short
+        else summaries.compare(treatment.values, treatment.pairs, control.values, control.pairs),
+        too_short=too_short,
     )
 
 

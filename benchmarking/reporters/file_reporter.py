@@ -58,7 +58,7 @@ class FileReporter(ReporterBase):
 
     @abstractmethod
     def _content(self, summary: RunSummary | None) -> bytes | None:
-        """Of all results so far; None where there is nothing to write.
+        """Of all results so far; None while there is nothing to write: then there is no file.
 
         Args:
             summary: None while the run goes on: the content says so.
@@ -69,9 +69,10 @@ class FileReporter(ReporterBase):
 
     def _write(self, summary: RunSummary | None) -> None:
         content = self._content(summary)
-        if content is None:
-            return
         try:
+            if content is None:
+                self._file.unlink(missing_ok=True)
+                return
             with atomic_file.writing(self._file) as stream:
                 stream.write(content)
         except OSError as error:

@@ -147,7 +147,7 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
     rows = [
         [
             *(_escape(row.name), _escape(row.kind), numbers.duration(row.p50_us), row.share_text),
-            *(_escape(f"{row.change_text} {row.interval_text}".strip()), str(row.verdict or "")),
+            *(_escape(f"{row.change_text} {row.interval_text}".strip()), row.verdict_text),
             _escape(row.kernel.name if row.kernel else ""),
         ]
         for row in shown.rows

@@ -25,12 +25,18 @@ class OperatorRow:
     interval: Interval | None = None
     verdict: Verdict | None = None
     """Where it has changed."""
+    too_short: bool = False
+    """For the clock that timed it."""
     kernel: Kernel | None = None
     cost: Cost | None = None
 
     @property
     def share_text(self) -> str:
         return "" if self.share is None else f"{100 * self.share:.1f} %"
+
+    @property
+    def verdict_text(self) -> str:
+        return "too short to compare" if self.too_short else str(self.verdict or "")
 
     @property
     def speed_text(self) -> str:
@@ -80,6 +86,7 @@ def _row(one: TypeResult, total: float) -> OperatorRow:
         ratio=comparison.ratio if comparison else None,
         interval=comparison.ratio_interval if comparison else None,
         verdict=one.verdict if one.is_changed else None,
+        too_short=one.too_short,
         kernel=one.kernel,
         cost=one.cost,
     )

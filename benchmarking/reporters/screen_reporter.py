@@ -237,7 +237,7 @@ def _operator_table(shown: OperatorRows, program: Mapping[str, Fact], wall: bool
     rows = shown.rows
     styles = [VERDICT_STYLES.get(row.verdict, "") for row in rows]
     names = tuple(Text(plain(row.name), style) for row, style in zip(rows, styles, strict=True))
-    verdicts = tuple(Text(str(row.verdict or ""), style) for row, style in zip(rows, styles, strict=True))
+    verdicts = tuple(Text(row.verdict_text, style) for row, style in zip(rows, styles, strict=True))
     return fitted(
         [
             Column(shown.title, names, is_name=True, short_title=shown.short_title),

@@ -220,6 +220,8 @@ class TypeResult:
     cost: Cost | None = None
     kernel: Kernel | None = None
     """Of an operator, where the program tells it; in A/B the treatment's."""
+    too_short: bool = False
+    """In A/B, of an operator: the clock that timed it is too coarse for a comparison."""
     known: bool = False
     """It is slower than the control, but no slower than earlier commits already were."""
     regressed: bool = False

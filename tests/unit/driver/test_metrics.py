@@ -37,6 +37,15 @@ def test_beside_wall_time_there_is_the_summary_of_what_the_verdict_rests_on(cloc
     assert operator.judged_summary is operator.summary
 
 
+@pytest.mark.parametrize(("step_ns", "too_short"), [(None, False), (5.0, False), (1000.0, True)])
+def test_an_operator_of_few_steps_of_its_clock_is_not_compared(step_ns, too_short):
+    facts = {"operator_resolution_ns": step_ns} if step_ns else {}
+    arms = arm(3.0), replace(arm(4.0), facts=facts)
+    net, operator = metrics.delay_results(Samples(*arms, sampling=replace(SAMPLING, clock="wall")))
+    assert (operator.too_short, operator.comparison is None) == (too_short, too_short)
+    assert (net.too_short, net.comparison is None) == (False, False)
+
+
 @pytest.mark.parametrize("clock", ["cpu", "wall"])
 def test_without_cpu_time_or_where_wall_time_decides_there_is_one_summary(clock):
     cpu_us = None if clock == "cpu" else 2.0

@@ -127,6 +127,12 @@ def drawn(path, results):
     return path.read_bytes()
 
 
+def test_the_picture_of_an_earlier_run_is_gone_before_the_first_test(tmp_path):
+    drawn(tmp_path / "m.svg", RESULTS)
+    BackendPlotReporter(tmp_path / "m.svg").begin()
+    assert not (tmp_path / "m.svg").exists()
+
+
 def test_the_picture_tells_what_the_table_tells(tmp_path):
     content = drawn(tmp_path / "m.svg", RESULTS)
     texts = [one.text for one in ElementTree.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]

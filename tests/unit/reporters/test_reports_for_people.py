@@ -18,6 +18,7 @@ from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.reporters.junit_reporter import JUnitReporter
 from benchmarking.reporters.markdown_reporter import MarkdownReporter
 from benchmarking.reporters.screen_reporter import ScreenReporter
+from benchmarking.results import documents
 from benchmarking.results.model import Comparison, Interval, by_test
 from benchmarking.results.plain_text import plain
 from tests.support import golden
@@ -116,6 +117,19 @@ def test_a_verification_shows_the_operators_that_it_looked_at():
     ScreenReporter(stream).report(verified)
     assert "slowest 1 of 1 operators" in stream.getvalue()
     assert "conv1" in stream.getvalue()
+
+
+def test_an_operator_that_is_too_short_for_its_clock_is_said_to_be(tmp_path):
+    short = replace(JUDGED.types[2], decision=None, comparison=None, too_short=True)
+    result = replace(JUDGED, types=(*JUDGED.types[:2], short))
+    stream = io.StringIO()
+    for reporter in (ScreenReporter(stream), MarkdownReporter(tmp_path / "r.md", operators="all")):
+        reporter.report(result)
+        reporter.save()
+    for text in (stream.getvalue(), (tmp_path / "r.md").read_text()):
+        (line,) = (line for line in text.splitlines() if "too short to compare" in line)
+        assert "fire2/expand3x3" in line
+    assert documents.type_json(short)["too_short"] == 1
 
 
 def test_the_change_of_a_type_is_that_of_its_operators_by_their_time():
