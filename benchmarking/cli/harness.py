@@ -99,7 +99,11 @@ def _validate(options: HarnessOptions) -> ExitStatus:
     models = len({case.specification for case in cases})
     content = f"{counted(models, 'benchmark')} with {counted(len(cases), 'test')}"
     files = ", ".join(map(str, options.benchmark_files))
-    streams.show(f"{files}: no faults; {content}\n")
+    refused = [case for case in cases if case.refusal is not None]
+    if refused:
+        content += f", of which {len(refused)} {'is' if len(refused) == 1 else 'are'} not run"
+    lines = [f"  {case.specification}: {case.json_path}: {case.refusal}" for case in refused]
+    streams.show("\n".join([f"{files}: no faults; {content}", *lines, ""]))
     return ExitStatus.OK
 
 
@@ -217,7 +221,7 @@ def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) ->
     cases = expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
     if not options.compares_frameworks:
         cases = tuple(case.in_first_format_of(frameworks[0].formats) for case in cases)
-    faults = [fault for case in cases for fault in _why_nobody_runs(case, frameworks)]
+    faults = [fault for case in cases if case.refusal is None for fault in _why_nobody_runs(case, frameworks)]
     if faults:
         raise SpecificationError(tuple(dict.fromkeys(faults)))
     return cases

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.plan import Arm
+from benchmarking.errors import CaseError
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
 from benchmarking.programs.command import Command
@@ -59,7 +60,10 @@ class ReadyArm:
     def _start_worker(self, forks: bool, layout_seed: int) -> AbstractContextManager[LiveProgram] | None:
         command = self.framework.compose_worker(self.invocation, forks=forks, layout_seed=layout_seed)
         # Its time limit is for a single answer; all of them together may take long.
-        return self.platform.start(replace(command, timeout_s=None), self.cancellation) if command else None
+        if command is None:
+            return None
+        command = replace(command, timeout_s=None, affinity_mask=self.case.affinity_mask)
+        return self.platform.start(command, self.cancellation)
 
     def outputs(self) -> dict[str, NDArray[np.float64]]:
         """What the last run wrote, by blob as the test calls it: flattened values."""
@@ -75,9 +79,15 @@ def local_files(bench: Bench, case: TestCase) -> LocalFiles:
     """Raises:
     CaseError: one cannot be had.
     """
+    if case.refusal is not None:
+        raise CaseError(case.refusal)
+    named = case.template.input_files if case.template else {}
     return LocalFiles(
         model=bench.cache.resolve(case).files,
-        inputs={blob.name: bench.cache.local_file(blob.file, case) for blob in case.inputs if blob.file},
+        inputs={
+            **{blob.name: bench.cache.local_file(blob.file, case) for blob in case.inputs if blob.file},
+            **{name: bench.cache.local_file(file.location, case, file.md5) for name, file in named.items()},
+        },
         golden={blob: bench.cache.local_file(location, case) for blob, location in case.golden_files.items()},
     )
 
@@ -102,15 +112,16 @@ def make_ready(
         launcher=bench.platform.launcher(arm.program, staged),
         model_files={key: staged.paths[path] for key, path in files.model.items()},
         input_files={blob: staged.paths[path] for blob, path in files.inputs.items()},
-        output_directory=staged.output_directory if outputs else None,
+        output_directory=staged.output_directory if outputs or case.template else None,
         outputs=_names_in_model(plan.framework, case, files, outputs),
         shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
         backend=plan.backend,
-        timeout_s=plan.timeout_s,
+        timeout_s=case.timeout_s if plan.timeout_s is None else plan.timeout_s,
     )
+    _check_cores(bench, case)
     return ReadyArm(
         case=case,
-        command=plan.framework.compose(invocation),
+        command=replace(plan.framework.compose(invocation), affinity_mask=case.affinity_mask),
         invocation=invocation,
         output_names=outputs,
         staged=staged,
@@ -129,3 +140,17 @@ def _names_in_model(
     """
     own = framework.model_outputs(files.model) if case.formats else ()
     return outputs if set(outputs) <= set(own) or len(own) != len(outputs) else own
+
+
+def _check_cores(bench: Bench, case: TestCase) -> None:
+    """
+    Raises:
+        CaseError: the specification names cores that the device does not have.
+    """
+    cores = bench.platform.device.facts.get("logical_cores")
+    mask = case.affinity_mask
+    if mask is not None and isinstance(cores, int) and mask >> cores:
+        raise CaseError(
+            f"the specification asks for the cores of the mask {mask:x}; {bench.platform.device.name} has "
+            f"the cores 0 to {cores - 1}"
+        )

@@ -174,7 +174,7 @@ class BackendMatrix:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
-        watch = self._bench.watch()
+        watch = self._bench.watch(case)
         columns = [_Column(arm, _missing(arm)) for arm in self._lineup.arms]
         self._attempt(case, columns)
         watched = watch.finish(lost=any(isinstance(one.failure, DeviceLostError) for one in columns))

@@ -9,6 +9,7 @@ from benchmarking.driver.plan import RunPlan
 from benchmarking.files.model_cache import ModelCache
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.programs.process import Cancellation
+from benchmarking.specs.expand import TestCase
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ class Bench:
     def read_conditions(self) -> conditions.Conditions:
         return conditions.read(self.platform)
 
-    def watch(self) -> conditions.Watch:
-        """Raises:
-        RunCancelledError: as ``Watch``.
+    def watch(self, case: TestCase) -> conditions.Watch:
+        """Before a case: the user's limit for the wait wins over the specification's.
+
+        Raises:
+            RunCancelledError: as ``Watch``.
         """
-        return conditions.Watch(self.platform, self.plan.cooldown_s, self.cancellation)
+        limit_s = case.cooldown_s if self.plan.cooldown_s is None else self.plan.cooldown_s
+        return conditions.Watch(
+            self.platform, None if case.refusal is not None else limit_s, self.cancellation
+        )

@@ -46,7 +46,7 @@ class BenchmarkDriver:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
-        watch = self._bench.watch()
+        watch = self._bench.watch(case)
         measured = self._attempt(case)
         watched = watch.finish(lost=isinstance(measured.failure, DeviceLostError))
         return record.result(self._bench, case, measured, watched, time.monotonic() - started)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -51,7 +51,7 @@ class _Digests:
 
     def differing(self, spec: FileSpec) -> str | None:
         """Which of the given hashes is another: "md5" or "sha256"."""
-        if self.md5 != spec.md5.lower():
+        if spec.md5 and self.md5 != spec.md5.lower():
             return "md5"
         if spec.sha256 is not None and self.sha256 != spec.sha256.lower():
             return "sha256"
@@ -76,6 +76,8 @@ class ModelCache:
         self._lock = threading.Lock()
         self._checked: dict[tuple[str, FileSpec, Path], Path | ModelError] = {}
         self._fetched: dict[Location, Path] = {}
+        self._md5_of: dict[Location, str] = {}
+        """Of the files of models whose specification gives none."""
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
         """For inputs, where the cache may only be read."""
         self._warn_of_git()
@@ -88,30 +90,73 @@ class ModelCache:
             ChecksumError: it is another file than the specification means.
         """
         with self._lock:
-            return ResolvedModel({key: self._resolve_file(case, key) for key in case.model_files})
+            known = self._with_hashes(case)
+            return ResolvedModel({key: self._resolve_file(known, key) for key in known.model_files})
 
-    def local_file(self, location: Location, case: TestCase) -> Path:
-        """An input or golden file. It has no hash, so one from a server is fetched again in each run.
+    def hashes(self, case: TestCase) -> Mapping[str, str]:
+        """The MD5 of the files of the case's model, by the key of ``model.files``; without those that have
+        none in the specification and were not resolved yet."""
+        known = {
+            key: case.model.files[key].md5 or self._md5_of.get(location)
+            for key, location in case.model_files.items()
+        }
+        return {key: md5.lower() for key, md5 in known.items() if md5}
+
+    def local_file(self, location: Location, case: TestCase, md5: str | None = None) -> Path:
+        """An input or golden file. One from a server is fetched again in each run.
 
         Raises:
             ModelError: there is no such file.
             DownloadError: it could not be fetched.
+            ChecksumError: its hash is not ``md5``.
         """
+        with self._lock:
+            path = self._local(location, case)
+            if md5 is not None and (found := self._md5(path)) != md5.lower():
+                line = _line_of(case.specification, md5)
+                shown = hide_credentials(str(location))
+                raise ChecksumError(f"{line}: md5 is {md5}, but {shown} has {found}")
+        return path
+
+    def _local(self, location: Location, case: TestCase) -> Path:
         if not location.is_url:
             if not location.path.is_file():
                 raise ModelError(
                     f"there is no file {location}; {case.specification}: {case.json_path} names it"
                 )
             return location.path
-        with self._lock:
-            if location not in self._fetched:
-                digest = hashlib.sha256(location.value.encode()).hexdigest()[:16]
-                name = Path(location.value.split("?")[0]).name or "file"
-                path = self._input_directory(case) / f"input_{digest}_{name[-100:]}"
-                with self._locked(path):
-                    self._store(location, path)
-                self._fetched[location] = path
-            return self._fetched[location]
+        if location not in self._fetched:
+            digest = hashlib.sha256(location.value.encode()).hexdigest()[:16]
+            name = Path(location.value.split("?")[0]).name or "file"
+            path = self._input_directory(case) / f"input_{digest}_{name[-100:]}"
+            with self._locked(path):
+                self._store(location, path)
+            self._fetched[location] = path
+        return self._fetched[location]
+
+    def _md5(self, path: Path) -> str:
+        try:
+            return _hash_file(path).md5
+        except OSError as error:
+            raise DownloadError(f"cannot read {path}: {error.strerror}") from error
+
+    def _with_hashes(self, case: TestCase) -> TestCase:
+        """The case with the hashes of those files, too, that its specification gives none for."""
+        files, locations = dict(case.model.files), dict(case.model_files)
+        for key, location in case.model_files.items():
+            if files[key].md5:
+                continue
+            path = self._local(location, case)
+            if location not in self._md5_of:
+                try:
+                    with path.open("rb") as stream:
+                        _refuse_stand_ins(stream, location)
+                except OSError as error:
+                    raise DownloadError(f"cannot read {path}: {error.strerror}") from error
+                self._md5_of[location] = self._md5(path)
+            files[key] = files[key].model_copy(update={"md5": self._md5_of[location]})
+            locations[key] = Location(str(path))
+        return replace(case, model=case.model.model_copy(update={"files": files}), model_files=locations)
 
     # --- one file -------------------------------------------------------------------------------------------
 
@@ -398,7 +443,7 @@ def _digests_of(blocks: Iterable[bytes]) -> _Digests:
 
 def _cached_name(spec: FileSpec) -> str:
     name = Path(spec.filename)
-    return f"{name.stem}_{spec.md5.lower()}{name.suffix}"
+    return f"{name.stem}_{(spec.md5 or '').lower()}{name.suffix}"
 
 
 def _line_of(specification: Path, text: str) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarking.specs.expand import TestCase
+    from benchmarking.specs.later_form import TemplateRun
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Invocation:
     model_files: Mapping[str, str]
     """By the key of ``model.files`` ("init", "predict")."""
     input_files: Mapping[str, str]
-    """By blob, where a case feeds files."""
+    """By blob, or by the name in a command template, where a case feeds files."""
     output_directory: str | None = None
     """Where the program shall write the blobs that are wanted; None: none are."""
     outputs: tuple[str, ...] = ()
@@ -41,6 +42,20 @@ class Invocation:
     backend: str | None = None
     """The command line's choice; beats the specification's."""
     timeout_s: float | None = None
+
+    def fill(self, run: TemplateRun) -> tuple[str, ...]:
+        """The argument list of a command line that the specification gives whole."""
+        directory = self.output_directory or ""
+        values = {
+            **run.variables,
+            "iter": str(self.case.iterations),
+            "warmup": str(self.case.warmup),
+            "TGTDIR": directory,
+            **{f"files.{key}": path for key, path in self.model_files.items()},
+            **{f"input_files.{name}": path for name, path in self.input_files.items()},
+            **{f"output_files.{name}": f"{directory}/{file}" for name, file in run.output_files.items()},
+        }
+        return run.command.fill(self.launcher, values)
 
 
 @dataclass(frozen=True)

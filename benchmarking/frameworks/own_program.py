@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarking.specs.expand import InputBlob, TestCase
+    from benchmarking.specs.later_form import TemplateRun
     from benchmarking.specs.model import OptionValue
 
 COMPOSED_OPTIONS = (
@@ -97,11 +98,23 @@ class OwnProgramFramework(FrameworkBase):
                 )
         if any(blob.file for blob in case.inputs) and not all(blob.file for blob in case.inputs):
             yield f"{case.json_path}.input_files", "name a file for every input or for none"
+        if case.template is not None:
+            yield from self._template_problems(case, case.template)
+            return
         for option in self.options(case):
             if option in (*COMPOSED_OPTIONS, *self.composed_options):
                 yield (
                     f"{case.json_path}.commands.{self.name}.{option}",
                     f"--{option} is composed from the test itself; remove it here",
+                )
+
+    def _template_problems(self, case: TestCase, run: TemplateRun) -> Iterator[tuple[str, str]]:
+        for name in run.command.placeholders:
+            kind, _, key = name.partition(".")
+            if kind == "files" and key not in case.model_files:
+                yield (
+                    f"{case.json_path}.commands",
+                    f"{{{name}}} is not a file of the format {case.model.format}",
                 )
 
     def model_keys_of(self, model_format: str) -> tuple[str, ...]:
@@ -115,6 +128,8 @@ class OwnProgramFramework(FrameworkBase):
 
     def options(self, case: TestCase) -> Mapping[str, OptionValue]:
         """Of the program, as the specification has them."""
+        if case.template is not None:
+            return case.template.options
         return case.commands.get(self.name, {})
 
     def backend(self, case: TestCase, override: str | None) -> str | None:
@@ -144,6 +159,9 @@ class OwnProgramFramework(FrameworkBase):
 
     def compose(self, invocation: Invocation) -> Command:
         case = invocation.case
+        if case.template is not None:
+            words = (*invocation.fill(case.template), *self._added_words(invocation))
+            return Command(words, _library_path(invocation.shared_libraries), invocation.timeout_s)
         arguments: dict[str, str] = {
             **self.model_arguments(invocation),
             "input": ",".join(blob.name for blob in case.inputs),
@@ -165,6 +183,14 @@ class OwnProgramFramework(FrameworkBase):
         environment = _library_path(invocation.shared_libraries)
         argv = [word for name, value in arguments.items() for word in (f"--{name}", value)]
         return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
+
+    def _added_words(self, invocation: Invocation) -> list[str]:
+        """To a command line that the specification gives whole: the last of several equal flags counts."""
+        added = {} if invocation.backend is None else {"backend": invocation.backend}
+        if invocation.outputs and invocation.output_directory is not None:
+            added |= {"output": ",".join(invocation.outputs), "output_folder": invocation.output_directory}
+            added |= self.output_arguments
+        return [word for name, value in added.items() for word in (f"--{name}", value)]
 
     def compose_worker(self, invocation: Invocation, *, forks: bool, layout_seed: int = 0) -> Command:
         """As ``compose``; --iter and run_individual mean nothing then.

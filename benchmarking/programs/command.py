@@ -32,6 +32,8 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Set on top of what the device has."""
     timeout_s: float | None = None
+    affinity_mask: int | None = None
+    """The cores that it may use (bit 0 is core 0), where the user has not chosen them for all commands."""
 
     def __str__(self) -> str:
         """The command as a person would paste it into a shell."""

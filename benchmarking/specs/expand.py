@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarking.errors import Fault, SpecificationError
 from benchmarking.results.plain_text import plain
-from benchmarking.specs import location
+from benchmarking.specs import later_form, location
+from benchmarking.specs.later_form import TemplateRun
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import (
     Commands,
@@ -63,6 +64,16 @@ class TestCase:
     tolerance: ToleranceSpec | None = None
     formats: Mapping[str, Mapping[str, Location]] = field(default_factory=dict)
     """``model_files`` in each format of a model that has several; empty: there is a single one."""
+    template: TemplateRun | None = None
+    """In place of inputs and options."""
+    affinity_mask: int | None = None
+    """The cores that the program may use: bit 0 is core 0."""
+    cooldown_s: float | None = None
+    """How long the device may take to become steady before the test."""
+    timeout_s: float | None = None
+    """Of a run of the program."""
+    refusal: str | None = None
+    """Why the test is not run; None: it is."""
 
     def in_first_format_of(self, formats: Sequence[str]) -> TestCase:
         """The case with its model in the first of these formats (``FrameworkBase.formats``) that it has.
@@ -82,6 +93,8 @@ class TestCase:
 
 def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tuple[TestCase, ...]:
     """Every test as one case per shape or set of files, in the order of the files.
+
+    What is not run at all, such as the metric ``power``, is a single case with its ``refusal``.
 
     Several shapes are several cases in sequence. Of several files, the i-th of each list belong together; a
     single path goes with each. ``{ID}`` is the running number, from 0, of the case in its benchmark file.
@@ -128,14 +141,16 @@ class _BenchmarkExpansion:
         """Of the model, by format."""
 
     def cases(self) -> list[TestCase]:
-        self._files = {
-            name: self._model_files(self._spec.model.in_format(name))
-            for name in self._spec.model.format_names
-        }
+        refusals = [later_form.refusal(self._spec.model, test) for test in self._spec.tests]
+        if not all(refusals):
+            self._files = {
+                name: self._model_files(self._spec.model.in_format(name))
+                for name in self._spec.model.format_names
+            }
         return [
             case
-            for index, test in enumerate(self._spec.tests)
-            for case in self._test_cases(test, f"$.tests[{index}]")
+            for index, (test, refusal) in enumerate(zip(self._spec.tests, refusals, strict=True))
+            for case in self._test_cases(test, f"$.tests[{index}]", refusal)
         ]
 
     def _model_files(self, model: ModelSpec) -> Mapping[str, Location]:
@@ -144,8 +159,13 @@ class _BenchmarkExpansion:
             for key, file in model.files.items()
         }
 
-    def _test_cases(self, test: TestSpec, json_path: str) -> list[TestCase]:
+    def _test_cases(self, test: TestSpec, json_path: str, refusal: str | None) -> list[TestCase]:
+        if refusal is not None:
+            return [replace(self._case(test, json_path, {}, 0, 0), refusal=refusal)]
         known_faults = len(self._faults)
+        self._check_affinity(test, json_path)
+        if test.templates:
+            return self._template_cases(test, json_path, known_faults)
         inputs = test.inputs if test.inputs is not None else self._spec.model.inputs
         if not inputs:
             self._fault(f"{json_path}.inputs", "missing: neither the test nor the model says what to feed")
@@ -172,11 +192,15 @@ class _BenchmarkExpansion:
                 f"{shape_count} shapes and {file_count} files: give one shape, or one for each file",
             )
         count = max(shape_count, file_count)
-        if count * self._characters_per_case(test, inputs) > LARGEST_EXPANSION:
+        if count * self._spec.model.repeat * self._characters_per_case(test, inputs) > LARGEST_EXPANSION:
             self._fault(json_path, f"{count} cases with so many inputs and options are too many")
         if len(self._faults) > known_faults:
             return []
-        return [self._case(test, json_path, inputs, index) for index in range(count)]
+        return [
+            self._case(test, json_path, inputs, index, repetition)
+            for repetition in range(self._spec.model.repeat)
+            for index in range(count)
+        ]
 
     def _check_outputs(self, test: TestSpec, json_path: str) -> None:
         if test.metric == "error" and not test.output_files:
@@ -190,14 +214,21 @@ class _BenchmarkExpansion:
         """What each case of a test has of its own, however many there are."""
         options = [
             text
-            for commands in (self._spec.model.commands, test.commands)
+            for commands in (self._spec.model.commands, test.options)
             for by_name in commands.values()
             for name, value in by_name.items()
             for text in (name, str(value))
         ]
         files = [*test.input_files.items(), *test.output_files.items()]
         paths = [path for _, path in files if isinstance(path, str)]
-        texts = [test.identifier, *inputs, *(blob for blob, _ in files), *paths, *options]
+        texts = [
+            test.identifier,
+            *test.templates.values(),
+            *inputs,
+            *(blob for blob, _ in files),
+            *paths,
+            *options,
+        ]
         return sum(len(text) + 1 for text in texts)
 
     def _common_count(self, counts: Mapping[str, int], what: str) -> int:
@@ -210,7 +241,34 @@ class _BenchmarkExpansion:
                 self._fault(json_path, f"{count} {what}, but {first_path} has {first_count}: give as many")
         return first_count
 
-    def _case(self, test: TestSpec, json_path: str, inputs: Mapping[str, InputSpec], index: int) -> TestCase:
+    def _template_cases(self, test: TestSpec, json_path: str, known_faults: int) -> list[TestCase]:
+        run = later_form.TemplateReader(self._spec.model, test, json_path, self._fault, self._resolve).run()
+        count = self._spec.model.repeat
+        if count * self._characters_per_case(test, {}) > LARGEST_EXPANSION:
+            self._fault(json_path, f"{count} cases with so many inputs and options are too many")
+        if run is None or len(self._faults) > known_faults:
+            return []
+        return [
+            replace(
+                self._case(test, json_path, {}, 0, repetition),
+                template=replace(run, variables={**run.variables, later_form.INDEX: str(repetition)}),
+            )
+            for repetition in range(count)
+        ]
+
+    def _check_affinity(self, test: TestSpec, json_path: str) -> None:
+        if test.platform_args.affinity_mask == 0:
+            self._fault(f"{json_path}.platform_args.taskset", "the mask has no core in it")
+
+    def _case(
+        self,
+        test: TestSpec,
+        json_path: str,
+        inputs: Mapping[str, InputSpec],
+        index: int,
+        repetition: int,
+    ) -> TestCase:
+        """``index``: of the shape, or of the set of files."""
         number = str(self._next_number)
         self._next_number += 1
 
@@ -218,35 +276,45 @@ class _BenchmarkExpansion:
             return text.replace(ID_PLACEHOLDER, number)
 
         def file_of(kind: str, blob: str, paths: PathOrPaths) -> Location:
-            path = paths if isinstance(paths, str) else paths[index if len(paths) > 1 else 0]
-            return self._resolve(fill_in(path), f"{json_path}.{kind}.{blob}")
+            many = paths if isinstance(paths, list) else [paths]
+            path = many[index % len(many)]
+            text = path if isinstance(path, str) else path.location
+            return self._resolve(fill_in(text), f"{json_path}.{kind}.{blob}")
 
-        input_files = {blob: file_of("input_files", blob, paths) for blob, paths in test.input_files.items()}
-        first = self._spec.model.format_names[0]
+        model, first = self._spec.model, self._spec.model.format_names[0]
+        own_files = (
+            {}
+            if test.templates or not inputs
+            else {
+                kind: {blob: file_of(kind, blob, paths) for blob, paths in files.items()}
+                for kind, files in (("input", test.input_files), ("output", test.output_files))
+            }
+        )
         return TestCase(
-            model=self._spec.model.in_format(first),
+            model=model.in_format(first),
             specification=self._path,
-            model_files=self._files[first],
-            formats=self._files if self._spec.model.formats else {},
+            model_files=self._files.get(first, {}),
+            formats=self._files if model.formats else {},
             json_path=json_path,
-            identifier=fill_in(test.identifier),
+            identifier=fill_in(test.identifier).replace(f"{{{later_form.INDEX}}}", str(repetition)),
             metric=test.metric,
             iterations=test.iter,
             warmup=test.warmup,
             inputs=tuple(
                 InputBlob(
                     name=blob,
-                    shape=tuple(one.shapes[index if len(one.shapes) > 1 else 0]),
+                    shape=tuple(one.shapes[index % len(one.shapes)]),
                     type=one.type,
-                    file=input_files.get(blob),
+                    file=own_files["input"].get(blob),
                 )
                 for blob, one in inputs.items()
             ),
-            golden_files={
-                blob: file_of("output_files", blob, paths) for blob, paths in test.output_files.items()
-            },
-            commands=_merged(self._spec.model.commands, test.commands, fill_in),
+            golden_files=own_files.get("output", {}),
+            commands=_merged(model.commands, test.options, fill_in),
             tolerance=test.tolerance,
+            affinity_mask=test.platform_args.affinity_mask,
+            cooldown_s=later_form.cooldown_s(model, test),
+            timeout_s=model.timeout,
         )
 
     def _resolve(self, text: str, json_path: str) -> Location:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 URL_SCHEMES = ("http://", "https://")
 ROOT_PREFIX = "//"
+MODEL_DIR_PREFIX = "{MODEL_DIR}/"
+"""How the later form of specifications writes it."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,22 @@ class Location:
 
 
 def resolve(text: str, specification: Path, root_model_dir: Path | None) -> Location:
-    """``http(s)://`` stays, ``//path`` is below ``root_model_dir``, else relative to the specification file.
+    """``http(s)://`` stays; ``//path`` and ``{MODEL_DIR}/path`` are below ``root_model_dir``, other paths
+    relative to the specification file.
 
     Raises:
-        ValueError: ``//path`` without a ``root_model_dir``, or one that leaves it; not a path at all.
+        ValueError: one of these without a ``root_model_dir``, or one that leaves it; not a path at all.
     """
     if Location(text).is_url:
         return Location(text)
     if "\0" in text or not text:
         raise ValueError(f"{text!r} is not a path")
-    if not text.startswith(ROOT_PREFIX):
+    if not text.startswith((ROOT_PREFIX, MODEL_DIR_PREFIX)):
         return Location(_possible(_resolved(specification.parent / text)))
     if root_model_dir is None:
         raise ValueError(f"{text!r} is relative to --root_model_dir, which is not given")
     root = root_model_dir.resolve()
-    path = _resolved(root / text.lstrip("/"))
+    path = _resolved(root / text.removeprefix(MODEL_DIR_PREFIX).lstrip("/"))
     if not path.is_relative_to(root):
         raise ValueError(f"{text!r} leaves --root_model_dir {str(root)!r}")
     return Location(_possible(path))

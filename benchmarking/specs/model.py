@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 OptionValue = str | bool | int | float
 """A value of ``commands``: becomes the value of a ``--key value`` of the program."""
@@ -16,11 +16,68 @@ LARGEST_COUNT = 10**9
 
 Dimension = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Shape = Annotated[list[Dimension], Field(min_length=1)]
-PathOrPaths = str | Annotated[list[str], Field(min_length=1)]
+Seconds = Annotated[float, Field(ge=0, le=10**6)]
+MD5 = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]
+Text = Annotated[str, Field(min_length=1)]
+Number = int | str
+"""The later form writes numbers also as texts, and as texts with placeholders."""
 
 
 class SpecModel(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class TestFile(SpecModel):
+    """A file of a test, as the later form of specifications names it."""
+
+    __test__ = False  # not a test of ours, whatever pytest makes of the name
+
+    filename: Text
+    location: Text
+    md5: MD5 | None = None
+
+
+def _kind_of_paths(value: Any) -> str:
+    if isinstance(value, list):
+        return "paths"
+    return "file" if isinstance(value, dict | TestFile) else "path"
+
+
+def _kind_of_commands(value: Any) -> str:
+    return "templates" if isinstance(value, list) else "options"
+
+
+PathOrPaths = Annotated[
+    Annotated[str, Tag("path")]
+    | Annotated[list[str], Field(min_length=1), Tag("paths")]
+    | Annotated[TestFile, Tag("file")],
+    Discriminator(_kind_of_paths),
+]
+Templates = Annotated[list[Text], Field(min_length=1)]
+"""Command lines with placeholders (``programs.command_template``)."""
+CommandsOrTemplates = Annotated[
+    Annotated[Commands, Tag("options")] | Annotated[Templates, Tag("templates")],
+    Discriminator(_kind_of_commands),
+]
+
+
+class ShellCommands(SpecModel):
+    """What the later form runs on the machine of the harness, before or after a test."""
+
+    commands: Templates
+
+
+class PlatformArguments(SpecModel):
+    """How the later form has a program started."""
+
+    taskset: Annotated[str, Field(pattern=r"^(0[xX])?[0-9a-fA-F]{1,64}$")] | None = None
+    """The cores that the program may use: a hexadecimal mask, bit 0 is core 0."""
+    sleep_before_run: Seconds | None = None
+
+    @property
+    def affinity_mask(self) -> int | None:
+        """0: there is no core in it."""
+        return None if self.taskset is None else int(self.taskset, 16)
 
 
 class FileSpec(SpecModel):
@@ -29,7 +86,8 @@ class FileSpec(SpecModel):
     filename: str
     location: str
     """As ``specs.location`` reads it."""
-    md5: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{32}$")]
+    md5: MD5 | None = None
+    """None or empty: the file is not checked, and its hash is recorded with the result."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
 
 
@@ -80,6 +138,32 @@ class ModelSpec(SpecModel):
     outputs: dict[str, OutputSpec] | None = None
     commands: Commands = Field(default_factory=dict)
 
+    # The later form:
+    cooldown: Seconds | None = None
+    """How long the device may take to become steady, before each test."""
+    timeout: Annotated[float, Field(gt=0, le=10**6)] | None = None
+    """Of a run of the program, in seconds."""
+    repeat: Annotated[int, Field(ge=1, le=LARGEST_COUNT)] = 1
+    """How often each test is run; ``{INDEX}`` is the number, from 0."""
+    preprocess: ShellCommands | None = None
+    postprocess: ShellCommands | None = None
+    batch_size: Number | None = None
+    total_images: Number | None = None
+    images_per_iter: Number | None = None
+    images_per_batch: Number | None = None
+    dataset_dir: str | None = None
+    dataset_ann: str | None = None
+    log_output: str | bool | None = None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What command templates may name, by their placeholders."""
+        names = (
+            *("name", "repeat", "batch_size", "total_images", "images_per_iter", "images_per_batch"),
+            *("dataset_dir", "dataset_ann"),
+        )
+        return {name: str(value) for name in names if (value := getattr(self, name)) is not None}
+
     @property
     def format_names(self) -> tuple[str, ...]:
         """All formats that the model has, in the order of the file."""
@@ -101,15 +185,43 @@ class TestSpec(SpecModel):
     __test__ = False  # not a test of ours, whatever pytest makes of the name
 
     identifier: Annotated[str, Field(min_length=1)]
-    metric: Literal["delay", "error"]
+    metric: Literal["delay", "error", "power", "accuracy"]
     iter: Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
     warmup: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
     inputs: Annotated[dict[str, InputSpec], Field(min_length=1)] | None = None
     """The model's ``inputs`` where the test has none."""
     input_files: dict[str, PathOrPaths] = Field(default_factory=dict)
     output_files: dict[str, PathOrPaths] = Field(default_factory=dict)
-    commands: Commands = Field(default_factory=dict)
+    commands: CommandsOrTemplates = Field(default_factory=dict)
     tolerance: ToleranceSpec | None = None
+
+    # The later form:
+    arguments: Text | Templates | None = None
+    """As ``commands`` where those are templates."""
+    platform_args: PlatformArguments = PlatformArguments()
+    preprocess: ShellCommands | None = None
+    postprocess: ShellCommands | None = None
+    log_output: str | bool | None = None
+    method: str | None = None
+    """Of the metric power, as the two after it: nothing here measures that."""
+    collection_time: Seconds | None = None
+    voltage: float | None = None
+
+    @property
+    def options(self) -> Commands:
+        """Of the program, by framework."""
+        return self.commands if isinstance(self.commands, dict) else {}
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """The command lines of the later form, by where they are in the test."""
+        found = {}
+        for key, value in (("commands", self.commands), ("arguments", self.arguments)):
+            if isinstance(value, str):
+                found[key] = value
+            elif isinstance(value, list):
+                found |= {f"{key}[{number}]": text for number, text in enumerate(value)}
+        return found
 
 
 class BenchmarkSpec(SpecModel):

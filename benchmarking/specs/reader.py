@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from benchmarking.bounds import OutOfBoundsError, parse_json, read_file
 from benchmarking.errors import Fault, SpecificationError
+from benchmarking.specs.location import Location
 from benchmarking.specs.model import BenchmarkSpec, SuiteSpec
 
 MAXIMUM_FILE_BYTES = 16 * 2**20
@@ -99,7 +100,7 @@ def _read_benchmark(
     spec = _validate(BenchmarkSpec, path, value, faults)
     if spec is None:
         return
-    further = [*_format_faults(path, value["model"]), *_name_faults(path, spec)]
+    further = [*_format_faults(path, value["model"]), *_hash_faults(path, spec), *_name_faults(path, spec)]
     faults.extend(further)
     if not further:
         given = {key: value for key, value in meta.items() if key in SUITE_META_KEYS}
@@ -141,10 +142,25 @@ def _read_json(path: Path, faults: list[Fault]) -> Any:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
+        if both := _both_commands(pairs):
+            return both
         counts = Counter(key for key, _ in pairs)
         twice = min(key for key, count in counts.items() if count > 1)
         raise ValueError(f"the key {_shown(twice)} is given twice in one object")
     return result
+
+
+def _both_commands(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+    """Tests of the later form have ``commands`` twice, as templates and as options: both count.
+
+    ``arguments`` is another name of the templates.
+    """
+    others = {key: value for key, value in pairs if key != "commands"}
+    values = [value for key, value in pairs if key == "commands"]
+    kinds = {type(value): value for value in values}
+    if len(values) != 2 or len(others) + 2 < len(pairs) or "arguments" in others:
+        return None
+    return {**others, "arguments": kinds[list], "commands": kinds[dict]} if {list, dict} == {*kinds} else None
 
 
 # --- types --------------------------------------------------------------------------------------------------
@@ -188,6 +204,8 @@ def _message(model: type[BaseModel], error: Any) -> str:
         return f"{wanted} is wanted, not {_shown(found)}"
     text = error["msg"].replace("Input should", "should").replace("String should", "should")
     if "pattern" in kind:
+        if key == "taskset":
+            return f"{_shown(found)} is not a hexadecimal mask of cores, as in f0"
         length = 64 if key == "sha256" else 32
         return f"{_shown(found)} is not {length} hexadecimal digits"
     return f"{_shown(found)}: {text[0].lower()}{text[1:]}"
@@ -252,6 +270,15 @@ def _format_faults(path: Path, model: dict[str, Any]) -> Iterator[Fault]:
             yield Fault(str(path), f"$.model.{key}", message)
 
 
+def _hash_faults(path: Path, spec: BenchmarkSpec) -> Iterator[Fault]:
+    """A file of this machine may do without; an empty ``md5`` says that nobody knows it."""
+    for model in map(spec.model.in_format, spec.model.format_names):
+        for key, file in model.files.items():
+            if file.md5 is None and Location(file.location).is_url:
+                message = "the key 'md5' is missing: only a local file may do without"
+                yield Fault(str(path), f"{model.files_path}.{key}.md5", message)
+
+
 # --- names that become paths and options --------------------------------------------------------------------
 
 
@@ -265,7 +292,7 @@ def _name_faults(path: Path, spec: BenchmarkSpec) -> Iterator[Fault]:
         if problem:
             yield Fault(str(path), json_path, f"{_shown(name)} {problem}; it becomes part of a file's path")
     commands = {"$.model.commands": spec.model.commands}
-    commands |= {f"$.tests[{index}].commands": test.commands for index, test in enumerate(spec.tests)}
+    commands |= {f"$.tests[{index}].commands": test.options for index, test in enumerate(spec.tests)}
     for json_path, by_framework in commands.items():
         for framework, options in by_framework.items():
             for option, value in options.items():

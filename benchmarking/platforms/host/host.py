@@ -147,7 +147,7 @@ class HostPlatform(PlatformBase):
         return threads.thread_times(pid)
 
     def _local(self, command: Command) -> Command:
-        mask = self._options.affinity_mask
+        mask = self._options.affinity_mask or command.affinity_mask
         pinned = () if mask is None else ("taskset", f"{mask:x}")
         return replace(
             command,

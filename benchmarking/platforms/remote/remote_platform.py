@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -283,7 +284,9 @@ class RemotePlatform(PlatformBase):
         token = secrets.token_hex(8)
         directory = f"{self._staging.runs}/{token}"
         limit_s = command.timeout_s if command.timeout_s is not None else program_run.NO_LIMIT_S
-        own = program_run.script(command, directory, token, prefix=self._prefix(), log=self._log_script())
+        own = program_run.script(
+            command, directory, token, prefix=self._prefix(command), log=self._log_script()
+        )
         script = f"{self._lease.renewal(limit_s)}\n{own}"
         started = time.monotonic()
         try:
@@ -315,22 +318,25 @@ class RemotePlatform(PlatformBase):
         limit_s = command.timeout_s if command.timeout_s is not None else program_run.NO_LIMIT_S
         directory = f"{self._staging.runs}/{token}"
         own = program_run.live_script(
-            command, directory, token, prefix=self._prefix(), log=self._log_script()
+            command, directory, token, prefix=self._prefix(command), log=self._log_script()
         )
         script = f"{self._lease.renewal(limit_s)}\n{own}"
         return LiveRun(self._shell, script, directory, token, cancellation)
 
     def pin(self, pid: int) -> int | None:
-        cores = self.device.facts.get("logical_cores")
-        mask = self._options.affinity_mask or (1 << cores) - 1 if isinstance(cores, int) else 0
-        core = mask.bit_length() - 1
+        core = (self._options.affinity_mask or self._mask_of(pid)).bit_length() - 1
         if core < 0 or self._shell.run(f"taskset -p {1 << core:x} {pid}").exit_code:
             return None
         return core
 
-    def _prefix(self) -> tuple[str, ...]:
+    def _mask_of(self, pid: int) -> int:
+        """The cores that a process may use: bit 0 is core 0; 0 where that is not known."""
+        words = self._shell.run(f"taskset -p {pid}").stdout.split()
+        return int(words[-1], 16) if words and re.fullmatch("[0-9a-f]{1,64}", words[-1]) else 0
+
+    def _prefix(self, command: Command) -> tuple[str, ...]:
         """What pins a program to the cores of --affinity; ``taskset`` of Android knows masks only."""
-        mask = self._options.affinity_mask
+        mask = self._options.affinity_mask or command.affinity_mask
         return () if mask is None else ("taskset", f"{mask:x}")
 
     def _log_script(self) -> str:

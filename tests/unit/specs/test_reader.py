@@ -95,7 +95,11 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
             3,
             "b.json: $.tests[0].itr: unknown key 'itr'; did you mean 'iter'?",
         ),
-        ((*TEST, "metric"), "speed", "b.json: $.tests[0].metric: \"speed\": should be 'delay' or 'error'"),
+        (
+            (*TEST, "metric"),
+            "speed",
+            "b.json: $.tests[0].metric: \"speed\": should be 'delay', 'error', 'power' or 'accuracy'",
+        ),
         (
             (*TEST, "inputs", "data", "shapes"),
             [[1, "x"]],

@@ -1,0 +1,156 @@
+"""What the later form of specifications has beyond docs/contracts.md: whole command lines.
+
+Pure. What is not run costs its own test, never the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from benchmarking.programs.command_template import PROGRAM, CommandTemplate
+from benchmarking.specs.location import Location
+from benchmarking.specs.model import ModelSpec, PathOrPaths, TestFile, TestSpec
+
+INDEX = "INDEX"
+"""The placeholder of the number of a repetition, from 0."""
+OUTPUT_DIRECTORY = "TGTDIR"
+"""The placeholder of the directory that the program may write to."""
+RUN_METRICS = ("delay", "error")
+_OUTPUT_PREFIX = f"{{{OUTPUT_DIRECTORY}}}/"
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file that a command template names."""
+
+    location: Location
+    md5: str | None = None
+    """None: the specification does not say it."""
+
+
+@dataclass(frozen=True)
+class TemplateRun:
+    """A test whose specification gives the whole command line."""
+
+    command: CommandTemplate
+    variables: Mapping[str, str]
+    """The values of those placeholders that the specification itself gives, as in ``batch_size``."""
+    input_files: Mapping[str, InputFile] = field(default_factory=dict)
+    """By the NAME of ``{input_files.NAME}``."""
+    output_files: Mapping[str, str] = field(default_factory=dict)
+    """The file's name in the output directory, by the NAME of ``{output_files.NAME}``."""
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """What the words after the program say as options: ``--name value`` and ``--name=value``."""
+        found: dict[str, str] = {}
+        words = list(self.command.words[1:])
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            name, equals, value = word.lstrip("-").partition("=")
+            if word.startswith("-") and name:
+                found[name] = value if equals else "" if following.startswith("--") else following
+        return found
+
+
+def refusal(model: ModelSpec, test: TestSpec) -> str | None:
+    """Why a test is not run, in one line; None: it is."""
+    if test.metric not in RUN_METRICS:
+        return f"the metric {test.metric} is not measured; delay and error are"
+    if any((model.preprocess, model.postprocess, test.preprocess, test.postprocess)):
+        return "shell commands before and after a test are not run"
+    if len(test.templates) > 1:
+        return f"it has {len(test.templates)} command lines; a test runs one"
+    if test.templates and test.metric != "delay":
+        return f"a command line of its own goes with the metric delay, not with {test.metric}: give inputs"
+    return None
+
+
+def cooldown_s(model: ModelSpec, test: TestSpec) -> float | None:
+    waits = [model.cooldown, test.platform_args.sleep_before_run]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+class TemplateReader:
+    """The command line of one test, with everything that its placeholders stand for."""
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        test: TestSpec,
+        json_path: str,
+        fault: Callable[[str, str], None],
+        resolve: Callable[[str, str], Location],
+    ) -> None:
+        """``fault`` takes a JSON path and a message; ``resolve`` a location's text and its JSON path."""
+        self._model = model
+        self._test = test
+        self._json_path = json_path
+        self._fault = fault
+        self._resolve = resolve
+
+    def run(self) -> TemplateRun | None:
+        """None, with a fault, where there is no such command line."""
+        ((where, text),) = self._test.templates.items()
+        try:
+            command = CommandTemplate.parse(text)
+        except ValueError as error:
+            self._fault(f"{self._json_path}.{where}", str(error))
+            return None
+        if "\0" in text:
+            self._fault(f"{self._json_path}.{where}", "a program's argument cannot hold a NUL")
+        run = TemplateRun(command, self._model.variables, self._inputs(), self._outputs())
+        self._check(run, f"{self._json_path}.{where}")
+        return run
+
+    def _check(self, run: TemplateRun, json_path: str) -> None:
+        if run.command.words[0] != f"{{{PROGRAM}}}":
+            self._fault(json_path, f"the command line has to begin with {{{PROGRAM}}}: nothing else is run")
+        files = [key for name in self._model.format_names for key in self._model.in_format(name).files]
+        known = [
+            *(PROGRAM, "iter", "warmup", OUTPUT_DIRECTORY, INDEX, *run.variables),
+            *(f"files.{key}" for key in files),
+            *(f"input_files.{name}" for name in run.input_files),
+            *(f"output_files.{name}" for name in run.output_files),
+        ]
+        for name in run.command.placeholders:
+            if name not in known:
+                message = f"nothing is known of {{{name}}}; known are {', '.join(dict.fromkeys(known))}"
+                self._fault(json_path, message)
+
+    def _inputs(self) -> Mapping[str, InputFile]:
+        found = {}
+        for name, paths in self._test.input_files.items():
+            json_path = f"{self._json_path}.input_files.{name}"
+            file = self._only_file(paths, json_path)
+            if file is not None:
+                where = f"{json_path}.location" if isinstance(paths, TestFile) else json_path
+                found[name] = InputFile(self._resolve(file.location, where), file.md5 or None)
+        return found
+
+    def _outputs(self) -> Mapping[str, str]:
+        """They are written below the output directory, whatever their locations add to it."""
+        found = {}
+        for name, paths in self._test.output_files.items():
+            json_path = f"{self._json_path}.output_files.{name}"
+            file = self._only_file(paths, json_path)
+            if file is None:
+                continue
+            path = PurePosixPath(file.location.removeprefix(_OUTPUT_PREFIX))
+            if (
+                not file.location.startswith(_OUTPUT_PREFIX)
+                or len(path.parts) != 1
+                or path.name in ("", "..")
+            ):
+                message = f"an output of a command line lies in {_OUTPUT_PREFIX}: write {_OUTPUT_PREFIX}NAME"
+                self._fault(f"{json_path}.location", message)
+            else:
+                found[name] = path.name
+        return found
+
+    def _only_file(self, paths: PathOrPaths, json_path: str) -> TestFile | None:
+        if isinstance(paths, list):
+            self._fault(json_path, "a command line of its own takes one file for each name, not a list")
+            return None
+        return paths if isinstance(paths, TestFile) else TestFile(filename="file", location=paths)
