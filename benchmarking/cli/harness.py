@@ -139,7 +139,8 @@ def _measure(
         options.excluded_devices,
         platform_options(options, cancellation),
     )
-    tests = len(found.devices) * sum(case.metric == "delay" for case in prepared.cases)
+    compared = [case for case in prepared.cases if case.metric == "delay" and case.refusal is None]
+    tests = len(found.devices) * len(compared)
     plan = prepared.plan.for_run(max(tests, 1))
     sessions = _sessions(options, found.devices, plan, prepared.check, cancellation, reporters)
     results = run_sessions(sessions, prepared.cases)

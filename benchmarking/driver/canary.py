@@ -53,7 +53,7 @@ def run_canary(
         RunCancelledError: the run was cancelled.
     """
     platform, plan = bench.platform, bench.plan
-    case = next((one for one in cases if one.metric == "delay"), None)
+    case = next((one for one in cases if one.metric == "delay" and one.refusal is None), None)
     if case is None or plan.control is None or not plan.comparing.canary or plan.run_type != "benchmark":
         return Canary()
     with ExitStack() as stack:

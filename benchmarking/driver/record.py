@@ -25,6 +25,7 @@ from benchmarking.results.model import (
     Workload,
     new_uid,
 )
+from benchmarking.results.plain_text import plain
 from benchmarking.specs.expand import TestCase
 
 
@@ -76,9 +77,20 @@ def result(
         warnings=(
             *(f"treatment: {text}" if plan.control else text for text in measured.treatment.warnings),
             *(f"control: {text}" for text in measured.control.warnings),
+            *_unchecked_files(bench, case),
         ),
         duration_s=duration_s,
     )
+
+
+def _unchecked_files(bench: Bench, case: TestCase) -> list[str]:
+    """Which file was measured has to be in the result where the specification does not say it."""
+    hashes = bench.cache.hashes(case)
+    return [
+        f"the specification has no md5 for the file {plain(key)!r} of the model; measured was {hashes[key]}"
+        for key, file in case.model.files.items()
+        if not file.md5 and key in hashes
+    ]
 
 
 def missing(bench: Bench, case: TestCase, error: Exception) -> Result:

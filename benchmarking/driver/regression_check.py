@@ -73,6 +73,8 @@ class RegressionCheck:
 
     def _judge(self, result: Result) -> list[tuple[str, Verdict, str]]:
         """Type, verdict, reason."""
+        if not result.types:
+            return []
         if self.detector is None and any(one.decision for one in result.types):
             judged = [(one, one.judged) for one in result.types]
             return [(one.type, how.verdict, how.reason) for one, how in judged if how and not one.known]

@@ -38,7 +38,8 @@ class Command:
     def __str__(self) -> str:
         """The command as a person would paste it into a shell."""
         assignments = [f"{name}={shlex.quote(value)}" for name, value in self.environment.items()]
-        return " ".join([*assignments, shlex.join(self.argv)])
+        pinned = [] if self.affinity_mask is None else [f"taskset {self.affinity_mask:x}"]
+        return " ".join([*assignments, *pinned, shlex.join(self.argv)])
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """Whatever can be known to be wrong is one line, before a device is looked for; and --validate sees all of it."""
 
+import hashlib
 import json
 
 import pytest
 
 from benchmarking.cli import harness
 from benchmarking.platforms import platforms
-from tests.support.workshop import COMMIT, OLDER, Workshop
+from tests.support.workshop import COMMIT, OLDER, Workshop, records
 
 INFO = json.dumps({"treatment": COMMIT, "control": OLDER})
 
@@ -128,3 +129,49 @@ def test_faults_of_a_specification_that_cannot_be_run_are_found(call, capsys, tm
     Workshop(tmp_path).benchmark(format="onnx")
     assert call("--validate") == 2
     assert "$.model.format: 'onnx' cannot be run by the framework caffe2" in capsys.readouterr().err
+
+
+LATER_LINE = (
+    "{program} --net {files.predict} --init_net {files.init} --iter {iter} --warmup {warmup} --text 'a b'"
+)
+
+
+def test_a_command_line_of_the_later_form_is_run_as_it_means(tmp_path):
+    workshop = Workshop(tmp_path)
+    power = {"identifier": "p", "metric": "power", "iter": 1, "commands": ["{program}"], "voltage": 4.2}
+    files = {key: {"filename": key, "location": f"{key}_net.pb"} for key in ("init", "predict")}
+    spec = {
+        "model": {"name": "tiny", "format": "caffe2", "files": files, "timeout": 60, "cooldown": 0},
+        "tests": [
+            {
+                "identifier": "{ID}",
+                "metric": "delay",
+                "iter": 3,
+                "commands": [LATER_LINE],
+                "platform_args": {"taskset": "1"},
+            },
+            power,
+        ],
+    }
+    benchmark = tmp_path / "tiny.json"
+    benchmark.write_text(json.dumps(spec))
+    program = workshop.program(record=str(tmp_path / "calls"))
+    checked = workshop.run("--validate")
+    assert checked.returncode == 0
+    assert checked.stdout.splitlines() == [
+        f"{benchmark}: no faults; 1 benchmark with 2 tests, of which 1 is not run",
+        f"  {benchmark}: $.tests[1]: the metric power is not measured; delay and error are",
+    ]
+    document, done = workshop.json(
+        "--program", program, environment={"XDG_STATE_HOME": str(tmp_path / "state")}
+    )
+    assert done.returncode == 3
+    delay, refused = document["results"]
+    assert refused["failure"]["message"] == "the metric power is not measured; delay and error are"
+    assert delay["meta"]["program_command"].startswith("taskset 1 ")
+    argv = records(tmp_path / "calls")[-1]["argv"]
+    assert argv[0::2] == ["--net", "--init_net", "--iter", "--warmup", "--text"]
+    assert argv[5::4] == ["3", "a b"]
+    digest = hashlib.md5(b"init").hexdigest()
+    assert argv[3].endswith(f"init_{digest}")
+    assert f"no md5 for the file 'init' of the model; measured was {digest}" in delay["warnings"][0]

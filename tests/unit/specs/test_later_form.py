@@ -202,7 +202,7 @@ def test_tests_without_a_command_line_have_the_conditions_too(tmp_path):
 def test_what_is_wrong_is_a_fault_with_its_place(tmp_path, changes, fault):
     with pytest.raises(SpecificationError) as caught:
         cases_of(tmp_path, changed_test(0, **changes))
-    (found,) = [one for one in caught.value.faults]
+    (found,) = caught.value.faults
     assert f"{found.json_path}: {found.message}".startswith(f"$.tests[0].{fault}")
 
 
