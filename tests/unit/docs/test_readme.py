@@ -110,7 +110,7 @@ def test_the_demo_finds_both_slow_commits(tmp_path):
 
 
 def test_the_json_examples_are_valid(tmp_path):
-    (info,), (benchmark,) = blocks("json", OPTIONS), blocks("json", SPECIFICATIONS)
+    (info,), (benchmark, *_) = blocks("json", OPTIONS), blocks("json", SPECIFICATIONS)
     assert read_run_info(info).control.commit == "def456"
     (tmp_path / "b.json").write_text(json.dumps(json.loads(benchmark)))
     assert [case.identifier for case in expand(read_benchmarks(tmp_path / "b.json"), None)] == [

@@ -15,7 +15,7 @@ def test_a_control_that_cannot_be_copied_is_told_and_voids_nothing(tmp_path):
     arm = Arm("old", 1, Program(tmp_path / "gone"))
     plan = RunPlan(Caffe2(), arm, arm, ("harness.py",), 1)
     platform = SimpleNamespace(device=SimpleNamespace(name="here"))
-    canary = run_canary(Bench(platform, plan, None, None), [SimpleNamespace(metric="delay")])
+    canary = run_canary(Bench(platform, plan, None, None), [SimpleNamespace(metric="delay", refusal=None)])
     assert canary.text.startswith(f"the canary could not be run: cannot copy {Path(tmp_path / 'gone')}: ")
     result = canary.applied_to(JUDGED)
     assert result.types == JUDGED.types
