@@ -56,6 +56,8 @@ class OwnProgramFramework(FrameworkBase):
     """What the program imports beyond the standard library."""
     composed_options: ClassVar[tuple[str, ...]]
     """Options of this program that are composed from the test, besides ``COMPOSED_OPTIONS``."""
+    takes_command_lines: ClassVar[bool] = False
+    """Whether specifications of the later form have whole command lines of such a program."""
     output_arguments: ClassVar[Mapping[str, str]] = {}
     """What else the program is given where outputs are wanted."""
 
@@ -99,6 +101,9 @@ class OwnProgramFramework(FrameworkBase):
         if any(blob.file for blob in case.inputs) and not all(blob.file for blob in case.inputs):
             yield f"{case.json_path}.input_files", "name a file for every input or for none"
         if case.template is not None:
+            if not self.takes_command_lines:
+                message = "command lines of other programs are run by the framework generic"
+                yield f"{case.json_path}.commands", message
             yield from self._template_problems(case, case.template)
             return
         for option in self.options(case):

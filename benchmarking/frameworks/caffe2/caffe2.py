@@ -29,6 +29,7 @@ class Caffe2(OwnProgramFramework):
     program_package: ClassVar[str] = "benchmarking.frameworks.caffe2.program"
     program_modules: ClassVar[tuple[str, ...]] = ("torch", "numpy", "google.protobuf")
     composed_options: ClassVar[tuple[str, ...]] = ("init_net", "net", "text_output")
+    takes_command_lines: ClassVar[bool] = True
     output_arguments: ClassVar[Mapping[str, str]] = {"text_output": "true"}
 
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:

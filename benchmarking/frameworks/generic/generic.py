@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarking.specs.expand import TestCase
+    from benchmarking.specs.later_form import TemplateRun
     from benchmarking.specs.model import OptionValue
 
 OPTIONS = ("command", "format", "pattern", "json_path", "unit", "net", "threads", "backend")
@@ -56,6 +57,9 @@ class Generic(FrameworkBase):
                 close = difflib.get_close_matches(option, OPTIONS, n=1)
                 advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(OPTIONS)}"
                 yield option, f"the framework {self.name} has no such option; {advice}"
+        if case.template is not None:
+            yield from _form_problems(options)
+            return
         try:
             yield from _command_problems(case, CommandTemplate.parse(_text(options, "command")))
         except KeyError:
@@ -73,6 +77,8 @@ class Generic(FrameworkBase):
 
     def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
         """Those that the command names a file for."""
+        if case.template is not None:
+            return ()
         placeholders = self._template(case).placeholders
         return tuple(name for name in case.model.outputs or () if f"output_files.{name}" in placeholders)
 
@@ -82,6 +88,8 @@ class Generic(FrameworkBase):
         raise UsageError("the framework generic runs a program of yours: name it with --program")
 
     def compose(self, invocation: Invocation) -> Command:
+        if invocation.case.template is not None:
+            return self._compose_whole(invocation, invocation.case.template)
         template = self._template(invocation.case)
         backend = self.backend(invocation.case, invocation.backend)
         if backend is not None and "backend" not in template.placeholders:
@@ -91,6 +99,14 @@ class Generic(FrameworkBase):
             if name.startswith("output_files."):
                 values.setdefault(name, _NOWHERE)
         return Command(template.fill(invocation.launcher, values), {}, invocation.timeout_s)
+
+    def _compose_whole(self, invocation: Invocation, run: TemplateRun) -> Command:
+        """The command line that a specification of the later form gives."""
+        if invocation.backend is not None:
+            raise ProgramStartError(
+                f"the specification's command line has no place for the backend {plain(invocation.backend)}"
+            )
+        return Command(invocation.fill(run), {}, invocation.timeout_s)
 
     def _template(self, case: TestCase) -> CommandTemplate:
         return CommandTemplate.parse(_text(self._options(case), "command"))
@@ -115,7 +131,7 @@ class Generic(FrameworkBase):
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         require_success(outcome)
         streams = (outcome.stdout, outcome.stderr, outcome.device_log)
-        form = _form(self._options(case))
+        form = self._form(case)
         try:
             if form is None:
                 log = program_output.richest(streams)
@@ -126,6 +142,17 @@ class Generic(FrameworkBase):
             return _report(readings, form, case, _text(self._options(case), "net", ""))
         except ProgramOutputError as error:
             raise ProgramOutputError(str(error), outcome.tail()) from error
+
+    def _form(self, case: TestCase) -> Form | None:
+        """The later form says nothing of it: what runs TFLite models is ``benchmark_model``."""
+        options = self._options(case)
+        if (
+            case.template is not None
+            and case.model.format == "tflite"
+            and not {"format", *_DESCRIBED} & {*options}
+        ):
+            return FORMS["benchmark_model"]
+        return _form(options)
 
     def output_file(self, blob: str) -> str:
         return tensor_file.file_name(blob)

@@ -1,6 +1,7 @@
 """Any program that prints how long it took."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ from benchmarking.errors import ProgramOutputError, ProgramStartError
 from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.generic import json_path
 from benchmarking.frameworks.generic.generic import Generic
+from benchmarking.frameworks.onnxruntime.onnxruntime import OnnxRuntime
 from benchmarking.programs.command import Command, Outcome
+from benchmarking.programs.command_template import CommandTemplate
 from benchmarking.specs.expand import InputBlob
+from benchmarking.specs.later_form import InputFile, TemplateRun
 from benchmarking.specs.location import Location
 from tests.support.cases import case
 
@@ -264,3 +268,42 @@ def test_long_lines_are_passed_over_by_a_pattern():
 def test_what_is_not_a_json_path_is_one_line(path):
     with pytest.raises(ValueError, match=r"^[^\n]+is not a path like[^\n]+$"):
         json_path.parse(path)
+
+
+def later_case(line, **changes):
+    """A test of the later form of specifications, which has its whole command line itself."""
+    run = TemplateRun(
+        CommandTemplate.parse(line),
+        {"batch_size": "4"},
+        {"image": InputFile(Location("/image"))},
+        {"answer": "answer.txt"},
+    )
+    values = {"template": run, "inputs": (), "commands": {}}
+    return case("tflite", ("graph",), **(values | changes))
+
+
+def test_a_command_line_of_the_later_form():
+    one = later_case(
+        '{program} --graph={files.graph} --num_runs={iter} --warmup_runs={warmup} --shape="1,2" {batch_size}'
+        " {input_files.image} {output_files.answer} {TGTDIR}"
+    )
+    assert list(GENERIC.check(one)) == []
+    files = {"model_files": {"graph": "/a graph"}, "input_files": {"image": "/i"}, "output_directory": "/out"}
+    invocation = Invocation(case=one, launcher=("/benchmark_model",), **files)
+    assert GENERIC.compose(invocation).argv == (
+        *("/benchmark_model", "--graph=/a graph", "--num_runs=3", "--warmup_runs=1", "--shape=1,2", "4"),
+        *("/i", "/out/answer.txt", "/out"),
+    )
+    with pytest.raises(ProgramStartError, match="no place for the backend gpu"):
+        GENERIC.compose(replace(invocation, backend="gpu"))
+    printed = (
+        "Inference timings in us: Init: 896, First inference: 9, Warmup (avg): 9, Inference (avg): 2177.1"
+    )
+    report = GENERIC.parse(Outcome(Command(()), 0, printed, "", 0.1), one)
+    assert times(report) == {"NET_DELAY": (2177.1,)}
+
+
+def test_no_other_program_is_called_with_it():
+    one = later_case("{program} --graph={files.graph}")
+    faults = [fault.message for fault in OnnxRuntime().check(one)]
+    assert "command lines of other programs are run by the framework generic" in faults
