@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from benchmarking.specs.later_form import TemplateRun
     from benchmarking.specs.model import OptionValue
 
+SCALAR = "[]"
+"""As the kit has it: the shape of a tensor without dimensions."""
 COMPOSED_OPTIONS = (
     *("input", "input_dims", "input_type", "input_file", "iter", "warmup"),
     *("output", "output_folder", "worker"),
@@ -90,6 +92,8 @@ class OwnProgramFramework(FrameworkBase):
             here = f"{case.json_path}.inputs.{blob.name}"
             if blob.type not in self.input_types:
                 yield f"{here}.type", f"{blob.type!r} is not one of {', '.join(self.input_types)}"
+            if blob.type == "string" and not blob.is_given:
+                yield f"{case.json_path}.input_files.{blob.name}", "missing: strings come from a file"
             if _SEPARATORS.search(blob.name):
                 yield here, "a program cannot be given a blob whose name has a comma or a semicolon"
         for name in case.golden_files:
@@ -98,7 +102,7 @@ class OwnProgramFramework(FrameworkBase):
                     f"{case.json_path}.output_files.{name}",
                     "a blob's name cannot have a comma or a semicolon",
                 )
-        if any(blob.file for blob in case.inputs) and not all(blob.file for blob in case.inputs):
+        if len({blob.is_given for blob in case.inputs}) > 1:
             yield f"{case.json_path}.input_files", "name a file for every input or for none"
         if case.template is not None:
             if not self.takes_command_lines:
@@ -170,7 +174,7 @@ class OwnProgramFramework(FrameworkBase):
         arguments: dict[str, str] = {
             **self.model_arguments(invocation),
             "input": ",".join(blob.name for blob in case.inputs),
-            "input_dims": ";".join(",".join(map(str, blob.shape)) for blob in case.inputs),
+            "input_dims": ";".join(",".join(map(str, blob.shape)) or SCALAR for blob in case.inputs),
             "input_type": _input_type(case.inputs),
             "iter": str(case.iterations),
             "warmup": str(case.warmup),

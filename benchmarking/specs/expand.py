@@ -36,6 +36,11 @@ class InputBlob:
     type: str
     file: Location | None = None
 
+    @property
+    def is_given(self) -> bool:
+        """Whether its values come from the specification, rather than from the program."""
+        return self.file is not None
+
 
 @dataclass(frozen=True)
 class TestCase:

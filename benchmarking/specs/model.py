@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+
+from benchmarking.specs.tensor_types import ALIASES
 
 OptionValue = str | bool | int | float
 """A value of ``commands``: becomes the value of a ``--key value`` of the program."""
@@ -15,12 +17,35 @@ Commands = dict[str, dict[str, OptionValue]]
 LARGEST_COUNT = 10**9
 
 Dimension = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
-Shape = Annotated[list[Dimension], Field(min_length=1)]
+Shape = list[Dimension]
+"""Empty: a scalar."""
 Seconds = Annotated[float, Field(ge=0, le=10**6)]
 MD5 = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]
 Text = Annotated[str, Field(min_length=1)]
 Number = int | str
 """The later form writes numbers also as texts, and as texts with placeholders."""
+
+
+def _usual_name(value: Any) -> Any:
+    return ALIASES.get(value, value) if isinstance(value, str) else value
+
+
+TensorType = Annotated[
+    Literal[
+        "float",
+        "double",
+        "float16",
+        "int8_t",
+        "int16_t",
+        "int",
+        "int64_t",
+        "uint8_t",
+        "uint16_t",
+        "bool",
+        "string",
+    ],
+    BeforeValidator(_usual_name),
+]
 
 
 class SpecModel(BaseModel):
@@ -95,7 +120,7 @@ class InputSpec(SpecModel):
     """Shapes of one input blob. Several shapes mean several tests."""
 
     shapes: Annotated[list[Shape], Field(min_length=1)]
-    type: str = "float"
+    type: TensorType = "float"
 
 
 class OutputSpec(SpecModel):

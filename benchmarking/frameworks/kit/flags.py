@@ -27,7 +27,7 @@ class Settings:
     """The flags that every program has."""
 
     input: str = flag("", "names of the tensors to feed, separated by commas")
-    input_dims: str = flag("", "their shapes: 1,3,224,224;1,10")
+    input_dims: str = flag("", "their shapes: 1,3,224,224;1,10; a scalar is []")
     input_type: str = flag(
         "float",
         "their types: one for all, or one for each, separated by semicolons (float, uint8_t, int ...)",

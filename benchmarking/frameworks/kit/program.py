@@ -113,7 +113,7 @@ class Program(ABC, Generic[AnySettings]):
     settings: type[AnySettings]
     """With the program's own flags."""
     input_types: Sequence[str] = ()
-    """Of ``tensors.TYPES``; empty: all of them."""
+    """Of ``tensors.TYPES``; empty: all of them but strings."""
 
     @abstractmethod
     def backends(self) -> list[BackendRow]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import zlib
@@ -25,9 +26,12 @@ TYPES: dict[str, Any] = {
     "uint16_t": np.uint16,
     "int64_t": np.int64,
     "bool": np.bool_,
+    "string": np.object_,
 }
 """By the name that a specification has for it."""
 
+SCALAR = "[]"
+"""The shape of a tensor without dimensions, in --input_dims."""
 _NPY_MAGIC = b"\x93NUMPY"
 
 
@@ -48,7 +52,7 @@ def inputs(program: Program[Any], settings: Settings) -> dict[str, Any]:
     for flag, given in (("input_file", files), ("input_dims", shapes), ("input_type", types)):
         if len(given) != len(names):
             raise UsageError("--%s names %d, --input names %d tensors" % (flag, len(given), len(names)))
-    known = program.input_types or tuple(TYPES)
+    known = program.input_types or tuple(type_ for type_ in TYPES if type_ != "string")
     for type_ in types:
         if type_ not in known:
             raise UsageError("--input_type: %r is not one of %s" % (type_, ", ".join(known)))
@@ -64,7 +68,7 @@ def _shapes(text: str, count: int) -> list[tuple[int, ...] | None]:
     if not text:
         return [None] * count
     try:
-        shapes = [tuple(int(number) for number in part.split(",")) for part in text.split(";")]
+        shapes = [_shape(part) for part in text.split(";")]
     except ValueError:
         raise UsageError("--input_dims: %r is not like 1,3,224,224;1,10" % text) from None
     if any(number < 0 for shape in shapes for number in shape):
@@ -72,15 +76,21 @@ def _shapes(text: str, count: int) -> list[tuple[int, ...] | None]:
     return list(shapes)
 
 
+def _shape(text: str) -> tuple[int, ...]:
+    return () if text == SCALAR else tuple(int(number) for number in text.split(","))
+
+
 def _noise(name: str, shape: tuple[int, ...] | None, dtype: Any, seed: int) -> Any:
     """The same for the same name and seed. No denormal numbers, which would slow the operators down."""
     if shape is None:
         raise UsageError("--input_dims is missing: %r has neither a shape nor a file" % name)
+    if dtype is np.object_:
+        raise UsageError("--input_file is missing: %r is a tensor of strings, which have no noise" % name)
     random = np.random.RandomState((zlib.crc32(name.encode()) ^ seed) & 0xFFFFFFFF)
     try:
         if np.issubdtype(dtype, np.floating):
-            return random.standard_normal(shape).astype(dtype)
-        return random.randint(0, 256 if dtype is np.uint8 else 2, size=shape).astype(dtype)
+            return np.asarray(random.standard_normal(shape)).astype(dtype)
+        return np.asarray(random.randint(0, 256 if dtype is np.uint8 else 2, size=shape)).astype(dtype)
     except (ValueError, OverflowError, MemoryError) as error:
         raise TensorError(
             "--input_dims: %r of shape %s does not fit into memory" % (name, list(shape))
@@ -92,7 +102,9 @@ def _read(program: Program[Any], path: str, name: str, shape: tuple[int, ...] | 
         with open(path, "rb") as stream:
             content = stream.read()
         if content.startswith(_NPY_MAGIC):
-            array = np.load(path, allow_pickle=False)
+            array = _numpy_array(path)
+        elif dtype is np.object_:
+            array = np.array(content.decode().splitlines(), dtype=dtype)
         elif _is_text(content):
             array = np.array(content.split(), dtype=np.float64).astype(dtype)
             array = array if shape is None else _reshaped(array, shape, path, name)
@@ -104,7 +116,20 @@ def _read(program: Program[Any], path: str, name: str, shape: tuple[int, ...] | 
         raise TensorError("--input_file: %s is not a tensor: %s" % (path, error)) from error
     if shape is not None and array.shape != shape:
         array = _reshaped(array, shape, path, name)
-    return np.ascontiguousarray(array.astype(dtype, copy=False))
+    if (array.dtype.kind in "UO") != (dtype is np.object_):
+        raise TensorError(
+            "--input_file: %s holds %s; %r needs %s" % (path, array.dtype, name, np.dtype(dtype))
+        )
+    return np.require(array.astype(dtype, copy=False), requirements="C")
+
+
+def _numpy_array(path: str) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # NumPy reads the header as Python, and raises what that raises
+        raise ValueError("NumPy cannot read it: %s" % str(error)[:200]) from error
 
 
 def _is_text(content: bytes) -> bool:
@@ -148,7 +173,9 @@ def write(program: Program[Any], settings: Settings, arrays: dict[str, Any]) -> 
 
 
 def _as_text(array: Any) -> bytes:
-    """Enough digits for each value to come back as it is."""
+    """Enough digits for each value to come back as it is. A text is a JSON string."""
+    if array.dtype.kind in "OU":
+        return "".join([json.dumps(str(value)) + "\n" for value in array.reshape(-1).tolist()]).encode()
     digits = {"f": "%.9g" if array.dtype.itemsize <= 4 else "%.17g"}.get(array.dtype.kind, "%d")
     values: Sequence[Any] = array.reshape(-1).tolist()
     return "".join([digits % value + "\n" for value in values]).encode()

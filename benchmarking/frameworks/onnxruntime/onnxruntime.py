@@ -21,7 +21,7 @@ class OnnxRuntime(OwnProgramFramework):
     model_keys: ClassVar[tuple[str, ...]] = ("model",)
     input_types: ClassVar[tuple[str, ...]] = (
         *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
-        *("uint8_t", "uint16_t", "bool"),
+        *("uint8_t", "uint16_t", "bool", "string"),
     )
     program_name: ClassVar[str] = "onnxruntime_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.onnxruntime.program"

@@ -158,6 +158,16 @@ def test_a_model_in_several_formats_is_run_in_the_first_that_a_framework_can(tmp
         assert one.in_first_format_of(["onnx"]) == case
 
 
+def test_types_have_the_names_of_programs_and_those_of_numpy(tmp_path):
+    names = {"float32": "float", "int8": "int8_t", "int32": "int", "int64": "int64_t", "uint8_t": "uint8_t"}
+    inputs = {name: shapes([], type=name) for name in [*names, "bool", "string", "float16"]}
+    (case,) = cases_of(tmp_path, {"inputs": inputs})
+    assert [blob.type for blob in case.inputs] == [*names.values(), "bool", "string", "float16"]
+    assert {blob.shape for blob in case.inputs} == {()}
+    with pytest.raises(SpecificationError, match=r"inputs\.x\.type: \"flaot\": should be 'float', 'double'"):
+        cases_of(tmp_path, {"inputs": {"x": shapes([1], type="flaot")}})
+
+
 def test_locations(tmp_path):
     specification = tmp_path / "models" / "b.json"
     root = tmp_path / "root"

@@ -14,6 +14,11 @@ from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Prepara
 
 from . import __version__, backends
 
+INPUT_TYPES = (
+    *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
+    *("uint8_t", "uint16_t", "bool", "string"),
+)
+
 
 @dataclass(frozen=True)
 class OnnxRuntimeSettings(Settings):
@@ -31,6 +36,7 @@ class OnnxRuntimeProgram(Program[OnnxRuntimeSettings]):
     version = __version__
     description = "runs an ONNX model and prints how long each iteration took"
     settings = OnnxRuntimeSettings
+    input_types = INPUT_TYPES
 
     def backends(self) -> List[BackendRow]:
         available = _runtime().get_available_providers()

@@ -20,6 +20,35 @@ MOST_EVENTS = 50_000
 """Of a profile, which takes half a kilobyte for each; then another one is begun."""
 
 
+class _Bound:
+    """Inputs that the session has already, and outputs that it may keep to itself."""
+
+    def __init__(self, session: Any, binding: Any) -> None:
+        self._session = session
+        self._binding = binding
+
+    def run(self) -> None:
+        self._session.run_with_iobinding(self._binding)
+
+    def output(self, place: int) -> Any:
+        return self._binding.get_outputs()[place].numpy()
+
+
+class _Unbound:
+    """Strings cannot be bound: each run converts them."""
+
+    def __init__(self, session: Any, inputs: Mapping[str, Any]) -> None:
+        self._session = session
+        self._inputs = dict(inputs)
+        self._outputs: Sequence[Any] = ()
+
+    def run(self) -> None:
+        self._outputs = self._session.run(None, self._inputs)
+
+    def output(self, place: int) -> Any:
+        return self._outputs[place]
+
+
 class OnnxModel(LoadedModel):
     operators_later = True
 
@@ -41,14 +70,14 @@ class OnnxModel(LoadedModel):
 
     def run(self) -> None:
         with self._one_line():
-            self._session.run_with_iobinding(self._binding)
+            self._binding.run()
 
     def output_names(self) -> Sequence[str]:
         return self._file.signature.outputs
 
     def output(self, name: str) -> Any:
         place = self._file.signature.find_outputs({name})[name]
-        return require_computed(name, self._binding.get_outputs()[place].numpy())
+        return require_computed(name, self._binding.output(place))
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -75,14 +104,16 @@ class OnnxModel(LoadedModel):
         with self._one_line():
             return runtime.InferenceSession(self._file.path, options, providers=providers)
 
-    def _bind(self, session: Any) -> Any:
+    def _bind(self, session: Any) -> _Bound | _Unbound:
+        if any(array.dtype == object for array in self._inputs.values()):
+            return _Unbound(session, self._inputs)
         binding = session.io_binding()
         with self._one_line():
             for name, array in self._inputs.items():
                 binding.bind_cpu_input(name, array)
             for name in self._file.signature.outputs:
                 binding.bind_output(name)
-        return binding
+        return _Bound(session, binding)
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -161,7 +192,7 @@ class _Profiled:
 
     def run(self) -> None:
         with self._model._one_line():
-            self._session.run_with_iobinding(self._binding)
+            self._binding.run()
         self.runs += 1
 
     def end(self) -> Profile:

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from onnx import TensorProto, helper
+
 from benchmarking.frameworks.kit import costs
 from benchmarking.frameworks.kit.errors import BenchmarkProgramError
 from benchmarking.frameworks.kit.flags import parse
@@ -190,3 +192,34 @@ def test_nothing_is_sent_or_written_at_home(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
     assert list(home.rglob("*")) == []
+
+
+def test_strings_and_scalars_are_fed_and_read(load, tmp_path):
+    label = {"domain": "ai.onnx.ml", "keys_strings": ["a", "b"], "values_int64s": [1, 2], "default_int64": 9}
+    nodes = [
+        helper.make_node("LabelEncoder", ["texts"], ["labels"], "encode", **label),
+        helper.make_node("Identity", ["texts"], ["same"], "copy"),
+        helper.make_node("Add", ["labels", "offset"], ["sum"], "add"),
+    ]
+    inputs = [
+        onnx_models.tensor("texts", ["n"], TensorProto.STRING),
+        onnx_models.tensor("offset", [], TensorProto.INT64),
+    ]
+    outputs = [
+        onnx_models.tensor("sum", ["n"], TensorProto.INT64),
+        onnx_models.tensor("same", ["n"], TensorProto.STRING),
+    ]
+    graph = helper.make_graph(nodes, "g", inputs, outputs)
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 2)]
+    (tmp_path / "texts.txt").write_text("a\nno\n")
+    (tmp_path / "offset.txt").write_text("10")
+    loaded = load(
+        helper.make_model(graph, opset_imports=opsets, ir_version=8),
+        *("--input", "texts,offset", "--input_type", "string;int64_t", "--input_dims", "2;[]"),
+        *("--input_file", f"{tmp_path}/texts.txt,{tmp_path}/offset.txt"),
+    )
+    loaded.run()
+    assert loaded.output("sum").tolist() == [11, 19]
+    assert loaded.output("same").tolist() == ["a", "no"]
+    loaded.run_operators()
+    assert len(loaded.take_operator_times()) == 3

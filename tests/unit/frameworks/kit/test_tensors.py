@@ -1,0 +1,69 @@
+"""Inputs of every type and of no dimension."""
+
+import numpy as np
+import pytest
+
+from benchmarking.frameworks.kit import tensors
+from benchmarking.frameworks.kit.errors import TensorError, UsageError
+from benchmarking.frameworks.kit.flags import Settings
+from benchmarking.frameworks.onnxruntime.onnxruntime import OnnxRuntime
+from benchmarking.frameworks.onnxruntime.program.onnxruntime_program import OnnxRuntimeProgram
+from benchmarking.specs.tensor_types import NUMPY_NAMES
+
+
+def fed(**flags):
+    return tensors.inputs(OnnxRuntimeProgram(), Settings(**flags))
+
+
+def test_the_types_are_those_of_specifications():
+    kinds = {name: np.dtype(kind).name for name, kind in tensors.TYPES.items()}
+    assert kinds == {**NUMPY_NAMES, "string": "object"}
+    assert {*OnnxRuntimeProgram.input_types} == {*OnnxRuntime.input_types} == {*NUMPY_NAMES}
+
+
+@pytest.mark.parametrize("type_", [name for name in tensors.TYPES if name != "string"])
+def test_a_scalar_of_each_type(tmp_path, type_):
+    noise = fed(input="x,y", input_dims="[];1,2", input_type=type_)
+    assert (noise["x"].shape, noise["y"].shape) == ((), (1, 2))
+    assert noise["x"].dtype == tensors.TYPES[type_]
+    np.save(tmp_path / "x.npy", np.array(1, dtype=tensors.TYPES[type_]))
+    (read,) = fed(input="x", input_dims="[]", input_type=type_, input_file=str(tmp_path / "x.npy")).values()
+    assert read.shape == ()
+    assert read == 1
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.txt"])
+def test_strings(tmp_path, name):
+    texts = ["word", "zwei Wörter", ""]
+    if name == "x.npy":
+        np.save(tmp_path / name, np.array(texts))
+    else:
+        (tmp_path / name).write_text("\n".join([*texts, ""]), encoding="utf-8")
+    (read,) = fed(input="x", input_dims="3,1", input_type="string", input_file=str(tmp_path / name)).values()
+    assert read.dtype == object
+    assert read.tolist() == [[text] for text in texts]
+    assert tensors._as_text(read).decode().splitlines()[0] == '"word"'
+
+
+def test_strings_have_no_noise():
+    with pytest.raises(UsageError, match="'x' is a tensor of strings, which have no noise"):
+        fed(input="x", input_dims="1", input_type="string")
+
+
+@pytest.mark.parametrize(
+    ("content", "type_", "problem"),
+    [
+        (np.array(["a"]), "float", "holds <U1; 'x' needs float32"),
+        (np.array([1.0]), "string", "holds float64; 'x' needs object"),
+        (b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((\n", "float", "NumPy cannot read it"),
+        (b"\x93NUMPY", "float", "NumPy cannot read it"),
+    ],
+)
+def test_a_file_of_something_else_is_one_line(tmp_path, content, type_, problem):
+    path = tmp_path / "x.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content)
+    with pytest.raises(TensorError, match=problem):
+        fed(input="x", input_dims="1", input_type=type_, input_file=str(path))
