@@ -17,8 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 
@@ -36,6 +34,8 @@ from benchmarking.programs.process import Cancellation  # noqa: E402
 from benchmarking.records.tree import History  # noqa: E402
 from benchmarking.repos.repo_base import RepoBase, RepoOptions, Revision  # noqa: E402
 from benchmarking.repos.repos import make_repo  # noqa: E402
+from benchmarking.results import documents  # noqa: E402
+from benchmarking.results.model import Result  # noqa: E402
 from benchmarking.specs.run_info import Commit  # noqa: E402
 from examples.regression_demo.make_repository import make_repository  # noqa: E402
 
@@ -166,7 +166,7 @@ def measured(revision: Revision, control: Revision) -> Run:
     return Run("host", revision, RunStatus.MEASURED, "1 test", control.commit, 1.0, 1.0, revision.commit_time)
 
 
-def make_results(directory: Path, revisions: list[Revision], files: int) -> tuple[History, Any]:
+def make_results(directory: Path, revisions: list[Revision], files: int) -> tuple[History, Result]:
     """One real run of the harness, linked as the result of every other commit."""
     first = revisions[0]
     info = {"treatment": {"commit": first.commit, "commit_time": first.commit_time}}
@@ -198,7 +198,7 @@ def make_results(directory: Path, revisions: list[Revision], files: int) -> tupl
         place.mkdir(parents=True)
         for name in names:
             os.link(run / name, place / name)
-    return History(results), SimpleNamespace(**json.loads(meta_file.read_text()))
+    return History(results), documents.read_meta(meta_file.read_bytes())
 
 
 def write_benchmark(directory: Path) -> Path:

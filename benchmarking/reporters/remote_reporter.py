@@ -123,6 +123,8 @@ class RemoteReporter(ReporterBase):
     # --- the post -------------------------------------------------------------------------------------------
 
     def _log(self, result: Result, one: TypeResult) -> dict[str, Any]:
+        # Half a character, from a name of bytes that are no text, has no place in it.
+        name = f"{result.provenance.uid} {one.type}".encode("utf-8", "replace").decode()
         exact = documents.type_json(one)
         message = {
             "int": _integers(result, one),
@@ -130,7 +132,7 @@ class RemoteReporter(ReporterBase):
                 **_strings(result),
                 "type": one.type,
                 "unit": one.unit,
-                "result_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{result.provenance.uid} {one.type}")),
+                "result_id": str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
             },
             "normvector": {"values": list(one.values), "control_values": list(one.control_values)},
             "exact": {name: exact[name] for name in _EXACT if name in exact},

@@ -17,7 +17,7 @@ from benchmarking.files.web import WebLimits
 from benchmarking.programs.process import Cancellation
 from benchmarking.reporters import remote_reporter
 from benchmarking.reporters.remote_reporter import RemoteReporter
-from tests.support.sample_results import AB, DELAY, ERROR, FAILED, REGRESSED, having
+from tests.support.sample_results import AB, DELAY, ERROR, FAILED, NASTY, NASTY_NAME, REGRESSED, having
 
 TOKEN = "s3cr3t-token"
 
@@ -154,6 +154,12 @@ def test_each_entry_has_its_own_id_beside_those_of_result_and_run(server, make):
     entries = [one["normal"] for logs in server.accepted for one in messages(logs)]
     assert len({one["result_id"] for one in entries}) == len(entries) == 2 * len(DELAY.types)
     assert {(one["uid"], one["run_uid"]) for one in entries} == {("one", "run"), ("two", "run")}
+
+
+def test_names_of_bytes_that_are_no_text_are_sent(server, make):
+    make().report(having(NASTY, failure=None))
+    ((_, operator),) = (messages(logs) for logs in server.accepted)
+    assert operator["normal"]["type"] == NASTY_NAME.replace("\ud800", "?")
 
 
 def test_a_regression_is_marked_and_small_errors_are_exact(server, make):

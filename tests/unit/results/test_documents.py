@@ -97,6 +97,16 @@ def test_a_fault_is_named_with_its_place(change, fault):
         documents.read(Result, documents.dumps(value))
 
 
+def test_a_fault_in_a_document_is_named_with_its_place():
+    value = json.loads(printed("judged"))
+    value["results"][2]["meta"]["sampling"]["level"] = "none"
+    with pytest.raises(ValueError, match=r"^results: 2: meta: sampling: level: Input should be"):
+        documents.read(Document, json.dumps(value))
+    value["results"][1]["meta"]["device"] = []
+    with pytest.raises(ValueError, match=r"^results: 1: meta: device: Input should be"):
+        documents.read(Document, json.dumps(value))
+
+
 @pytest.mark.parametrize("content", [b"", "\n", "null", "[]", "{", "[" * 100_000, '{"meta": 1}'], ids=repr)
 def test_what_is_no_document_is_a_value_error(content):
     with pytest.raises(ValueError, match=r"\w"):
