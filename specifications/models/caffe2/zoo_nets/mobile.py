@@ -19,23 +19,26 @@ INVERTED_RESIDUALS = [
 """Of each group of blocks: expansion, channels, blocks, stride of the first."""
 
 
-def squeezenet() -> NetBuilder:
-    """Input ``data`` (N, 3, H, W), output ``softmaxout`` (N, 1000, 1, 1)."""
+def squeezenet(narrowing: int = 1, classes: int = 1000) -> NetBuilder:
+    """Input ``data`` (N, 3, H, W), output ``softmaxout`` (N, classes, 1, 1).
+
+    ``narrowing``: every layer but the last has this many times fewer channels.
+    """
     net = NetBuilder("", "data", 3)
-    net.relu(net.convolution("data", "conv1", 64, 3, stride=2))
+    net.relu(net.convolution("data", "conv1", 64 // narrowing, 3, stride=2))
     blob = net.pool("MaxPool", "conv1", "pool1", LEGACY_POOL)
     for number, (squeezed, expanded) in enumerate(FIRE_CHANNELS, start=2):
         fire = f"fire{number}/"
-        squeeze = net.relu(net.convolution(blob, fire + "squeeze1x1", squeezed, 1))
+        squeeze = net.relu(net.convolution(blob, fire + "squeeze1x1", squeezed // narrowing, 1))
         branches = [
-            net.relu(net.convolution(squeeze, fire + "expand1x1", expanded, 1)),
-            net.relu(net.convolution(squeeze, fire + "expand3x3", expanded, 3, pad=1)),
+            net.relu(net.convolution(squeeze, fire + "expand1x1", expanded // narrowing, 1)),
+            net.relu(net.convolution(squeeze, fire + "expand3x3", expanded // narrowing, 3, pad=1)),
         ]
         blob = net.concat(branches, fire + "concat")
         if number in (3, 5):
             blob = net.pool("MaxPool", blob, f"pool{number}", LEGACY_POOL)
     net.dropout(blob)
-    net.relu(net.convolution(blob, "conv10", 1000, 1))
+    net.relu(net.convolution(blob, "conv10", classes, 1))
     final: Arguments = {"stride": 1, "pad": 0, "kernel": 0, "order": "NCHW", "legacy_pad": 3}
     net.pool("AveragePool", "conv10", "pool10", {**final, "global_pooling": 1})
     net.finish(net.operator("Softmax", ["pool10"], ["softmaxout"]))
