@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarking.frameworks import tensor_file
-from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
+from benchmarking.frameworks.frameworks import FRAMEWORKS
 from benchmarking.frameworks.kit import onnx_file
-from benchmarking.frameworks.onnxruntime.onnxruntime import OnnxRuntime
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
 
@@ -19,7 +18,6 @@ SPECIFICATIONS = Path(__file__).parents[3] / "specifications"
 MODELS = SPECIFICATIONS / "models/caffe2"
 SUITES = SPECIFICATIONS / "benchmarks/caffe2"
 FILES = sorted([*SPECIFICATIONS.glob("models/**/*.json"), *SPECIFICATIONS.glob("benchmarks/**/*.json")])
-FRAMEWORKS_BY_FORMAT = {name: one() for one in (Caffe2, OnnxRuntime) for name in one.formats}
 FILES = [path for path in FILES if "golden" not in path.parts]
 OFFLINE = [*sorted(MODELS.glob("*/*_synthetic.json")), MODELS / "lenet/lenet.json"]
 GOLDEN_CASES = [
@@ -78,18 +76,28 @@ REBUILT = ("resnet50", "shufflenet", "vgg16")
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_specification_is_valid_and_its_files_are_what_it_says(path):
-    cases = expand(read_benchmarks(path), None)
-    for case in cases:
-        assert FRAMEWORKS_BY_FORMAT[case.model.format].check(case) == []
-        for key, location in case.model_files.items():
-            if not location.is_url:
-                content = location.path.read_bytes()
-                assert hashlib.md5(content).hexdigest() == case.model.files[key].md5
-                assert hashlib.sha256(content).hexdigest() == case.model.files[key].sha256
-                if case.model.format == "caffe2":
-                    assert net_file.read(str(location.path), key).op
-                else:
-                    assert onnx_file.read(str(location.path)).operators
+    for case in expand(read_benchmarks(path), None):
+        assert any(can_run(name, case) for name in FRAMEWORKS)
+        for name in case.formats:
+            require_intact(case.in_first_format_of([name]))
+
+
+def can_run(framework, case):
+    kind = FRAMEWORKS[framework]
+    chosen = case.in_first_format_of(kind.formats)
+    return chosen.model.format in kind.formats and kind().check(chosen) == []
+
+
+def require_intact(case):
+    for key, location in case.model_files.items():
+        if not location.is_url:
+            content = location.path.read_bytes()
+            assert hashlib.md5(content).hexdigest() == case.model.files[key].md5
+            assert hashlib.sha256(content).hexdigest() == case.model.files[key].sha256
+            if case.model.format == "caffe2":
+                assert net_file.read(str(location.path), key).op
+            elif case.model.format == "onnx":
+                assert onnx_file.read(str(location.path)).operators
 
 
 @pytest.mark.parametrize("name", ZOO)
