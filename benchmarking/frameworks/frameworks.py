@@ -15,6 +15,7 @@ FRAMEWORKS: Registry[FrameworkBase] = Registry(
         "generic": "benchmarking.frameworks.generic.generic:Generic",
         "onnxruntime": "benchmarking.frameworks.onnxruntime.onnxruntime:OnnxRuntime",
         "openvino": "benchmarking.frameworks.openvino.openvino:OpenVino",
+        "pytorch": "benchmarking.frameworks.pytorch.pytorch:PyTorch",
     }
 )
 

@@ -41,6 +41,7 @@ SUBJECTS = {
     ),
     "onnxruntime": Subject("onnxruntime", ("--model", str(MODELS / "onnx/lenet/lenet.onnx"))),
     "openvino": Subject("openvino", ("--model", str(MODELS / "onnx/lenet/lenet.onnx"))),
+    "pytorch": Subject("torch", ("--model", str(MODELS / "pytorch/lenet/lenet.pt2"))),
 }
 OWN = {name: kind for name, kind in FRAMEWORKS.items() if issubclass(kind, OwnProgramFramework)}
 

@@ -35,6 +35,7 @@ def of_extras(*names):
         ("requirements-dev.txt", of_extras("dev")),
         ("requirements-opengl.txt", of_extras("opengl")),
         ("requirements-onnxruntime.txt", of_extras("onnxruntime")),
+        ("requirements-pytorch.txt", of_extras("pytorch")),
         ("requirements-openvino.txt", of_extras("openvino")),
         ("requirements-litert.txt", of_extras("litert")),
     ],
@@ -55,7 +56,7 @@ def test_all_has_every_extra_but_that_of_developers():
 
 
 def test_a_missing_package_is_one_line_that_names_its_extra(tmp_path):
-    assert {*EXTRAS.values()} == {*OPTIONAL} - {"all", "dev"}
+    assert {*EXTRAS.values()} == {*OPTIONAL} - {"all", "dev", "pytorch"}  # whose package is that of caffe2
     message = missing_package(ModuleNotFoundError(name="zeroconf.asyncio"), root=tmp_path)
     assert re.fullmatch(
         r"the package zeroconf is missing; install it with: \S+ -m pip install 'ml-benchmark-platform\[android\]'",

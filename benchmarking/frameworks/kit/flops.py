@@ -46,6 +46,19 @@ def matrix_product(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]
     return 2 * math.isqrt(a * b * y // max(batch, 1) ** 3) * batch if y else 0
 
 
+def _biased_matrix_product(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> int:
+    """What is added comes first."""
+    return matrix_product(inputs[1:], outputs)
+
+
+def attention(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> int:
+    """Queries (..., L, E), keys (..., S, E), values (..., S, V): two products, a softmax of (..., L, S)."""
+    if len(inputs) < 3:
+        return 0
+    scores = inputs[0].size // inputs[0].shape[-1] * inputs[1].shape[-2]
+    return scores * (2 * inputs[0].shape[-1] + 2 * inputs[2].shape[-1] + 5)
+
+
 def _per_output(number: int) -> Count:
     return lambda inputs, outputs: number * outputs[0].size
 
@@ -58,15 +71,20 @@ _KINDS: Sequence[tuple[Count, str]] = (
     (convolution, "conv convolution FusedConv NhwcConv NhwcFusedConv QLinearConv ConvInteger"),
     (transposed_convolution, "ConvTranspose ConvolutionBackpropData"),
     (matrix_product, "MatMul FusedMatMul Gemm FusedGemm MatMulInteger FullyConnected BatchMatMul"),
+    (matrix_product, "Linear MM BMM"),
+    (_biased_matrix_product, "AddMM BAddBMM"),
+    (attention, "scaled_dot_product_attention"),
     (_per_input(1), "Pooling MaxPool AvgPool AveragePool GlobalAveragePool GlobalMaxPool L2Pool"),
+    (_per_input(1), "AdaptiveAvgPool AdaptiveMaxPool"),
     (_per_input(1), "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd Sum Mean"),
-    (_per_output(2), "BatchNormalization"),
+    (_per_output(2), "BatchNormalization BatchNorm"),
     (_per_output(7), "LayerNormalization InstanceNormalization GroupNormalization MVN"),
+    (_per_output(7), "LayerNorm GroupNorm InstanceNorm"),
     (_per_output(8), "SkipLayerNormalization SimplifiedLayerNormalization"),
     (_per_output(5), "Softmax LogSoftmax"),
-    (_per_output(1), "Relu Relu6 LeakyRelu Clip Clamp Sigmoid Logistic Tanh Exp Log Erf"),
+    (_per_output(1), "Relu Relu6 LeakyRelu Clip Clamp Hardtanh Sigmoid Logistic Tanh Exp Log Erf"),
     (_per_output(1), "Abs Sqrt Rsqrt Square Neg Negative Reciprocal Floor Ceil Ceiling Round"),
-    (_per_output(4), "Elu Selu Softplus HardSigmoid HardSwish HSwish HSigmoid Mish Swish"),
+    (_per_output(4), "Elu Selu Softplus HardSigmoid HardSwish HSwish HSigmoid Mish Swish SiLU"),
     (_per_output(4), "Gelu FastGelu BiasGelu QuickGelu"),
     (_per_output(1), "Add Sub Subtract Mul Multiply Div Divide Pow Power Max Min Maximum Minimum PRelu"),
     (_per_output(1), "SquaredDifference Greater Less Equal And Or Xor Not"),

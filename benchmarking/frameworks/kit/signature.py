@@ -11,7 +11,8 @@ from .errors import ModelError
 class TensorSignature(NamedTuple):
     name: str
     type: str
-    """As a specification has it (``tensors.TYPES``), or else a name of a type that cannot be fed."""
+    """As a specification has it (``tensors.TYPES``), or else a name of a type that cannot be fed. Empty: the
+    model does not say."""
     shape: Optional[Tuple[Union[int, str], ...]]
     """A text is a dimension that is not fixed: its name, or nothing. None: any number of dimensions."""
 
@@ -106,9 +107,9 @@ def require_values(name: str, shape: Sequence[int]) -> None:
 def _require_fit(name: str, array: Any, wanted: TensorSignature) -> None:
     from . import tensors  # not earlier: numpy starts threads, unless it is told before how many
 
-    if wanted.type not in tensors.TYPES:
+    if wanted.type and wanted.type not in tensors.TYPES:
         raise ModelError("input %r is of the type %s, which cannot be fed" % (name, wanted.type))
-    if array.dtype != tensors.TYPES[wanted.type]:
+    if wanted.type and array.dtype != tensors.TYPES[wanted.type]:
         raise ModelError("--input_type: %r is %s; write %s for it" % (name, array.dtype, wanted.type))
     if wanted.shape is None:
         return

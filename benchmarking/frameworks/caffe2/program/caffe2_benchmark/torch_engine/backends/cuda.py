@@ -18,7 +18,7 @@ CHANNELS_LAST, TF32, AUTOTUNE = "channels_last", "tf32", "autotune"
 
 
 def _event() -> Any:
-    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    return torch.cuda.Event(enable_timing=True)
 
 
 def _is_on_device(event: Any) -> bool:
@@ -58,7 +58,7 @@ class Cuda(Backend):
         return {
             "device": torch.cuda.get_device_name(_DEVICE),
             "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+            "cudnn": torch.backends.cudnn.version(),
             **{"cuda_" + name: name in self._options for name in self.options},
         }
 

@@ -1,0 +1,3 @@
+"""The PyTorch benchmark program."""
+
+__version__ = "1.0"

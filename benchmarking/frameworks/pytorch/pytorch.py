@@ -1,0 +1,41 @@
+"""PyTorch: torch.export packages, AOTInductor packages and TorchScript, run by a program of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.own_program import OwnProgramFramework
+
+
+class PyTorch(OwnProgramFramework):
+    name: ClassVar[str] = "pytorch"
+    title: ClassVar[str] = "PyTorch"
+    backends: ClassVar[tuple[str, ...]] = (
+        *("eager", "channels_last", "frozen", "inductor"),
+        *("cuda", "cuda_channels_last", "cuda_inductor"),
+    )
+    formats: ClassVar[tuple[str, ...]] = ("pytorch",)
+    model_keys: ClassVar[tuple[str, ...]] = ("model",)
+    input_types: ClassVar[tuple[str, ...]] = (
+        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
+        *("uint8_t", "uint16_t", "bool"),
+    )
+    program_name: ClassVar[str] = "pytorch_benchmark"
+    program_package: ClassVar[str] = "benchmarking.frameworks.pytorch.program"
+    program_modules: ClassVar[tuple[str, ...]] = ("torch", "numpy")
+    composed_options: ClassVar[tuple[str, ...]] = ("model",)
+
+    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
+        return {"model": invocation.model_files["model"]}
+
+    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        from benchmarking.frameworks.kit.errors import ModelError
+        from benchmarking.frameworks.pytorch.program import model_file
+
+        try:
+            return model_file.read(str(model_files["model"])).signature.outputs
+        except ModelError:
+            return ()

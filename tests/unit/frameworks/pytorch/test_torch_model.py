@@ -1,0 +1,164 @@
+"""Models that torch runs: answers, errors, and what is known of operators."""
+
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from benchmarking.frameworks.kit import costs
+from benchmarking.frameworks.kit.errors import BenchmarkProgramError
+from benchmarking.frameworks.kit.flags import parse
+from benchmarking.frameworks.kit.job import Job
+from benchmarking.frameworks.pytorch.program.pytorch_program import PyTorchProgram, PyTorchSettings
+
+ROOT = Path(__file__).parents[4]
+LENET = ROOT / "specifications/models/pytorch/lenet/lenet.pt2"
+DATA = ("--input", "data", "--input_dims", "2,1,28,28")
+PAIR = ("--input", "a,b", "--input_dims", "2,3,4,4;2,3,4,4")
+
+
+class Pair(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, a, b):
+        hidden = torch.relu(self.conv(a + b))
+        return {"hidden": hidden, "mean": hidden.mean((2, 3))}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pair") / "pair.pt"
+    example = torch.zeros(2, 3, 4, 4)
+    torch.jit.save(torch.jit.trace(Pair().eval(), (example, example), strict=False), str(path))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """The program changes its own process; in that of the tests it is changed back."""
+    threads, environment = torch.get_num_threads(), dict(os.environ)
+    yield
+    torch.set_num_threads(threads)
+    os.environ.clear()
+    os.environ.update(environment)
+
+
+def job(path, *flags):
+    return Job(PyTorchProgram(), parse(PyTorchSettings, ["--model", str(path), *flags]))
+
+
+def test_the_graph_answers_and_names_its_operators():
+    ready = job(LENET, *DATA, "--threads", "2")
+    loaded = ready.load()
+    loaded.run()
+    assert loaded.output_names() == ("softmax",)
+    np.testing.assert_allclose(loaded.output("softmax").sum(1), [1, 1], rtol=1e-5)
+    assert torch.get_num_threads() == 2
+    assert list(ready.kernels)[:2] == ["ID_0_conv2d_conv1", "ID_1_max_pool2d_pool"]
+    assert ready.kernels["ID_0_conv2d_conv1"].kernel.startswith("aten::")
+    assert ready.kernels["ID_0_conv2d_conv1"].kernel.endswith(("convolution", "_forward", "slow_conv2d"))
+    assert len(loaded.run_operators()) == len(loaded.operator_names) == len(ready.kernels)
+    assert costs.total(loaded.operators()).parameters == 431_080
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--input", "data", "--input_dims", "2,1,28,27"), "'data' has the shape [2, 1, 28, 27]; the model has ["),
+        (("--input", "data", "--input_dims", "2000,1,28,28"), "dimension 0 (s"),
+        ((*DATA, "--input_type", "double"), "--input_type: 'data' is float64; write float for it"),
+        (("--input", "data,x", "--input_dims", "2,1,28,28;1"), "has no input 'x'; it has 'data'"),
+        (("--input", "", "--input_dims", ""), "nobody feeds the model's input 'data'"),
+        ((*DATA, "--output", "a,b"), "has no output 'a'; it has softmax"),
+        ((*DATA, "--backend", "frozen"), "--backend frozen does not run torch.export files; take eager or"),
+        ((*DATA, "--backend_options", "tf32"), "the backend eager has no option 'tf32'"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(flags, message):
+    with pytest.raises(BenchmarkProgramError) as caught:
+        job(LENET, *flags).load()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_channels_last_is_reported_where_it_ran():
+    ready = job(LENET, *DATA, "--backend", "channels_last")
+    loaded = ready.load()
+    loaded.run()
+    assert loaded.output("softmax").shape == (2, 10)
+    assert ready.kernels["ID_0_conv2d_conv1"].own
+    assert not ready.kernels["ID_5_linear_fc3"].own
+    assert ready.facts["backend_summary"].startswith("channels_last: ")
+
+
+@pytest.mark.parametrize("backend", ["eager", "frozen", "channels_last"])
+def test_torchscript_runs_where_the_user_allows_code(pair, backend):
+    ready = job(pair, *PAIR, "--allow_code", "true", "--backend", backend)
+    loaded = ready.load()
+    loaded.run()
+    assert loaded.output_names() == ("hidden", "mean")
+    np.testing.assert_allclose(loaded.output("hidden").mean((2, 3)), loaded.output("mean"), rtol=1e-5)
+    assert len(loaded.run_operators()) == len(ready.kernels) >= 4
+    assert costs.total(loaded.operators()).flops > 2 * 2 * 4 * 16 * 27
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (PAIR, "pair.pt is TorchScript, which is code: it is not run without --allow_code true"),
+        (("--input", "a", "--input_dims", "2,3,4,4", "--allow_code", "true"), "nobody feeds the model's input 'b'"),
+        (("--input", "a,b", "--input_dims", "2,3,4,4;2,3,5,4", "--allow_code", "true"), "cannot run pair: RuntimeError: The size of tensor"),
+        ((*PAIR, "--allow_code", "true", "--backend", "inductor"), "--backend inductor does not run TorchScript files"),
+    ],
+)  # fmt: skip
+def test_what_torchscript_cannot_do_is_one_line(pair, flags, message):
+    with pytest.raises(BenchmarkProgramError) as caught:
+        job(pair, *flags).load()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+def changed(path, name, content):
+    with zipfile.ZipFile(LENET) as archive, zipfile.ZipFile(path, "w") as target:
+        for one in archive.namelist():
+            target.writestr(one, content if one.endswith(name) else archive.read(one))
+    return path
+
+
+@pytest.mark.parametrize("name", ["data/sample_inputs/model.pt", "data/weights/model_weights_config.json", "models/model.json", "archive_version"])  # fmt: skip
+def test_a_hostile_or_damaged_package_is_one_line_and_runs_nothing(tmp_path, name):
+    trap = tmp_path / "trap"
+    buffer = io.BytesIO()
+    torch.save(Evil(str(trap)), buffer)
+    path = changed(tmp_path / "net.pt2", name, buffer.getvalue())
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarking.frameworks.pytorch.program", "--model", str(path), *DATA],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stderr
+    assert not trap.exists()
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("pytorch_benchmark: error: ")
