@@ -1,4 +1,4 @@
-"""What ``caffe2_benchmark --list_backends`` prints."""
+"""The output of ``caffe2_benchmark --list_backends``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LONGEST_REASON = 1000
 
 def _printable(name: str) -> str:
     if not name.isprintable():
-        raise ValueError("it holds a control character")
+        raise ValueError("it contains a control character")
     return name
 
 
 class _Told(BaseModel):
-    """What later programs add is passed over."""
+    """Keys that later programs add are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -41,7 +41,9 @@ class _List(_Told):
 
 
 def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
-    """Raises:
+    """Reads the list of backends that a program printed.
+
+    Raises:
     ProgramOutputError: it is something else.
     """
     try:
@@ -50,7 +52,7 @@ def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
         fault = error.errors(include_url=False)[0]
         where = "".join(f"{part}: " for part in fault["loc"])
         raise ProgramOutputError(
-            f"what it prints with --list_backends cannot be read: {where}{fault['msg']}",
+            f"the output of --list_backends cannot be read: {where}{fault['msg']}",
             outcome.tail(),
         ) from error
     return tuple(

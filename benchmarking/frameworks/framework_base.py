@@ -1,6 +1,7 @@
-"""What a machine learning framework has to know: its program's command line, output and tensors.
+"""The knowledge about a machine learning framework: its program's command line, output and tensors.
 
-A framework composes and parses. It never copies files, starts processes or knows the platform.
+A framework composes command lines and parses output. It never copies files or starts processes, and it does
+not know the platform.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One start of the benchmark program. All paths are the device's."""
+    """One start of the benchmark program. All paths are paths on the device."""
 
     case: TestCase
     launcher: tuple[str, ...]
-    """The arguments that start the program: its path, with the interpreter in front where it needs one."""
+    """The arguments that start the program: its path, preceded by the interpreter if it needs one."""
     model_files: Mapping[str, str]
-    """By the key of ``model.files`` ("init", "predict")."""
+    """Maps the key of ``model.files`` ("init", "predict") to the path."""
     input_files: Mapping[str, str]
     """By blob, or by the name in a command template, where a case feeds files."""
     output_directory: str | None = None
-    """Where the program shall write the blobs that are wanted; None: none are."""
+    """The directory to which the program writes the requested blobs; None if none are requested."""
     outputs: tuple[str, ...] = ()
-    """The blobs that are wanted, where they are others than those of ``case.golden_files``."""
+    """The requested blobs, if they differ from those of ``case.golden_files``."""
     shared_libraries: tuple[str, ...] = ()
     backend: str | None = None
-    """The command line's choice; beats the specification's."""
+    """The backend of the command line; overrides the backend of the specification."""
     timeout_s: float | None = None
 
     def fill(self, run: TemplateRun) -> tuple[str, ...]:
@@ -60,46 +61,53 @@ class Invocation:
 
 @dataclass(frozen=True)
 class ProgramReport:
-    """What a program's output says."""
+    """The contents of a program's output."""
 
     measurements: tuple[Measurement, ...]
     """``NET_DELAY`` first, then the operators in the order of the net."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """Engine, versions, threads: whatever the program says of itself."""
+    """Facts that the program reports about itself: engine, versions, threads."""
     warnings: tuple[str, ...] = ()
-    """What a reader of the result has to know."""
+    """Notes that readers of the result have to know."""
     costs: Mapping[str, Cost] = field(default_factory=dict)
-    """By the type of measurement, where the program tells them."""
+    """Maps the type of measurement to its cost, if the program reports costs."""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
-    """By operator, in the order of the net: what computed it, where the program tells that."""
+    """Maps the operator, in the order of the net, to the kernel that computed it, if the program reports
+    kernels.
+    """
 
 
 @dataclass(frozen=True)
 class BackendStatus:
-    """A backend as a program tells of it, on the device that it was asked on."""
+    """A backend as a program describes it, on the device where the program was asked."""
 
     name: str
     available: bool
     reason: str = ""
-    """Why it is not, and how to get it; one line."""
+    """The reason why it is not available, and how to get it; one line."""
     engine: str = ""
-    """Of a program that has several: which of them has the backend."""
+    """The engine that has the backend, for programs with several engines."""
 
 
 class FrameworkBase(ABC):
-    """Derive from it, implement every method, add one line to ``frameworks.py``."""
+    """Base class of frameworks: derive from it, implement every method and add one line to ``frameworks.py``."""
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]] = ()
-    """Of the specification's ``model.format``: those that the framework runs, in order of preference. Of a
-    model in several formats it gets the first of these that the model has. Empty: any format."""
+    """The values of the specification's ``model.format`` that the framework runs, in order of preference. If
+    a model exists in several formats, the framework gets the first of these that the model has. Empty: any
+    format.
+    """
     backends: ClassVar[tuple[str, ...]] = ()
-    """Of its own program, on whatever device: a name that is nearly one of these is a mistake. Empty: any
-    name may be right."""
+    """The backends of the framework's own program, on all devices: a name that is similar to one of these is
+    a typing error. Empty: any name may be right.
+    """
 
     @abstractmethod
     def check(self, case: TestCase) -> Sequence[Fault]:
-        """What makes the case impossible for this framework (wrong format, a missing model file ...)."""
+        """Yields the faults that make the case impossible for this framework (wrong format, a missing model
+        file ...).
+        """
 
     @abstractmethod
     def default_program(self) -> Program:
@@ -111,10 +119,10 @@ class FrameworkBase(ABC):
 
     @abstractmethod
     def backend(self, case: TestCase, override: str | None) -> str | None:
-        """The backend that the case runs on; ``override`` (the command line's) wins."""
+        """The backend on which the case runs; ``override`` (the command line's backend) takes precedence."""
 
     def engine(self, case: TestCase) -> str | None:
-        """Of a program that has several (``BackendStatus.engine``): the one that the case names."""
+        """The engine that the case names, for programs with several engines (``BackendStatus.engine``)."""
         return None
 
     @abstractmethod
@@ -124,32 +132,32 @@ class FrameworkBase(ABC):
     def compose_worker(self, invocation: Invocation, *, forks: bool, layout_seed: int = 0) -> Command | None:
         """The command of a program that runs single iterations on demand (``docs/worker_protocol.md``).
 
-        ``forks``: it forks such workers. ``layout_seed``, of 32 bits: what decides how things lie in its
-        memory may hang on it; the two programs that are compared get the same. None: no program of this
-        framework does so. Whether the program at hand does, its first line tells (``worker_protocol``); one
-        that does not may do anything, so bound it in time.
+        ``forks``: the program forks such workers. ``layout_seed``, of 32 bits: may decide the layout of the
+        program's memory; the two programs that are compared get the same seed. None: no program of this
+        framework runs single iterations. Whether a given program does is recognized by its first line
+        (``worker_protocol``); a program that does not may do anything, so limit its time.
         """
         return None
 
     def compose_backend_list(
         self, launcher: tuple[str, ...], shared_libraries: tuple[str, ...] = ()
     ) -> Command | None:
-        """The command that tells which backends the program has; None: no program of this framework does.
+        """The command that lists the program's backends; None: no program of this framework has such a
+        command.
 
-        A program that knows no such command may do anything with it.
+        A program without this command may react in any way.
         """
         return None
 
     def parse_backend_list(self, outcome: Outcome) -> tuple[BackendStatus, ...]:
-        """What ``compose_backend_list`` gave.
+        """The backends in the output of the command of ``compose_backend_list``.
 
         Raises:
-            ProgramError: the program did not tell.
         """
-        raise ProgramOutputError(f"programs of the framework {self.name} do not tell their backends")
+        raise ProgramOutputError(f"programs of the framework {self.name} do not list their backends")
 
     def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        """The blobs that a model's answer is made of; empty where that is not known."""
+        """The blobs that are the model's outputs; empty if they are not known."""
         return tuple(case.model.outputs or ())
 
     def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
@@ -163,7 +171,7 @@ class FrameworkBase(ABC):
 
     @abstractmethod
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
-        """The samples in what the program printed; as many as ``case`` asks for.
+        """The samples in the program's output; as many as ``case`` requests.
 
         Raises:
             ProgramOutputError: samples are missing; carries the end of the program's log.
@@ -171,7 +179,7 @@ class FrameworkBase(ABC):
 
     @abstractmethod
     def output_file(self, blob: str) -> str:
-        """The file name, below ``Invocation.output_directory``, that the program writes ``blob`` to."""
+        """The name of the file, below ``Invocation.output_directory``, to which the program writes ``blob``."""
 
     @abstractmethod
     def read_tensor(self, path: Path) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The frameworks that there are."""
+"""The table of frameworks."""
 
 from __future__ import annotations
 

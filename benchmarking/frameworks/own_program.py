@@ -1,4 +1,4 @@
-"""What every framework that is measured with a program of ours has in common.
+"""The common base of all frameworks that are measured with a program of this project.
 
 Such a program is made with ``frameworks/kit``: it takes the kit's flags, prints what ``program_output``
 reads, lists its backends and speaks the worker protocol.
@@ -38,40 +38,40 @@ COMPOSED_OPTIONS = (
     *("input", "input_dims", "input_type", "input_file", "iter", "warmup"),
     *("output", "output_folder", "worker"),
 )
-"""Options of every program that the specification says in its own words, not in ``commands``."""
+"""Options of every program that the specification expresses with its own keys, not in ``commands``."""
 _SEPARATORS = re.compile(r"[,;]")
 
 
 class OwnProgramFramework(FrameworkBase):
-    """Derive from it, fill in the class variables, and say which arguments name the model."""
+    """Base class: derive from it, fill in the class variables, and name the arguments for the model's files."""
 
     title: ClassVar[str]
-    """As people write it: ``Caffe2``."""
+    """The name as people write it: ``Caffe2``."""
     model_keys: ClassVar[tuple[str, ...]]
-    """What ``model.files`` has to have."""
+    """The keys that ``model.files`` has to have."""
     input_types: ClassVar[tuple[str, ...]]
     program_name: ClassVar[str]
-    """As the program calls itself in front of its errors."""
+    """The name that the program prints before its errors."""
     program_package: ClassVar[str]
-    """Dotted; it has a ``__main__``."""
+    """The dotted name of the program's package, which has a ``__main__``."""
     program_modules: ClassVar[tuple[str, ...]]
-    """What the program imports beyond the standard library."""
+    """The packages that the program imports in addition to the standard library."""
     composed_options: ClassVar[tuple[str, ...]]
-    """Options of this program that are composed from the test, besides ``COMPOSED_OPTIONS``."""
+    """Options of this program that are composed from the test, in addition to ``COMPOSED_OPTIONS``."""
     takes_command_lines: ClassVar[bool] = False
     """Whether specifications of the later form have whole command lines of such a program."""
     output_arguments: ClassVar[Mapping[str, str]] = {}
-    """What else the program is given where outputs are wanted."""
+    """Further arguments of the program if outputs are requested."""
 
     def __init__(self, program_directory: Path | None = None) -> None:
-        """``program_directory``: where the program is built to; the user's cache directory by default."""
+        """``program_directory``: the directory for the built program; by default the user's cache directory."""
         self._program_directory = program_directory
 
     @abstractmethod
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
         """The flags that name the files of the model."""
 
-    # --- what can be run ------------------------------------------------------------------------------------
+    # --- checks ---------------------------------------------------------------------------------------------
 
     def check(self, case: TestCase) -> Sequence[Fault]:
         file = str(case.specification)
@@ -95,15 +95,18 @@ class OwnProgramFramework(FrameworkBase):
             if blob.type == "string" and not blob.is_given:
                 yield f"{case.json_path}.input_files.{blob.name}", "missing: strings come from a file"
             if _SEPARATORS.search(blob.name):
-                yield here, "a program cannot be given a blob whose name has a comma or a semicolon"
+                yield (
+                    here,
+                    "the name of a blob that is fed cannot contain a comma or a semicolon",
+                )
         for name in case.golden_files:
             if _SEPARATORS.search(name):
                 yield (
                     f"{case.json_path}.output_files.{name}",
-                    "a blob's name cannot have a comma or a semicolon",
+                    "a blob's name cannot contain a comma or a semicolon",
                 )
         if len({blob.is_given for blob in case.inputs}) > 1:
-            yield f"{case.json_path}.input_files", "name a file for every input or for none"
+            yield f"{case.json_path}.input_files", "name files for all inputs or for none"
         if case.template is not None:
             if not self.takes_command_lines:
                 message = "command lines of other programs are run by the framework generic"
@@ -133,10 +136,10 @@ class OwnProgramFramework(FrameworkBase):
     def _model_files(self, keys: Sequence[str]) -> str:
         article = "an" if self.title[0] in "AEIOU" else "a"
         files = "files" if len(keys) > 1 else "file"
-        return f"{article} {self.title} model has the {files} {' and '.join(keys)}"
+        return f"{article} {self.title} model needs the {files} {' and '.join(keys)}"
 
     def options(self, case: TestCase) -> Mapping[str, OptionValue]:
-        """Of the program, as the specification has them."""
+        """The options of the program in the specification."""
         if case.template is not None:
             return case.template.options
         return case.commands.get(self.name, {})
@@ -148,9 +151,9 @@ class OwnProgramFramework(FrameworkBase):
     # --- the program ----------------------------------------------------------------------------------------
 
     def default_program(self) -> Program:
-        """Our own program as a zipapp, built when its sources have changed.
+        """This project's own program as a zipapp, which is rebuilt when its sources have changed.
 
-        The name holds a hash of the sources, so versions and parallel processes do not meet.
+        Its name contains a hash of the sources, so that versions and parallel processes do not conflict.
         """
         content = archive.content(self.program_package)
         digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()[:12]
@@ -202,9 +205,10 @@ class OwnProgramFramework(FrameworkBase):
         return [word for name, value in added.items() for word in (f"--{name}", value)]
 
     def compose_worker(self, invocation: Invocation, *, forks: bool, layout_seed: int = 0) -> Command:
-        """As ``compose``; --iter and run_individual mean nothing then.
+        """The command of a worker; --iter and run_individual have no effect in it.
 
-        Python's hashes of texts are the same in all processes: random ones make one faster than another.
+        Python's string hashes are the same in all processes, because random hashes make some processes faster
+        than others.
         """
         command = self.compose(invocation)
         return replace(
@@ -225,14 +229,14 @@ class OwnProgramFramework(FrameworkBase):
         return backend_list.read(outcome)
 
     def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        """As the specification says, or else those of the model itself."""
+        """The outputs of the specification, or otherwise those of the model itself."""
         names = tuple(case.model.outputs or ()) or self.model_outputs(model_files)
         return () if any(_SEPARATORS.search(name) for name in names) else names
 
     def times_operators(self, case: TestCase) -> bool:
         return _is_true(self.options(case).get("run_individual", False))
 
-    # --- what it printed and wrote --------------------------------------------------------------------------
+    # --- the program's output -------------------------------------------------------------------------------
 
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         require_success(outcome, self.program_name)
@@ -245,7 +249,7 @@ class OwnProgramFramework(FrameworkBase):
 
     def _require_samples(self, log: program_output.ProgramLog, outcome: Outcome, case: TestCase) -> None:
         def wrong_count(found: int, what: str) -> ProgramOutputError:
-            message = f"the program gave {found} of {case.iterations} {what}"
+            message = f"the program printed {found} of {case.iterations} {what}"
             return ProgramOutputError("; ".join((message, *log.warnings())), outcome.tail())
 
         if len(log.net_us) != case.iterations:
@@ -253,7 +257,7 @@ class OwnProgramFramework(FrameworkBase):
         if not self.times_operators(case):
             return
         if not log.operators_us:
-            raise wrong_count(0, "samples of each operator, which run_individual asks for")
+            raise wrong_count(0, "samples of each operator, which run_individual requests")
         for name, values in log.operators_us.items():
             if len(values) != case.iterations:
                 raise wrong_count(len(values), f"samples of the operator {plain(name)}")
@@ -279,6 +283,6 @@ def _library_path(libraries: Sequence[str]) -> Mapping[str, str]:
 
 
 def _input_type(inputs: Sequence[InputBlob]) -> str:
-    """One value where it is the same for all: older programs take no list."""
+    """A single value if all types are the same, because older programs accept no list."""
     types = [blob.type for blob in inputs]
     return types[0] if len(set(types)) == 1 else ";".join(types)

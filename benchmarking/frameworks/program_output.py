@@ -1,7 +1,7 @@
-"""Reads the lines of Caffe2's observer, which programs of ours print as well, in both of their formats.
+"""Reads the lines of Caffe2's observer, which this project's programs also print, in both of their formats.
 
-The classic one prints blocks, each between ``Delay Start`` and ``Delay End``; since June 2018 programs print
-one JSON object per value. Either may stand behind a logging prefix (glog, logcat), among any other text.
+The classic format has blocks, each between ``Delay Start`` and ``Delay End``; since June 2018 programs print
+one JSON object per value. Both may follow a logging prefix (glog, logcat), between any other text.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from benchmarking.results.plain_text import plain
 
 _OBSERVER = "Caffe2Observer"
 _FACTS = "_benchmark facts "
-"""Behind the name of a program of ours."""
+"""Follows the name of a program of this project."""
 _HINTS = ("affe2", _FACTS)
-"""One of them is in every line that matters; lines without are passed over quickly."""
+"""Every relevant line contains one of these; other lines are skipped quickly."""
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-"""What a program sends to a terminal (ECMA-48, control sequences)."""
+"""Control sequences that a program sends to a terminal (ECMA-48)."""
 _DECIMAL_COMMA = re.compile(r"[\d.]+,\d+")
 _OPERATOR = re.compile(r"ID_(\d{1,18})_")
 
 MICROSECONDS = {"ns": 1e-3, "us": 1.0, "m": 1e3, "ms": 1e3, "s": 1e6}
-"""One of each unit in microseconds. ``m`` is the ``ms`` of programs that print it cut off."""
+"""Each unit in microseconds. ``m`` is the ``ms`` of programs that truncate it."""
 
 _NET_TYPES = ("NET", "NET_DELAY")
 
 SHORTEST_US, LONGEST_US = 1e-6, 1e15
-"""A picosecond and 31 years: what lies beyond them is not a delay, but for 0."""
+"""A picosecond and 31 years: values outside are not delays, except for 0."""
 LARGEST_COUNT = 2**63 - 1
 LONGEST_NAME = 1000
 DAMAGED_KEPT = 5
@@ -46,14 +46,14 @@ Told = TypeVar("Told", Cost, Kernel)
 
 @dataclass(frozen=True)
 class DamagedLine:
-    """A line that looks like an observer's but cannot be read."""
+    """A line that looks like an observer line but cannot be read."""
 
     number: int
     """From 1."""
     text: str
-    """Harmless to show, and cut where it is long."""
+    """The text without control characters, shortened if it is long."""
     problem: str = ""
-    """Empty: it is nothing that an observer writes."""
+    """Empty: the line is not of a kind that observers write."""
 
     def __str__(self) -> str:
         return f"line {self.number}: {f'{self.problem}: ' if self.problem else ''}{self.text}"
@@ -61,31 +61,33 @@ class DamagedLine:
 
 @dataclass(frozen=True)
 class ProgramLog:
-    """Everything that a stream of text says."""
+    """The contents of a stream of text."""
 
     net_us: tuple[float, ...] = ()
-    """Whole-net iterations, in time order."""
+    """The times of whole-net iterations, in order of time."""
     operators_us: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Per-operator iterations by operator, in the order of the net."""
+    """Maps each operator, in the order of the net, to its times."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     damaged_lines: tuple[DamagedLine, ...] = ()
-    """The first of them."""
+    """The first damaged line."""
     damaged_count: int = 0
     costs: Mapping[str, Cost] = field(default_factory=dict)
-    """By operator, and of the whole net as ``NET_DELAY``."""
+    """Maps the operator, or ``NET_DELAY`` for the whole net, to its cost."""
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
-    """By operator, in the order of the net."""
+    """Maps the operator, in the order of the net, to its kernel."""
     device_us: tuple[float, ...] = ()
-    """Of the same iterations as ``net_us``, by the clock of a device; empty where that is not so."""
+    """The times of the iterations of ``net_us`` by the clock of a device; empty if they are not reported for
+    all of them.
+    """
     told_warnings: tuple[str, ...] = ()
-    """The program's own; the first of them."""
+    """The program's own warnings; only the first ones are kept."""
 
     def measurements(self) -> tuple[Measurement, ...]:
         operators = (Measurement(name, "us", values) for name, values in self.operators_us.items())
         return (Measurement(NET_DELAY, "us", self.net_us, self.device_us), *operators)
 
     def damage(self) -> str:
-        """In a sentence; empty where every line can be read."""
+        """One sentence about the damaged lines; empty if every line can be read."""
         if not self.damaged_count:
             return ""
         first = self.damaged_lines[0]
@@ -96,7 +98,7 @@ class ProgramLog:
 
 
 def parse(text: str) -> ProgramLog:
-    """Reads one stream. A block that is cut off at the end is left out.
+    """Reads one stream. An incomplete block at the end is ignored.
 
     Raises:
         ProgramOutputError: a value has a unit that is not known.
@@ -108,7 +110,7 @@ def parse(text: str) -> ProgramLog:
 
 
 def _lines_that_matter(text: str) -> Iterator[tuple[int, str]]:
-    """With their numbers; the many others are never made."""
+    """Yields the relevant lines with their numbers; no string is created for the many other lines."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     number, counted, end = 1, 0, -1
     for found in heapq.merge(*(_places(text, hint) for hint in _HINTS)):
@@ -122,7 +124,7 @@ def _lines_that_matter(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _places(text: str, hint: str) -> Iterator[int]:
-    """The first place in each line that has the hint."""
+    """Yields the first position in each line that contains the hint."""
     found = text.find(hint)
     while found >= 0:
         yield found
@@ -192,24 +194,25 @@ class _Reader:
             self._damage()
 
     def _read_value(self, body: str) -> None:
-        """``<name> - <value> (<unit>)``; the name may hold all of these."""
+        """Reads ``<name> - <value> (<unit>)``; the name may contain all of these characters."""
         before, _, unit = body[:-1].rpartition("(")
         name, _, value = before.rstrip().rpartition(" - ")
         delay = self._delay(name, value.strip(), unit)
         if delay is None:
             return
         if self._block is None:
-            self._damage("it is outside of a block")
+            self._damage("it is outside a block")
         else:
             self._block.append((name, delay))
 
     def _end_block(self) -> None:
         if self._block is None:
-            self._damage("it ends a block that has not begun")
+            self._damage("it ends a block that was not begun")
             return
         operators = [(name, value_us) for name, value_us in self._block if name not in _NET_TYPES]
         if operators:
-            # Its whole-net value was timed operator by operator: no sample of the net.
+            # The whole-net value of such a block was timed operator by operator and is not a sample of the
+            # net.
             for name, value_us in operators:
                 self._operators_us.setdefault(name, []).append(value_us)
         else:
@@ -245,12 +248,12 @@ class _Reader:
             self._warnings.append(plain(text[:LONGEST_WARNING]))
 
     def _delay(self, name: object, value: str, unit: str) -> float | None:
-        """In microseconds; None, and a damaged line, where it is not a delay."""
+        """The delay in microseconds; None, with a damaged line, if it is not a delay."""
         delay = microseconds(value, unit)
         if isinstance(delay, str):
             self._damage(delay)
         elif not _is_a_name(name):
-            self._damage("it does not name what it is the delay of")
+            self._damage("it does not name the operator or net of the delay")
         else:
             return delay
         return None
@@ -269,7 +272,7 @@ class _Reader:
         }
 
     def _json_object(self, text: str) -> dict[str, object] | None:
-        """None, and a damaged line, where it is something else."""
+        """The object in the text; None, with a damaged line, if there is none."""
         try:
             value = parse_json(text)
         except json.JSONDecodeError:
@@ -289,7 +292,7 @@ def _is_a_name(name: object) -> bool:
 
 
 def _cost(value: Mapping[str, object]) -> Cost | None:
-    """None where a number is missing, or is not a count."""
+    """None if a number is missing or is not a count."""
     counts = {one.name: value.get(one.name) for one in fields(Cost)}
     if all(type(count) is int and 0 <= count <= LARGEST_COUNT for count in counts.values()):
         return Cost(**counts)  # type: ignore[arg-type]
@@ -297,13 +300,13 @@ def _cost(value: Mapping[str, object]) -> Cost | None:
 
 
 def _kernel(value: Mapping[str, object]) -> Kernel | None:
-    """None where the name or whose it is is missing."""
+    """None if the name, or whether the kernel is the backend's own, is missing."""
     name, own = value.get("kernel"), value.get("own")
     return Kernel(name, own) if isinstance(name, str) and isinstance(own, bool) else None
 
 
 def microseconds(text: str, unit: str) -> float | str:
-    """Or what is wrong with it.
+    """The delay in microseconds, or the reason why there is none.
 
     Raises:
         ProgramOutputError: the unit is not one of ``MICROSECONDS``.
@@ -319,7 +322,7 @@ def microseconds(text: str, unit: str) -> float | str:
     factor = MICROSECONDS.get(unit.strip())
     if factor is None:
         raise ProgramOutputError(
-            f"the program gives delays in {plain(unit[:40])!r}; known units are {', '.join(MICROSECONDS)}"
+            f"the program reports delays in {plain(unit[:40])!r}; known units are {', '.join(MICROSECONDS)}"
         )
     if value and not SHORTEST_US <= value * factor <= LONGEST_US:
         return f"{shown} is not a delay"
@@ -332,7 +335,9 @@ def _net_order(name: str) -> tuple[float, str]:
 
 
 def richest(streams: Sequence[str]) -> ProgramLog:
-    """Of several streams, each read by itself, the one with the most samples; of all what else they tell."""
+    """The stream with the most samples, with the other contents of all streams; each stream is read
+    separately.
+    """
     logs = [parse(text) for text in streams]
     best = max(logs, key=lambda log: (len(log.net_us), len(log.operators_us), log.damaged_count))
     return replace(

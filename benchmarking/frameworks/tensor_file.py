@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 NPY_MAGIC = b"\x93NUMPY"
 LARGEST_FILE_BYTES = 2**30
 BLOCK_BYTES = 2**20
-"""What is taken apart at once: words take many times the memory of the numbers that they stand for."""
+"""The number of bytes that are split at once: words take many times the memory of the numbers that they
+represent.
+"""
 
 _SPACE = re.compile(rb"\s")
 
@@ -41,7 +43,7 @@ def read(path: Path) -> NDArray[np.float64]:
     except ValueError as error:
         raise ProgramOutputError(f"{path}: not a tensor: {error}") from error
     if values.size == 0:
-        raise ProgramOutputError(f"{path}: there is no number in it")
+        raise ProgramOutputError(f"{path}: it contains no numbers")
     return values
 
 
@@ -59,10 +61,10 @@ def _numpy_values(content: bytes) -> NDArray[np.float64]:
 
     try:
         values = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy reads the header as Python, and raises what that raises
+    except Exception as error:  # NumPy evaluates the header as Python, and raises whatever that raises
         raise ValueError(f"NumPy cannot read it: {plain(str(error)[:200])}") from error
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"it holds {values.dtype} in place of numbers")
+        raise ValueError(f"it contains {values.dtype} instead of numbers")
     flat: NDArray[np.float64] = values.astype(np.float64).reshape(-1)
     return flat
 
@@ -74,7 +76,7 @@ def _text_values(content: bytes) -> NDArray[np.float64]:
 
 
 def _blocks(content: bytes) -> Iterator[tuple[int, int]]:
-    """Where whole words begin and end."""
+    """Splits the content between words."""
     start = 0
     while start < len(content):
         space = _SPACE.search(content, start + BLOCK_BYTES)
@@ -100,5 +102,5 @@ def _wrong_line(content: bytes, start: int, end: int) -> str | None:
             try:
                 float(word)
             except ValueError:
-                return f"line {number} has {word[:40]!r} where a number is wanted"
+                return f"line {number} has {word[:40]!r} where a number is expected"
     return None

@@ -1,4 +1,4 @@
-"""Caffe2: the command line and the output of its benchmark programs, the original's and our own."""
+"""Caffe2: the command line and the output of its benchmark programs, the original and this project's own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from benchmarking.specs.expand import TestCase
 
 BACKENDS = ("default", "builtin", "eigen", "mkl", "onednn", "nnpack", "opengl", "cuda")
-"""Of both engines; asking the program would take as long as it takes to load torch."""
+"""The backends of both engines; asking the program would take as long as loading torch."""
 AUTOMATIC = "auto"
-"""The engine that is chosen by the backend."""
+"""The value of the engine that is chosen by the backend."""
 
 
 class Caffe2(OwnProgramFramework):

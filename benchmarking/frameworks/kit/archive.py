@@ -1,4 +1,4 @@
-"""A program as one file that Python runs: its own package, and the kit."""
+"""Packs a program into one file that Python runs: its own package, and the kit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import BinaryIO
 _ROOT = Path(__file__).resolve().parents[3]
 _KIT = "benchmarking.frameworks.kit"
 _PATTERNS = ("*.py", "*.comp")
-"""Code, shaders included."""
+"""The kinds of files that are packed: code, including shaders."""
 
 
 def content(package: str) -> dict[str, bytes]:
-    """By the path in the archive. ``package``: the dotted name of a package with a ``__main__``."""
+    """Maps the path in the archive to the content. ``package``: the dotted name of a package with a
+    ``__main__``.
+    """
     files = {"__main__.py": b"import %s.__main__\n" % package.encode()}
     for name in (_KIT, package):
         directory = _ROOT.joinpath(*name.split("."))
@@ -26,7 +28,9 @@ def content(package: str) -> dict[str, bytes]:
 
 
 def write(stream: BinaryIO, files: dict[str, bytes]) -> None:
-    """The same bytes for the same content. What was written to the stream before stays in front."""
+    """Writes the same bytes for the same content. Bytes that were written to the stream before remain in
+    front.
+    """
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), data)

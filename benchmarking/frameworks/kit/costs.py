@@ -1,7 +1,7 @@
-"""What an operator has to do at least: arithmetic, and memory read and written once.
+"""The least work that an operator has to do: arithmetic, and memory read and written once.
 
 A multiplication with an addition counts as two floating-point operations; a comparison, a division, a power
-or an exponential as one. Moving and looking up count as none.
+or an exponential counts as one. Moves and look-ups do not count.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class TensorFacts(NamedTuple):
     shape: tuple[int, ...]
     item_bytes: int
     is_weight: bool
-    """Whether it was there before the model ran and is not an input."""
+    """Whether the tensor existed before the model ran and is not an input."""
 
     @property
     def size(self) -> int:
@@ -24,7 +24,7 @@ class TensorFacts(NamedTuple):
 
 
 class OperatorFacts(NamedTuple):
-    """One operator of a model as it was run."""
+    """One operator of a model as it ran."""
 
     name: str
     flops: int
@@ -46,7 +46,7 @@ def cost(operator: OperatorFacts) -> Cost:
 
 
 def total(operators: Sequence[OperatorFacts]) -> Cost:
-    """Of a model; weights that several operators share are parameters once."""
+    """The cost of a model; weights that several operators share are counted once."""
     costs = [cost(operator) for operator in operators]
     weights = {tensor.name: tensor.size for one in operators for tensor in one.inputs if tensor.is_weight}
     return Cost(sum(weights.values()), sum(one.flops for one in costs), sum(one.bytes for one in costs))

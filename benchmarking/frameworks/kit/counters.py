@@ -1,4 +1,6 @@
-"""What the system counts for this process, to tell whether an iteration was disturbed; the clocks' steps."""
+"""Counters of the system for this process, which show whether an iteration was disturbed; the resolution of
+clocks.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,13 @@ _LIMIT_NS = 50_000_000
 
 class Counters(NamedTuple):
     involuntary_switches: int | None
-    """How often a thread lost its core to another one; None: the system does not count."""
+    """The number of times that a thread lost its core to another thread; None: the system does not count
+    this.
+    """
     run_delays_ns: dict[str, int] | None
-    """By thread: how long it was ready to run and waited for a core; None: the system does not count."""
+    """Maps each thread to the time for which it was ready to run and waited for a core; None: the system does
+    not count this.
+    """
 
 
 def read() -> Counters:
@@ -48,7 +54,7 @@ def _run_delays_ns() -> dict[str, int] | None:
 
 
 def difference(before: Counters, after: Counters) -> dict[str, int | None]:
-    """In the words of the worker protocol."""
+    """The differences, with the keys of the worker protocol."""
     switches, delay = None, None
     if before.involuntary_switches is not None and after.involuntary_switches is not None:
         switches = after.involuntary_switches - before.involuntary_switches
@@ -59,7 +65,7 @@ def difference(before: Counters, after: Counters) -> dict[str, int | None]:
 
 
 def resident_bytes() -> int | None:
-    """The memory that the process takes now (where only that is known: that it took at most)."""
+    """The memory that the process uses now (or, if the system does not report it, the most that it has used)."""
     try:
         with open("/proc/self/statm", "rb") as stream:
             return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -68,7 +74,7 @@ def resident_bytes() -> int | None:
 
 
 def peak_resident_bytes() -> int | None:
-    """The most memory that the process has taken."""
+    """The most memory that the process has used."""
     if resource is None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -76,7 +82,7 @@ def peak_resident_bytes() -> int | None:
 
 
 def resolution_ns(clock: Callable[[], int]) -> int:
-    """The smallest step that the clock was seen to take: some systems count CPU time in ticks of 10 ms."""
+    """The smallest step of the clock that was observed: some systems count CPU time in ticks of 10 ms."""
     start = time.perf_counter_ns()
     smallest, steps = _LIMIT_NS, 0
     previous = clock()

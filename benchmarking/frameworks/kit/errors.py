@@ -1,10 +1,10 @@
-"""What a user can mend. Anything else that is raised is a bug and keeps its traceback."""
+"""Errors that a user can fix. Any other exception is a bug and keeps its traceback."""
 
 from __future__ import annotations
 
 
 class BenchmarkProgramError(Exception):
-    """One clear line; the program ends with ``exit_status``."""
+    """Base class: the message is one clear line, and the program ends with ``exit_status``."""
 
     exit_status = 1
 

@@ -1,4 +1,4 @@
-"""The command line, in the manner of gflags: ``--name value`` and ``--name=value``.
+"""The command line, in the style of gflags: ``--name value`` and ``--name=value``.
 
 A flag is a field of the settings, declared once with its default, meaning and limits.
 """
@@ -32,19 +32,19 @@ class Settings:
         "float",
         "their types: one for all, or one for each, separated by semicolons (float, uint8_t, int ...)",
     )
-    input_file: str = flag("", "their values: files, separated by commas; noise where there are none")
+    input_file: str = flag("", "their values: files, separated by commas; noise without files")
     output: str = flag("", "names of the tensors to write, separated by commas; * for all")
-    output_folder: str = flag("", "where to write them")
-    iter: int = flag(10, "how often the model is run and timed", minimum=0)
-    warmup: int = flag(0, "how often the model is run before that", minimum=0)
-    run_individual: bool = flag(False, "time each operator, too, in a second run of each iteration")
-    backend: str = flag("default", "what computes the operators; --list_backends lists them")
-    backend_options: str = flag("", "switches of the backend, separated by commas")
-    threads: int = flag(1, "threads that an operator may use", minimum=1)
-    seed: int = flag(0, "of the noise that inputs without a file are filled with, and of random fills")
+    output_folder: str = flag("", "the directory to write them to")
+    iter: int = flag(10, "the number of timed iterations", minimum=0)
+    warmup: int = flag(0, "the number of untimed iterations before them", minimum=0)
+    run_individual: bool = flag(False, "also time each operator, in a second run of each iteration")
+    backend: str = flag("default", "the backend that computes the operators; --list_backends lists all")
+    backend_options: str = flag("", "options of the backend, separated by commas")
+    threads: int = flag(1, "the number of threads that an operator may use", minimum=1)
+    seed: int = flag(0, "the seed of the noise for inputs without a file, and of random fills")
     worker: str = flag(
         "false",
-        "true: run an iteration for each line of stdin; fork: fork a process that does so, again and again",
+        "true: run one iteration for each line on stdin; fork: repeatedly fork processes that do so",
         choices=("false", "true", "fork"),
     )
     summary: bool = flag(
@@ -57,7 +57,7 @@ class Settings:
         "print the backends as JSON, and why some are not available",
         needs_value=False,
     )
-    help: bool = flag(False, "show this text", needs_value=False)
+    help: bool = flag(False, "show this help", needs_value=False)
     version: bool = flag(False, "show the version", needs_value=False)
 
 
@@ -67,7 +67,9 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 
 
 def parse(kind: type[AnySettings], arguments: Sequence[str]) -> AnySettings:
-    """Raises:
+    """Parses the command line.
+
+    Raises:
     UsageError: a flag is unknown, or its value is wrong.
     """
     known: dict[str, Field[Any]] = {one.name: one for one in fields(kind)}

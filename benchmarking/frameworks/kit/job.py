@@ -1,4 +1,4 @@
-"""What all ways of running a model have in common: its files, the model made of them, its outputs."""
+"""The common part of all ways to run a model: its files, the loaded model, its outputs."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ class Job:
         self._preparation = program.prepare(settings)
         self.model_name = self._preparation.model_name
         self.load_ns = 0
-        """What loading the model took; not what importing the runtime and reading the files took."""
+        """The time to load the model, without the time to import the runtime and to read the files."""
         self.facts: dict[str, Fact] = {}
-        """Known once the model is loaded."""
+        """Available once the model is loaded."""
         self.warnings: Sequence[str] = ()
-        """As ``facts``."""
+        """Available once the model is loaded."""
         self.reports_costs = settings.run_individual
         self.kernels: Mapping[str, Kernel] = {}
-        """Which ran, by operator; as ``facts``."""
+        """The kernel that ran each operator; available once the model is loaded."""
         self.fallbacks: Mapping[str, str] = {}
-        """Why the backend did not compute an operator."""
+        """Maps the operator to the reason why the backend did not compute it."""
 
     def load(self, observes: bool = True) -> LoadedModel:
-        """``observes``: what computes each operator; else nothing is reported of that, and nothing demanded.
+        """``observes``: find out which kernel computes each operator; otherwise this is neither reported nor
+        required.
 
         Raises:
             ModelError: the model cannot be run, or not with the backend that was asked for.
@@ -80,11 +81,11 @@ class Job:
         self.facts.update(observation.facts(backend))
 
     def peak(self) -> Mapping[str, float]:
-        """What the device can do at best, beside which the costs are seen; empty where nobody asks."""
+        """The peaks of the device, with which costs are compared; empty if they are not needed."""
         return self._program.peak() if self.reports_costs else {}
 
     def write_outputs(self, loaded: LoadedModel) -> None:
-        """Those that --output names, as the last iteration has left them.
+        """Writes the outputs named by --output, as the last iteration left them.
 
         Raises:
             ModelError, TensorError: there is no such tensor, or it cannot be written.

@@ -1,4 +1,4 @@
-"""Which kernels ran: of a backend's own, or of what it fell back to."""
+"""The kernels that ran: the backend's own, or those to which it fell back."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Fact = Union[str, int, float, bool, None]
 class Kernel(NamedTuple):
     kernel: str
     own: bool
-    """Whether it is the chosen backend's."""
+    """Whether the kernel belongs to the chosen backend."""
 
 
 class Observation(NamedTuple):
-    """Of one run of a model."""
+    """The observation of one run of a model."""
 
     kernels: Mapping[str, Kernel]
-    """By operator, in the order in which they run."""
+    """Maps the operator, in the order in which they ran, to its kernel."""
     covers: str
-    """What the backend is meant for: ``convolutions``, ``operators`` ..."""
+    """The kind of operators that the backend is meant for: ``convolutions``, ``operators`` ..."""
     covered: Sequence[str]
-    """The operators that are of that kind."""
+    """The operators of that kind."""
     reasons: Mapping[str, str] = {}
-    """Why the backend did not compute an operator that it has a kernel for; by operator."""
+    """Maps the operator to the reason why the backend did not compute it although it has a kernel for it."""
 
     @property
     def own(self) -> list[str]:
@@ -43,7 +43,9 @@ class Observation(NamedTuple):
 
 
 def require_own(observation: Observation, backend: str) -> None:
-    """Raises:
+    """Requires that the backend computed something.
+
+    Raises:
     ModelError: the backend was asked for and computed nothing.
     """
     if not observation.kernels or observation.own:
@@ -51,7 +53,8 @@ def require_own(observation: Observation, backend: str) -> None:
     others = sorted({one.kernel for one in observation.kernels.values()})
     why = sorted(set(observation.reasons.values()))
     raise ModelError(
-        "--backend %s computed none of the model's %d operators (they ran %s)%s; take another for this model"
+        "--backend %s computed none of the model's %d operators (they ran %s)%s; choose another backend for"
+        " this model"
         % (backend, len(observation.kernels), _first(others, 5), ": " + _first(why, 3) if why else "")
     )
 

@@ -1,4 +1,4 @@
-"""From flags to an exit status."""
+"""Turns flags into an exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from .program import LoadedModel, Program
 
 
 def run(program: Program[Any], arguments: Sequence[str]) -> int:
-    """0; 1: the model or its data are wrong; 2: the flags are, or a package is missing. A bug raises."""
+    """Runs the program. Returns 0; 1 if the model or its data are wrong; 2 if the flags are wrong or a
+    package is missing. Bugs raise.
+    """
     try:
         settings = flags.parse(program.settings, arguments)
         if settings.help:
@@ -30,7 +32,7 @@ def run(program: Program[Any], arguments: Sequence[str]) -> int:
             print(json.dumps({"backends": program.backends()}))
         else:
             program.require(settings)
-            # A collection in the middle of an iteration would be timed with it; while a runtime is imported,
+            # A garbage collection during an iteration would be timed with it. While a runtime is imported,
             # collections take a tenth of the time and find nothing.
             gc.disable()
             if settings.worker != "false":
@@ -38,7 +40,7 @@ def run(program: Program[Any], arguments: Sequence[str]) -> int:
 
                 return worker.main(program, settings)
             _benchmark(program, settings)
-    except BrokenPipeError:  # its reader has seen enough, as of | head -1
+    except BrokenPipeError:  # the reader has seen enough, as with | head -1
         return 0
     except BenchmarkProgramError as error:
         print("%s: error: %s" % (program.name, error), file=sys.stderr)
@@ -48,7 +50,7 @@ def run(program: Program[Any], arguments: Sequence[str]) -> int:
         if package == "benchmarking":
             raise
         extra = program.name.replace("_benchmark", "")
-        advice = "pip install 'ml-benchmark-platform[%s]' has it" % extra
+        advice = "run: pip install 'ml-benchmark-platform[%s]'" % extra
         message = "%s: error: %s lacks the package %s; %s"
         print(message % (program.name, sys.executable, package, advice), file=sys.stderr)
         return 2
@@ -56,7 +58,9 @@ def run(program: Program[Any], arguments: Sequence[str]) -> int:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process at once: all files are closed, and tidying a runtime up takes a third of a second."""
+    """Ends the process at once: all files are closed, and the clean-up of a runtime takes a third of a
+    second.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(BrokenPipeError):
             stream.flush()

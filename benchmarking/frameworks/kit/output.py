@@ -1,4 +1,4 @@
-"""The lines that a harness reads, in the form of Caffe2's observer, which other programs print as well."""
+"""The lines that a harness reads, in the format of Caffe2's observer, which other programs print as well."""
 
 from __future__ import annotations
 
@@ -27,29 +27,31 @@ class Observer:
         self._block([("NET_DELAY", net_ns)])
 
     def operator_iteration(self, operators_ns: Sequence[tuple[str, int]]) -> None:
-        """With their sum as the net's delay; sorted as strings, as the original does."""
+        """Prints an iteration of operators, with their sum as the net's delay; sorted as strings, like the
+        original.
+        """
         total = ("NET_DELAY", sum(ns for _, ns in operators_ns))
         self._block([*sorted(operators_ns), total])
 
     def costs(self, name: str, cost: Cost) -> None:
-        """In the form of later programs, an object in a line; readers of delays pass over it."""
+        """Prints a cost in the format of later programs, one object per line; readers of delays ignore it."""
         value = {"type": name, "metric": "cost", **cost._asdict()}
         self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
 
     def kernel(self, name: str, kernel: Kernel) -> None:
-        """In the same form."""
+        """Prints a kernel in the same format."""
         value = {"type": name, "metric": "kernel", **kernel._asdict()}
         self._write(["Caffe2Observer " + json.dumps(value, sort_keys=True)])
 
     def warning(self, text: str) -> None:
-        """In the same form."""
+        """Prints a warning in the same format."""
         self._write(["Caffe2Observer " + json.dumps({"metric": "warning", "text": text})])
 
     def fallback(self, name: str, backend: str, reason: str) -> None:
         self._write(["%s: %s is not computed by %s: %s" % (self._program, name, backend, reason)])
 
     def device_iteration(self, device_ns: int) -> None:
-        """What the iteration before took by the clock of its device."""
+        """Prints the time of the last iteration by the clock of its device."""
         value = {
             "type": "NET",
             "metric": "device_latency",

@@ -1,4 +1,4 @@
-"""What C and C++ code prints does not pass Python's streams: the descriptors themselves are turned."""
+"""Captures what C and C++ code prints. It bypasses Python's streams, so the file descriptors are redirected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STDOUT, STDERR = 1, 2
 
 @contextlib.contextmanager
 def captured(*descriptors: int) -> Iterator[BinaryIO]:
-    """Into a file, from which it can be read meanwhile, after ``flush``."""
+    """Redirects output to a file, which can be read at any time after ``flush``."""
     sys.stdout.flush()
     sys.stderr.flush()
     flush()
@@ -35,6 +35,6 @@ def captured(*descriptors: int) -> Iterator[BinaryIO]:
 
 
 def flush() -> None:
-    """What C's buffers hold; where its library cannot be reached, its functions flush line by line."""
+    """Flushes C's buffers; if the C library cannot be reached, its functions flush at each line."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).fflush(None)

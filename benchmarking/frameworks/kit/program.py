@@ -1,4 +1,6 @@
-"""What a benchmark program has to do of its own: read a model, load it once, run it again and again."""
+"""The part of a benchmark program that each runtime implements: read a model, load it once, run it
+repeatedly.
+"""
 
 from __future__ import annotations
 
@@ -20,59 +22,60 @@ class LoadedModel(ABC):
     @property
     @abstractmethod
     def operator_names(self) -> Sequence[str]:
-        """One for each operator, in the order in which they run; empty as long as that is not known."""
+        """The name of each operator, in the order in which they run; empty as long as this is not known."""
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        """What was done to the model, versions, and whatever else says what really ran."""
+        """Facts about what really ran: transformations of the model, versions."""
         return {}
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What whoever reads the numbers has to know, in sentences."""
+        """Sentences that readers of the numbers have to know."""
         return ()
 
     @abstractmethod
     def run(self) -> None:
-        """One iteration: nothing in it that could have been done before.
+        """Runs one iteration, without anything that could have been done before.
 
         Raises:
             ModelError: an operator failed; names the operator and its inputs.
         """
 
     def device_ns(self) -> int | None:
-        """Nanoseconds of the last run by the clock of the device that it ran on; None: it has none."""
+        """The nanoseconds of the last run by the clock of its device; None: it has no clock."""
         return None
 
     operators_later = False
-    """Whether the times of operators are known only once some iterations are over."""
+    """Whether the times of operators are available only after several iterations."""
 
     @abstractmethod
     def run_operators(self) -> list[int]:
-        """One iteration, operator by operator: the nanoseconds that each took, in the order of their names.
+        """Runs one iteration operator by operator and returns their times in nanoseconds, in the order of
+        their names.
 
-        Where ``operators_later``, nothing is returned.
+        With ``operators_later``, it returns nothing.
         """
 
     def take_operator_times(self) -> Mapping[str, list[int]]:
-        """Where ``operators_later``: what each operator took in every iteration since this was last asked."""
+        """With ``operators_later``: the times of each operator in all iterations since the last call."""
         return {}
 
     @abstractmethod
     def observe(self) -> Observation:
-        """Runs the model once and says which kernels computed it. Later runs are not affected."""
+        """Runs the model once and reports which kernels computed it. Later runs are not affected."""
 
     @abstractmethod
     def operators(self) -> Sequence[OperatorFacts]:
-        """What was run, with the shapes of all tensors. May run the model once more."""
+        """The operators that ran, with the shapes of all tensors. May run the model once more."""
 
     @abstractmethod
     def output_names(self) -> Sequence[str]:
-        """Every tensor that can be read now."""
+        """The name of every tensor that can be read now."""
 
     @abstractmethod
     def output(self, name: str) -> Any:
-        """A tensor's value as a numpy array, as the last run has left it.
+        """A tensor's value as a numpy array, as the last run left it.
 
         Raises:
             ModelError: there is no such tensor.
@@ -88,7 +91,7 @@ class Preparation(ABC):
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        """Of the model and its runtime; asked for once the model is loaded."""
+        """Facts about the model and its runtime; read after the model is loaded."""
         return {}
 
     @abstractmethod
@@ -104,14 +107,14 @@ class Preparation(ABC):
 
 
 class Program(ABC, Generic[AnySettings]):
-    """What is a framework's own; ``main.run`` makes a program of it."""
+    """The part of a program that belongs to the framework; ``main.run`` turns it into a program."""
 
     name = ""
     version = ""
     description = ""
     """One line for ``--help``."""
     settings: type[AnySettings]
-    """With the program's own flags."""
+    """The settings, including the program's own flags."""
     input_types: Sequence[str] = ()
     """Of ``tensors.TYPES``; empty: all of them but strings."""
 
@@ -133,7 +136,7 @@ class Program(ABC, Generic[AnySettings]):
         """
 
     def read_binary(self, content: bytes) -> Any:
-        """The array in an input file that is neither text nor .npy.
+        """Reads the array in an input file that is neither text nor .npy.
 
         Raises:
             ValueError: it is not a tensor.
@@ -141,7 +144,7 @@ class Program(ABC, Generic[AnySettings]):
         raise ValueError("it is neither text nor .npy")
 
     def encode_output(self, settings: AnySettings, name: str, array: Any) -> bytes | None:
-        """An output's file as a protobuf message; None: as text."""
+        """An output encoded as a protobuf message; None: write it as text."""
         return None
 
     def peak(self) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Gives a forked worker other addresses than its siblings', as fresh processes have them by chance."""
+"""Gives a forked worker other addresses than its siblings, as fresh processes have by chance."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import random
 from typing import Any
 
 _SMALL_BYTES, _SMALL_COUNT = 480, 20_000
-"""Of Python's own allocator, which has pools for each size up to 512 bytes."""
+"""Sizes for Python's own allocator, which has pools for each size up to 512 bytes."""
 _MEDIUM_BYTES, _MEDIUM_COUNT = 100_000, 500
-"""Of the heap, which holds what is below 128 kB."""
+"""Sizes for the heap, which holds blocks below 128 kB."""
 _LARGE_PAGES, _LARGE_COUNT = 2000, 20
-"""Of the address space, where tensors are put; pages that nobody touches take no memory."""
+"""Sizes for the address space that holds tensors; pages that are never touched take no memory."""
 
 
 def scatter() -> list[Any]:
-    """Memory of random sizes, to be held as long as the worker lives. What it allocates then lies elsewhere.
+    """Allocates memory of random sizes, to be held as long as the worker lives, so that later allocations
+    have other addresses.
 
-    Where things lie makes a process faster or slower by a percent or so, for as long as it lives (Mytkowicz,
+    The memory layout makes a process faster or slower by about a percent for its whole life (Mytkowicz,
     Diwan, Hauswirth, Sweeney: Producing Wrong Data Without Doing Anything Obviously Wrong, 2009). Siblings
-    would have that in common, and it would pass for a difference between the programs; random layouts make
-    it noise (Curtsinger, Berger: Stabilizer, 2013). ``benchmarks/worker_exchangeability.py`` has the figures.
+    would share this effect, and it would look like a difference between the programs; random layouts turn it
+    into noise (Curtsinger, Berger: Stabilizer, 2013). ``benchmarks/worker_exchangeability.py`` has the
+    figures.
     """
     draw = random.Random(os.urandom(16))  # noqa: S311
     small = [bytes(draw.randrange(_SMALL_BYTES)) for _ in range(draw.randrange(_SMALL_COUNT))]

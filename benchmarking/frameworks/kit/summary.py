@@ -8,7 +8,7 @@ from .costs import Cost, OperatorFacts, TensorFacts, cost, total
 
 _HEADING = ("operator", "inputs", "outputs", "parameters", "FLOPs", "bytes")
 _NAMES = 3
-"""Columns with names come first; the others hold numbers."""
+"""The columns with names come first; the others contain numbers."""
 
 
 def table(operators: Sequence[OperatorFacts]) -> str:
@@ -33,7 +33,7 @@ def _numbers(one: Cost) -> list[str]:
 
 
 def _readable(value: int) -> str:
-    """Three digits and a power of a thousand: ``42.6 M``."""
+    """Formats a value with three digits and a power of a thousand: ``42.6 M``."""
     for power, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= power:
             return "%.3g %s" % (value / power, letter)

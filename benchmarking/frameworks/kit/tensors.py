@@ -28,7 +28,7 @@ TYPES: dict[str, Any] = {
     "bool": np.bool_,
     "string": np.object_,
 }
-"""By the name that a specification has for it."""
+"""Maps the name of a type in specifications to the numpy type."""
 
 SCALAR = "[]"
 """The shape of a tensor without dimensions, in --input_dims."""
@@ -51,7 +51,7 @@ def inputs(program: Program[Any], settings: Settings) -> dict[str, Any]:
     types = types * len(names) if len(types) == 1 else types
     for flag, given in (("input_file", files), ("input_dims", shapes), ("input_type", types)):
         if len(given) != len(names):
-            raise UsageError("--%s names %d, --input names %d tensors" % (flag, len(given), len(names)))
+            raise UsageError("--%s lists %d tensors, --input lists %d" % (flag, len(given), len(names)))
     known = program.input_types or tuple(type_ for type_ in TYPES if type_ != "string")
     for type_ in types:
         if type_ not in known:
@@ -70,9 +70,9 @@ def _shapes(text: str, count: int) -> list[tuple[int, ...] | None]:
     try:
         shapes = [_shape(part) for part in text.split(";")]
     except ValueError:
-        raise UsageError("--input_dims: %r is not like 1,3,224,224;1,10" % text) from None
+        raise UsageError("--input_dims: %r does not have the form 1,3,224,224;1,10" % text) from None
     if any(number < 0 for shape in shapes for number in shape):
-        raise UsageError("--input_dims: %r has a negative number" % text)
+        raise UsageError("--input_dims: %r contains a negative number" % text)
     return list(shapes)
 
 
@@ -81,7 +81,9 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _noise(name: str, shape: tuple[int, ...] | None, dtype: Any, seed: int) -> Any:
-    """The same for the same name and seed. No denormal numbers, which would slow the operators down."""
+    """Noise that is the same for the same name and seed. Denormal numbers are avoided, because they would
+    slow operators down.
+    """
     if shape is None:
         raise UsageError("--input_dims is missing: %r has neither a shape nor a file" % name)
     if dtype is np.object_:
@@ -146,7 +148,7 @@ def _reshaped(array: Any, shape: tuple[int, ...], path: str, name: str) -> Any:
 
 
 def file_name(name: str, extension: str) -> str:
-    """Letters, digits, ``_``, ``.`` and ``-`` stay; anything else, and a leading dot, is percent-encoded."""
+    """Keeps letters, digits, ``_``, ``.`` and ``-``; percent-encodes all other characters and a leading dot."""
     safe = re.sub(
         r"[^A-Za-z0-9_.-]", lambda match: "".join("%%%02X" % byte for byte in match.group().encode()), name
     )
@@ -173,7 +175,7 @@ def write(program: Program[Any], settings: Settings, arrays: dict[str, Any]) -> 
 
 
 def _as_text(array: Any) -> bytes:
-    """Enough digits for each value to come back as it is. A text is a JSON string."""
+    """Formats with enough digits to restore each value exactly. A text is a JSON string."""
     if array.dtype.kind in "OU":
         return "".join([json.dumps(str(value)) + "\n" for value in array.reshape(-1).tolist()]).encode()
     digits = {"f": "%.9g" if array.dtype.itemsize <= 4 else "%.17g"}.get(array.dtype.kind, "%d")

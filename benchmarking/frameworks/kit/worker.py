@@ -1,4 +1,4 @@
-"""The worker protocol: whoever drives the program asks for single iterations, a line each.
+"""The worker protocol: the driver of the program requests single iterations, one line each.
 
 Every line but ``quit`` is answered by one line, a JSON object. Nothing else goes to stdout.
 """
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
 
 PROTOCOL = 1
 _ENDED, _TOLD = 0, 97
-"""Exit statuses of a forked worker: at its end, and after an error that it has told itself. The latter is one
-that no library ends a process with."""
+"""Exit statuses of a forked worker: after a normal end, and after an error that it has reported itself. No
+library ends a process with the latter.
+"""
 _AWAITS_ANSWER, _HAS_ENDED = 0, 1
-"""Places in the state that parent and child share."""
+"""Positions in the state that parent and child share."""
 
 
 def main(program: Program[Any], settings: Settings) -> int:
-    """The program's exit status."""
+    """Runs the worker and returns the program's exit status."""
     held = (
         scatter()
-    )  # before all that is imported, which then lies elsewhere than in the program's other runs
+    )  # before all other imports, which are then placed at other addresses than in the program's other runs
     try:
         return _serve(program, settings)
     finally:
@@ -46,12 +47,12 @@ def main(program: Program[Any], settings: Settings) -> int:
 def _serve(program: Program[Any], settings: Settings) -> int:
     channel = _Channel()
     try:
-        # A thread pool that numpy would start while it is imported could not be forked.
+        # A thread pool that numpy starts during its import could not be forked.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", str(settings.threads))
         from .job import Job
 
         if settings.worker == "fork" and not hasattr(os, "fork"):
-            raise UsageError("--worker fork: this system has no fork; take --worker true")
+            raise UsageError("--worker fork: this system has no fork; use --worker true")
         job = Job(program, settings)
         if settings.worker == "fork":
             _Zygote(channel, job, settings.warmup).serve()
@@ -61,12 +62,12 @@ def _serve(program: Program[Any], settings: Settings) -> int:
         channel.answer({"protocol": PROTOCOL, "error": str(error)})
         raise
     except BrokenPipeError:
-        pass  # nobody reads the answers: as the end of the input
+        pass  # nobody reads the answers: treated as the end of the input
     return 0
 
 
 class _Channel:
-    """Lines from stdin, answers to where stdout has led; what else is printed goes to stderr.
+    """Reads lines from stdin and writes answers to the original stdout; all other output goes to stderr.
 
     A forked worker shares it with its parent.
     """
@@ -79,7 +80,7 @@ class _Channel:
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether a line was taken and not answered yet, by this process or its child."""
+        """Whether a line was read but not answered yet, by this process or its child."""
         return self._state[_AWAITS_ANSWER] != 0
 
     @property
@@ -90,7 +91,8 @@ class _Channel:
     def line(self) -> str | None:
         """The next line; None: ``quit``, or the end of the input.
 
-        Byte by byte, as what was read beyond the line would be lost for the process that the next is for.
+        Reads byte by byte, because bytes read beyond the line would be lost for the process that reads the
+        next line.
         """
         content = b""
         while not content.endswith(b"\n"):
@@ -107,7 +109,7 @@ class _Channel:
 
     def answer(self, value: Mapping[str, Any]) -> None:
         content = (json.dumps(value) + "\n").encode()
-        # Not afterwards: whoever waits for the answer may run first, and end this process.
+        # Not afterwards: the process that waits for the answer may run first, and end this process.
         self._state[_AWAITS_ANSWER] = 0
         while content:
             content = content[os.write(self._answers, content) :]
@@ -116,7 +118,7 @@ class _Channel:
 def _work(
     channel: _Channel, job: Job, warmup: int, last_line: str | None = None, observes: bool = True
 ) -> None:
-    """Sets up, says so, and serves until it is told to quit or ``last_line`` comes."""
+    """Sets up, reports this, and serves until it is told to quit or ``last_line`` arrives."""
     loaded = job.load(observes=False)
     first_ns = None
     for number in range(warmup):
@@ -145,7 +147,8 @@ def _work(
             "kernels": {name: kernel._asdict() for name, kernel in job.kernels.items()},
             "costs": _costs(loaded) if observes and job.reports_costs else {},
             "warnings": list(job.warnings),
-            # Last: finding the peak takes memory. The first worker is the only one beside which nobody waits.
+            # Last, because measuring the peak takes memory. Nobody waits for anything else of the first
+            # worker.
             "facts": {**job.facts, **(job.peak() if observes else {})},
         }
     )
@@ -183,7 +186,7 @@ def _answer(line: str, loaded: LoadedModel) -> Mapping[str, Any]:
 
 
 def _timed(run: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
-    """What one iteration took, and its result. Between the clocks there is nothing else."""
+    """The times of one iteration, and its result. Nothing else happens between the clocks."""
     before = counters.read()
     cpu_start = time.process_time_ns()
     wall_start = time.perf_counter_ns()
@@ -196,7 +199,7 @@ def _timed(run: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
 
 
 class _Zygote:
-    """Has everything imported and read, and forks a worker that does the rest wherever a line asks for it."""
+    """Has imported and read everything, and forks a worker for the rest whenever a line requests it."""
 
     def __init__(self, channel: _Channel, job: Job, warmup: int) -> None:
         self._channel = channel
@@ -206,7 +209,7 @@ class _Zygote:
 
     def serve(self) -> None:
         self._channel.answer({"protocol": PROTOCOL, "forks": True, "pid": os.getpid()})
-        untold = ""  # how the last worker failed, while nobody waited for an answer
+        untold = ""  # how the last worker failed while nobody waited for an answer
         while not self._channel.has_ended:
             line = self._channel.line()
             if line is None:
@@ -220,13 +223,15 @@ class _Zygote:
                     self._channel.answer({"error": untold} if untold else {"ended": True})
                     untold = ""
             else:
-                self._channel.answer({"error": "no worker is there for the line %r; say fork" % line[:100]})
+                self._channel.answer(
+                    {"error": "there is no worker for the line %r; send fork first" % line[:100]}
+                )
 
     def _run_worker(self) -> int:
         """The exit status of the worker; negative: the signal that ended it."""
         sys.stderr.flush()
         with warnings.catch_warnings():
-            # Of threads of numpy's, which know how to be forked; the engine's are not there yet.
+            # Only numpy may have threads, which handle forks; the engine has not started any yet.
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
@@ -236,10 +241,12 @@ class _Zygote:
         return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
     def _work(self) -> int:
-        """In the worker. The exit status; nothing is raised, as what lies above is the parent's."""
+        """Runs in the worker and returns its exit status. Nothing is raised, because the callers above belong
+        to the parent.
+        """
         try:
             self._held = scatter()
-            # The kernels are those of the first worker: to look again would take a third of its set-up.
+            # The kernels are those of the first worker; observing again would take a third of the setup time.
             _work(self._channel, self._job, self._warmup, "end", observes=self._forked == 0)
             return _ENDED
         except BrokenPipeError:
@@ -256,7 +263,7 @@ class _Zygote:
 
 
 def _problem(status: int) -> str:
-    """Empty: none that the worker has not told itself."""
+    """Describes how the worker ended; empty if it ended normally or has reported the error itself."""
     if status in (_ENDED, _TOLD):
         return ""
     how = "was ended by signal %d" % -status if status < 0 else "ended with status %d" % status

@@ -1,4 +1,4 @@
-"""ONNX Runtime: models in ONNX files, run by a program of ours."""
+"""ONNX Runtime: ONNX models, run by a program of this project."""
 
 from __future__ import annotations
 
