@@ -44,7 +44,7 @@ def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
     """Reads the list of backends that a program printed.
 
     Raises:
-    ProgramOutputError: it is something else.
+        ProgramOutputError: it is something else.
     """
     try:
         told = _List.model_validate_json(outcome.stdout)

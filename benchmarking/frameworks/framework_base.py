@@ -90,7 +90,9 @@ class BackendStatus:
 
 
 class FrameworkBase(ABC):
-    """Base class of frameworks: derive from it, implement every method and add one line to ``frameworks.py``."""
+    """Base class of frameworks: derive from it, implement every method and add one line to
+    ``frameworks.py``.
+    """
 
     name: ClassVar[str]
     formats: ClassVar[tuple[str, ...]] = ()
@@ -179,7 +181,9 @@ class FrameworkBase(ABC):
 
     @abstractmethod
     def output_file(self, blob: str) -> str:
-        """The name of the file, below ``Invocation.output_directory``, to which the program writes ``blob``."""
+        """The name of the file, below ``Invocation.output_directory``, to which the program
+        writes ``blob``.
+        """
 
     @abstractmethod
     def read_tensor(self, path: Path) -> NDArray[np.float64]:

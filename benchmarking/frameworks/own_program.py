@@ -43,7 +43,9 @@ _SEPARATORS = re.compile(r"[,;]")
 
 
 class OwnProgramFramework(FrameworkBase):
-    """Base class: derive from it, fill in the class variables, and name the arguments for the model's files."""
+    """Base class: derive from it, fill in the class variables, and name the arguments for the
+    model's files.
+    """
 
     title: ClassVar[str]
     """The name as people write it: ``Caffe2``."""
@@ -64,7 +66,9 @@ class OwnProgramFramework(FrameworkBase):
     """Further arguments of the program if outputs are requested."""
 
     def __init__(self, program_directory: Path | None = None) -> None:
-        """``program_directory``: the directory for the built program; by default the user's cache directory."""
+        """``program_directory``: the directory for the built program; by default the user's cache
+        directory.
+        """
         self._program_directory = program_directory
 
     @abstractmethod

@@ -1,7 +1,7 @@
-"""Sets the frequency of all cores, and back, by scripts for the shell of a Linux kernel. Pure.
+"""Shell scripts for a Linux kernel that set the frequency of all cores and restore it. Pure.
 
-What was set before lies in a file beside, so that a harness that was killed leaves a device that the next one
-puts right.
+The previous settings are kept in a separate file, so that if a harness is killed, the next one can restore
+them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ def record(directory: str) -> str:
 
 
 def restore_script(directory: str) -> str:
-    """Twice, as the lower limit is never let above the upper one, in whatever order they come."""
+    """Restores twice, because the lower limit may never exceed the upper limit, and the order of the settings
+    is unknown.
+    """
     path = quote(record(directory))
     return (
         f"[ -s {path} ] || exit 0\n"
@@ -28,12 +30,14 @@ def restore_script(directory: str) -> str:
 
 
 def set_script(directory: str, frequency: str) -> str:
-    """``frequency``: kilohertz, or ``min`` or ``max`` of each core. The script fails where it is refused."""
+    """``frequency``: kilohertz, or ``min`` or ``max`` of each core. The script fails if the setting is
+    refused.
+    """
     path = quote(record(directory))
     wanted = f'$(cat "$core/cpuinfo_{frequency}_freq")' if frequency in ("min", "max") else frequency
     return f"""
 ls -d {_DIRECTORIES} >/dev/null 2>&1 ||
-    {{ echo "this kernel lets nobody set the CPU's frequency" >&2; exit 1; }}
+    {{ echo "this kernel does not allow setting the CPU's frequency" >&2; exit 1; }}
 mkdir -p {quote(directory)}
 for core in {_DIRECTORIES}; do
     for name in scaling_min_freq scaling_max_freq; do echo "$core/$name $(cat "$core/$name")"; done

@@ -1,5 +1,6 @@
-"""What a program may leave in its output folder, and how that is copied on this machine. Links are never
-followed: one to the root of a disk would bring all of it."""
+"""The limits of a program's output folder, and how the folder is copied on this machine. Links are never
+followed: a link to the root of a disk would copy the whole disk.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +19,23 @@ from benchmarking.results.plain_text import plain
 logger = logging.getLogger(__name__)
 
 MOST_FILES = 10_000
-"""Folders and all else count too."""
+"""The limit on entries, including folders and everything else."""
 MOST_BYTES = 2**34
 DEEPEST = 50
-"""Levels of folders."""
+"""The limit on levels of folders."""
 _BLOCK_BYTES = 2**20
 
 TOO_DEEP = f"the program's output folder has more than {DEEPEST} levels"
-SWAPPED = "the program has put something else in the place of its output folder"
+SWAPPED = "the program has replaced its output folder by something else"
 TOO_MANY = "the program has written more than {:,} files to its output folder"
 
 
 def check(sizes: Collection[int], destination: Path) -> None:
-    """Raises:
-    ProgramOutputError: it is more than is fetched.
-    DeviceError: there is no room for it on this machine.
+    """Checks the outputs before they are copied.
+
+    Raises:
+        ProgramOutputError: it is more than is fetched.
+        DeviceError: there is no room for it on this machine.
     """
     if len(sizes) > MOST_FILES:
         raise ProgramOutputError(TOO_MANY.format(MOST_FILES))
@@ -51,7 +54,7 @@ def check(sizes: Collection[int], destination: Path) -> None:
 
 @contextmanager
 def storing(destination: Path) -> Iterator[None]:
-    """Maps the failures to write a copy."""
+    """Converts the errors of writing a copy."""
     try:
         yield
     except OSError as error:
@@ -59,9 +62,11 @@ def storing(destination: Path) -> Iterator[None]:
 
 
 def copy_local(source: Path, destination: Path) -> None:
-    """Raises:
-    ProgramOutputError: it is more than is fetched, or cannot be read.
-    DeviceError: it cannot be written.
+    """Copies the outputs.
+
+    Raises:
+        ProgramOutputError: it is more than is fetched, or cannot be read.
+        DeviceError: it cannot be written.
     """
     files = dict(_regular_files(source))
     check(files.values(), destination)
@@ -80,7 +85,7 @@ def copy_local(source: Path, destination: Path) -> None:
 
 
 def _regular_files(root: Path) -> Iterator[tuple[Path, int]]:
-    """Paths below ``root``, and their sizes."""
+    """Yields the paths below ``root`` with their sizes."""
     if root.is_symlink() or not root.is_dir():
         raise ProgramOutputError(SWAPPED)
     pending, room = [Path()], MOST_FILES

@@ -1,6 +1,6 @@
-"""What a device has to be able to do: take files, run a command, give files back, describe itself.
+"""The interface of a device: it takes files, runs a command, returns files and describes itself.
 
-A platform never knows the framework.
+A platform does not know the framework.
 """
 
 from __future__ import annotations
@@ -21,36 +21,40 @@ from benchmarking.results.model import Fact
 
 @dataclass(frozen=True)
 class PlatformOptions:
-    """What a platform may need to know to find and drive its devices."""
+    """The settings that a platform may need to find and use its devices."""
 
     secrets: Collection[str] = ()
     """Names of environment variables that no program may see."""
     devices: tuple[str, ...] = ()
-    """What the user asked for: where a platform cannot find its devices by itself, their addresses."""
+    """The devices that the user named; for platforms that cannot find their devices, their addresses."""
     search_network: bool = False
-    """Also name the devices that announce themselves in the network; a run uses those that it was told."""
+    """Also list the devices that announce themselves on the network; a run uses them only if they are named.
+    """
     android_dir: str = "/data/local/tmp"
     remote_dir: str | None = None
-    """On Linux hosts; the cache directory of the user there by default."""
+    """On Linux hosts; by default the user's cache directory there."""
     remote_python: str = "python3"
     affinity_mask: int | None = None
     """The cores that programs may use: bit 0 is core 0."""
     frequency: str | None = None
-    """Of all cores: kilohertz, ``min`` or ``max``."""
+    """For all cores: kilohertz, ``min`` or ``max``."""
     recovery_limit_s: float = 120.0
-    """A phone needs a minute or more to start."""
+    """Phones need a minute or more to start."""
     remove_staged: bool = False
-    """Nothing stays on a device, whatever the next run would have to bring there again."""
+    """Whether to leave nothing on a device, even files that the next run would have to copy again."""
     state_directory: Path | None = None
-    """On this machine, for what has to outlive the process."""
+    """A directory on this machine, for files that have to outlive the process."""
     owner: str = "somebody"
-    """A word for this machine, for the others that use the same devices."""
+    """Identifies this machine to other machines that use the same devices."""
     cancellation: Cancellation | None = None
-    """Of the whole run: ends transfers too."""
+    """The cancellation of the whole run; it also ends transfers."""
 
     def check_affinity(self, device: str, cores: int | None) -> None:
-        """Raises:
-        DeviceError: the device has no such cores; ``cores`` is how many it has, None where that is not known.
+        """Checks the cores of --affinity. ``cores`` is the number of cores of the device; None: it is
+        unknown.
+
+        Raises:
+            DeviceError: the device does not have these cores.
         """
         if self.affinity_mask is not None and cores is not None and self.affinity_mask >> cores:
             raise DeviceError(f"--affinity: {device} has the cores 0 to {cores - 1} only")
@@ -59,50 +63,54 @@ class PlatformOptions:
 @dataclass(frozen=True)
 class DeviceInfo:
     name: str
-    """What a person calls the device; the directory of its results. No version that an upgrade changes,
-    and two devices that can be attached to one run have different names."""
+    """The name that people use for the device; the directory of its results. It contains no version that an
+    upgrade changes, and two devices that can be attached to the same run have different names.
+    """
     hash: str
-    """Identifies this very device."""
+    """Identifies this individual device."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """What stays: CPU model, cores, memory, kernel, library versions ..."""
+    """Properties that do not vary: CPU model, cores, memory, kernel, library versions ..."""
 
 
 @dataclass(frozen=True)
 class StagedFiles:
-    """Files where a program on the device can read them."""
+    """Files in a place where a program on the device can read them."""
 
     paths: Mapping[Path, str]
-    """From the local file to the device's path of it."""
+    """Maps the local file to its path on the device."""
     output_directory: str
     """An empty directory on the device that the program may write to."""
 
 
 @dataclass(frozen=True)
 class ThreadTimes:
-    """Of one thread, since it was started."""
+    """The times of one thread since it was started."""
 
     ran_ns: int
     waited_ns: int
-    """How long it was ready to run and waited for a core."""
+    """The time for which it was ready to run and waited for a core."""
 
 
 @dataclass(frozen=True)
 class Discovery:
     devices: Sequence[PlatformBase] = ()
-    """Every device that can be used now; the order is stable."""
+    """Every device that can be used now, in a stable order."""
     unusable: Mapping[str, str] = field(default_factory=dict)
-    """Devices that were asked for or seen and cannot be used: by their addresses, why."""
+    """Maps the address of each device that was requested or seen and cannot be used to the reason."""
 
 
 class PlatformBase(ABC):
-    """One device. Derive from it, implement every method, add one line to ``platforms.py``."""
+    """One device. To add a platform, derive from this class, implement every method and add one line to
+    ``platforms.py``.
+    """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     computes_on_cpu: ClassVar[bool] = True
-    """Whether the CPU time of a program tells how long its work takes."""
+    """Whether the CPU time of a program shows how long its work takes."""
     tether: Tether | None = None
-    """While the device is locked: for every process that works on it and runs on this machine."""
+    """Environment variables, while the device is locked, for every process on this machine that works on it.
+    """
 
     @classmethod
     @abstractmethod
@@ -116,12 +124,12 @@ class PlatformBase(ABC):
     def device(self) -> DeviceInfo: ...
 
     def answers_to(self, text: str) -> bool:
-        """Whether --devices means this device by ``text``: its name or its hash."""
+        """Whether ``text`` in --devices means this device: its name or its hash."""
         return text.lower() in (self.device.name.lower(), self.device.hash.lower())
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """For as long as cases run on it: the device is ours, tidy, and set up as the options say.
+        """Reserves the device while cases run on it: it is locked, cleaned up, and set up as the options say.
 
         Raises:
             DeviceError: it cannot be had, or cannot be set up.
@@ -129,17 +137,17 @@ class PlatformBase(ABC):
         yield
 
     def close(self) -> None:  # noqa: B027 - most have nothing to let go of
-        """Lets go of the connection; the next use makes a new one."""
+        """Closes the connection; the next use opens a new one."""
 
     def recover(self) -> None:  # noqa: B027 - most cannot be lost
-        """After the connection broke: brings the device back, with all that its kind of device offers.
+        """Restores the device after the connection broke, with everything that this kind of device offers.
 
         Raises:
             DeviceError: it does not come back.
         """
 
     def reboot(self) -> None:
-        """Starts the device anew, and comes back when it can be used.
+        """Restarts the device and returns when it can be used again.
 
         Raises:
             UsageError: this platform does not do that.
@@ -149,7 +157,7 @@ class PlatformBase(ABC):
 
     @abstractmethod
     def reference_s(self) -> float:
-        """How long the reference computation takes now (``platforms/reference.py``).
+        """The time that the reference computation takes now, in seconds (``platforms/reference.py``).
 
         Raises:
             DeviceError: the device does not answer.
@@ -157,11 +165,14 @@ class PlatformBase(ABC):
 
     @abstractmethod
     def conditions(self) -> Mapping[str, Fact]:
-        """What moves: load, frequency, temperature. Quick enough to be read before and after each case."""
+        """Properties that vary: load, frequency, temperature. Fast enough to be read before and after each
+        case.
+        """
 
     @abstractmethod
     def stage(self, files: Collection[Path]) -> AbstractContextManager[StagedFiles]:
-        """Makes local files readable on the device, and gives an output directory; cleans both up.
+        """Makes local files readable on the device, and provides an output directory; removes both
+        afterwards.
 
         Raises:
             DeviceError: the files could not be brought there.
@@ -177,7 +188,7 @@ class PlatformBase(ABC):
 
     @abstractmethod
     def run(self, command: Command, cancellation: Cancellation) -> Outcome:
-        """Runs to the end, or kills the whole process group after ``command.timeout_s``.
+        """Runs the program to its end, or kills its whole process group after ``command.timeout_s``.
 
         Raises:
             ProgramStartError: the program could not be started.
@@ -187,25 +198,25 @@ class PlatformBase(ABC):
 
     @abstractmethod
     def start(self, command: Command, cancellation: Cancellation) -> AbstractContextManager[LiveProgram]:
-        """A program that is spoken to line by line; several may run side by side. When the context is left,
-        nothing of it is left running. ``command.timeout_s`` is what all of it may take.
+        """Starts a program that is driven line by line; several may run side by side. When the context is
+        left, none of its processes remains. ``command.timeout_s`` limits its total time.
 
         Raises:
             ProgramStartError, DeviceError: as ``run``.
         """
 
     def thread_times(self, pid: int) -> Mapping[int, ThreadTimes] | None:
-        """By the numbers of a process's threads, quick enough to be read around each iteration.
+        """The times of a process's threads by their numbers, fast enough to be read around each iteration.
 
-        None where this cannot be known (a process of another machine, say).
+        None if they are unknown (for example, for a process on another machine).
         """
         return None
 
     def pin(self, pid: int) -> int | None:
-        """Keeps a process of one thread on one core, always the same one, of those that it may use.
+        """Keeps a single-threaded process on one core, always the same one, of the cores that it may use.
 
-        Two programs that share a core see the same of whatever else the machine does. Returns the core; None
-        where this cannot be done, which costs precision only.
+        Two programs on the same core are affected equally by everything else that the machine does. Returns
+        the core; None if this is not possible, which only reduces precision.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""The platforms that there are, and the choice of devices among them."""
+"""The table of platforms, and the selection of devices."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def platform_names() -> tuple[str, ...]:
 
 
 def find_platform(text: str, option: str = "--platform") -> type[PlatformBase]:
-    """``host/mkl`` is the platform ``host``: what follows names the variant that was built.
+    """``host/mkl`` is the platform ``host``: the part after the slash names the variant that was built.
 
-    ``option``: where the user has named it.
+    ``option``: the option with which the user named it.
 
     Raises:
         UsageError: there is no such platform.
@@ -42,16 +42,17 @@ def find_platform(text: str, option: str = "--platform") -> type[PlatformBase]:
     if wanted in names:
         return names[wanted]
     close = difflib.get_close_matches(wanted, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PLATFORMS)}"
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(PLATFORMS)}"
     raise UsageError(f"{option}: there is no platform {text!r}; {hint}")
 
 
 def select(
     platform: str, devices: Sequence[str], excluded: Sequence[str], options: PlatformOptions
 ) -> Discovery:
-    """The devices to run on: all of the platform, or those that ``devices`` names, but never an excluded one.
+    """The devices to run on: all devices of the platform, or those that ``devices`` names, without the
+    excluded devices.
 
-    ``unusable`` are those of them that have to be told as missing.
+    ``unusable`` lists the devices among them that have to be reported as missing.
 
     Raises:
         UsageError: there is no such platform.
@@ -72,8 +73,8 @@ def select(
     known = ", ".join(f"{one.device.name} ({one.device.hash})" for one in found.devices) or "none"
     for text in devices:
         if text not in unusable and not any(one.answers_to(text) for one in found.devices):
-            unusable[text] = f"{text!r} cannot be found; there are: {known}"
+            unusable[text] = f"{text!r} was not found; available: {known}"
     if not wanted:
-        reasons = "; ".join(unusable.values()) or f"--excluded_devices leaves none; there are: {known}"
+        reasons = "; ".join(unusable.values()) or f"--excluded_devices leaves no device; available: {known}"
         raise NoDeviceError(f"no device of platform {platform} can be used: {reasons}")
     return replace(found, devices=wanted, unusable=unusable)

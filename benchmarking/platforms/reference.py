@@ -16,6 +16,6 @@ done
 
 
 def read_seconds(answer: str) -> float:
-    """The fastest round, which others of the device's work disturbed least."""
+    """The fastest round, which was disturbed least by other work on the device."""
     rounds = [line.split() for line in answer.splitlines()]
     return min(float(after) - float(before) for before, after in rounds)

@@ -1,7 +1,7 @@
-"""Git: reads with GitPython; fetches into a repository of our own, and builds in worktrees of that.
+"""Git: reads with GitPython; fetches into a private repository, and builds in its worktrees.
 
-Nothing is ever written to the user's repository: its objects are our repository's alternates, and its
-configuration (remotes, credentials, mirrors) is included in ours.
+Nothing is ever written to the user's repository: its objects are the alternates of the private repository,
+and its configuration (remotes, credentials, mirrors) is included in the private configuration.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 
 USUAL_REMOTE = "origin"
 OWN_REFERENCES = "refs/ml-benchmark"
-"""Where fetched branches and tags are kept, by a hash: one name can be the directory of another."""
+"""Where fetched branches and tags are kept, by a hash: a name can also be the directory of another name."""
 _FORMAT = "--format=%H%x00%ct%x00%an <%ae>%x00%s"
 _FIELDS = 4
 MAXIMUM_DIGITS = 30
-"""Of a time; what is longer is out of bounds anyway."""
+"""Digits of a time; longer times are out of range anyway."""
 
 _HIDDEN = (
     "GIT_DIR",
@@ -43,7 +43,9 @@ _HIDDEN = (
     "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
 )
-"""Set where we are started by a git hook; they would lead every command to that repository."""
+"""Variables that are set when the loop is started by a git hook; they would direct every command to that
+repository.
+"""
 _ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 SUBMODULE_MODE = "160000"
 """Of an entry in git's index."""
@@ -56,7 +58,7 @@ _OWN_CONFIGURATION = """[include]
 [gc]
 \tautoDetach = false
 """
-"""What of the user's configuration is not meant for us comes after it."""
+"""Settings of the user's configuration that do not apply here are overridden after it."""
 
 
 class Git(RepoBase):
@@ -71,7 +73,7 @@ class Git(RepoBase):
         try:
             self._repo = git.Repo(directory)
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
-            raise UsageError(f"--repo_dir: {directory} is no git repository") from error
+            raise UsageError(f"--repo_dir: {directory} is not a git repository") from error
         except (GitCommandError, OSError, ValueError) as error:
             raise UsageError(f"--repo_dir: {directory} cannot be read: {_told(error)}") from error
         self._common = Path(self._repo.common_dir).absolute()
@@ -83,7 +85,9 @@ class Git(RepoBase):
         self._open_own()
 
     def _open_own(self) -> bool:
-        """Whether it was made anew: it was not there, is damaged, or lacks what the user's has dropped."""
+        """Whether the repository was created again: it did not exist, is damaged, or lacks objects that the
+        user's repository has dropped.
+        """
         made = not self._is_own_whole()
         if made:
             shutil.rmtree(self._own, ignore_errors=True)
@@ -105,7 +109,7 @@ class Git(RepoBase):
                 return False
             self._git("rev-list", "--quiet", "--all")
         except (OSError, ValueError, RepositoryError) as error:
-            logger.debug("%s is made anew: %s", self._own, error)
+            logger.debug("%s is created again: %s", self._own, error)
             return False
         return True
 
@@ -118,7 +122,7 @@ class Git(RepoBase):
         return f"{self._common / 'objects'}\n"
 
     def _follow_shallow(self) -> None:
-        """Where the user's clone ends, ours does."""
+        """A shallow clone of the user limits the private repository in the same way."""
         users, own = self._common / "shallow", self._own / "shallow"
         if users.is_file():
             atomic_file.write_text(own, users.read_text(encoding="ascii"))
@@ -144,7 +148,7 @@ class Git(RepoBase):
     # --- reading --------------------------------------------------------------------------------------------
 
     def usual_branch(self) -> str:
-        """``master``; where there is none, what the remote calls its own, or what is checked out."""
+        """``master``; otherwise the remote's default branch, or the branch that is checked out."""
         remote = f"refs/remotes/{self._remote}/"
         known = {reference.path for reference in self._repo.refs}
         if {f"{remote}{self.default_branch}", f"refs/heads/{self.default_branch}"} & known:
@@ -170,7 +174,7 @@ class Git(RepoBase):
         options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--refmap=")
         refspec = f"+refs/{name}:{self._own_reference(name)}"
         git_fetch = ("git", f"--git-dir={self._own}", *NO_HOOKS, "fetch", *options)
-        # There, as a remote's URL may be a path relative to it.
+        # Run there, because the URL of a remote may be a path relative to it.
         return self._run((*git_fetch, "--", self._remote or "", refspec), self._options.directory)
 
     def _own_reference(self, name: str) -> str:
@@ -205,7 +209,7 @@ class Git(RepoBase):
             return None
 
     def _fetch_tag(self, name: str) -> bool:
-        """A tag that the user's clone does not have is looked for where the branch comes from."""
+        """A tag that the user's clone does not have is searched for where the branch comes from."""
         if self._remote is None or re.fullmatch("[0-9a-f]{40,}", name):
             return False
         try:
@@ -242,7 +246,9 @@ class Git(RepoBase):
         return [Revision(commit, _seconds(time), author, subject) for commit, time, author, subject in rows]
 
     def _git(self, *arguments: str, of: git.Git | None = None) -> str:
-        """``of``: the user's repository; else our own, which sees all that the user's has."""
+        """``of``: the user's repository; by default the private repository, which sees everything in the
+        user's.
+        """
         try:
             output = (of or self._own_git).execute(
                 ["git", "-c", "i18n.logOutputEncoding=UTF-8", *arguments],
@@ -261,7 +267,7 @@ class Git(RepoBase):
         own = f"--git-dir={self._own}"
         if not directory.exists():
             directory.parent.mkdir(parents=True, exist_ok=True)
-            # What was removed by hand is still registered, and would be in the way.
+            # A worktree that was removed by hand is still registered, and would be in the way.
             self._check((own, "worktree", "prune"), self._own)
             options = ("--quiet", "--force", "--detach", "--no-checkout")
             self._check((own, "worktree", "add", *options, str(directory), commit), self._own)
@@ -273,7 +279,9 @@ class Git(RepoBase):
             submodules.update(Level(directory, self._common, self._url()), clean)
 
     def _remove_old_submodules(self, commit: str, directory: Path) -> None:
-        """Those in whose place ``commit`` has something else: git would leave their files."""
+        """Removes submodules that ``commit`` replaces by something else, because git would leave
+        their files.
+        """
         compare = ("diff-index", "--cached", "--raw", "-z", "--no-renames", "--diff-filter=AT", commit)
         outcome = self._run(("git", *compare), directory)
         fields = outcome.stdout.split("\0") if outcome.exit_code == 0 else []
@@ -282,7 +290,9 @@ class Git(RepoBase):
                 shutil.rmtree(directory / path, ignore_errors=True)
 
     def _url(self) -> str:
-        """Of the repository that the branch comes from; the user's own where there is none."""
+        """The URL of the repository that the branch comes from; the user's own repository if
+        there is none.
+        """
         if self._remote is None:
             return str(self._options.directory.absolute())
         try:
@@ -305,17 +315,17 @@ class Git(RepoBase):
 
 
 def _environment(git_directory: Path, common: Path) -> dict[str, str]:
-    """For GitPython, which cannot hide variables: they are set to what they are without them."""
+    """For GitPython, which cannot unset variables: they are set to their default values."""
     return {**_ENVIRONMENT, "GIT_DIR": str(git_directory), "GIT_OBJECT_DIRECTORY": str(common / "objects")}
 
 
 def _seconds(text: str) -> int:
-    """What a commit object says, whatever that is: as git does, what cannot be read is 1970."""
+    """The time in a commit object, whatever it contains: as in git, an unreadable time is 1970."""
     return unix_time.bounded(int(text[:MAXIMUM_DIGITS])) if text.isascii() and text.isdecimal() else 0
 
 
 def _told(error: Exception) -> str:
-    """What git said, in one line."""
+    """The error message of git, in one line."""
     text = error.stderr if isinstance(error, GitCommandError) else str(error)
     lines = (line.strip(" '\n") for line in str(text).removeprefix("\n  stderr: ").splitlines())
     return without_password(" ".join(line for line in lines if line))

@@ -1,4 +1,4 @@
-"""The submodules of a checkout of ours, from where the user's clone gets them."""
+"""The submodules of a private checkout, fetched from where the user's clone gets them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarking.programs.command import Outcome
 from benchmarking.repos.repo_base import require_success
 
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
-"""The user's hooks are for the user's checkouts."""
+"""The user's hooks are only for the user's checkouts."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Level:
 
     directory: Path
     users: Path
-    """The git directory of the same repository in the user's clone, which may not be there."""
+    """The git directory of the same repository in the user's clone, which may not exist."""
     url: str
-    """Of the repository; what a relative URL of a submodule is relative to."""
+    """The URL of the repository; a submodule's relative URL is relative to it."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class GitSubmodules:
     """A command line in a directory."""
 
     def update(self, level: Level, clean: bool) -> None:
-        """Makes all of them, at any depth, what the checked out commits say.
+        """Updates all submodules, at any depth, to the checked-out commits.
 
         Raises:
             RemoteError: one cannot be fetched.
@@ -48,7 +48,7 @@ class GitSubmodules:
         urls = {**declared, **users}
         outcome = self._fetch(level, urls)
         if outcome.exit_code != 0 and urls != declared:
-            # git writes every URL into the user's configuration once: it may be an old one of the project's.
+            # git writes every URL into the user's configuration once: it may be an old URL of the project.
             urls = declared
             outcome = self._fetch(level, urls)
         require_success(outcome, "cannot update the submodules", RemoteError)
@@ -64,7 +64,7 @@ class GitSubmodules:
             if configuration.is_file():
                 argv = ("config", "--file", str(configuration), "remote.origin.url", url)
                 self._require(argv, level.directory)
-        # Given for this command alone, so that none of them is remembered.
+        # Given for this command alone, so that git does not remember any of them.
         settings = {"clone.defaultRemoteName": "origin"} | {
             f"submodule.{name}.url": urls[name] for name in urls
         }
@@ -73,7 +73,7 @@ class GitSubmodules:
         return self.run(("git", *NO_HOOKS, *options, *update), level.directory)
 
     def _settings(self, source: Sequence[str], directory: Path) -> dict[str, dict[str, str]]:
-        """By submodule, of those with a URL; nothing where there is no such file."""
+        """The settings of each submodule that has a URL; empty if there is no such file."""
         argv = ("git", "config", *source, "--null", "--get-regexp", r"^submodule\..*\.(path|url)$")
         found: dict[str, dict[str, str]] = {}
         for row in self.run(argv, directory).stdout.split("\0")[:-1]:
@@ -89,12 +89,12 @@ class GitSubmodules:
 
 
 def _is_safe(name: str, url: str) -> bool:
-    """As git sees it: a name is a directory of ours, and a URL is no option."""
+    """Follows git's own rules: a name is a directory in the repository, and a URL is not an option."""
     return ".." not in Path(name).parts and not name.startswith("/") and not url.startswith("-")
 
 
 def absolute_url(url: str, base: str) -> str:
-    """``url`` as git reads it where it begins with ``./`` or ``../``: relative to the URL ``base``."""
+    """``url`` as git reads it if it begins with ``./`` or ``../``: relative to the URL ``base``."""
     base, separator = base.rstrip("/"), "/"
     if not url.startswith(("./", "../")):
         return url

@@ -1,6 +1,6 @@
-"""Mercurial: a clone of our own, read with python-hglib, and shares of it to build in.
+"""Mercurial: a private clone, read with python-hglib, and shares of it to build in.
 
-Nothing is ever written to the user's repository, but what Mercurial itself notes down when it reads.
+Nothing is ever written to the user's repository, except what Mercurial itself records when it reads.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from benchmarking.results import unix_time
 
 USUAL_REMOTE = "default"
 GIT_REMOTE = "origin"
-"""The usual name of the other kind; meant as "the usual one" here."""
+"""The usual name in the other kind of repository; here it means "the default"."""
 
 _EXTENSIONS = ("extensions.share=", "extensions.purge=")
 _TEMPLATE = b"{node}\\0{date|hgdate}\\0{author}\\0{desc|firstline}\\0{p1node}\\0"
 _FIELDS = 5
 LOCK_LIMIT_S = 30
 SOURCE_FILE = "ml-benchmark-source"
-"""In our clone, written last: what it is a clone of."""
+"""A file in the private clone, written last: the repository of which it is a clone."""
 _NO_COMMIT = "0" * 40
 _HIDDEN = ("HG_NODE", "HG_PENDING", "HG_REPO")
 _ENVIRONMENT = {"HGPLAIN": "1", "HGENCODING": "UTF-8"}
 
 
 class Hg(RepoBase):
-    """The date of a commit is the only one that Mercurial keeps; a rebase sets it where it is told to."""
+    """The only date of a commit that Mercurial keeps; a rebase sets it if it is told to."""
 
     kind: ClassVar[str] = "hg"
     default_branch: ClassVar[str] = "default"
@@ -47,7 +47,7 @@ class Hg(RepoBase):
         super().__init__(options)
         self._hg = _executable()
         if not (options.directory / ".hg").is_dir():
-            raise UsageError(f"--repo_dir: {options.directory} is no Mercurial repository")
+            raise UsageError(f"--repo_dir: {options.directory} is not a Mercurial repository")
         self._remote = self._find_remote(options.remote)
         self._configuration = self._find_configuration()
         self._own = options.work_directory.absolute() / "repository"
@@ -65,7 +65,7 @@ class Hg(RepoBase):
             ) from error
 
     def _is_own_whole(self) -> bool:
-        """It was cloned from this repository, to the end."""
+        """Whether it was cloned completely from this repository."""
         with suppress(OSError, ValueError):
             return (self._own / ".hg" / SOURCE_FILE).read_text(encoding="utf-8") == str(self._users)
         return False
@@ -88,7 +88,7 @@ class Hg(RepoBase):
         self._client.close()
 
     def _find_remote(self, asked: str | None) -> str | None:
-        """Its URL: a share knows no remotes."""
+        """The URL of the remote: a share has no remotes of its own."""
         known = dict(line.split(" = ", 1) for line in self._output(("paths",)).splitlines() if " = " in line)
         if asked is None or (asked == GIT_REMOTE and asked not in known):
             return known.get(USUAL_REMOTE)
@@ -102,8 +102,12 @@ class Hg(RepoBase):
         )
 
     def _find_configuration(self) -> list[str]:
-        """For checkouts: without the user's hooks, and not waiting for ever for who holds a lock."""
-        outcome = self._run((self._hg, "config", "hooks"), self._options.directory)  # 1: there are none
+        """The configuration for checkouts: without the user's hooks, and without waiting for ever
+        for a lock.
+        """
+        outcome = self._run(
+            (self._hg, "config", "hooks"), self._options.directory
+        )  # 1: there is no configuration
         names = (line.split("=", 1)[0] for line in outcome.stdout.splitlines() if line.startswith("hooks."))
         return ["--config", f"ui.timeout={LOCK_LIMIT_S}", *(f"--config={name}=" for name in names)]
 
@@ -118,7 +122,7 @@ class Hg(RepoBase):
     # --- reading --------------------------------------------------------------------------------------------
 
     def fetch(self, branch: str) -> None:
-        """Keeps the remote's branch in a bookmark of ours: heads of the past may lie beside it."""
+        """Keeps the remote's branch in a bookmark: old heads may still exist."""
         source = self._remote or str(self._users)
         what = f"cannot fetch {branch} of {without_password(source)}"
         hg = (self._hg, *self._configuration)
@@ -135,7 +139,7 @@ class Hg(RepoBase):
         pull = (self._hg, *self._configuration, "pull", "--quiet", f"--rev={commit}", "--", source)
         outcome = self._run(pull, self._own)
         if outcome.exit_code != 0 and "unrelated" in outcome.output:
-            # The user's repository is another one than it was when ours was made.
+            # The user's repository is not the one from which the private clone was made.
             self._client.close()
             self._clone()
             self._open_own()
@@ -165,7 +169,7 @@ class Hg(RepoBase):
         return self._named(users)
 
     def _users_commit(self, name: str) -> str | None:
-        """As the user's repository has it now: its branches, bookmarks and tags."""
+        """The commit in the current state of the user's repository: its branches, bookmarks and tags."""
         log = (self._hg, *self._configuration, "log", f"--rev={_present(name)}", "--template={node}")
         outcome = self._run(log, self._users)
         return outcome.stdout if outcome.exit_code == 0 and outcome.stdout else None
@@ -200,7 +204,7 @@ class Hg(RepoBase):
         fields = output.decode("utf-8", errors="replace").split("\0")
         rows = (fields[first : first + _FIELDS] for first in range(0, len(fields) - 1, _FIELDS))
         return [
-            # "1500000000 -7200": the offset is how the date was written, the number is UTC.
+            # "1500000000 -7200": the number is UTC; the offset only shows how the date was written.
             (Revision(commit, unix_time.bounded(int(float(date.split()[0]))), author, subject), parent)
             for commit, date, author, subject, parent in rows
         ]
@@ -243,12 +247,12 @@ def _shared_store(path: Path) -> Path:
 
 
 def _shared_store_of(store: Path) -> Path:
-    """A share of a share is one of the first."""
+    """A share of a share is a share of the original."""
     return _shared_store(store / "sharedpath") if (store / "sharedpath").is_file() else store
 
 
 def _present(name: str) -> str:
-    """What is called so: a name is looked up as it is, not as an expression of revisions."""
+    """Looks a name up literally, not as an expression of revisions."""
     quoted = "".join(f"\\x{byte:02x}" for byte in name.encode())
     return f"present('{quoted}') and all()"
 
@@ -265,10 +269,10 @@ def _first_parents(rows: Sequence[tuple[Revision, str]], start: str) -> tuple[li
 
 
 def _executable() -> str:
-    """On the PATH, or where pip has put it beside this Python."""
+    """From the PATH, or from the directory of this Python, where pip installs it."""
     found = shutil.which("hg") or shutil.which("hg", path=str(Path(sys.executable).parent))
     if found is None:
-        raise UsageError("--repo hg: there is no hg on the PATH; install Mercurial")
+        raise UsageError("--repo hg: hg is not on the PATH; install Mercurial")
     return found
 
 

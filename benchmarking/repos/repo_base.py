@@ -1,4 +1,6 @@
-"""What the continuous loop needs of a repository. Derive from it and add one line to ``repos.py``."""
+"""The interface between the continuous loop and a repository. Derive from it and add one line to
+``repos.py``.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,16 @@ from benchmarking.programs.process import Cancellation
 logger = logging.getLogger(__name__)
 
 NETWORK_LIMIT_S = 3600.0
-"""For what goes over the network: a remote that does not answer must not hold the loop for ever."""
+"""The time limit for network operations: a remote that does not answer must not block the loop for ever."""
 CHAIN_PAGE = 500
-"""Commits that are read at once when a branch is followed into its past."""
+"""The number of commits that are read at once when a branch is followed into its past."""
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit. Its time is the committer's: a rebase makes a new commit now, whenever it was written."""
+    """A commit. Its time is the committer's: a rebase creates a commit with the current time, regardless of
+    when it was written.
+    """
 
     commit: str
     """The full hash."""
@@ -50,19 +54,21 @@ class RepoOptions:
     """Ours."""
     cancellation: Cancellation
     remote: str | None = None
-    """A remote's name or URL; None: the usual one of this kind of repository, where there is one."""
+    """The name or URL of a remote; None: the default remote of this kind of repository, if there is one."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class RepoBase(ABC):
-    """A branch is its first parents: what a merge brought in was never the branch's own state."""
+    """A branch consists of its first parents: commits that a merge brought in were never states of the branch
+    itself.
+    """
 
     kind: ClassVar[str]
     default_branch: ClassVar[str]
     environment: ClassVar[Mapping[str, str]] = {}
-    """For the programs that are started here."""
+    """The environment of the programs that are started here."""
     hidden_environment: ClassVar[Sequence[str]] = ()
-    """Variables that they may not see."""
+    """Variables that these programs may not see."""
 
     def __init__(self, options: RepoOptions) -> None:
         """
@@ -84,12 +90,12 @@ class RepoBase(ABC):
     # --- reading --------------------------------------------------------------------------------------------
 
     def usual_branch(self) -> str:
-        """The one to follow where the user names none."""
+        """The branch to follow if the user names none."""
         return self.default_branch
 
     @abstractmethod
     def fetch(self, branch: str) -> None:
-        """Gets the remote's state of ``branch``; does nothing where there is no remote.
+        """Fetches the remote's state of ``branch``; does nothing if there is no remote.
 
         Raises:
             RemoteError: the remote cannot be reached, or has no such branch.
@@ -106,25 +112,27 @@ class RepoBase(ABC):
 
     @abstractmethod
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether ``newer`` holds ``older``; a commit holds itself."""
+        """Whether ``newer`` contains ``older``; a commit contains itself."""
 
     @abstractmethod
     def position(self, commit: str) -> int:
-        """How many commits it holds, itself included: more than any of those."""
+        """The number of commits that it contains, itself included: more than for any of those."""
 
     @abstractmethod
     def commits_after(self, after: str | None, until: str, *, merged_commits: bool = False) -> list[Revision]:
-        """The branch up to ``until`` without what ``after`` already holds, oldest first.
+        """The branch up to ``until`` without the commits that ``after`` already contains, oldest first.
 
-        ``merged_commits``: the single commits that merges brought in, too, before their merge.
+        ``merged_commits``: also the single commits that merges brought in, before their merge.
         """
 
     @abstractmethod
     def chain_page(self, start: str, count: int) -> tuple[list[Revision], str | None]:
-        """``start`` and its first parents, one to ``count`` of them, and the parent to go on with."""
+        """``start`` and its first parents, from one to ``count`` commits, and the parent with which to
+        continue.
+        """
 
     def chain(self, start: str) -> Iterator[Revision]:
-        """``start``, its first parent, that one's, ..., read as far as they are asked for."""
+        """``start``, its first parent, the first parent of that, ..., read only as far as needed."""
         following: str | None = start
         while following is not None:
             page, following = self.chain_page(following, CHAIN_PAGE)
@@ -133,10 +141,10 @@ class RepoBase(ABC):
     # --- checking out ---------------------------------------------------------------------------------------
 
     def check_out(self, commit: str, directory: Path, *, clean: bool = False) -> None:
-        """Makes ``directory`` (ours) exactly what ``commit`` holds, submodules included.
+        """Makes ``directory`` (private) exactly the state of ``commit``, including submodules.
 
-        What the repository ignores (a build directory, say) stays, so that builds can be incremental, unless
-        ``clean``. What a killed checkout has left is mended, at worst by beginning anew.
+        Files that the repository ignores (such as a build directory) stay, so that builds can be incremental,
+        unless ``clean``. The remains of a killed checkout are repaired, if necessary by starting again.
 
         Raises:
             CheckoutError
@@ -148,18 +156,18 @@ class RepoBase(ABC):
         except CheckoutError as error:
             if not directory.exists():
                 raise
-            logger.info("%s is made anew: %s", directory, error)
+            logger.info("%s is created again: %s", directory, error)
             shutil.rmtree(directory)
             self._update(commit, directory, clean)
 
     @abstractmethod
     def _update(self, commit: str, directory: Path, clean: bool) -> None:
-        """``check_out`` of one try."""
+        """One attempt of ``check_out``."""
 
     # --- for derived classes --------------------------------------------------------------------------------
 
     def _run(self, argv: Sequence[str], directory: Path) -> Outcome:
-        """What may take long: bounded in time, and ended by the cancellation."""
+        """Runs a command that may take long: it has a time limit and is ended by the cancellation."""
         environment = {**self.environment, **self._options.environment}
         command = Command(tuple(argv), environment, NETWORK_LIMIT_S)
         return process.run(
@@ -171,15 +179,15 @@ class RepoBase(ABC):
 
 
 def require_success(outcome: Outcome, what: str, error: type[RemoteError] | type[CheckoutError]) -> None:
-    """Raises ``error`` with the end of what the program said."""
+    """Raises ``error`` with the end of the program's output."""
     if outcome.exit_code == 0:
         return
     if outcome.timed_out:
-        raise error(f"{what}: no end after {NETWORK_LIMIT_S:g} s")
+        raise error(f"{what}: not finished after {NETWORK_LIMIT_S:g} s")
     said = " ".join(line.strip() for line in outcome.output.splitlines()[-4:] if line.strip())
     raise error(f"{what}: {without_password(said) or f'exit status {outcome.exit_code}'}")
 
 
 def without_password(text: str) -> str:
-    """URLs without what stands before their @."""
+    """URLs without the part before their @."""
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)

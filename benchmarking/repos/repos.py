@@ -1,4 +1,4 @@
-"""Which source control is which class."""
+"""The table of source control systems and their classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from benchmarking.repos.repo_base import RepoBase, RepoOptions
 
 REPOS = {"git": ("benchmarking.repos.git", "Git"), "hg": ("benchmarking.repos.hg", "Hg")}
-"""Loaded when it is needed: either needs its program."""
+"""Imported only when it is needed, because each needs its program."""
 
 
 def repo_names() -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def repo_names() -> tuple[str, ...]:
 
 
 def make_repo(kind: str | None, options: RepoOptions) -> RepoBase:
-    """``kind`` None: what ``options.directory`` is.
+    """``kind`` None: the kind of ``options.directory``.
 
     Raises:
         UsageError: it is no such repository, or the program for it is missing.

@@ -250,10 +250,10 @@ def test_links_and_what_is_not_a_file_are_not_fetched(platform, program, cancell
         (f"mkdir -p {'d/' * 51} && : > {'d/' * 51}x", "more than 50 levels"),
         ("head -c 2000 /dev/zero > file", "up to 1,000 are fetched"),
         ("dd if=/dev/zero of=sparse bs=1 count=1 seek=1000000000 2> /dev/null", "up to 1,000 are fetched"),
-        ("cd ..; rm -r output; ln -s / output", "something else in the place"),
-        ("cd ..; rm -r output; : > output", "something else in the place"),
-        ("cd ..; rm -r output; mkfifo output", "something else in the place"),
-        ("cd ..; rm -r output", "something else in the place"),
+        ("cd ..; rm -r output; ln -s / output", "replaced its output folder by something else"),
+        ("cd ..; rm -r output; : > output", "replaced its output folder by something else"),
+        ("cd ..; rm -r output; mkfifo output", "replaced its output folder by something else"),
+        ("cd ..; rm -r output", "replaced its output folder by something else"),
     ],
 )
 def test_output_folders_that_are_too_much_or_swapped_are_the_programs_fault(

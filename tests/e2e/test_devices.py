@@ -190,7 +190,7 @@ def test_what_a_linux_machine_lacks_is_named(workshop, board):
     assert done.returncode == 3
     assert ") lacks torch" in " ".join(done.stdout.split())
     done = workshop.run("--screen_reporter", *chosen(board), "--remote_python", "snake")
-    assert "there is no 'snake'" in done.stdout
+    assert "'snake' does not exist" in done.stdout
 
 
 # --- failures of the program --------------------------------------------------------------------------------
@@ -462,7 +462,7 @@ def test_an_unknown_host_key_is_told_and_never_accepted(workshop, lab, board):
     finally:
         lab.known_hosts.write_text(known)
     assert done.returncode == 4
-    assert "Host key verification failed: its host key is not known; connect once by hand" in done.stderr
+    assert "Host key verification failed: its host key is unknown; connect once by hand" in done.stderr
 
 
 def test_a_wrong_user_is_told(workshop, board):

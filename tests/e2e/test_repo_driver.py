@@ -206,7 +206,7 @@ def test_a_wrong_commit_and_a_wrong_harness_argument(workshop):
         (("--info", "{}"), "--info is set by the loop itself"),
         (("--once", "--interval", "5"), "choose one"),
         (("--frameworks_dir", "/nowhere"), "there is no build.sh"),
-        (("--repo_dir", "/nowhere"), "is no git repository"),
+        (("--repo_dir", "/nowhere"), "is not a git repository"),
         (("--notify", "no-such-command x"), "--notify: there is no command 'no-such-command'"),
     ]:
         done = workshop.run(*extra)

@@ -65,7 +65,9 @@ def difference(before: Counters, after: Counters) -> dict[str, int | None]:
 
 
 def resident_bytes() -> int | None:
-    """The memory that the process uses now (or, if the system does not report it, the most that it has used)."""
+    """The memory that the process uses now (or, if the system does not report it, the most that
+    it has used).
+    """
     try:
         with open("/proc/self/statm", "rb") as stream:
             return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

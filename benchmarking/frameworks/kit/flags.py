@@ -70,7 +70,7 @@ def parse(kind: type[AnySettings], arguments: Sequence[str]) -> AnySettings:
     """Parses the command line.
 
     Raises:
-    UsageError: a flag is unknown, or its value is wrong.
+        UsageError: a flag is unknown, or its value is wrong.
     """
     known: dict[str, Field[Any]] = {one.name: one for one in fields(kind)}
     values: dict[str, Any] = {}

@@ -46,7 +46,7 @@ def require_own(observation: Observation, backend: str) -> None:
     """Requires that the backend computed something.
 
     Raises:
-    ModelError: the backend was asked for and computed nothing.
+        ModelError: the backend was asked for and computed nothing.
     """
     if not observation.kernels or observation.own:
         return

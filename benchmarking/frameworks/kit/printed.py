@@ -1,4 +1,6 @@
-"""Captures what C and C++ code prints. It bypasses Python's streams, so the file descriptors are redirected."""
+"""Captures what C and C++ code prints. It bypasses Python's streams, so the file descriptors are
+redirected.
+"""
 
 from __future__ import annotations
 

@@ -148,7 +148,9 @@ def _reshaped(array: Any, shape: tuple[int, ...], path: str, name: str) -> Any:
 
 
 def file_name(name: str, extension: str) -> str:
-    """Keeps letters, digits, ``_``, ``.`` and ``-``; percent-encodes all other characters and a leading dot."""
+    """Keeps letters, digits, ``_``, ``.`` and ``-``; percent-encodes all other characters and a
+    leading dot.
+    """
     safe = re.sub(
         r"[^A-Za-z0-9_.-]", lambda match: "".join("%%%02X" % byte for byte in match.group().encode()), name
     )

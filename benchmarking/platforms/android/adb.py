@@ -1,4 +1,4 @@
-"""Adb's shell and files, whichever way leads to the device: directly, or through a running adb server."""
+"""Adb's shell and files, for both ways to reach the device: directly, or through a running adb server."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from benchmarking.programs.process import Cancellation
 
 CONNECT_LIMIT_S = 5.0
 SILENCE_LIMIT_S = 10.0
-"""A transfer in which nothing moves for so long has failed."""
+"""A transfer that makes no progress for this long has failed."""
 END_LIMIT_S = 5.0
-"""For a script to end once its input has."""
+"""The time for a script to end after its input has ended."""
 
 TRANSFER_LIMIT_S = 3600.0
 
 _LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-"""Failures to write or read a file on this side."""
+"""Errors of writing or reading a file on this side."""
 
 
 @dataclass
 class Patience:
-    """When to stop waiting for a device. A transfer's limit moves on with every byte."""
+    """Decides when to stop waiting for a device. Each byte of a transfer extends its limit."""
 
     limit_s: float = SILENCE_LIMIT_S
     cancellation: Cancellation | None = None
     renews: bool = True
     total_s: float = TRANSFER_LIMIT_S
-    """Of a limit that moves on: however much moves."""
+    """The limit on the total time, regardless of progress."""
 
     def __post_init__(self) -> None:
         now = time.monotonic()
@@ -66,7 +66,7 @@ class Patience:
         self.check_time(renew=bool(readable or writable))
 
     def check_time(self, *, renew: bool) -> None:
-        """``renew``: something moved since the last look. Raises as ``wait_for``."""
+        """``renew``: there was progress since the last check. Raises as ``wait_for``."""
         self.check_cancellation()
         now = time.monotonic()
         if now > self._end:
@@ -74,14 +74,14 @@ class Patience:
         if renew and self.renews:
             self._deadline = now + self.limit_s
         elif now > self._deadline:
-            # What is there already when the time is over is taken, once: it may be the end.
+            # Data that has already arrived when the time is over is read, once: it may be the end.
             if self._is_over or not renew:
                 raise TimeoutError(f"no answer within {self.limit_s:.0f} s")
             self._is_over = True
 
     def check_cancellation(self) -> None:
         if self.cancellation is not None and self.cancellation.is_set:
-            raise RunCancelledError("cancelled while a device was at work")
+            raise RunCancelledError("cancelled while a device was working")
 
 
 class RefusedError(Exception):
@@ -89,11 +89,11 @@ class RefusedError(Exception):
 
 
 class ServerError(Exception):
-    """An adb server refuses, or what answers is not one."""
+    """An adb server refuses, or something else answers."""
 
 
 class SyncError(Exception):
-    """The device's file service says no."""
+    """The device's file service reports an error."""
 
 
 class Service(ABC):
@@ -101,7 +101,7 @@ class Service(ABC):
 
     @abstractmethod
     def read(self, patience: Patience) -> bytes:
-        """Nothing once it has ended."""
+        """Empty once the conversation has ended."""
 
     @abstractmethod
     def write(self, data: bytes, patience: Patience) -> None: ...
@@ -111,7 +111,7 @@ class Service(ABC):
 
 
 class AdbConnection(Connection):
-    """What the two ways have in common: the shell, and whose fault a failure is."""
+    """The common part of both ways to reach a device: the shell, and the classification of failures."""
 
     def __init__(self, address: str) -> None:
         self._address = address
@@ -147,7 +147,7 @@ class AdbConnection(Connection):
 
     @abstractmethod
     def open(self, name: str, patience: Patience) -> Service:
-        """Raises ``RefusedError`` at once where there is no such service."""
+        """Opens a service; raises ``RefusedError`` at once if the device does not have it."""
 
     @abstractmethod
     def _push(self, source: Path, target: str, patience: Patience) -> None: ...
@@ -157,7 +157,7 @@ class AdbConnection(Connection):
 
     @contextmanager
     def failures(self, what: str) -> Iterator[None]:
-        """Maps every foreign exception; after one of them nothing is known of the connection's state."""
+        """Converts every foreign exception; afterwards the state of the connection is unknown."""
         try:
             yield
         except (RunCancelledError, DeviceError):
@@ -175,11 +175,13 @@ class AdbConnection(Connection):
 
 
 class _LiveScript(LiveProgram):
-    """A script in the device's shell that is spoken to."""
+    """A script in the device's shell that is driven line by line."""
 
     def __init__(self, connection: AdbConnection, script: str, cancellation: Cancellation | None) -> None:
-        """Raises:
-        DeviceError: the device's shell does not keep the streams apart.
+        """Starts the script.
+
+        Raises:
+            DeviceError: the device's shell does not keep the streams apart.
         """
         super().__init__()
         self._connection = connection
@@ -192,7 +194,8 @@ class _LiveScript(LiveProgram):
                 )
             except RefusedError as error:
                 raise DeviceError(
-                    f"{connection.address}: its shell does not keep a program's streams apart; Android 7 does"
+                    f"{connection.address}: its shell does not separate a program's streams; this needs"
+                    " Android 7 or newer"
                 ) from error
 
     @property
@@ -226,7 +229,9 @@ class _LiveScript(LiveProgram):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """What the script started ends with its input; a device that is gone ends it by itself."""
+        """The script's processes end with its input; if the connection is lost, the device itself
+        ends them.
+        """
         with suppress(DeviceError, RunCancelledError, TimeoutError):
             self._write(shell_protocol.packet(shell_protocol.CLOSE_STDIN))
             deadline = time.monotonic() + END_LIMIT_S
@@ -254,7 +259,7 @@ def transport_failures() -> tuple[type[Exception], ...]:
 
 
 def _device_refusals() -> tuple[type[Exception], ...]:
-    """The device is there, and says no: the disk is full, there is no such file."""
+    """Errors that the device reports: the disk is full, there is no such file."""
     from adb_shell import exceptions
 
     return (

@@ -47,8 +47,8 @@ class AndroidPlatform(RemotePlatform):
         seen = discovery.look_around(options.devices, search_network=options.search_network)
         if not seen.connections and not seen.unusable:
             raise NoDeviceError(
-                f"platform android: no device is in sight; looked at {', '.join(seen.sources)}. "
-                "Plug one in, or name its address: --devices 192.168.1.7:5555"
+                f"platform android: no device found; searched {', '.join(seen.sources)}. "
+                "Connect a device, or give its address: --devices 192.168.1.7:5555"
             )
         with ThreadPoolExecutor(max_workers=len(seen.connections) or 1, thread_name_prefix="adb") as executor:
             answers = list(executor.map(lambda one: cls._try(one, options), seen.connections))
@@ -82,7 +82,7 @@ class AndroidPlatform(RemotePlatform):
         return platform
 
     _addresses: set[str]
-    """All that lead to this device."""
+    """All connections to this device."""
 
     def answers_to(self, text: str) -> bool:
         own = {*(str(self.device.facts.get(name, "")) for name in ("model", "serial")), *self._addresses}
@@ -101,7 +101,7 @@ class AndroidPlatform(RemotePlatform):
         return "Give a program that was built for Android with --program"
 
     def _log_script(self) -> str:
-        """From the time on when the program was started; nobody's buffer is cleared."""
+        """Prints the log since the program was started; no log buffer is cleared."""
         return 'logcat -d -v threadtime -T "$started"'
 
     def _own_lines(self, log: str, pid: int | None) -> str:
@@ -110,12 +110,14 @@ class AndroidPlatform(RemotePlatform):
 
 
 def _is_own(address: str) -> bool:
-    """Of a network address there may be several, and one of a device that is on USB as well."""
+    """Whether only one way of this kind leads to the device: it may have several network addresses, also if
+    it is on USB.
+    """
     return not discovery.is_network_address(address) and "._adb" not in address
 
 
 def _device(answers: system.Answers, address: str) -> DeviceInfo:
-    """The serial number is the device's, whatever way leads to it."""
+    """The serial number belongs to the device, regardless of the connection."""
     serial = answers.value("serial") or address
     own: dict[str, Fact] = {name: value for name in PROPERTIES if (value := answers.value(name))}
     model = str(own.get("model", "Android")).replace(" ", "-")

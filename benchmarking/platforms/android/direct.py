@@ -1,6 +1,6 @@
 """Adb spoken directly to a device over TCP or USB, by adb-shell.
 
-What adb-shell 0.4.4 lacks is mended here; each of it has a test against the real daemon.
+Defects of adb-shell 0.4.4 are patched here; each patch has a test against the real daemon.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from adb_shell.adb_device import AdbDevice
 
 AUTHORIZATION_LIMIT_S = 10.0
-"""For a person to allow this machine on the device's screen."""
+"""The time for a person to allow this machine on the device's screen."""
 
 
 class DirectConnection(AdbConnection):
-    """One connection of our own, over TCP or USB."""
+    """A direct connection, over TCP or USB."""
 
     def __init__(self, address: str, make_transport: Callable[[], Any], keys: Sequence[Any]) -> None:
         super().__init__(address)
@@ -78,11 +78,13 @@ class DirectConnection(AdbConnection):
                 )
             except DeviceAuthError as error:
                 raise DeviceError(
-                    f"{self.address}: the device wants a key and there is none here; "
+                    f"{self.address}: the device requires a key and this machine has none; "
                     "try: adb keygen ~/.android/adbkey"
                 ) from error
             except InvalidCommandError as error:
-                raise DeviceError(f"{self.address}: what listens there does not speak adb") from error
+                raise DeviceError(
+                    f"{self.address}: the program that listens there does not speak adb"
+                ) from error
             except (AdbTimeoutError, TcpTimeoutException, OSError) as error:
                 if not asked:
                     raise DeviceLostError(f"{self.address}: cannot connect: {error_text(error)}") from error
@@ -102,13 +104,15 @@ class DirectConnection(AdbConnection):
 
 
 class _DirectService(Service):
-    """Several may be open at once on one connection; a packet of another one is kept for it."""
+    """One of several services that may be open at the same time on one connection; packets of other services
+    are kept for them.
+    """
 
     def __init__(self, device: Any, transport: Any, name: str, patience: Patience) -> None:
         self._device, self._transport = device, transport
         self._received: list[bytes] = []
         self._ended = False
-        # Patience decides when it is over: the library's own limit must not come first.
+        # Patience decides when to stop waiting: the library's own limit must not be reached first.
         self._stream = device._open(name.encode(), None, patience.limit_s + 1, None)
 
     def read(self, patience: Patience) -> bytes:
@@ -154,7 +158,9 @@ def _mended_device() -> Any:
     from adb_shell.adb_message import AdbMessage
 
     class QuickAdbMessage(AdbMessage):  # type: ignore[misc]
-        """Summing up the bytes in Python takes longer than the way to the device."""
+        """Avoids the checksum: summing up the bytes in Python takes longer than sending them to
+        the device.
+        """
 
         @property
         def checksum(self) -> int:
@@ -163,8 +169,9 @@ def _mended_device() -> Any:
             return int(np.frombuffer(self.data, np.uint8).sum(dtype=np.uint32))
 
     class MendedAdbDevice(AdbDevice):  # type: ignore[misc]
-        """A service that the device refuses is told at once, not after the time is over, and what it says in
-        the middle of a push (that its disk is full) is not lost."""
+        """Reports a service that the device refuses at once, not after a timeout, and keeps messages that the
+        device sends during a push (for example, that its disk is full).
+        """
 
         def _open(
             self, destination: bytes, transport_timeout_s: Any, read_timeout_s: Any, timeout_s: Any
@@ -203,7 +210,7 @@ def tcp_transport(host: str, port: int) -> Any:
     from adb_shell.transport.base_transport import BaseTransport
 
     class TcpTransport(BaseTransport):  # type: ignore[misc]
-        """Sends all of what it is given, without delay, and notices a peer that is gone."""
+        """Sends all data completely and without delay, and notices when the peer is gone."""
 
         patience = Patience()
         _socket: socket.socket | None = None
@@ -248,7 +255,7 @@ def tcp_transport(host: str, port: int) -> Any:
 
 
 def private_keys() -> list[Any]:
-    """The keys that adb itself would offer: the user's, and those of ADB_VENDOR_KEYS."""
+    """The keys that adb itself would offer: the user's, and those in ADB_VENDOR_KEYS."""
     from adb_shell.auth.sign_pythonrsa import PythonRSASigner
 
     paths = []

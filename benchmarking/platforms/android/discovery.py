@@ -1,4 +1,4 @@
-"""Which Android devices can be reached, and how: addresses that were named, a running adb server, USB."""
+"""Finds the Android devices that can be reached, and how: named addresses, a running adb server, USB."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from benchmarking.results.plain_text import plain
 _NETWORK_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(?P<port>\d+)")
 _SERVER_STATES = {
     "unauthorized": "this machine is not authorised; allow USB debugging on the device's screen",
-    "authorizing": "it asks its owner about this machine; allow USB debugging on its screen, then try again",
-    "offline": "the adb server says that it is offline; plug it in anew, or: adb reconnect",
-    "connecting": "the adb server is still connecting to it; try again in some seconds",
+    "authorizing": "it is asking its owner for permission; allow USB debugging on its screen, then try again",
+    "offline": "the adb server says that it is offline; plug it in again, or run: adb reconnect",
+    "connecting": "the adb server is still connecting to it; try again in a few seconds",
     "no permissions": "the adb server may not open the USB device: udev rules for it are missing, or you are "
-    "not in their group (plugdev); install them (android-sdk-platform-tools-common), plug it in anew, then: "
+    "not in their group (plugdev); install them (android-sdk-platform-tools-common), plug it in again, then"
+    " run: "
     "adb kill-server",
-    "recovery": "it is in recovery mode; start Android: adb reboot",
-    "rescue": "it is in rescue mode; start Android: adb reboot",
-    "sideload": "it is in sideload mode; start Android: adb reboot",
-    "bootloader": "it is in the bootloader; start Android: fastboot reboot",
-    "host": "it is the other side of a USB link that is in host mode; make it a device in its USB settings",
-    "detached": "the adb server has let go of it; take it back: adb attach",
+    "recovery": "it is in recovery mode; to start Android, run: adb reboot",
+    "rescue": "it is in rescue mode; to start Android, run: adb reboot",
+    "sideload": "it is in sideload mode; to start Android, run: adb reboot",
+    "bootloader": "it is in the bootloader; to start Android, run: fastboot reboot",
+    "host": "it is in USB host mode; switch it to device mode in its USB settings",
+    "detached": "it is detached from the adb server; to attach it again, run: adb attach",
 }
 _NO_SERIAL_NUMBER = re.compile(r"\(no serial number\)|\?+")
 
@@ -38,10 +39,10 @@ _NO_SERIAL_NUMBER = re.compile(r"\(no serial number\)|\?+")
 @dataclass(frozen=True)
 class Sightings:
     connections: Sequence[AdbConnection] = ()
-    """More than one may lead to the same device; the first is the best."""
+    """Several connections may lead to the same device; the first is the best."""
     unusable: Mapping[str, str] = field(default_factory=dict)
     sources: Sequence[str] = ()
-    """Where was looked, for a message when there is nothing."""
+    """The places that were searched, for the message when nothing is found."""
 
 
 def is_network_address(text: str) -> bool:
@@ -49,9 +50,10 @@ def is_network_address(text: str) -> bool:
 
 
 def look_around(named: Sequence[str], *, search_network: bool = False) -> Sightings:
-    """``named``: what --devices says; only network addresses among it are looked at here.
+    """``named``: the values of --devices; only network addresses among them are tried here.
 
-    With ``search_network``, devices that announce themselves are told too: as unusable until they are named.
+    With ``search_network``, devices that announce themselves are also reported: as unusable until they are
+    named.
     """
     connections: list[AdbConnection] = []
     unusable: dict[str, str] = {}
@@ -73,7 +75,7 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     else:
         sources.append(f"no adb server on port {address[1]}")
     on_usb = usb.serials()
-    sources.append("USB" if on_usb is not None else "no USB here (libusb cannot be used)")
+    sources.append("USB" if on_usb is not None else "no USB (libusb cannot be used)")
     seen = {one.address for one in connections} | set(unusable)
     connections += [
         DirectConnection(serial, _usb(serial), keys) for serial in on_usb or () if serial not in seen
@@ -83,7 +85,7 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
         for announced, name in mdns.announced().items():
             if announced not in known:
                 unusable[announced] = (
-                    f"{name} announces itself at {announced}; name it: --devices {announced}"
+                    f"{name} announces itself at {announced}; to use it, name it: --devices {announced}"
                 )
     return Sightings(connections, unusable, sources)
 
@@ -97,7 +99,7 @@ def _usb(serial: str) -> Callable[[], object]:
 
 
 def _server_address() -> tuple[str, int]:
-    """As adb's own client finds it."""
+    """The address, found as adb's own client does."""
     host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or os.environ.get("ANDROID_ADB_SERVER_HOST")
     port = os.environ.get("ANDROID_ADB_SERVER_PORT", "")
     return host or "127.0.0.1", int(port) if port.isdecimal() else server.DEFAULT_PORT
@@ -110,7 +112,7 @@ def _listens(host: str, port: int) -> bool:
 
 
 def _server_devices(host: str, port: int) -> list[tuple[str, str]]:
-    """Names, by which the server knows them too, and states."""
+    """The names, by which the server also knows the devices, and their states."""
     with suppress(ServerError, OSError):
         return parse_devices(
             server.question(host, port, "host:devices"), lambda: server.question(host, port, "host:devices-l")
@@ -120,7 +122,8 @@ def _server_devices(host: str, port: int) -> list[tuple[str, str]]:
 
 def parse_devices(text: str, ask_more: Callable[[], str]) -> list[tuple[str, str]]:
     """``text``: lines of a serial number, a tab and a state. Boards that share a serial number are named by
-    their place on USB (``usb:1-4``), which only the longer list tells."""
+    their USB port (``usb:1-4``), which only the longer list contains.
+    """
     lines = [line.partition("\t") for line in text.splitlines() if "\t" in line]
     devices = [(plain(serial.strip()), plain(state.strip())) for serial, _, state in lines]
     if len({serial for serial, _ in devices}) == len(devices):
@@ -140,9 +143,10 @@ def parse_devices(text: str, ask_more: Callable[[], str]) -> list[tuple[str, str
 def _why_not(serial: str, state: str) -> str | None:
     if state == "device":
         if _NO_SERIAL_NUMBER.fullmatch(serial):
-            return (
-                "it tells no serial number, without which adb cannot speak to it; connect it over the network"
-            )
+            return "it reports no serial number, which adb needs; connect it over the network"
         return None
     known = next((advice for name, advice in _SERVER_STATES.items() if state.startswith(name)), None)
-    return known or f"the adb server says {state[:100]!r} of it; plug it in anew, or: adb kill-server"
+    return (
+        known
+        or f"the adb server reports its state as {state[:100]!r}; plug it in again, or run: adb kill-server"
+    )

@@ -1,4 +1,4 @@
-"""Android devices that announce adb in the local network. The only user of ``zeroconf``."""
+"""Android devices that announce adb on the local network. The only user of ``zeroconf``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 SERVICES = ("_adb._tcp.local.", "_adb-tls-connect._tcp.local.")
 LISTEN_S = 2.5
-"""Datagrams get lost: long enough for an answer to the second question, a second after the first."""
+"""Datagrams get lost: this is long enough for an answer to the second query, a second after the first."""
 DETAILS_LIMIT_MS = 1500
 
 
 def announced() -> Mapping[str, str]:
-    """The names that devices announce, by ``host:port``; empty where there is no network."""
+    """Maps ``host:port`` to the name that the device announces; empty if there is no network."""
     from zeroconf import ServiceBrowser, ServiceListener, Zeroconf
 
     class Listener(ServiceListener):

@@ -1,5 +1,6 @@
-"""Adb through a running adb server that holds the device: the server's own protocol (adb's SERVICES.TXT and
-SYNC.TXT), each answer bounded in time and size."""
+"""Adb through the running adb server that holds the device: the server's own protocol (adb's SERVICES.TXT and
+SYNC.TXT), with limits on the time and size of each answer.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ from benchmarking.results.plain_text import plain
 
 DEFAULT_PORT = 5037
 _BLOCK_BYTES = 2**16
-"""The most that adb's file service takes at once."""
+"""The largest block that adb's file service accepts."""
 _LARGEST_BLOCK_BYTES = 2**20
 _REGULAR_FILE_MODE = 0o100644
 
 
 class ServerConnection(AdbConnection):
-    """Each use is a connection of its own to the server."""
+    """Each use opens its own connection to the server."""
 
     def __init__(self, serial: str, host: str, port: int) -> None:
         super().__init__(serial)
@@ -51,7 +52,7 @@ class ServerConnection(AdbConnection):
         return _ServerService(wire)
 
     def _transport(self, patience: Patience) -> Wire:
-        """A connection to the device: what is asked for next, the device answers."""
+        """A connection to the device: the device answers all further requests."""
         wire = Wire(self._host, self._port)
         try:
             wire.ask(
@@ -79,18 +80,20 @@ class ServerConnection(AdbConnection):
                 stream.write(answer[1])
 
     def restart(self) -> None:
-        """A server keeps a broken connection to a network address until it is told to let go."""
+        """Makes the server drop the device, because it keeps a broken connection to a network address until
+        then.
+        """
         if ":" in self.address:
             for verb in ("disconnect", "connect"):
                 with suppress(*transport_failures()):
                     question(self._host, self._port, f"host:{verb}:{self.address}")
 
     def close(self) -> None:
-        """Nothing is held between uses."""
+        """Does nothing, because nothing is held between uses."""
 
 
 def question(host: str, port: int, service: str) -> str:
-    """What the server itself answers.
+    """The answer of the server itself.
 
     Raises:
         ServerError: it refuses, or is not an adb server.
@@ -110,8 +113,10 @@ class Wire:
         self._socket.setblocking(False)
 
     def ask(self, service: str, patience: Patience) -> None:
-        """Raises:
-        ServerError: it was refused.
+        """Sends a request.
+
+        Raises:
+            ServerError: it was refused.
         """
         data = service.encode()
         self.write(b"%04x" % len(data) + data, patience)
@@ -119,14 +124,14 @@ class Wire:
         if status == b"FAIL":
             raise ServerError(plain(self.text(patience)))
         if status != b"OKAY":
-            raise ServerError("what listens there is not an adb server")
+            raise ServerError("the program that listens there is not an adb server")
 
     def text(self, patience: Patience) -> str:
         """At most 65,535 bytes, as its length is four hexadecimal digits."""
         try:
             length = int(self.read_exactly(4, patience), 16)
         except ValueError as error:
-            raise ServerError("what listens there is not an adb server") from error
+            raise ServerError("the program that listens there is not an adb server") from error
         return self.read_exactly(length, patience).decode(errors="replace")
 
     def read_exactly(self, count: int, patience: Patience) -> bytes:
@@ -174,14 +179,16 @@ def _sync_request(kind: bytes, data: bytes) -> bytes:
 
 
 def _sync_answer(wire: Wire, patience: Patience) -> tuple[bytes, bytes]:
-    """Raises:
-    SyncError: the device says no.
+    """Reads an answer of the file service.
+
+    Raises:
+        SyncError: the device says no.
     """
     kind, length = struct.unpack("<4sI", wire.read_exactly(8, patience))
-    if kind in (b"DONE", b"OKAY"):  # the number that follows is no length
+    if kind in (b"DONE", b"OKAY"):  # the number that follows is not a length
         return kind, b""
     if kind not in (b"DATA", b"FAIL") or length > _LARGEST_BLOCK_BYTES:
-        raise ServerError("the answer of the file service cannot be understood")
+        raise ServerError("the file service sent an unknown answer")
     content = wire.read_exactly(length, patience)
     if kind == b"FAIL":
         raise SyncError(plain(content.decode(errors="replace")))

@@ -1,4 +1,4 @@
-"""Adb's shell protocol, version 2: packets that keep a script's streams apart. Pure."""
+"""Adb's shell protocol, version 2: packets that separate a script's streams. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from benchmarking.programs.capture import Capture
 
 SERVICE = "shell,v2,raw:"
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
-"""Kinds of packets."""
+"""The kinds of packets."""
 
 _HEADER = struct.Struct("<BI")
 
@@ -18,14 +18,14 @@ def packet(kind: int, data: bytes = b"") -> bytes:
 
 
 class Packets:
-    """Takes what a device sends, in pieces of any size."""
+    """Parses the data that a device sends, in pieces of any size."""
 
     def __init__(self) -> None:
         self.stderr = Capture()
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> bytes:
-        """What of the standard output is whole now; the standard error is kept."""
+        """Returns the complete part of the standard output; the standard error is kept."""
         self._pending += data
         stdout = bytearray()
         start = 0

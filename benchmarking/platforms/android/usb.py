@@ -1,4 +1,4 @@
-"""Adb over USB, by adb-shell and libusb. Both are used here only."""
+"""Adb over USB, with adb-shell and libusb. The only user of both."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from benchmarking.platforms.android.adb import Patience
 logger = logging.getLogger(__name__)
 
 _STEP_S = 0.5
-"""After so long without data it is looked whether to go on waiting."""
+"""After this time without data, it is checked whether to keep waiting."""
 
 
 def serials() -> list[str] | None:
-    """Of the devices on USB that offer adb; None where USB cannot be used at all."""
+    """The serial numbers of the devices on USB that offer adb; None if USB cannot be used at all."""
     try:
         import usb1
         from adb_shell.transport.usb_transport import UsbTransport

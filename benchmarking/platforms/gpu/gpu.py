@@ -16,7 +16,7 @@ from benchmarking.results.model import Fact
 
 
 class GpuPlatform(HostPlatform):
-    """One GPU. Programs run on the host and see this GPU only."""
+    """One GPU. Programs run on the host and see only this GPU."""
 
     name: ClassVar[str] = "gpu"
     aliases: ClassVar[tuple[str, ...]] = ("cuda",)
@@ -38,7 +38,7 @@ class GpuPlatform(HostPlatform):
         gpus = nvidia.gpus()
         if not gpus:
             raise NoDeviceError(
-                "platform gpu: the NVIDIA driver knows no GPU; is one visible to this machine?"
+                "platform gpu: the NVIDIA driver reports no GPU; is a GPU visible to this machine?"
             )
         host_facts = facts.lasting_facts()
         return Discovery(

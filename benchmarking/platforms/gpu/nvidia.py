@@ -1,4 +1,4 @@
-"""What the NVIDIA management library tells, as plain values. The only user of ``pynvml``."""
+"""The information of the NVIDIA management library, as plain values. The only user of ``pynvml``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Gpu:
 
     @property
     def device_name(self) -> str:
-        """Two GPUs of one product in one machine are told apart by the beginning of their UUIDs."""
+        """Two GPUs of the same product in one machine are distinguished by the beginning of their UUIDs."""
         return f"{self.product_name}-{self.uuid.removeprefix('GPU-')[:8]}"
 
 
 class NvidiaManagement:
-    """Opens the library for each question and closes it again: nothing is held between."""
+    """Opens the library for each query and closes it again, so that nothing is held between queries."""
 
     def gpus(self) -> Sequence[Gpu]:
         """Every GPU in the order of the driver.
@@ -38,8 +38,10 @@ class NvidiaManagement:
         return self._ask(NoDeviceError, self._list_gpus)
 
     def conditions(self, gpu: Gpu) -> Mapping[str, Fact]:
-        """Raises:
-        DeviceError: the GPU does not answer any more.
+        """The current conditions of the GPU.
+
+        Raises:
+            DeviceError: the GPU does not answer any more.
         """
         return self._ask(DeviceError, lambda nvml: self._read_conditions(nvml, gpu))
 
@@ -94,7 +96,7 @@ class NvidiaManagement:
 
 
 def _answers(nvml: Any, questions: Mapping[str, Callable[[], Fact]]) -> dict[str, Fact]:
-    """Without those that this GPU does not support."""
+    """The answers, without those to queries that this GPU does not support."""
     answers = {}
     for name, question in questions.items():
         with suppress(nvml.NVMLError_NotSupported):

@@ -1,7 +1,8 @@
-"""What the control group of this process may use of the CPU, and how long it was held up.
+"""The CPU quota of this process's control group, and how long it delayed the process.
 
-Containers (``docker --cpus``, limits of Kubernetes) and services may have a quota: so much CPU time in each
-period of 0.1 s, whatever the number of cores. Whoever has used it up stands still until the next period.
+Containers (``docker --cpus``, limits of Kubernetes) and services may have a quota: an amount of CPU time in
+each period of 0.1 s, regardless of the number of cores. A group that has used up its quota is stopped until
+the next period.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ SECOND_VERSION = "cgroup2"
 
 @dataclass(frozen=True)
 class _Group:
-    """One level: the group of this process, or one above it, as far as can be seen from here."""
+    """One level: the group of this process, or a group above it, as far as they are visible from here."""
 
     directory: Path
     kind: str
-    """The type of its file system."""
+    """The type of the file system."""
 
     def quota_cores(self) -> float | None:
         if self.kind == SECOND_VERSION:
@@ -36,14 +37,15 @@ class _Group:
         return quota_us / period_us if quota_us > 0 and period_us > 0 else None
 
     def throttled(self) -> tuple[int, float]:
-        """How many periods it was held up in, and for how many seconds."""
+        """The number of periods in which the group was delayed, and the total delay in seconds."""
         counts = _pairs(self.directory / "cpu.stat")
         seconds = counts.get("throttled_usec", 0) / 1e6 + counts.get("throttled_time", 0) / 1e9
         return counts.get("nr_throttled", 0), seconds
 
     def pressure_s(self) -> float | None:
-        """How long any of its processes waited for a core; None of the whole machine, where somebody always
-        does."""
+        """The total time for which any of its processes waited for a core; None for the whole machine, where
+        some process always waits.
+        """
         if not (self.directory / "cgroup.events").exists():
             return None
         for line in _text(self.directory / "cpu.pressure").splitlines():
@@ -55,7 +57,7 @@ class _Group:
 
 
 def facts(proc: Path = Path("/proc/self"), root: Path = Path("/")) -> Mapping[str, Fact]:
-    """Those that can be had; nothing where there are no control groups (or none but the whole machine's)."""
+    """The available facts; empty if there are no control groups (or only that of the whole machine)."""
     groups = list(_groups(proc, root))
     limited = {group: quota for group in groups if (quota := group.quota_cores()) is not None}
     found: dict[str, Fact] = {}
@@ -71,7 +73,7 @@ def facts(proc: Path = Path("/proc/self"), root: Path = Path("/")) -> Mapping[st
 
 
 def _groups(proc: Path, root: Path) -> Iterator[_Group]:
-    """Of each hierarchy that governs the CPU: the process's own group, then those above."""
+    """For each hierarchy that governs the CPU: the process's own group, then the groups above it."""
     paths = _own_paths(_text(proc / "cgroup"))
     for line in _text(proc / "mountinfo").splitlines():
         before, _, after = line.partition(" - ")
@@ -87,7 +89,7 @@ def _groups(proc: Path, root: Path) -> Iterator[_Group]:
 
 
 def _own_paths(text: str) -> dict[str, str]:
-    """By the type of the file system: where in the hierarchy the process is."""
+    """Maps the type of the file system to the path of the process in the hierarchy."""
     paths = {}
     for line in text.splitlines():
         number, controllers, path = [*line.split(":", 2), "", ""][:3]
@@ -99,7 +101,7 @@ def _own_paths(text: str) -> dict[str, str]:
 
 
 def _below(mount: Path, mounted: str, path: str) -> Path:
-    """A container sees its own group as the root, and the path may be one of the machine outside."""
+    """A container sees its own group as the root, while the path may be that of the machine outside."""
     try:
         relative = PurePosixPath(path).relative_to(mounted)
     except ValueError:

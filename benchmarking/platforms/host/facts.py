@@ -1,4 +1,4 @@
-"""What this machine says of itself. A fact that cannot be had is left out."""
+"""The facts that this machine reports about itself. Facts that are unavailable are left out."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
 def device_name() -> str:
-    """Tells kinds of machines apart, and stays when the system is upgraded: no kernel version."""
+    """Identifies the kind of machine and does not change when the system is upgraded: it contains no kernel
+    version.
+    """
     return f"{platform.system()}-{platform.machine()}-{_short_cpu_model()}"
 
 
 def machine_hash() -> str:
-    """12 hex digits, from the machine id where there is one, else from the host's name."""
+    """12 hexadecimal digits, from the machine id if there is one, otherwise from the name of the host."""
     identity = next((text for path in _MACHINE_ID_FILES if (text := _read(path))), None) or platform.node()
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
@@ -100,7 +102,7 @@ def _cpu_model() -> str:
 
 
 def _short_cpu_model() -> str:
-    """Without trade marks and the clock: ``Intel-Xeon-Gold-6230``."""
+    """The model without trade marks and clock frequency: ``Intel-Xeon-Gold-6230``."""
     text = re.sub(r"\((R|TM|C)\)|\bCPU\b|\bProcessor\b|@.*", " ", _cpu_model(), flags=re.IGNORECASE)
     return "-".join(re.findall(r"[\w.+]+", text)) or "unknown"
 

@@ -33,7 +33,7 @@ LIBRARY_PATH_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class HostPlatform(PlatformBase):
-    """Runs programs where the harness itself runs. Files are used where they lie."""
+    """Runs programs on the machine of the harness. Files are used in place."""
 
     name: ClassVar[str] = "host"
     aliases: ClassVar[tuple[str, ...]] = ("cpu", "mac")
@@ -68,14 +68,16 @@ class HostPlatform(PlatformBase):
 
     def _check_affinity(self) -> None:
         if self._options.affinity_mask is not None and shutil.which("taskset") is None:
-            raise DeviceError("--affinity needs the program taskset, of util-linux")
+            raise DeviceError("--affinity needs the program taskset, from util-linux")
         self._options.check_affinity(self.device.name, os.cpu_count())
 
     def _shell(self, script: str) -> str:
-        """Raises:
-        DeviceError: the script failed.
+        """Runs a script.
+
+        Raises:
+            DeviceError: the script failed.
         """
-        with Cancellation() as never:  # what was set has to be restored, cancelled or not
+        with Cancellation() as never:  # settings have to be restored even if the run was cancelled
             outcome = process.run(
                 Command(("sh", "-c", script), timeout_s=300),
                 never,
@@ -101,9 +103,9 @@ class HostPlatform(PlatformBase):
         try:
             directory = tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
         except OSError as error:
-            raise DeviceError(f"no temporary directory can be made: {error}; set TMPDIR") from error
+            raise DeviceError(f"cannot create a temporary directory: {error}; set TMPDIR") from error
         with directory:
-            # One level down, so that it can be cleaned up whatever a program puts in its place.
+            # One level down, so that it can be cleaned up even if a program replaces it.
             output_directory = Path(directory.name) / "output"
             output_directory.mkdir()
             yield StagedFiles(paths, str(output_directory))
@@ -134,11 +136,11 @@ class HostPlatform(PlatformBase):
             core = max(os.sched_getaffinity(pid) & self._allowed_cores())
             os.sched_setaffinity(pid, {core})
         except (OSError, ValueError, OverflowError):
-            return None  # it is gone, or allows itself no core that the user allows
+            return None  # it is gone, or allows itself none of the cores that the user allows
         return core
 
     def _allowed_cores(self) -> set[int]:
-        """What --affinity says, and what the harness itself was started with."""
+        """The cores of --affinity, and those on which the harness itself was started."""
         own = os.sched_getaffinity(0)
         mask = self._options.affinity_mask
         return own if mask is None else {core for core in own if mask >> core & 1}
@@ -160,7 +162,7 @@ class HostPlatform(PlatformBase):
 
 
 def _library_paths_in_front(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """The libraries of a command come first; those that the user's own environment names stay."""
+    """The libraries of the command come first; those in the user's own environment follow."""
     return {
         name: f"{value}{os.pathsep}{own}"
         if name in LIBRARY_PATH_VARIABLES and (own := os.environ.get(name))

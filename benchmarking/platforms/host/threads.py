@@ -1,4 +1,4 @@
-"""What the system counts for the threads of a process of this machine."""
+"""The system's counters for the threads of a process on this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from benchmarking.platforms.platform_base import ThreadTimes
 
 
 def thread_times(pid: int) -> Mapping[int, ThreadTimes] | None:
-    """None where the system does not count (no Linux, no CONFIG_SCHED_INFO), or there is no such process."""
+    """None if the system does not count (not Linux, or no CONFIG_SCHED_INFO), or if there is no
+    such process.
+    """
     directory = f"/proc/{pid}/task"
     times: dict[int, ThreadTimes] = {}
     try:

@@ -19,7 +19,7 @@ _SCRIPT = 'echo "home=$HOME"\necho "cache=${XDG_CACHE_HOME:-$HOME/.cache}"\n' + 
 
 
 class LinuxPlatform(RemotePlatform):
-    """One machine, named in --devices as ssh knows it."""
+    """One machine, named in --devices as for ssh."""
 
     name: ClassVar[str] = "linux"
     aliases: ClassVar[tuple[str, ...]] = ("ssh",)
@@ -73,7 +73,7 @@ class LinuxPlatform(RemotePlatform):
 
 
 def _directory(chosen: str | None, answers: system.Answers) -> str:
-    """``~`` is the home directory there."""
+    """Expands ``~`` to the home directory there."""
     if chosen is None:
         return f"{answers.value('cache')}/{DIRECTORY_NAME}"
     is_at_home = chosen == "~" or chosen.startswith("~/")
@@ -81,7 +81,9 @@ def _directory(chosen: str | None, answers: system.Answers) -> str:
 
 
 def _device(answers: system.Answers) -> DeviceInfo:
-    """Boards that were copied from one image may share the machine id: the hash is of the host's name too."""
+    """Boards that were cloned from one image may share the machine id, so the hash includes the name of the
+    host.
+    """
     host = answers.value("host_name") or "linux"
     identity = f"{answers.value('machine_id')} {host}"
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""OpenSSH, as the user has set it up: configuration, keys, agent, known hosts, jump hosts."""
+"""OpenSSH with the user's configuration, keys, agent, known hosts and jump hosts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarking.programs.process import Cancellation, Streams
 
 CONNECT_LIMIT_S = 10
 TRANSFER_LIMIT_S = 3600.0
-"""A link that is gone is noticed in ten seconds; this only bounds what cannot be foreseen."""
+"""A lost connection is noticed within ten seconds; this only limits unforeseen cases."""
 
 OPTIONS = {
     "IgnoreUnknown": "RemoteCommand,SessionType,StdinNull,ForkAfterAuthentication",
@@ -38,8 +38,9 @@ OPTIONS = {
     "RemoteCommand": "none",
     "LogLevel": "ERROR",
 }
-"""Against what a configuration may say for people's own sessions; StrictHostKeyChecking stays as the user has
-it. Options that older clients do not know are ignored there."""
+"""Override settings for interactive sessions; StrictHostKeyChecking stays as the user has set it. Options
+that older clients do not know are ignored.
+"""
 SESSION_OPTIONS = {
     "ControlMaster": "no",
     "SessionType": "default",
@@ -48,19 +49,19 @@ SESSION_OPTIONS = {
 }
 
 _REFUSALS = {
-    "Host key verification failed": "its host key is not known; connect once by hand and check it",
+    "Host key verification failed": "its host key is unknown; connect once by hand and check it",
     "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed; is it the same machine?",
     "Permission denied": "no key of yours is accepted for this user; try ssh-copy-id, or another user",
     "Too many authentication failures": "name the key to use in the ssh configuration",
-    "Could not resolve hostname": "is the name right? It is looked up in the ssh configuration too",
-    "Bad configuration option": "mend the ssh configuration",
-    "Bad owner or permissions": "only you may be able to write it: chmod 600",
-    "UNKNOWN port 65535": "the way through its jump host or proxy failed; look with: ssh -v",
+    "Could not resolve hostname": "is the name right? It is also looked up in the ssh configuration",
+    "Bad configuration option": "fix the ssh configuration",
+    "Bad owner or permissions": "only you may have permission to write it: chmod 600",
+    "UNKNOWN port 65535": "the connection through its jump host or proxy failed; for details, run: ssh -v",
 }
 
 
 class SshConnection(Connection):
-    """One authenticated connection in the background (a control master) that every command goes through."""
+    """One authenticated connection in the background (a control master), which carries every command."""
 
     def __init__(self, destination: str, *, hidden_environment: Collection[str] = ()) -> None:
         """``destination``: ``host``, ``user@host`` or ``user@host:port``.
@@ -107,7 +108,7 @@ class SshConnection(Connection):
             head = stream.read(2**16)
             start = head.find(f"{token}\n".encode())
             if start < 0:
-                raise DeviceLostError(f"{self.address}: cannot read {source}: nothing came")
+                raise DeviceLostError(f"{self.address}: cannot read {source}: no data arrived")
             stream.seek(start + len(token) + 1)
             with target.open("wb") as file:
                 shutil.copyfileobj(stream, file, 2**20)
@@ -130,9 +131,11 @@ class SshConnection(Connection):
         return [*options, *self._destination_arguments(), for_any_shell(script)]
 
     def _connected(self, cancellation: Cancellation | None) -> Path:
-        """Raises:
-        DeviceError: this machine is not let in.
-        DeviceLostError: the host cannot be reached.
+        """Connects.
+
+        Raises:
+            DeviceError: this machine is not let in.
+            DeviceLostError: the host cannot be reached.
         """
         if self._directory is None:
             # A socket's path is at most about 100 characters long, which $TMPDIR often is not.
@@ -140,7 +143,7 @@ class SshConnection(Connection):
                 directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
             except OSError as error:
                 raise DeviceError(
-                    f"{self.address}: no socket can be made in /tmp: {error.strerror}"
+                    f"{self.address}: cannot create a socket in /tmp: {error.strerror}"
                 ) from error
             try:
                 with tempfile.TemporaryFile() as log:  # the master keeps it open: a pipe would not end
@@ -170,7 +173,7 @@ class SshConnection(Connection):
         return DeviceLostError(f"{self.address}: {lines[-1]}", said)
 
     def _transfer(self, script: str, what: str, cancellation: Cancellation | None, streams: Streams) -> str:
-        """Returns a token that stands in front of the output: a login script may print something first."""
+        """Returns a token that precedes the output, because a login script may print something first."""
         token = secrets.token_hex(8)
         outcome = self._ssh(
             f"echo {token}; echo {token} >&2; {script}", TRANSFER_LIMIT_S, cancellation, streams
@@ -209,10 +212,10 @@ class SshConnection(Connection):
 
 
 def for_any_shell(script: str) -> str:
-    """A command that gives the script to a POSIX shell, whatever the login shell is.
+    """A command that passes the script to a POSIX shell, for any login shell.
 
-    Csh cannot take a quoted newline and expands ``!`` between any quotes; fish takes backslashes there for
-    its own: what they would change, and all that is not ASCII, goes as an octal number.
+    Csh cannot read a quoted newline and expands ``!`` between all quotes; fish treats backslashes there as
+    its own. Characters that they would change, and all that are not ASCII, are passed as octal numbers.
     """
     encoded = "".join(
         chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'!\\" else f"\\0{byte:03o}"
@@ -231,13 +234,13 @@ def _target(destination: str) -> tuple[str, str | None]:
     if not colon or "]" in port or (":" in host and not host.endswith("]")):
         host, port = destination, ""
     if not host.strip("@") or host.startswith("-") or (port and not port.isdecimal()):
-        raise DeviceError(f"{destination!r} is not a host; write host, user@host or user@host:port")
+        raise DeviceError(f"{destination!r} is not a host; use host, user@host or user@host:port")
     return host.replace("[", "").replace("]", ""), port or None
 
 
 @contextmanager
 def open_end() -> Iterator[IO[bytes]]:
-    """A standard input that ends when we leave, or when this process is gone, whatever ends it."""
+    """A standard input that ends when the context is left, or when this process is gone for any reason."""
     read_end, write_end = os.pipe()
     try:
         with os.fdopen(read_end, "rb") as stream:

@@ -1,4 +1,6 @@
-"""The way to a device: its shell and its files. Adb and ssh are two ways; what is done there is the same."""
+"""The connection to a device: its shell and its files. Adb and ssh are two kinds of connection; the
+operations are the same.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from benchmarking.programs.process import Cancellation
 
 @dataclass(frozen=True)
 class ShellOutput:
-    """What a shell wrote. Whether it came to its end, the output itself has to tell."""
+    """The output of a shell. Only the output itself shows whether the shell completed."""
 
     stdout: str
     stderr: str
@@ -20,18 +22,19 @@ class ShellOutput:
 
 
 class Connection(ABC):
-    """Used by one thread at a time. It connects when it is first used, and again after a failure."""
+    """Used by one thread at a time. It connects on first use, and again after a failure."""
 
     @property
     @abstractmethod
     def address(self) -> str:
-        """How a person names this way to the device: ``board1``, ``192.168.1.7:5555``, a serial number."""
+        """The name that people use for this connection: ``board1``, ``192.168.1.7:5555``, a serial number."""
 
     @abstractmethod
     def shell(self, script: str, *, timeout_s: float, cancellation: Cancellation | None) -> ShellOutput:
-        """Gives a script to the device's POSIX shell.
+        """Passes a script to the device's POSIX shell.
 
-        The script's standard input stays open while we wait for it, and ends when we do not wait any more.
+        The script's standard input stays open while the caller waits for it, and ends when the caller stops
+        waiting.
 
         Raises:
             DeviceLostError: the connection broke, or nothing came back in time.
@@ -40,7 +43,7 @@ class Connection(ABC):
 
     @abstractmethod
     def start(self, script: str, *, cancellation: Cancellation | None) -> LiveProgram:
-        """Starts a script that is spoken to. Several may run side by side, and beside ``shell``.
+        """Starts a script that is driven line by line. Several may run side by side, and alongside ``shell``.
 
         Raises:
             DeviceError: this device offers no such thing.
@@ -49,7 +52,7 @@ class Connection(ABC):
 
     @abstractmethod
     def push(self, source: Path, target: str, *, cancellation: Cancellation | None) -> None:
-        """Writes a local file to a path on the device. What lies there afterwards is to be checked.
+        """Writes a local file to a path on the device. The caller has to verify the result.
 
         Raises:
             DeviceError: it could not be written.
@@ -58,12 +61,12 @@ class Connection(ABC):
 
     @abstractmethod
     def pull(self, source: str, target: Path, *, cancellation: Cancellation | None) -> None:
-        """The other way round, under the same terms."""
+        """Copies in the other direction, under the same terms."""
 
     def restart(self) -> None:
-        """Ends the connection, and whatever on our side stands between us and the device."""
+        """Ends the connection, and everything on this side between the harness and the device."""
         self.close()
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the connection; the next use makes a new one."""
+        """Ends the connection; the next use opens a new one."""

@@ -1,5 +1,6 @@
-"""Which ways lead to the same device. Serial numbers and machine ids are often copied: emulators of one image
-have the same, and so have cheap boards."""
+"""Finds out which connections lead to the same device. Serial numbers and machine ids are often duplicates:
+emulators of the same image have the same numbers, and so do some cheap boards.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +20,15 @@ class Way:
     address: str
     device: DeviceInfo
     is_own: bool = False
-    """No other way of this kind leads to the same device: a place on USB, an emulator's port."""
+    """Identifies the device because no other connection of this kind leads to it: a USB port, an emulator's
+    port.
+    """
 
 
 def devices_of(ways: Sequence[Way]) -> list[tuple[DeviceInfo, list[Way]]]:
-    """The devices and the ways to each, the first way of each in front.
+    """The devices and the connections to each, in order of preference.
 
-    Devices that say they are the same, and are not, get names and hashes with their addresses in them.
+    Different devices that report the same identity get names and hashes that contain their addresses.
     """
     groups: list[list[Way]] = []
     for way in ways:
@@ -39,7 +42,7 @@ def devices_of(ways: Sequence[Way]) -> list[tuple[DeviceInfo, list[Way]]]:
         if count > 1:
             addresses = ", ".join(group[0].address for group in groups if group[0].device.hash == digest)
             logger.warning(
-                "%d devices say that they are %s (%s): their results are told apart by their addresses",
+                "%d devices report that they are %s (%s): their addresses are added to their results",
                 *(count, digest, addresses),
             )
     return [
@@ -53,7 +56,8 @@ def _is_same(one: Way, other: Way) -> bool:
         return False
     if one.is_own and other.is_own:
         return one.address == other.address
-    # Drawn at random whenever a kernel starts; where one tells none, the number is believed.
+    # A random number, drawn at each start of a kernel; if a kernel does not report one, the serial number is
+    # trusted.
     boots = {way.device.facts.get("boot_id") for way in (one, other)}
     return len(boots - {None}) < 2
 

@@ -1,7 +1,7 @@
-"""Who uses a device, written on the device itself: for the machines that share it.
+"""Records on the device itself who uses it, for machines that share it.
 
-The processes of one machine have a lock between them already; a lease therefore belongs to a machine, which
-takes its own up again after a crash. It expires, as a machine that is gone cannot give it back.
+Processes of the same machine already have a lock between them; a lease therefore belongs to a machine, which
+can take its own lease again after a crash. It expires, because a machine that is gone cannot return it.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from benchmarking.errors import DeviceBusyError, DeviceError
 from benchmarking.platforms.remote.shell import RemoteShell
 
 MARGIN_S = 600
-"""How long it is valid beyond the run that is under way."""
+"""The validity of a lease beyond the current run."""
 
 
 class Lease:
     def __init__(self, shell: RemoteShell, directory: str, owner: str) -> None:
-        """``owner``: a word that is this machine's alone."""
+        """``owner``: a word that identifies this machine."""
         self._shell = shell
         self._directory = directory
         self._path = f"{directory}/lease"
         self._owner = owner
 
     def take(self) -> None:
-        """Raises:
-        DeviceBusyError: another machine has it, and it has not expired.
-        DeviceError: it cannot be written.
+        """Takes the lease.
+
+        Raises:
+            DeviceBusyError: another machine has it, and it has not expired.
+            DeviceError: it cannot be written.
         """
         path, me = quote(self._path), quote(self._owner)
         script = f"""
@@ -48,14 +50,17 @@ echo {me} $((now + {MARGIN_S})) > {path}/owner && echo taken
         if answer[:1] == ["busy"]:
             minutes = max(1, (int(answer[2]) - int(answer[3])) // 60)
             raise DeviceBusyError(
-                f"{self._shell.connection.address} is in use by the machine {answer[1]}, for up to {minutes} "
-                "more minutes"
+                f"{self._shell.connection.address} is in use by the machine {answer[1]}, for up to"
+                f" {minutes} more "
+                "minutes"
             )
         if answer != ["taken"]:
             raise DeviceError(f"{self._shell.connection.address}: cannot write {self._path}")
 
     def renewal(self, run_s: float) -> str:
-        """Lines of a script that end it where the lease is another's by now, and else prolong it."""
+        """Lines of a script that end it if another machine has taken the lease, and otherwise extend the
+        lease.
+        """
         owner = quote(f"{self._path}/owner")
         return (
             f"read -r holder rest < {owner} 2>/dev/null\n"

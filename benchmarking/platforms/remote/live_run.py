@@ -1,4 +1,4 @@
-"""A program on a device that is spoken to: the script around it, read from the outside."""
+"""A program on a device that is driven line by line: reads the output of the script around it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
 
 PROBE_LIMIT_S = 5.0
-"""For a device to show that it is still there."""
+"""The interval in which a device has to show that it is still there."""
 
 
 class LiveRun(LiveProgram):
-    """Tells a device that is gone from a program that ended or is silent."""
+    """Distinguishes a device that is gone from a program that has ended or is silent."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class LiveRun(LiveProgram):
         return data
 
     def _begin(self, timeout_s: float) -> bytes:
-        """Passes by what a login script printed."""
+        """Skips anything that a login script printed."""
         try:
             while self._framed.read_line(timeout_s) != self._token:
                 pass
@@ -85,7 +85,7 @@ class LiveRun(LiveProgram):
         if end is None:
             said, ended, _ = self.stderr.rpartition(f"\n{self._token} ")
             where = self._shell.connection.address
-            if ended:  # the script did, before it came to the program
+            if ended:  # the script ended before it reached the program
                 raise DeviceError(f"{where}: {(said.strip().splitlines() or ['no answer'])[-1]}", said)
             raise DeviceLostError(f"{where}: the connection ended before the program did", self.stderr)
         if end.exit_code in COULD_NOT_START:
@@ -94,7 +94,7 @@ class LiveRun(LiveProgram):
     def _how_it_ended(self) -> str:
         end = program_run.read_end(self._framed.stderr, self._end_token)
         if end is None or end.exit_code is None:
-            return ", as its time was over," if end else ""
+            return ", because its time was over," if end else ""
         return f" with exit status {end.exit_code}" if end.exit_code >= 0 else f" by signal {-end.exit_code}"
 
     def __enter__(self) -> Self:

@@ -1,8 +1,8 @@
-"""The script that runs a program on a device, and what its output says. Pure.
+"""The script that runs a program on a device, and how to read its output. Pure.
 
-The program has a process group of its own. Two guards outside of it watch: one ends it when its time is
-over, one when our end of the connection is gone (the script's standard input ends), be it that we were
-cancelled, were killed or cut off. So nothing goes on running that nobody waits for.
+The program has its own process group. Two guards outside it watch: one ends the program when its time is
+over, the other when this side of the connection is gone (the script's standard input ends), because the run
+was cancelled or killed or the connection was lost. No program therefore keeps running that nobody waits for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarking.programs.command import Command
 from benchmarking.programs.process import TERMINATION_GRACE_S
 
 NO_LIMIT_S = 10 * 24 * 3600
-"""About what an operating system's wait can be asked for."""
+"""About the longest time that an operating system's wait accepts."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class ProgramEnd:
 
 
 def script(command: Command, directory: str, token: str, *, prefix: Sequence[str] = (), log: str = "") -> str:
-    """``directory`` is made, is the program's working directory, and is removed afterwards.
+    """``directory`` is created, is the program's working directory, and is removed afterwards.
 
-    ``prefix`` stands in front of the program's arguments (taskset); ``log`` prints what the device logged
-    since ``$started`` and follows the program's stderr.
+    ``prefix`` precedes the program's arguments (taskset); ``log`` prints what the device logged since
+    ``$started`` and is appended to the program's stderr.
     """
     return _script(
         command, directory, token, prefix, log, requests="/dev/null", relay=f"cat > /dev/null; {_END}"
@@ -42,9 +42,10 @@ def script(command: Command, directory: str, token: str, *, prefix: Sequence[str
 def live_script(
     command: Command, directory: str, token: str, *, prefix: Sequence[str] = (), log: str = ""
 ) -> str:
-    """The same for a program that is spoken to: the script's standard input is the program's, too.
+    """The same for a program that is driven line by line: the script's standard input is also the program's.
 
-    A pipe is between the two, so that the end of our connection is seen also while the program reads nothing.
+    A pipe is between the two, so that the end of the connection is noticed even while the program reads
+    nothing.
     """
     grace_s = math.ceil(TERMINATION_GRACE_S)
     relay = f"cat > requests; sleep {grace_s}; {_END}"
@@ -53,7 +54,7 @@ def live_script(
 
 
 def owns_script(directory: str, pid: int) -> str:
-    """Succeeds where the process is the program of this directory, or one below it."""
+    """Succeeds if the process is the program of this directory, or one of its descendants."""
     return (
         f"root=$(cat {shlex.quote(directory)}/pid) && pid={pid} || exit 1\n"
         'while [ "$pid" != "$root" ]; do\n'
@@ -64,7 +65,7 @@ def owns_script(directory: str, pid: int) -> str:
 
 
 _END = f'kill -s TERM -- "-$1"; sleep {math.ceil(TERMINATION_GRACE_S)}; kill -s KILL -- "-$1"'
-"""Ends the group whose number is a guard's first argument."""
+"""Ends the process group whose number is the first argument of a guard."""
 
 
 def _script(
@@ -98,7 +99,7 @@ def _script(
             "wait $child 2>/dev/null",
             "status=$?",
             "over=0; [ -e timed_out ] && over=1",
-            # First the guards themselves, which may not yet be groups, then what they started.
+            # First the guards themselves, which may not have their own groups yet, then their children.
             "kill -s KILL $clock $watch 2>/dev/null",
             "kill -s KILL -- -$clock -$watch -$child 2>/dev/null",
             f"cd / && rm -rf {shlex.quote(directory)}",
@@ -110,7 +111,7 @@ def _script(
 
 
 def read_end(stderr: str, token: str) -> ProgramEnd | None:
-    """None where the program was not even tried."""
+    """The end of the program; None if the script did not get as far as starting it."""
     text, found, rest = stderr.rpartition(f"\n{token} ")
     if not found:
         return None
@@ -120,5 +121,5 @@ def read_end(stderr: str, token: str) -> ProgramEnd | None:
 
 
 def _exit_code(status: int) -> int:
-    """Shells tell a signal as 128 (some as 256) and its number."""
+    """Shells report a signal as 128 (some as 256) plus its number."""
     return status if status <= 128 else 128 - status if status < 256 else 256 - status

@@ -1,4 +1,4 @@
-"""A device that is reached over a connection: what Android and Linux have in common."""
+"""A device that is reached over a connection: the common part of Android and Linux."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY_NAME = "ml-benchmark"
 ANSWER_MARGIN_S = 15.0
-"""What a run may take longer than the program's limit, before the device counts as lost."""
+"""The time that a run may take beyond the program's limit before the device counts as lost."""
 REBOOT_NOTICE_S = 15.0
-"""For the connection to break once the device was told to start anew."""
+"""The time for the connection to break after the device was told to restart."""
 GONE_LIMIT_S = 2 * TERMINATION_GRACE_S + 5
 
 
@@ -51,7 +51,9 @@ class RemotePlatform(PlatformBase):
         zones: frozenset[str],
         options: PlatformOptions,
     ) -> None:
-        """``directory``: on the device, ours alone; ``zones``: the thermal zones that are the processor's."""
+        """``directory``: on the device, for this harness alone; ``zones``: the thermal zones of the
+        processor.
+        """
         self._shell = shell
         self._device = device
         self._options = options
@@ -59,14 +61,14 @@ class RemotePlatform(PlatformBase):
         self._staging = Staging(shell, directory)
         self._lease = Lease(shell, directory, options.owner)
         self._checked_pythons: set[tuple[str, ...]] = set()
-        """Each with the modules that it was seen to have."""
+        """Maps each Python to the modules that it was seen to have."""
 
     @property
     def device(self) -> DeviceInfo:
         return self._device
 
     def identify(self, device: DeviceInfo) -> None:
-        """What it is from now on: another device may say of itself that it is the same."""
+        """Sets the identity from now on: another device may report the same."""
         self._device = device
 
     @contextmanager
@@ -82,7 +84,7 @@ class RemotePlatform(PlatformBase):
                 self._shell.check(frequency.set_script(directory, self._options.frequency))
             yield
         finally:
-            # A device that is gone is tidied when it is held the next time.
+            # A device that is gone is cleaned up the next time it is held.
             if not self._shell.is_lost:
                 with suppress(DeviceError):
                     self._shell.check(frequency.restore_script(directory))
@@ -91,7 +93,7 @@ class RemotePlatform(PlatformBase):
             self.close()
 
     def recover(self) -> None:
-        """Connects anew until the device answers and is ready; what ran there is ended."""
+        """Reconnects until the device answers and is ready; ends the processes that ran there."""
         import tenacity
 
         try:
@@ -103,7 +105,7 @@ class RemotePlatform(PlatformBase):
             )(self._come_back)
         except DeviceError as error:
             raise DeviceError(
-                f"{self.device.name} did not come back within {self._options.recovery_limit_s:.0f} s: {error}"
+                f"{self.device.name} did not return within {self._options.recovery_limit_s:.0f} s: {error}"
             ) from error
 
     def _come_back(self) -> None:
@@ -116,7 +118,7 @@ class RemotePlatform(PlatformBase):
         self._lease.take()
 
     def _ready_script(self) -> str:
-        """Fails as long as the device is still starting."""
+        """Fails while the device is still starting."""
         return ":"
 
     def reboot(self) -> None:
@@ -165,11 +167,11 @@ class RemotePlatform(PlatformBase):
         cancellation = self._options.cancellation
         paths = self._staging.provide(files, cancellation)
         directory = self._staging.make_run(paths.values())
-        if directory is None:  # somebody tidied up on the device
+        if directory is None:  # somebody removed files on the device
             paths = self._staging.provide(files, cancellation)
             directory = self._staging.make_run(paths.values())
         if directory is None:
-            raise DeviceError(f"{self._shell.connection.address}: staged files vanish; is the disk full?")
+            raise DeviceError(f"{self._shell.connection.address}: staged files disappear; is the disk full?")
         try:
             yield StagedFiles(paths, f"{directory}/output")
         except CaseError as error:
@@ -177,21 +179,21 @@ class RemotePlatform(PlatformBase):
             error.add_note(f"kept on {self._shell.connection.address}: {directory}")
             raise
         except DeviceLostError:
-            raise  # what is left there is swept when the device is held the next time
+            raise  # remaining files are removed the next time the device is held
         except BaseException:
             self._remove_run(directory)
             raise
         self._remove_run(directory)
 
     def _remove_run(self, directory: str) -> None:
-        """Once the results are there, a device that is gone costs nothing: it is swept later."""
+        """Once the results are here, a lost device does no harm: its files are removed later."""
         try:
             self._staging.remove_run(directory)
         except DeviceError as error:
-            logger.warning("cannot tidy up: %s", error)
+            logger.warning("cannot clean up: %s", error)
 
     def fetch_outputs(self, staged: StagedFiles, destination: Path) -> None:
-        """Every file is checked by its hash."""
+        """Verifies every file by its hash."""
         root = staged.output_directory
         found = self._list_outputs(root)
         outputs.check(found.values(), destination)
@@ -203,7 +205,7 @@ class RemotePlatform(PlatformBase):
                 self._fetch(f"{root}/{name}", target, hashes.get(name, "vanished"))
 
     def _list_outputs(self, root: str) -> Mapping[str, int]:
-        """Sizes by relative path. Their number is bounded before they are named."""
+        """Maps relative paths to sizes. The number of files is limited before they are listed."""
         most = outputs.MOST_FILES
         text = self._in_outputs(
             root,
@@ -217,11 +219,11 @@ class RemotePlatform(PlatformBase):
             raise ProgramOutputError(outputs.TOO_DEEP)
         outside = [name for name in sizes if name.startswith("/") or ".." in PurePosixPath(name).parts]
         if outside:
-            raise DeviceError(f"{self._shell.connection.address}: odd names of outputs: {outside[:3]}")
+            raise DeviceError(f"{self._shell.connection.address}: unexpected names of outputs: {outside[:3]}")
         return sizes
 
     def _in_outputs(self, root: str, script: str) -> str:
-        """``cd`` alone would follow a link that a program has put there."""
+        """Refuses links: ``cd`` alone would follow a link that a program has put there."""
         text = self._shell.check(
             f"if [ -L {quote(root)} ] || [ ! -d {quote(root)} ]; then echo swapped; exit 0; fi\n"
             f"cd {quote(root)} && {{ {script}; }}",
@@ -238,7 +240,7 @@ class RemotePlatform(PlatformBase):
         try:
             connection.pull(source, temporary, cancellation=self._options.cancellation)
             if content_hash(temporary) != digest:
-                raise DeviceError(f"{connection.address}: {source} did not arrive whole")
+                raise DeviceError(f"{connection.address}: {source} did not arrive completely")
             temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
@@ -254,7 +256,7 @@ class RemotePlatform(PlatformBase):
         return (path,)
 
     def _python(self, program: Program) -> str:
-        """The device's Python, once it was seen to have what the program imports."""
+        """The device's Python, after a check that it has the modules that the program imports."""
         python = program.python or self._options.remote_python
         if (python, *program.python_modules) not in self._checked_pythons:
             script = (
@@ -265,20 +267,20 @@ class RemotePlatform(PlatformBase):
             result = self._shell.run(f"{quote(python)} -c {quote(script)}", timeout_s=60)
             where = f"{self._shell.connection.address}: "
             if result.exit_code in COULD_NOT_START:
-                raise ProgramStartError(f"{where}there is no {python!r}. {self._without_python()}")
+                raise ProgramStartError(f"{where}{python!r} does not exist. {self._without_python()}")
             if result.exit_code:
                 raise ProgramStartError(f"{where}{python!r} does not work", result.stderr)
             version, missing = result.stdout.splitlines()[:2]
             if missing:
                 raise ProgramStartError(
                     f"{where}{python} ({version.replace(' ', '.')}) lacks {missing.replace(' ', ', ')}; "
-                    "install it there, or name another Python with --remote_python"
+                    "install it there, or choose another Python with --remote_python"
                 )
             self._checked_pythons.add((python, *program.python_modules))
         return python
 
     def _without_python(self) -> str:
-        return "Name one with --remote_python, or a program that needs none with --program"
+        return "Choose a Python with --remote_python, or a program that needs no Python with --program"
 
     def run(self, command: Command, cancellation: Cancellation) -> Outcome:
         token = secrets.token_hex(8)
@@ -335,19 +337,21 @@ class RemotePlatform(PlatformBase):
         return int(words[-1], 16) if words and re.fullmatch("[0-9a-f]{1,64}", words[-1]) else 0
 
     def _prefix(self, command: Command) -> tuple[str, ...]:
-        """What pins a program to the cores of --affinity; ``taskset`` of Android knows masks only."""
+        """The command that keeps a program on the cores of --affinity; ``taskset`` on Android only accepts
+        masks.
+        """
         mask = self._options.affinity_mask or command.affinity_mask
         return () if mask is None else ("taskset", f"{mask:x}")
 
     def _log_script(self) -> str:
-        """Prints what the device logged since ``$started``; empty where nothing else is logged."""
+        """Prints what the device logged since ``$started``; empty if there is no other log."""
         return ""
 
     def _own_lines(self, log: str, pid: int | None) -> str:
         return log
 
     def _wait_until_gone(self, directory: str) -> None:
-        """After our end of the connection was closed, the guard on the device ends the program.
+        """After this side of the connection is closed, the guard on the device ends the program.
 
         Raises:
             DeviceLostError: the device cannot be asked.
@@ -362,13 +366,17 @@ class RemotePlatform(PlatformBase):
 
 
 def _of_each_file(command: str) -> str:
-    """A script that prints each file's name, which NUL ends as it may hold all else, and what is found."""
+    """A script that prints the name of each file, terminated by NUL because it may contain anything else, and
+    the command's output.
+    """
     inner = f'for file; do printf "%s\\0" "$file"; {command} < "$file"; done'
     return f"find . -type f -exec sh -c '{inner}' sh {{}} +"
 
 
 def _answers_by_file(text: str) -> Mapping[str, str]:
-    """The answers' first words. Names that are not UTF-8 are left out: nobody can have asked for them."""
+    """The first words of the answers. Names that are not UTF-8 are left out, because nobody can have
+    requested them.
+    """
     answers = {}
     name, *pieces = text.split("\0")
     for piece in pieces:

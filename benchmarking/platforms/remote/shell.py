@@ -1,4 +1,6 @@
-"""Scripts for a device's POSIX shell, and what becomes of them, whatever the way there adds to the output."""
+"""Runs scripts in a device's POSIX shell and reads their outcome, regardless of what the connection adds to
+the output.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +26,23 @@ class ShellResult:
 class RemoteShell:
     """Frames each script in lines with a random token.
 
-    So banners and what a login script prints are told from the script's output, the exit status does not
-    depend on the transport, and a connection that broke is never taken for a success.
+    Banners and the output of login scripts are thereby separated from the script's output, the exit status
+    does not depend on the transport, and a broken connection is never taken for success.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.is_lost = False
-        """Whether the last script found the device away."""
+        """Whether the device was gone at the last script."""
 
     def run(
         self, script: str, *, timeout_s: float = ANSWER_LIMIT_S, cancellation: Cancellation | None = None
     ) -> ShellResult:
-        """Raises:
-        DeviceLostError: the device did not tell the script's end.
-        RunCancelledError: ``cancellation`` was set.
+        """Runs a script.
+
+        Raises:
+            DeviceLostError: the device did not tell the script's end.
+            RunCancelledError: ``cancellation`` was set.
         """
         token = secrets.token_hex(8)
         try:
@@ -71,12 +75,12 @@ class RemoteShell:
 
 
 def framed(script: str, token: str) -> str:
-    """Lines that tell where the script's output begins, on both streams, and how it ended, on stderr."""
+    """Marks where the script's output begins, on both streams, and how it ended, on stderr."""
     return f"echo {token}; echo {token} >&2\n(\n{script}\n)\nprintf '\\n{token} %d\\n' \"$?\" >&2"
 
 
 def _unframed(stdout: str, stderr: str, omitted_bytes: int, token: str, address: str) -> ShellResult:
-    """Where a transport merges the streams, all of it is in ``stdout``."""
+    """If a transport merges the streams, everything is in ``stdout``."""
     merged = not stderr and stdout.count(f"{token}\n") > 1
     told = stdout if merged else stderr
     head, end, tail = told.rpartition(f"\n{token} ")

@@ -1,6 +1,7 @@
-"""Files on a device: brought there only when they are not there yet, each below the hash of its content.
+"""Files on a device: copied only if they are not there yet, each below the hash of its content.
 
-``<directory>/files/<md5>/<name>`` holds what was staged, ``<directory>/runs/<random>/`` is one run's own.
+``<directory>/files/<md5>/<name>`` is a staged file, ``<directory>/runs/<random>/`` is the directory of one
+run.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from benchmarking.results.plain_text import plain
 logger = logging.getLogger(__name__)
 
 TRANSFER_CHECK_LIMIT_S = 300.0
-"""For the device to compute the hash of large files."""
+"""The time for the device to compute the hash of large files."""
 MOST_NAMED = 20
-"""Processes that an earlier run has left."""
+"""The time to end processes that an earlier run left behind."""
 KEPT_DAYS = 7
-"""After that, what a failed run left is removed."""
+"""The number of days after which the files of a failed run are removed."""
 
 
 def content_hash(path: Path) -> str:
-    """As ``md5sum`` on a device tells it: every device has that."""
+    """The hash as ``md5sum`` prints it on a device: every device has that program."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -41,15 +42,17 @@ class Staging:
         self._shell = shell
         self._digests: dict[tuple[Path, int, int], str] = {}
         self._verified: set[str] = set()
-        """Paths on the device whose content was checked since we have held it."""
+        """Paths on the device whose content was verified since the device was reserved."""
 
     @property
     def runs(self) -> str:
         return f"{self.directory}/runs"
 
     def provide(self, files: Collection[Path], cancellation: Cancellation | None) -> Mapping[Path, str]:
-        """Raises:
-        DeviceError: a file cannot be read here or written there.
+        """Copies the files that the device lacks.
+
+        Raises:
+            DeviceError: a file cannot be read here or written there.
         """
         paths = {path: self._path_of(path) for path in files}
         doubtful = {path: target for path, target in paths.items() if target not in self._verified}
@@ -59,7 +62,9 @@ class Staging:
         return paths
 
     def make_run(self, needed: Collection[str]) -> str | None:
-        """A run's own directory, with one for outputs in it; None where a needed file vanished meanwhile."""
+        """Creates the directory of a run, with one for outputs in it; None if a required file disappeared
+        meanwhile.
+        """
         directory = f"{self.runs}/{secrets.token_hex(6)}"
         present = " && ".join(f"[ -f {quote(path)} ]" for path in needed) or ":"
         script = f"{present} || {{ echo gone; exit 0; }}; mkdir -p {quote(f'{directory}/output')}"
@@ -72,14 +77,15 @@ class Staging:
         self._shell.check(f"rm -rf {quote(directory)}")
 
     def keep_run(self, directory: str) -> None:
-        """It stays for a person to look at, until it is ``KEPT_DAYS`` old."""
+        """Keeps the directory for a person to look at, until it is ``KEPT_DAYS`` old."""
         self._shell.run(f": > {quote(f'{directory}/kept')}")
 
     def sweep(self) -> None:
-        """Ends and names what a harness that was killed left running, and removes what it left lying.
+        """Ends the processes that a killed harness left running, names them, and removes its files.
 
-        Only for the owner of the device: another's run would be swept too. A process is ours only if it
-        works in the run's directory: its number may be another's by now.
+        Only for the owner of the device, because the run of another owner would be swept too. A process
+        belongs to this project only if its working directory is that of the run: the number may have been
+        reused.
         """
         ended = self._shell.check(
             f"cd {quote(self.runs)} 2>/dev/null || exit 0\n"
@@ -97,10 +103,10 @@ class Staging:
         )
         for line in ended.splitlines()[:MOST_NAMED]:
             where = self._shell.connection.address
-            logger.warning("ended %s on %s, which an earlier run has left running", plain(line), where)
+            logger.warning("ended %s on %s, which an earlier run left running", plain(line), where)
 
     def prune(self) -> None:
-        """Of the staged files, those stay that were used since we have held the device."""
+        """Removes the staged files that were not used since the device was reserved."""
         used = " ".join(sorted(PurePosixPath(path).parent.name for path in self._verified))
         self._shell.check(
             f"cd {quote(self.directory + '/files')} 2>/dev/null || exit 0\n"
@@ -109,11 +115,11 @@ class Staging:
         )
 
     def forget(self) -> None:
-        """What was checked has to be checked again: the device may have been started anew."""
+        """Requires all files to be verified again: the device may have been restarted."""
         self._verified.clear()
 
     def remove_all(self) -> None:
-        """All but what failed runs left."""
+        """Removes everything except the files of failed runs."""
         self._verified.clear()
         self.prune()
 
@@ -151,17 +157,21 @@ class Staging:
         if answer.split()[0] != self._digest(path):
             self._remove_quietly(target)
             raise DeviceError(
-                f"{self._shell.connection.address}: {path.name} did not arrive whole at {target}; "
+                f"{self._shell.connection.address}: {path.name} did not arrive completely at {target}; "
                 "is the device's disk full?"
             )
 
     def _remove_quietly(self, path: str) -> None:
-        """The error that led here is the one to tell."""
-        with suppress(DeviceError):  # what is left has a name that is never trusted, and goes with a prune
+        """The error that led here is the error to report."""
+        with suppress(
+            DeviceError
+        ):  # a remaining file has a name that is never trusted, and is removed by the next prune
             self._shell.run(f"rm -f {quote(path)}", timeout_s=5)
 
     def _path_of(self, path: Path) -> str:
-        """Executables lie apart: the same content may be staged with and without the bit."""
+        """Executables are kept separately: the same content may be staged with and without the executable
+        bit.
+        """
         kind = "x" if os.access(path, os.X_OK) else ""
         return f"{self.directory}/files/{self._digest(path)}{kind}/{path.name}"
 

@@ -1,4 +1,6 @@
-"""What a Linux kernel, Android's too, says of a device: scripts that ask, readers of answers. Pure."""
+"""Information that a Linux kernel, also Android's, reports about a device: scripts that query it and
+functions that read the answers. Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ grep -H '' /proc/sys/kernel/random/boot_id /proc/cpuinfo /proc/meminfo {_ZONE_TY
     {_FREQUENCIES}/cpuinfo_max_freq {_FREQUENCIES}/scaling_governor 2>/dev/null
 :
 """
-"""One process reads all the files: on a phone, each process that is started takes milliseconds."""
+"""One process reads all the files: on a phone, starting a process takes milliseconds."""
 
 CONDITIONS_SCRIPT = f"""
 grep -H '' /proc/loadavg /proc/meminfo {_ZONE_TEMPERATURES} {_FREQUENCIES}/scaling_cur_freq \
@@ -31,11 +33,11 @@ grep -H '^cpu ' /proc/stat 2>/dev/null
 """
 
 _STEAL_FIELD = 7
-"""Of the numbers of /proc/stat (proc(5)): what a hypervisor gave to other machines."""
+"""The index in /proc/stat (proc(5)) of the time that a hypervisor gave to other machines."""
 _TICKS_PER_S = 100
-"""Of every Linux that runs today, whatever its kernel's own clock."""
+"""The value on every current Linux, regardless of the kernel's own clock."""
 _PLAUSIBLE_CELSIUS = (0.0, 150.0)
-"""Zones that measure nothing say -40, 0 or thousands."""
+"""Zones that measure nothing report -40, 0 or thousands."""
 _PROCESSOR_ZONE = re.compile(r"cpu|soc|tsens|core|package|x86_pkg", re.IGNORECASE)
 
 
@@ -46,7 +48,7 @@ class Answers:
         self.text = text
         self.values: dict[str, str] = {}
         self.lines: dict[str, str] = {}
-        """Of lines ``name: value``, which is how some commands print."""
+        """Reads lines ``name: value``, which some commands print."""
         self._files: dict[str, list[str]] = {}
         for line in text.splitlines():
             if line.startswith("/"):
@@ -63,11 +65,11 @@ class Answers:
         return self._files.get(path, [])
 
     def files(self, pattern: str) -> Mapping[str, str]:
-        """The first lines of the files, by path, whose path holds the regular expression."""
+        """Maps the path to the first line of the file, for paths that contain the regular expression."""
         return {path: lines[0].strip() for path, lines in self._files.items() if re.search(pattern, path)}
 
     def field(self, path: str, name: str) -> str | None:
-        """Of a file of lines ``name: value``."""
+        """The value of a field in a file with lines ``name: value``."""
         for line in self.file(path):
             found, _, value = line.partition(":")
             if found.strip() == name:
@@ -79,7 +81,7 @@ class Answers:
 
 
 def lasting_facts(answers: Answers) -> Mapping[str, Fact]:
-    """A fact that cannot be had is left out."""
+    """Facts that do not vary; those that are unavailable are left out."""
     limits = answers.numbers(r"/cpuinfo_max_freq$")
     memory = _kibibytes(answers, "MemTotal")
     facts: dict[str, Fact] = {
@@ -98,7 +100,7 @@ def lasting_facts(answers: Answers) -> Mapping[str, Fact]:
 
 
 def processor_zones(answers: Answers) -> frozenset[str]:
-    """The directories of the thermal zones that are the processor's; all, where none says so."""
+    """The directories of the processor's thermal zones; all zones if none is marked as the processor's."""
     types = answers.files(r"/thermal_zone\d+/type$")
     own = {path for path, kind in types.items() if _PROCESSOR_ZONE.search(kind)}
     return frozenset(path.removesuffix("/type") for path in own or types)
@@ -113,7 +115,7 @@ def moving_facts(answers: Answers, zones: frozenset[str]) -> Mapping[str, Fact]:
     fields = next(iter(answers.file("/proc/stat")), "").split()[1:]
     ticks = [whole_number(text) or 0 for text in fields]
     if len(ticks) > _STEAL_FIELD:
-        # The guests' time, in the fields behind, is in that of the users already.
+        # The time of guests, in the later fields, is already part of the users' time.
         facts |= {
             "cpu_steal_s": ticks[_STEAL_FIELD] / _TICKS_PER_S,
             "cpu_total_s": sum(ticks[: _STEAL_FIELD + 1]) / _TICKS_PER_S,

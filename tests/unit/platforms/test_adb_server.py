@@ -76,7 +76,7 @@ def test_every_state_is_named_with_what_to_do(running, state, part):
 @pytest.mark.parametrize("serial", ["(no serial number)", "????????????"])
 def test_a_device_without_a_serial_number_is_told(running, serial):
     running(Device(serial))
-    assert "tells no serial number" in look_around([]).unusable[serial]
+    assert "reports no serial number" in look_around([]).unusable[serial]
 
 
 def discovered():
@@ -99,7 +99,7 @@ def test_emulators_with_one_serial_number_are_two_devices(running, caplog):
     assert [one.device.facts["android_version"] for one in found.devices] == ["14", "13"]
     assert [one.device.hash for one in found.devices] == ["E1-emulator-5554", "E1-emulator-5556"]
     assert len({one.device.name for one in found.devices}) == 2
-    assert "2 devices say that they are E1 (emulator-5554, emulator-5556)" in caplog.text
+    assert "2 devices report that they are E1 (emulator-5554, emulator-5556)" in caplog.text
     first, second = found.devices
     assert first.answers_to("emulator-5554")
     assert not first.answers_to("emulator-5556")
@@ -151,7 +151,7 @@ def test_an_old_shell_that_merges_the_streams(running):
         result = shell.run("echo out; echo err >&2; exit 7")
         assert (result.exit_code, sorted(result.stdout.split())) == (7, ["err", "out"])
     assert sum(service.startswith("shell,v2") for service in one.asked) == 1
-    with pytest.raises(DeviceError, match="does not keep a program's streams apart"):
+    with pytest.raises(DeviceError, match="does not separate a program's streams"):
         shell.connection.start("cat", cancellation=None)
 
 

@@ -102,7 +102,7 @@ def test_files_that_vanish_again_and_again_are_the_devices_fault(platform, tmp_p
         Path(target).unlink()
 
     monkeypatch.setattr(platform._staging, "_bring", bring_and_lose)
-    with pytest.raises(DeviceError, match="staged files vanish; is the disk full"), platform.stage([file]):
+    with pytest.raises(DeviceError, match="staged files disappear; is the disk full"), platform.stage([file]):
         pytest.fail("there is nothing to run with")
 
 
@@ -123,7 +123,7 @@ def test_a_file_that_does_not_arrive_whole_is_not_kept(platform, directory, tmp_
     monkeypatch.setattr(
         platform.connection, "push", lambda source, target, **_: Path(target).write_bytes(b"weig")
     )
-    with pytest.raises(DeviceError, match="did not arrive whole"), platform.stage([file]):
+    with pytest.raises(DeviceError, match="did not arrive completely"), platform.stage([file]):
         pytest.fail("there is nothing to run with")
     assert staged_files(directory) == []
 
@@ -146,7 +146,7 @@ def test_an_output_that_changes_on_its_way_is_not_taken(platform, program, tmp_p
     with platform.stage([program.path]) as staged:
         (Path(staged.output_directory) / "one").write_text("1")
         monkeypatch.setattr(platform.connection, "pull", lambda source, target, **_: target.write_bytes(b"2"))
-        with pytest.raises(DeviceError, match="did not arrive whole"):
+        with pytest.raises(DeviceError, match="did not arrive completely"):
             platform.fetch_outputs(staged, tmp_path / "fetched")
     assert not list((tmp_path / "fetched").iterdir())
 
@@ -156,7 +156,7 @@ def test_names_of_outputs_that_lead_elsewhere_are_refused(platform, program, tmp
     with platform.stage([program.path]) as staged:
         answer = f"./{name}\0 1\n"
         monkeypatch.setattr(platform._shell, "check", lambda *_, **__: answer)
-        with pytest.raises(DeviceError, match="odd names of outputs"):
+        with pytest.raises(DeviceError, match="unexpected names of outputs"):
             platform.fetch_outputs(staged, tmp_path / "fetched")
         monkeypatch.undo()
 
@@ -296,7 +296,7 @@ def test_a_device_that_does_not_come_back_is_given_up(discover):
     one = discover(recovery_limit_s=0)
     with one.hold():
         one.connection.failures = [LOST] * 3
-        with pytest.raises(DeviceError, match="did not come back within 0 s: board: the link is gone"):
+        with pytest.raises(DeviceError, match="did not return within 0 s: board: the link is gone"):
             one.recover()
 
 

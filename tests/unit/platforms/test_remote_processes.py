@@ -42,7 +42,7 @@ def test_what_a_killed_run_left_on_a_device_is_named_and_ended(shell, program, t
     Staging(shell, str(tmp_path)).sweep()
     assert program.wait(30) == -9
     what = f"process {program.pid} (sh -c sleep 600.875 & echo $!; wait )"
-    assert caplog.messages == [f"ended {what} on board, which an earlier run has left running"]
+    assert caplog.messages == [f"ended {what} on board, which an earlier run left running"]
     assert list((tmp_path / "runs").iterdir()) == []
 
 

@@ -140,7 +140,7 @@ def test_ssh_itself_knows_the_options(tmp_path):
         (
             "~/c: line 1: Bad configuration option: x\n~/c: terminating",
             DeviceError,
-            ["line 1", "mend the ssh"],
+            ["line 1", "fix the ssh"],
         ),
         (
             "ssh: Could not resolve hostname jump: no\r\nConnection closed by UNKNOWN port 65535",

@@ -78,7 +78,7 @@ def parse(events: List[Dict[str, Any]], runs: int, positions: Mapping[str, int])
     """``positions``: of operators in the model's file, by name.
 
     Raises:
-    ValueError: see ``ProfileFile.read``.
+        ValueError: see ``ProfileFile.read``.
     """
     found = [run for run in _runs(events) if run]
     counts = {len(run) for run in found}

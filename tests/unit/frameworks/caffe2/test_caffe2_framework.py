@@ -95,7 +95,7 @@ def test_types_are_a_list_only_where_they_differ():
         (
             {"inputs": (InputBlob("a", (1,), "float", Location("/a")), InputBlob("b", (1,), "float"))},
             "$.tests[0].input_files",
-            "every input or for none",
+            "name files for all inputs or for none",
         ),
     ],
 )
@@ -181,8 +181,8 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         (npy_header("(9" + "0" * 400 + ",)"), "not a tensor"),
         (npy_header("(-1,)"), "not a tensor"),
         (npy_header("(1,)", "|O"), "not a tensor"),
-        (npy_header("(1,)", "<c16") + bytes(16), "it holds complex128 in place of numbers"),
-        (npy_header("(1,)", "<U1") + b"1\0\0\0", "in place of numbers"),
+        (npy_header("(1,)", "<c16") + bytes(16), "it contains complex128 instead of numbers"),
+        (npy_header("(1,)", "<U1") + b"1\0\0\0", "instead of numbers"),
         (npy_header("(" * 4000), "not a tensor"),
     ],
 )
@@ -315,7 +315,7 @@ def test_why_there_are_too_few_samples_is_said():
     with pytest.raises(ProgramOutputError) as caught:
         FRAMEWORK.parse(outcome(BLOCK.replace("1 (us)", "0,5 (us)") * 3), case())
     assert str(caught.value) == (
-        "the program gave 0 of 3 samples of the net; 3 observer lines cannot be read; the first is line 2: "
+        "the program printed 0 of 3 samples of the net; 3 observer lines cannot be read; the first is line 2: "
         "'0,5' is not a number; it has a decimal comma: run the program with LC_ALL=C: "
         "Caffe2Observer NET_DELAY - 0,5 (us)"
     )

@@ -193,7 +193,7 @@ def test_a_dilated_convolution_would_end_nnpack_and_is_left_to_the_default(tmp_p
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
         "caffe2_benchmark: error: --backend nnpack computed none of the model's 1 operators "
-        "(they ran caffe2:cpu); take another for this model"
+        "(they ran caffe2:cpu); choose another backend for this model"
     )
 
 
