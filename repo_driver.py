@@ -1,4 +1,4 @@
-"""Benchmarks the commits of a repository, one after the other; see ``repo_driver.py --help``."""
+"""Benchmarks the commits of a repository, one after another; see ``repo_driver.py --help``."""
 
 from benchmarking.start import repo_driver
 

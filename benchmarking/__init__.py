@@ -1,3 +1,3 @@
-"""Compares the inference runtime of models over frameworks, platforms and commits."""
+"""Compares the inference time of models across frameworks, platforms and commits."""
 
 __version__ = "0.1.0"

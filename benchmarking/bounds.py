@@ -1,4 +1,4 @@
-"""What comes from outside, bounded in size and depth: the readers that everything else shares."""
+"""Readers for outside input, with limits on its size and depth; shared by everything else."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 DEEPEST_JSON = 100
-"""Levels of nesting; Python's own parser ends in a RecursionError at some thousands."""
+"""Levels of nesting; Python's own parser ends in a RecursionError after several thousand."""
 LONGEST_NUMBER = 400
 """Characters; the longest decimal form of a double has about 330."""
 
 LONGEST_WHOLE_NUMBER = 18
-"""Digits: what 64 bits hold."""
+"""Digits: the number that fits into 64 bits."""
 
 MOST_WARNINGS, LONGEST_WARNING = 20, 1000
-"""Of a program that are kept, and characters of each."""
+"""The number of warnings of a program that are kept, and of characters of each."""
 
 
 class OutOfBoundsError(ValueError):
-    """Too large, too deep, or not the kind of file that was meant. The message is one clear line without the
-    file's name."""
+    """Too large, too deep, or not the expected kind of file. The message is one clear line without the name
+    of the file.
+    """
 
 
 def read_file(path: Path, limit_bytes: int) -> bytes:
@@ -43,7 +44,7 @@ def read_file(path: Path, limit_bytes: int) -> bytes:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, open for reading, or what a link to it names.
+    """Opens a regular file, or a regular file to which a link points, for reading.
 
     Raises:
         OutOfBoundsError: it is not a regular file.
@@ -60,10 +61,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
-    """JSON as the standard has it: no NaN, no Infinity, no number that is none as a double, no deep nesting,
-    no half characters.
+    """JSON according to the standard: no NaN, no Infinity, no number outside the range of a double, no deep
+    nesting, no lone surrogates.
 
-    ``make_object`` makes an object of its keys and values, and may refuse it with a ``ValueError``.
+    ``make_object`` creates an object from its keys and values, and may refuse it with a ``ValueError``.
 
     Raises:
         ValueError: it is something else (also as ``json.JSONDecodeError`` and ``OutOfBoundsError``).
@@ -84,7 +85,7 @@ def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]
 
 
 def whole_number(text: str) -> int | None:
-    """None where it is something else, or has more than 18 digits."""
+    """None if it is not a whole number, or has more than 18 digits."""
     text = text.strip()
     digits = text.removeprefix("-")
     return (
@@ -93,7 +94,7 @@ def whole_number(text: str) -> int | None:
 
 
 def number(text: str) -> float | None:
-    """None where it is something else, or not finite."""
+    """None if it is not a number, or is not finite."""
     try:
         value = float(text)
     except ValueError:
@@ -102,7 +103,7 @@ def number(text: str) -> float | None:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise OutOfBoundsError(f"{name} is not a number that JSON has")
+    raise OutOfBoundsError(f"{name} is not a JSON number")
 
 
 def _integer(text: str) -> int:
@@ -134,11 +135,11 @@ def _check_depth(value: Any) -> None:
 
 
 def _check_characters(text: str | bytes, value: Any) -> None:
-    """Half of a surrogate pair can be escaped in JSON, and is in no file that is written as UTF-8."""
+    """JSON can escape half of a surrogate pair, which no file in UTF-8 can contain."""
     try:
         if isinstance(text, str):
             text.encode()
         if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise OutOfBoundsError("it holds half of a character (a lone surrogate)") from None
+        raise OutOfBoundsError("it contains half of a character (a lone surrogate)") from None

@@ -1,4 +1,4 @@
-"""``python -m benchmarking.devices list|check``: which devices there are, and how they are."""
+"""``python -m benchmarking.devices list|check``: lists the devices and their state."""
 
 from benchmarking.start import run
 

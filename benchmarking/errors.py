@@ -1,4 +1,4 @@
-"""Every error a user can do something about, and the exit status each one ends with.
+"""Every error that a user can fix, and the exit status of each.
 
 ::
 
@@ -16,7 +16,7 @@
     |   |   |-- ProgramTimeoutError  it ran longer than --timeout
     |   |   `-- ProgramOutputError   what it printed or wrote is not what was asked for
     |   `-- ToleranceError           its output is too far from the golden output
-    |-- DeviceError                  a device or the way to it failed: the case is missing, not bad
+    |-- DeviceError                  the device or the connection to it failed: the case is missing
     |   |-- DeviceLostError          the connection to it broke; it may come back
     |   |-- DeviceBusyError          somebody else uses it
     |   `-- NoDeviceError            no device of the platform can be used
@@ -67,7 +67,7 @@ EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
     ExitStatus.INTERNAL_ERROR: "a bug of this program; its traceback is shown",
     ExitStatus.BAD_USAGE: "wrong options or a faulty specification; nothing was run",
     ExitStatus.BENCHMARK_FAILED: "at least one test failed",
-    ExitStatus.DEVICE_FAILED: "a device or the way to it failed; tests are missing",
+    ExitStatus.DEVICE_FAILED: "a device or the connection to it failed; tests are missing",
     ExitStatus.REGRESSION_CONFIRMED: "a regression was confirmed",
     ExitStatus.REPORTER_FAILED: "every test ran, but a reporter could not deliver",
     ExitStatus.INCONCLUSIVE: "a comparison was inconclusive (only with --fail_on inconclusive)",
@@ -90,7 +90,7 @@ REPO_DRIVER_EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
 
 
 class BenchmarkError(Exception):
-    """Base of all errors that are the user's to mend. The message is one clear line."""
+    """Base of all errors that the user can fix. The message is one clear line."""
 
     exit_status: ClassVar[ExitStatus] = ExitStatus.BENCHMARK_FAILED
 
@@ -105,7 +105,7 @@ class UnknownCommitError(UsageError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong in a specification file, and where."""
+    """One mistake in a specification file, and its location."""
 
     file: str
     json_path: str
@@ -114,19 +114,21 @@ class Fault:
     """What is wrong and what would be right."""
 
     def __str__(self) -> str:
-        """On one line, harmless and short enough to be shown: any of its parts may be a file's."""
+        """One line, without control characters and short enough to be shown: any part may come
+        from a file.
+        """
         where = [self.file] if self.json_path == "$" else [self.file, self.json_path]
         return ": ".join(map(_short, [*where, self.message]))
 
 
 def _short(text: str) -> str:
-    """Without the middle of what is long: a path's end says which file it is."""
+    """Shortens long text in the middle, because the end of a path identifies the file."""
     shown, half = plain(text), LONGEST_FAULT // 6 - 5
     return shown if len(shown) <= 2 * half else f"{shown[:half]}...{shown[-half:]}"
 
 
 class SpecificationError(UsageError):
-    """Carries every fault that was found; the message has the first of them."""
+    """Carries every fault that was found; the message shows the first faults."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         lines = [str(fault) for fault in faults[:FAULTS_SHOWN]]
@@ -139,7 +141,7 @@ class SpecificationError(UsageError):
 class CaseError(BenchmarkError):
     """One test case failed.
 
-    ``evidence`` is what the user needs to see besides the message: the end of the program's log.
+    ``evidence`` is shown in addition to the message: the end of the program's log.
     """
 
     def __init__(self, message: str, evidence: str = "") -> None:

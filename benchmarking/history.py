@@ -1,4 +1,4 @@
-"""``python -m benchmarking.history show|changes``: what the results of many commits tell together."""
+"""``python -m benchmarking.history show|changes``: what the results of many commits show together."""
 
 from benchmarking.start import run
 

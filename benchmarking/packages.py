@@ -1,4 +1,4 @@
-"""What is said of a package that is missing: its name, and the command that installs it."""
+"""The message about a missing package: its name, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ EXTRAS = {
     "openvino": "openvino",
     "ai_edge_litert": "litert",
 }
-"""The extra of ``pyproject.toml`` that installs a package that not every run needs."""
+"""Maps a package that not every run needs to the extra of ``pyproject.toml`` that installs it."""
 ROOT = Path(benchmarking.__file__).parents[1]
-"""Of a checkout, or the directory of installed packages."""
+"""The root of a checkout, or the directory of installed packages."""
 
 
 def require(*modules: str) -> None:
-    """What is imported only later, or by another process, is missed before anything is measured.
+    """Checks packages that are imported later, or by another process, before anything is measured.
 
     Raises:
         ModuleNotFoundError
@@ -39,7 +39,9 @@ def require(*modules: str) -> None:
 
 
 def missing_package(error: ModuleNotFoundError, root: Path = ROOT) -> str | None:
-    """The package and the command that installs it; None for a module of ours, which is a bug."""
+    """The missing package and the command that installs it; None for a module of this project, which is a
+    bug.
+    """
     if error.name is None or error.name.startswith("benchmarking"):
         return None
     package = error.name.partition(".")[0]

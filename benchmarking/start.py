@@ -1,4 +1,4 @@
-"""How every program begins, before anything else is imported. Old Pythons have to read this file."""
+"""The first steps of every program, before other imports. Old Pythons have to be able to read this file."""
 
 import importlib
 import io
@@ -10,10 +10,12 @@ OLDEST_PYTHON = (3, 11)
 BAD_USAGE = 2
 INTERRUPTED = 130
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""What ends a run in order: Ctrl-C, a supervisor's wish, a terminal or a connection that is gone."""
+"""Signals that end a run cleanly: Ctrl-C, a request of a supervisor, a terminal or a connection that is
+closed.
+"""
 
 TERMINAL_ENCODING = "terminal_encoding"
-"""The name of our own option of Python (-X)."""
+"""The name of this project's own option of Python (-X)."""
 
 
 def harness():
@@ -33,7 +35,7 @@ def mlbench():
 
 def run(program, module):
     # type: (str, str) -> None
-    """Ends the process with the status that the ``main`` of the module returns."""
+    """Ends the process with the status returned by the ``main`` of the module."""
     if sys.version_info < OLDEST_PYTHON:
         sys.exit(_too_old(program))
     _open_closed_streams()
@@ -72,7 +74,7 @@ def _too_old(program):
 
 def _open_closed_streams():
     # type: () -> None
-    """Else the next file that is opened would take the place of a standard stream that is closed."""
+    """Otherwise the next file that is opened would take the place of a closed standard stream."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -84,7 +86,7 @@ def _open_closed_streams():
 
 def _name_files_in_utf8():
     # type: () -> None
-    """Starts again where the locale has no names for every file. The terminal keeps its encoding."""
+    """Restarts if the locale cannot represent every file name. The terminal keeps its encoding."""
     encoding = sys._xoptions.get(TERMINAL_ENCODING)
     if encoding is None and sys.getfilesystemencoding() != "utf-8":
         encoding = (sys.stdout or sys.stderr).encoding
@@ -98,7 +100,7 @@ def _name_files_in_utf8():
 
 def _give_up_broken_streams():
     # type: () -> None
-    """What is left for a reader that has gone would be a failure of Python's own end."""
+    """Otherwise output for a reader that is gone would fail during Python's own shutdown."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -109,5 +111,5 @@ def _give_up_broken_streams():
 
 def _end_at_once(number, frame):
     # type: (int, object) -> None
-    """While modules and files are read there is nothing to put in order, and nobody wants a traceback."""
+    """While modules and files are loaded there is nothing to clean up, and nobody wants a traceback."""
     os._exit(INTERRUPTED)

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 LOCK_POLL_S = 0.1
 LOCK_NOTICE_S = 2.0
 LEFTOVER_AGE_S = 3600.0
-"""A temporary file that was not written to for so long has no writer."""
+"""A temporary file that was not written to for this long has no writer any more."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ResolvedModel:
     """The files of a model, local and checked."""
 
     files: Mapping[str, Path]
-    """By the key of ``model.files``."""
+    """Maps the key of ``model.files`` to the file."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Digests:
     sha256: str
 
     def differing(self, spec: FileSpec) -> str | None:
-        """Which of the given hashes is another: "md5" or "sha256"."""
+        """The given hash that differs: "md5" or "sha256"."""
         if spec.md5 and self.md5 != spec.md5.lower():
             return "md5"
         if spec.sha256 is not None and self.sha256 != spec.sha256.lower():
@@ -79,11 +79,11 @@ class ModelCache:
         self._md5_of: dict[Location, str] = {}
         """Of the files of models whose specification gives none."""
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
-        """For inputs, where the cache may only be read."""
+        """The directory for inputs if the cache is read-only."""
         self._warn_of_git()
 
     def resolve(self, case: TestCase) -> ResolvedModel:
-        """Every file of the case's model; each is fetched and hashed at most once in a run.
+        """Every file of the case's model; each is downloaded and hashed at most once in a run.
 
         Raises:
             DownloadError: a file could not be fetched or stored.
@@ -122,7 +122,7 @@ class ModelCache:
         if not location.is_url:
             if not location.path.is_file():
                 raise ModelError(
-                    f"there is no file {location}; {case.specification}: {case.json_path} names it"
+                    f"there is no file {location}; {case.specification}: {case.json_path} refers to it"
                 )
             return location.path
         if location not in self._fetched:
@@ -168,7 +168,7 @@ class ModelCache:
             try:
                 self._checked[memory] = self._fetch_checked(case, key, path)
             except ModelError as error:
-                # The other cases of this model fail at once, not after the same attempts again.
+                # The other cases of this model fail at once instead of making the same attempts again.
                 self._checked[memory] = error
         known = self._checked[memory]
         if isinstance(known, ModelError):
@@ -177,17 +177,17 @@ class ModelCache:
 
     def _fetch_checked(self, case: TestCase, key: str, path: Path) -> Path:
         spec, location = case.model.files[key], case.model_files[key]
-        # Files appear whole: what is there needs no lock, which another's cache may not let us take.
+        # Files appear complete: an existing file needs no lock, which a cache of another user may not allow.
         if _is_valid(path, spec):
             return path
         self._make(path.parent)
         with self._locked(path):
-            if not _is_valid(path, spec):  # nobody has brought it while we waited
+            if not _is_valid(path, spec):  # no other process has stored it in the meantime
                 self._store(location, path, _Check(case, key))
         return path
 
     def _store(self, location: Location, path: Path, check: _Check | None = None) -> None:
-        """Writes the file whole and checked, or leaves what was there before."""
+        """Writes the complete, verified file, or leaves the previous file unchanged."""
         try:
             with atomic_file.writing(path) as stream, _Sink(stream, path.name, self._show_progress) as sink:
                 if location.is_url:
@@ -201,12 +201,13 @@ class ModelCache:
         except OSError as error:
             raise DownloadError(
                 f"cannot store {hide_credentials(str(location))} as {path}: {error.strerror or error}; "
-                "--model_cache names another directory"
+                "choose another directory with --model_cache"
             ) from error
 
     def _download(self, location: Location, sink: _Sink, check: _Check | None) -> None:
-        """Some stores keep files compressed and say so to everybody: the file is what has the right hashes,
-        and without hashes what is unpacked, as the standard has it."""
+        """Some servers keep files compressed and always say so: the file is then the form that has the right
+        hashes, and without hashes the unpacked form, as the standard demands.
+        """
         receiver = Receiver(start=sink.restart, take=sink.take)
         is_packed = download(location.value, receiver, self._cancellation, self._limits)
         if not is_packed or (check is not None and check.fits(sink.digests())):
@@ -228,7 +229,9 @@ class ModelCache:
             raise _unusable(directory, error) from error
 
     def _input_directory(self, case: TestCase) -> Path:
-        """In a cache that may only be read, what has no hash cannot be trusted: it is kept for this run."""
+        """If the cache is read-only, a file without a hash cannot be trusted: it is kept for this
+        run only.
+        """
         directory = self._model_directory(case)
         effectively = os.access in os.supports_effective_ids
         if directory.is_dir() and not os.access(directory, os.W_OK, effective_ids=effectively):
@@ -240,10 +243,10 @@ class ModelCache:
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:
-        """Other processes that want the same file wait; the lock of a process that died is free."""
+        """Other processes that want the same file wait; if a process dies, its lock is released."""
         import filelock
 
-        mode = 0o666 & ~atomic_file.umask()  # a cache that a group shares
+        mode = 0o666 & ~atomic_file.umask()  # a cache that is shared by a group
         lock = filelock.FileLock(path.with_name(path.name + ".lock"), mode=mode)
         waited_s = 0.0
         with ExitStack() as stack:
@@ -265,13 +268,14 @@ class ModelCache:
     def _warn_of_git(self) -> None:
         if any((parent / ".git").exists() for parent in (self._directory, *self._directory.parents)):
             logger.warning(
-                "the model cache %s lies in a git directory; --model_cache names another", self._directory
+                "the model cache %s lies in a git directory; choose another with --model_cache",
+                self._directory,
             )
 
 
 @dataclass(frozen=True)
 class _Check:
-    """That a fresh file is what the specification means."""
+    """Checks that a downloaded file is the file that the specification means."""
 
     case: TestCase
     key: str
@@ -288,12 +292,12 @@ class _Check:
         line = _line_of(self.case.specification, expected)
         raise ChecksumError(
             f"{line}: {differing} is {expected}, but {hide_credentials(str(location))} has {found}; "
-            f"if that file is the right one, write its {differing} there"
+            f"if that file is the right one, put its {differing} there"
         )
 
 
 class _Sink:
-    """Writes and hashes what comes, and shows how far it is."""
+    """Writes and hashes the received data, and shows the progress."""
 
     def __init__(self, stream: BinaryIO, name: str, show_progress: bool) -> None:
         self._stream = stream
@@ -339,13 +343,13 @@ class _Sink:
         return _Digests(self._md5.hexdigest(), self._sha256.hexdigest())
 
     def unpack(self, limit_bytes: int, cancellation: Cancellation, check: _Check | None) -> None:
-        """Replaces what came by its unpacked content, where ``check`` finds that it is the file.
+        """Replaces the received data by its unpacked content if ``check`` finds that this is the file.
 
         Raises:
             WebError: it cannot be unpacked, and there is no check.
         """
         if check is not None:
-            # Before anything is written: what a small answer unpacks to may fill the disk.
+            # Before anything is written: the content of a small answer may fill the disk.
             try:
                 self._stream.seek(0)
                 is_it = check.fits(_digests_of(_unpacked(self._stream, limit_bytes, cancellation)))
@@ -365,7 +369,7 @@ class _Sink:
 def _unpacked(stream: IO[bytes], limit_bytes: int, cancellation: Cancellation) -> Iterator[bytes]:
     for block in gunzipped(_blocks(stream), limit_bytes):
         if cancellation.is_set:
-            raise RunCancelledError("cancelled while a download was unpacked")
+            raise RunCancelledError("cancelled while unpacking a download")
         yield block
 
 
@@ -389,8 +393,10 @@ def _copy(location: Location, sink: _Sink) -> None:
 
 
 def _refuse_stand_ins(stream: BinaryIO, location: Location) -> None:
-    """Raises:
-    DownloadError: what came is something else that is often found in a file's place.
+    """Refuses common substitutes for the file.
+
+    Raises:
+        DownloadError: what came is something else that is often found in a file's place.
     """
     stream.seek(0)
     head = stream.read(4096)
@@ -401,12 +407,15 @@ def _refuse_stand_ins(stream: BinaryIO, location: Location) -> None:
         title = re.search(rb"<title[^>]{0,100}>\s*([^<]{1,80})", head, re.IGNORECASE)
         named = f" ({plain(title[1].decode(errors='replace').strip())!r})" if title else ""
         raise DownloadError(
-            f"{shown} is a web page{named}, not the file: it may want a sign-in, or only lead to the file; "
-            "open it in a browser, and write the link to the file itself as the location, or a copy's path"
+            f"{shown} is a web page{named}, not the file: it may require a sign-in, or only link to the"
+            " file; "
+            "open it in a browser, and use the link to the file itself, or the path of a copy, as the"
+            " location"
         )
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         raise DownloadError(
-            f"{shown} is a Git LFS pointer, not the file: try git lfs pull, or the link to the file itself"
+            f"{shown} is a Git LFS pointer, not the file: run git lfs pull, or use the link to the file"
+            " itself"
         )
 
 
@@ -414,17 +423,17 @@ def _is_valid(path: Path, spec: FileSpec) -> bool:
     try:
         digests = _hash_file(path) if path.is_file() else None
     except OSError as error:
-        logger.warning("%s cannot be read (%s): fetching it again", path, error.strerror)
+        logger.warning("%s cannot be read (%s): downloading it again", path, error.strerror)
         return False
     differing = digests.differing(spec) if digests else None
     if differing is not None:
-        logger.warning("%s has another %s than the specification: fetching it again", path, differing)
+        logger.warning("%s has a different %s than the specification: downloading it again", path, differing)
     return digests is not None and differing is None
 
 
 def _unusable(directory: Path, error: OSError) -> DownloadError:
     return DownloadError(
-        f"the model cache cannot be used: {directory}: {error.strerror}; --model_cache names another"
+        f"the model cache cannot be used: {directory}: {error.strerror}; choose another with --model_cache"
     )
 
 
@@ -447,17 +456,17 @@ def _cached_name(spec: FileSpec) -> str:
 
 
 def _line_of(specification: Path, text: str) -> str:
-    """``file:line`` where the text stands."""
+    """``file:line`` of the text."""
     lines = specification.read_text(encoding="utf-8-sig").splitlines()
     number = next((number for number, line in enumerate(lines, start=1) if text in line), None)
     return f"{specification}:{number}" if number else str(specification)
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """What processes that were killed in the middle of a file have left and nobody is writing any more."""
+    """Removes unfinished files of killed processes to which nobody writes any more."""
     oldest = time.time() - LEFTOVER_AGE_S
     for path in directory.glob(f"{atomic_file.TEMPORARY_PREFIX}*"):
-        # Its writer was alive after all, another process has removed it, or it is another user's.
+        # Its writer was alive after all, another process has removed it, or it belongs to another user.
         with suppress(OSError):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and status.st_mtime < oldest:

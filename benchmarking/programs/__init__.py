@@ -1,1 +1,1 @@
-"""A program, and how to talk to it: commands, processes, the worker protocol."""
+"""Programs, and how to communicate with them: commands, processes, the worker protocol."""

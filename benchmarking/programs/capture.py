@@ -1,4 +1,4 @@
-"""What is kept of a stream of output: its beginning and its end."""
+"""Keeps the beginning and the end of a stream of output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Capture:
         return self._dropped_bytes
 
     def text(self) -> str:
-        """Where something was dropped, the two cut lines are dropped too."""
+        """If something was dropped, the two incomplete lines are dropped too."""
         if not self._dropped_bytes:
             return (self._head + self._tail).decode("utf-8", errors="replace")
         head = self._head[: self._head.rfind(b"\n") + 1]

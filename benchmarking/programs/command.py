@@ -1,4 +1,4 @@
-"""What is to be run on a device, and what came of it."""
+"""A command for a device, and its outcome."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 COULD_NOT_START = (126, 127)
-"""A shell's exit status for a program that may not be, or cannot be, executed."""
+"""A shell's exit status for a program that cannot be executed or lacks the permission."""
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,21 @@ class Program:
 
     path: Path
     needs_python: bool = False
-    """The file is run by the device's Python (a zipapp) rather than by itself."""
+    """The file is run by the device's Python (a zipapp) instead of directly."""
     python_modules: tuple[str, ...] = ()
-    """What it imports beyond the standard library, so that a device that lacks some of it can be told."""
+    """The packages that it imports in addition to the standard library, so that missing ones can be reported.
+    """
     python: str | None = None
-    """The interpreter that runs it, on the device; None: the one that the platform takes."""
+    """The interpreter that runs it, on the device; None: the platform's default."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """An argument list for a device; never a shell's string."""
+    """An argument list for a device; never a string for a shell."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Set on top of what the device has."""
+    """Variables that are added to the device's environment."""
     timeout_s: float | None = None
     affinity_mask: int | None = None
     """The cores that it may use (bit 0 is core 0), where the user has not chosen them for all commands."""
@@ -48,14 +49,14 @@ class Outcome:
 
     command: Command
     exit_code: int | None
-    """As the process gave it (a negative number: the signal that ended it); None after a timeout."""
+    """The exit code of the process (negative: the signal that ended it); None after a timeout."""
     stdout: str
     stderr: str
     duration_s: float
     device_log: str = ""
-    """What the device logged elsewhere meanwhile (Android's logcat)."""
+    """The device's log during the run (Android's logcat)."""
     omitted_bytes: int = 0
-    """Output that was dropped because there was too much of it to keep."""
+    """The number of bytes of output that were dropped because the output was too long."""
 
     @property
     def timed_out(self) -> bool:
@@ -63,11 +64,11 @@ class Outcome:
 
     @property
     def output(self) -> str:
-        """All text, stream after stream."""
+        """The text of all streams."""
         return "\n".join(text for text in (self.stdout, self.stderr, self.device_log) if text)
 
     def tail(self, lines: int = 20) -> str:
-        """The end of each stream: the evidence that goes with an error."""
+        """The end of each stream: the evidence that accompanies an error."""
         streams = {"stdout": self.stdout, "stderr": self.stderr, "device log": self.device_log}
         parts = []
         for name, text in streams.items():

@@ -1,7 +1,7 @@
 """A command line with placeholders: ``{program} --graph={files.graph} --num_runs={iter}``.
 
-Words are split as a shell splits them, and no shell runs them: what is filled in stays one word, whatever it
-holds.
+Words are split as by a shell, but no shell runs them: a value that is filled in stays one word, whatever it
+contains.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 PROGRAM = "program"
-"""The placeholder of what is run. In a word of its own it becomes as many words as the start needs (an
-interpreter and a file); within another word several words are quoted as a shell needs them."""
+"""The placeholder of the program. As a separate word it becomes as many words as needed to start the program
+(an interpreter and a file); within another word, several words are quoted as for a shell.
+"""
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*(?:\.[^{}]+)?)\}")
-"""Any other brace means itself, as in ``--options={"threads": 1}``."""
+"""Any other brace stands for itself, as in ``--options={"threads": 1}``."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,17 @@ class CommandTemplate:
         except ValueError as error:
             raise ValueError(f"{text!r} cannot be split into words: {error}") from None
         if not words:
-            raise ValueError("a command has at least one word")
+            raise ValueError("a command needs at least one word")
         return cls(words)
 
     @property
     def placeholders(self) -> tuple[str, ...]:
-        """Each once, in the order of the text: ``program``, ``files.graph``."""
+        """Each placeholder once, in the order of the text: ``program``, ``files.graph``."""
         return tuple(dict.fromkeys(name for word in self.words for name in _PLACEHOLDER.findall(word)))
 
     def fill(self, launcher: Sequence[str], values: Mapping[str, str]) -> tuple[str, ...]:
-        """The argument list. ``launcher``: the words for ``{program}``. ``values``: by every other
-        placeholder.
+        """Returns the argument list. ``launcher``: the words for ``{program}``. ``values``: maps every other
+        placeholder to its value.
 
         Raises:
             KeyError: a placeholder has no value; see ``placeholders``.

@@ -1,7 +1,7 @@
-"""Processes that a killed run has left, found by a mark in their environment.
+"""Finds processes that a killed run left behind, by a mark in their environment.
 
-Children inherit the mark, so a process is found whatever session or group it moved to. It is never found by
-its number alone, which may be another's by now.
+Children inherit the mark, so a process is found even if it moved to another session or group. It is never
+found by its number alone, which may belong to another process by now.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ logger = logging.getLogger(__name__)
 
 
 def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an earlier run") -> None:
-    """Ends every process whose ``variable`` says that it was left, and names each of them in a warning.
+    """Ends every process whose ``variable`` shows that it was left behind, and names each of them in a
+    warning.
 
-    This process and those above it are spared: a run may have been started by what another run has left.
+    This process and its ancestors are spared: a run may have been started by a process that another run left
+    behind.
     """
     import psutil
 
@@ -38,7 +40,7 @@ def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an e
         one for one in psutil.process_iter() if one.pid not in spared and is_left(_value(one, variable) or "")
     ]
     for one in found:
-        logger.warning("ending %s, which %s has left running", describe(one), whose)
+        logger.warning("ending %s, which %s left running", describe(one), whose)
         _signal(one, "terminate")
     _, alive = psutil.wait_procs(found, TERMINATION_GRACE_S)
     for one in alive:
@@ -47,7 +49,7 @@ def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an e
 
 
 def holds_open(pid: int, path: Path) -> bool:
-    """Whether there is such a process, and it has this file open (or may have: it is another user's)."""
+    """Whether the process exists and has this file open (or may have: it belongs to another user)."""
     import psutil
 
     try:
@@ -79,7 +81,7 @@ def _value(process: psutil.Process, variable: str) -> str | None:
     try:
         return process.environ().get(variable)
     except (psutil.Error, OSError):
-        return None  # gone, or somebody else's
+        return None  # gone, or owned by another user
 
 
 def _signal(process: psutil.Process, how: str) -> None:

@@ -1,4 +1,4 @@
-"""A program that goes on running and is spoken to line by line, wherever it runs."""
+"""A program that keeps running and is driven line by line, on any machine."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from benchmarking.errors import ProgramExitError, ProgramOutputError, ProgramTim
 
 LONGEST_LINE_BYTES = 2**24
 EVIDENCE_LINES = 20
-"""How much of what a program said last goes with an error."""
+"""The amount of a program's last output that accompanies an error."""
 
 
 class LiveProgram(ABC):
-    """Used by one thread at a time. What ends it is told by the next read."""
+    """Used by one thread at a time. The next read reports why the program ended."""
 
     def __init__(self) -> None:
         self._received = bytearray()
 
     def write_line(self, line: str) -> None:
-        """Raises:
-        DeviceLostError: the device is gone. A program that ended is told by the next read.
+        """Writes a line. If the program has ended, the next read reports it.
+
+        Raises:
+            DeviceLostError: the device is gone. A program that ended is told by the next read.
         """
         self.send(f"{line}\n".encode())
 
@@ -38,16 +40,16 @@ class LiveProgram(ABC):
         deadline = time.monotonic() + timeout_s
         while (end := self._received.find(b"\n")) < 0:
             if len(self._received) > LONGEST_LINE_BYTES:
-                raise ProgramOutputError("the program writes a line that does not end", self.evidence())
+                raise ProgramOutputError("the program is writing a line that does not end", self.evidence())
             try:
                 data = self.receive(max(0.0, deadline - time.monotonic()))
             except TimeoutError:
                 raise ProgramTimeoutError(
-                    f"the program gave no answer within {timeout_s:g} s", self.evidence()
+                    f"the program did not answer within {timeout_s:g} s", self.evidence()
                 ) from None
             if not data:
                 raise ProgramExitError(
-                    f"the program ended{self._how_it_ended()} while it was spoken to", self.evidence()
+                    f"the program ended{self._how_it_ended()} while waiting for its answer", self.evidence()
                 )
             self._received += data
         line = self._received[:end].decode("utf-8", errors="replace").removesuffix("\r")
@@ -55,7 +57,7 @@ class LiveProgram(ABC):
         return line
 
     def take_received(self) -> bytes:
-        """What has come and was not read as a line yet."""
+        """The received output that was not yet read as a line."""
         received = bytes(self._received)
         self._received.clear()
         return received
@@ -65,11 +67,11 @@ class LiveProgram(ABC):
 
     @abstractmethod
     def send(self, data: bytes) -> None:
-        """Raises as ``write_line``."""
+        """Sends data; raises as ``write_line``."""
 
     @abstractmethod
     def receive(self, timeout_s: float) -> bytes:
-        """Something of its standard output; nothing once that has ended.
+        """Some of its standard output; empty once that has ended.
 
         Raises:
             TimeoutError: nothing came in time.
@@ -78,14 +80,14 @@ class LiveProgram(ABC):
 
     @property
     def pid(self) -> int | None:
-        """On this machine; None: it runs elsewhere."""
+        """The number of its process on this machine; None: it runs on another machine."""
         return None
 
     def owns(self, pid: int) -> bool:
-        """Whether the process of this number on its device is the program, or was started by it, or below it.
+        """Whether the process with this number on its device is the program or one of its descendants.
 
-        A number that a program tells is not believed without: in a container it has another one, which
-        outside may be anybody's.
+        A number that a program reports is not trusted without this check: in a container the process has
+        another number, which may belong to any process outside.
 
         Raises:
             DeviceLostError: the device is gone.
@@ -95,7 +97,7 @@ class LiveProgram(ABC):
     @property
     @abstractmethod
     def stderr(self) -> str:
-        """What it wrote to its standard error until now."""
+        """Its standard error so far."""
 
     def _how_it_ended(self) -> str:
         return ""
@@ -105,4 +107,4 @@ class LiveProgram(ABC):
 
     @abstractmethod
     def __exit__(self, *_: object) -> None:
-        """Ends its input and gives it a moment to end; then nothing of it is left."""
+        """Ends its input and gives it a moment to end; afterwards none of its processes remains."""

@@ -1,4 +1,6 @@
-"""The only user of ``subprocess``: runs a local command, bounded in time and in what it keeps."""
+"""The only user of ``subprocess``: runs a local command with limits on its time and on the output that is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -24,13 +26,13 @@ from benchmarking.programs.live_program import LiveProgram
 
 TERMINATION_GRACE_S = 2.0
 DRAIN_LIMIT_S = 1.0
-"""For output after the program's end, when a process that left the group still holds the pipe."""
+"""The time for output after the program's end, if a process that left the group still holds the pipe."""
 
 _READ_BYTES = 2**16
 
 
 class Cancellation:
-    """Set once, by a signal handler or another thread; everything that waits on it wakes at once."""
+    """Set once, by a signal handler or another thread; everything that waits for it wakes up at once."""
 
     def __init__(self) -> None:
         self._read_end, self._write_end = os.pipe()
@@ -46,13 +48,15 @@ class Cancellation:
         return self._is_set
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it was set within the time."""
+        """Whether it was set within this time."""
         with selectors.DefaultSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             return bool(selector.select(timeout_s))
 
     def fileno(self) -> int:
-        """Becomes readable, and stays so, once it is set: for a selector."""
+        """A descriptor for a selector that becomes readable, and stays readable, once the cancellation is
+        set.
+        """
         return self._read_end
 
     def close(self) -> None:
@@ -70,7 +74,7 @@ class Cancellation:
 
 @dataclass(frozen=True)
 class Streams:
-    """Open files in place of pipes; the output that goes there is not kept."""
+    """Open files instead of pipes; output to them is not kept."""
 
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
@@ -79,13 +83,13 @@ class Streams:
 
 @dataclass(frozen=True)
 class Tether:
-    """Ties processes to a lock, also when this process is killed."""
+    """Ties processes to a lock, even if this process is killed."""
 
     descriptor: int
     """An open lock file, which they inherit: the lock is held as long as any of them lives."""
     variable: str
     mark: str
-    """The variable's value in their environment, by which they are found again."""
+    """The value of the variable in their environment, by which they are found again."""
 
 
 def run(
@@ -100,9 +104,9 @@ def run(
 ) -> Outcome:
     """Runs ``command`` in a process group of its own until it ends.
 
-    After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group is left;
-    between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that goes to no file, the first
-    ``capture.HEAD_LIMIT_BYTES`` and the last ``capture.TAIL_LIMIT_BYTES`` are kept.
+    After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group remains;
+    between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that does not go to a file, the
+    first ``capture.HEAD_LIMIT_BYTES`` and the last ``capture.TAIL_LIMIT_BYTES`` are kept.
 
     Raises:
         ProgramStartError: it could not be started.
@@ -131,7 +135,7 @@ def run(
 
 
 class LiveProcess(LiveProgram):
-    """A local process that is spoken to. Of its standard error as much is kept as ``run`` keeps."""
+    """A local process that is driven line by line. As much of its standard error is kept as by ``run``."""
 
     def __init__(
         self,
@@ -140,8 +144,10 @@ class LiveProcess(LiveProgram):
         hidden_environment: Collection[str] = (),
         tether: Tether | None = None,
     ) -> None:
-        """Raises:
-        ProgramStartError: it could not be started.
+        """Starts the process.
+
+        Raises:
+            ProgramStartError: it could not be started.
         """
         super().__init__()
         self._process = _start(command, hidden_environment, None, Streams(), tether, stdin=subprocess.PIPE)
@@ -167,7 +173,7 @@ class LiveProcess(LiveProgram):
 
     @property
     def exit_code(self) -> int | None:
-        """After the exit."""
+        """Available after the exit."""
         return self._process.returncode
 
     def send(self, data: bytes) -> None:
@@ -192,12 +198,14 @@ class LiveProcess(LiveProgram):
                     continue
                 if not data:
                     with suppress(TimeoutError):
-                        self.receive(DRAIN_LIMIT_S)  # what it says of its end
+                        self.receive(DRAIN_LIMIT_S)  # its last words
                 return data
         return b""
 
     def _how_it_ended(self) -> str:
-        """Without reaping it: its number has to stay its group's. Its output ends a moment before it does."""
+        """Does not reap the process: its number has to stay the number of its group. Its output ends a moment
+        before it does.
+        """
         with closing(_EndWatch(self.pid)) as watch, selectors.DefaultSelector() as selector:
             selector.register(watch, selectors.EVENT_READ)
             selector.select(DRAIN_LIMIT_S)
@@ -219,7 +227,7 @@ class LiveProcess(LiveProgram):
 
 
 def _ancestors(pid: int) -> Collection[int]:
-    """The processes above one; nothing where it is none of this machine's, or cannot be seen."""
+    """The ancestors of a process; empty if it is not on this machine or is not visible."""
     import psutil
 
     with suppress(psutil.Error, OSError, OverflowError):
@@ -258,11 +266,9 @@ def _start_problem(error: OSError | ValueError) -> str:
     if number == errno.ENOENT:
         return "there is no such file, or its interpreter is missing"
     if number == errno.EACCES:
-        return "it may not be executed; try chmod +x"
+        return "it is not executable; try chmod +x"
     if number == errno.ENOEXEC:
-        return (
-            "it is no program for this machine; if it is a script, its first line has to name an interpreter"
-        )
+        return "it is not an executable for this machine, or a script whose first line names no interpreter"
     return str(error)
 
 
@@ -273,7 +279,7 @@ class _End(Enum):
 
 
 class _Supervisor:
-    """Reads a process's output and waits for its end, both at once."""
+    """Reads a process's output and waits for its end at the same time."""
 
     def __init__(self, process: subprocess.Popen[bytes], stdout: Capture, stderr: Capture) -> None:
         self._process = process
@@ -303,7 +309,9 @@ class _Supervisor:
         self._end_watch.close()
 
     def wait(self, timeout_s: float | None, cancellation: Cancellation | None) -> _End:
-        """Until the process ends, the time is over, or the cancellation is set. The process is not reaped."""
+        """Waits until the process ends, the time is over, or the cancellation is set. The process is not
+        reaped.
+        """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         if cancellation is not None:
             self._selector.register(cancellation, selectors.EVENT_READ, _End.CANCELLED)
@@ -320,13 +328,15 @@ class _Supervisor:
                 self._selector.unregister(cancellation)
 
     def terminate(self, grace_s: float) -> None:
-        """SIGTERM to the group, and time to react."""
+        """Sends SIGTERM to the group and gives it time to react."""
         self._signal_group(signal.SIGTERM)
         self.wait(grace_s, None)
 
     def finish(self) -> int:
-        """Kills what is left of the group, reads what is left of the output, returns the exit code."""
-        # The process is not reaped yet, so its number still names this group and no other.
+        """Kills the remaining processes of the group, reads the remaining output and returns the
+        exit code.
+        """
+        # The process is not reaped yet, so its number still identifies this group.
         self._signal_group(signal.SIGKILL)
         exit_code = self._process.wait()
         self._selector.unregister(self._end_watch)
@@ -349,7 +359,7 @@ class _Supervisor:
         return ends
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # PermissionError: only zombies of the group are left (macOS).
+        # PermissionError: only zombies of the group remain (macOS).
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 

@@ -1,4 +1,4 @@
-"""A Python that programs are run with: which one it is, and what it lacks."""
+"""A Python that runs programs: its version, and the packages that it lacks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarking.programs.command import Command
 from benchmarking.programs.process import Cancellation
 
 OLDEST = (3, 8)
-"""That runs programs of ours."""
+"""The oldest version that runs this project's programs."""
 _LIMIT_S = 60.0
 _SCRIPT = """
 import importlib.util, json, sys
@@ -30,13 +30,13 @@ print(json.dumps(found))
 @dataclass(frozen=True)
 class PythonEnvironment:
     name: str
-    """Of its directory."""
+    """The name of its directory."""
     content: str
-    """12 hex digits of a hash of its packages, with their versions, and Python's."""
+    """12 hexadecimal digits of a hash of its packages, with their versions, and of Python's version."""
 
 
 def examine(python: str, modules: Sequence[str], where: str) -> PythonEnvironment:
-    """``modules``: what it has to have; ``where``: what named it, for messages.
+    """``modules``: the modules that it needs; ``where``: the option that named it, for messages.
 
     Raises:
         UsageError: it is not a Python, is too old, or lacks a module.
@@ -48,9 +48,9 @@ def examine(python: str, modules: Sequence[str], where: str) -> PythonEnvironmen
             found = json.loads(outcome.stdout)
             version, missing = tuple(found["version"]), found["missing"]
         except (CaseError, ValueError, KeyError) as error:
-            raise UsageError(f"{where}: {python!r} is not a Python of version 3.8 or newer") from error
+            raise UsageError(f"{where}: {python!r} does not run as Python 3.8 or newer") from error
     if version < OLDEST:
-        raise UsageError(f"{where}: {python!r} has the version {version[0]}.{version[1]}; 3.8 is the oldest")
+        raise UsageError(f"{where}: {python!r} is version {version[0]}.{version[1]}; at least 3.8 is needed")
     if missing:
         raise UsageError(
             f"{where}: {python!r} lacks {', '.join(missing)}; install with: {python} -m pip install PACKAGE"

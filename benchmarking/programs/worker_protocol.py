@@ -1,6 +1,7 @@
-"""What is said between us and a benchmark program that runs single iterations on demand.
+"""The conversation with a benchmark program that runs single iterations on demand.
 
-We send lines, it answers each with one JSON object in a line; ``docs/worker_protocol.md`` is the whole of it.
+The harness sends lines, and the program answers each with one JSON object in a line; see
+``docs/worker_protocol.md``.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ _SHOWN_CHARACTERS = 1000
 
 
 class Request(StrEnum):
-    """The lines that we send, without the newline."""
+    """The lines that the harness sends, without the newline."""
 
     RUN = "run"
     RUN_OPERATORS = "run operators"
     OPERATORS = "operators"
-    """Only for a program that has said that it tells them later."""
+    """Only for a program that has announced that it reports operators later."""
     QUIT = "quit"
     """Has no answer: the program ends, as at the end of its input."""
     FORK = "fork"
-    """Only for a program that has said that it forks; answered by the forked worker."""
+    """Only for a program that has announced that it forks; the forked worker answers."""
     END = "end"
-    """Only for a forked worker; the program that forked it answers, once it is gone."""
+    """Only for a forked worker; the program that forked it answers when the worker is gone."""
 
 
 class _Answer(BaseModel):
-    """What a later protocol adds is passed over."""
+    """Unknown keys, from later versions of the protocol, are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -47,11 +48,11 @@ ProgramFact = str | bool | Annotated[int, Field(gt=-(2**64), lt=2**64)] | float 
 
 
 class WorkerKernel(_Answer):
-    """What computed an operator in a run before the first one that is timed."""
+    """The kernel that computed an operator in a run before the first timed iteration."""
 
     kernel: str
     own: bool
-    """Of the backend that was asked for."""
+    """Whether the kernel belongs to the requested backend."""
 
 
 class WorkerCost(_Answer):
@@ -63,48 +64,48 @@ class WorkerCost(_Answer):
 
 
 class WorkerReady(_Answer):
-    """It is set up and warm. What is None, the program or its system does not know."""
+    """The program is set up and warm. A value that is None is unknown to the program or its system."""
 
     protocol: Literal[1]
     ready: Literal[True]
     pid: ProcessNumber | None = None
     rss_bytes: Count | None = None
-    """The memory that it takes now; forked workers share some of it."""
+    """The memory in use now; forked workers share some of it."""
     peak_rss_bytes: Count | None = None
-    """The most that it has taken."""
+    """The most memory that was in use."""
     load_ns: Nanoseconds | None = None
-    """What it took to load the model, the runtime being imported and the files being read."""
+    """The time to load the model, after the runtime was imported and the files were read."""
     first_ns: Nanoseconds | None = None
-    """What the first iteration of the warm-up took."""
+    """The time of the first warm-up iteration."""
     wall_resolution_ns: Nanoseconds | None = None
-    """The smallest step that the clock was seen to take."""
+    """The smallest observed step of the clock."""
     cpu_resolution_ns: Nanoseconds | None = None
     operators: list[str] = Field(default_factory=list)
-    """In the order of the net; empty: not told."""
+    """The names in the order of the net; empty: not reported."""
     operators_later: bool = False
-    """Their times are the answer to ``Request.OPERATORS``, not to ``Request.RUN_OPERATORS``."""
+    """Times of operators are in the answer to ``Request.OPERATORS``, not to ``Request.RUN_OPERATORS``."""
     facts: dict[str, ProgramFact] = Field(default_factory=dict)
     kernels: dict[str, WorkerKernel] = Field(default_factory=dict)
-    """By operator; empty: not told."""
+    """Maps the operator to its kernel; empty: not reported."""
     costs: dict[str, WorkerCost] = Field(default_factory=dict)
-    """By operator, and ``NET_DELAY`` of the net."""
+    """Maps the operator, or ``NET_DELAY`` for the net, to its cost."""
     warnings: list[str] = Field(default_factory=list)
-    """What whoever reads the numbers has to know, in sentences."""
+    """Sentences that readers of the numbers have to know."""
 
     @property
     def shown_warnings(self) -> tuple[str, ...]:
-        """The first of them, each on one line and harmless to a terminal."""
+        """The first warnings, each on one line and without control characters."""
         return tuple(plain(text[:LONGEST_WARNING]) for text in self.warnings[:MOST_WARNINGS])
 
     @property
     def start_facts(self) -> dict[str, ProgramFact]:
-        """What it says of its start."""
+        """The facts about the program's start."""
         values = {"load_ns": self.load_ns, "first_ns": self.first_ns, "peak_rss_bytes": self.peak_rss_bytes}
         return {name: value for name, value in values.items() if value is not None}
 
 
 class WorkerForks(_Answer):
-    """It has read everything and run nothing, and forks a worker for each ``Request.FORK``."""
+    """The program has read everything and run nothing, and forks a worker for each ``Request.FORK``."""
 
     protocol: Literal[1]
     forks: Literal[True]
@@ -112,35 +113,37 @@ class WorkerForks(_Answer):
 
 
 class IterationSample(_Answer):
-    """One iteration. What is None, the program or its system does not count."""
+    """One iteration. A value that is None is not counted by the program or its system."""
 
     wall_ns: Annotated[float, Field(ge=1e-3, le=1e18)]
     cpu_ns: Nanoseconds | None = None
-    """Of all threads of the process."""
+    """The CPU time of all threads of the process."""
     involuntary_switches: Count | None = None
-    """How often a thread of the process lost its core to another."""
+    """The number of times that a thread of the process lost its core to another thread."""
     run_delay_ns: Nanoseconds | None = None
-    """How long threads of the process waited for a core, all together."""
+    """The total time that threads of the process waited for a core."""
     device_ns: Nanoseconds | None = None
-    """Only of ``Request.RUN``: by the clock of the device that computed."""
+    """Only for ``Request.RUN``: the time by the clock of the device that computed."""
     operators: dict[str, Nanoseconds] | None = None
-    """Only of ``Request.RUN_OPERATORS``; the clocks above may then cover more than the operators."""
+    """Only for ``Request.RUN_OPERATORS``; the clocks above may then cover more than the operators."""
 
 
 class OperatorTimes(_Answer):
-    """What each operator took, in every iteration of ``Request.RUN_OPERATORS`` since this was last asked."""
+    """The times of each operator, in all iterations of ``Request.RUN_OPERATORS`` since the last
+    such request.
+    """
 
     operators: dict[str, list[Nanoseconds]]
 
 
 class WorkerEnded(_Answer):
-    """The forked worker is gone, its memory free again."""
+    """The forked worker is gone, and its memory is free again."""
 
     ended: Literal[True]
 
 
 class WorkerError(_Answer):
-    """What was asked for was not done. The program goes on, unless it was about to start."""
+    """The request failed. The program continues, unless it was starting."""
 
     error: str
 
@@ -154,14 +157,16 @@ _KINDS: dict[str, type[Answer]] = {
     "wall_ns": IterationSample,
     "operators": OperatorTimes,
 }
-"""By the first of these keys that an answer has: an error wins over whatever comes with it."""
+"""The kind of an answer is that of the first of these keys in it: an error takes precedence over everything
+else.
+"""
 _JSON_OBJECT: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
 
 Kind = TypeVar("Kind", bound=_Answer)
 
 
 def read(line: str | bytes) -> Answer:
-    """One answer.
+    """Reads one answer.
 
     Raises:
         ProgramOutputError: it is none of the protocol's; the line is the evidence.
@@ -169,7 +174,7 @@ def read(line: str | bytes) -> Answer:
     try:
         value = _JSON_OBJECT.validate_json(line)
     except ValidationError as error:
-        raise _garbage("no JSON object", line) from error
+        raise _garbage("not a JSON object", line) from error
     for key, kind in _KINDS.items():
         if key in value:
             try:
@@ -180,7 +185,7 @@ def read(line: str | bytes) -> Answer:
 
 
 def read_as(line: str | bytes, kind: type[Kind]) -> Kind:
-    """The answer that is expected: of type ``kind``.
+    """Reads the expected answer, of type ``kind``.
 
     Raises:
         ProgramError: the program answers with an error.
@@ -190,8 +195,8 @@ def read_as(line: str | bytes, kind: type[Kind]) -> Kind:
     if isinstance(answer, kind):
         return answer
     if isinstance(answer, WorkerError):
-        raise ProgramError(f"the program says: {_line(answer.error)}", _shown(line))
-    raise _garbage(f"{type(answer).__name__} in place of {kind.__name__}", line)
+        raise ProgramError(f"the program reports: {_line(answer.error)}", _shown(line))
+    raise _garbage(f"{type(answer).__name__} instead of {kind.__name__}", line)
 
 
 def _faults(error: ValidationError) -> str:
@@ -200,12 +205,12 @@ def _faults(error: ValidationError) -> str:
 
 
 def _garbage(what: str, line: str | bytes) -> ProgramOutputError:
-    message = f"the program's answer is not of the worker protocol: {_line(what)}"
+    message = f"the program's answer does not follow the worker protocol: {_line(what)}"
     return ProgramOutputError(message, _shown(line))
 
 
 def _line(text: str) -> str:
-    """A single one, harmless and short."""
+    """A single line, without control characters and short."""
     return plain(text[:_SHOWN_CHARACTERS])
 
 

@@ -1,4 +1,6 @@
-"""Change points over the earlier runs and the newest: finds small steps, once some runs have seen them."""
+"""Change points over the earlier runs and the newest: finds small steps after several runs have
+shown them.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,10 @@ from benchmarking.statistics.change_points import (
 
 
 class ChangePointDetector(RegressionDetectorBase):
-    """Regressed where the newest run is the one that makes a step, or a creep, certain.
+    """Regressed if the newest run is the run that makes a step, or a creep, certain.
 
-    So every step is told once, ``MINIMUM_RUNS`` runs after it came at the earliest. In A/B it looks at the
-    ratio to the control, else at the median.
+    Every step is therefore reported once, at the earliest ``MINIMUM_RUNS`` runs after it happened. In A/B it
+    uses the ratio to the control, otherwise the median.
     """
 
     name: ClassVar[str] = "change_points"
@@ -35,7 +37,7 @@ class ChangePointDetector(RegressionDetectorBase):
             return Decision(
                 Verdict.INCONCLUSIVE, f"{len(values)} runs; at least {2 * MINIMUM_RUNS} are needed"
             )
-        # Not the run before alone: what is barely certain comes and goes with the noise.
+        # Not only the previous run: a change that is barely certain comes and goes with the noise.
         past = [one for ago in range(1, MINIMUM_RUNS + 1) for one in _changes(values[:-ago])]
         new = [one for one in _changes(values) if not any(_is_same(one, other) for other in past)]
         if not new:
@@ -57,7 +59,9 @@ def _changes(values: Sequence[float]) -> list[ChangePoint | Creep]:
 
 
 def _is_same(one: ChangePoint | Creep, other: ChangePoint | Creep) -> bool:
-    """Found again: a creep grows, and a step may move, but no two are nearer than the shortest level."""
+    """Whether a change is found again: a creep grows and a step may move, but two changes are never closer
+    than the shortest level.
+    """
     if type(one) is not type(other) or (one.after > one.before) != (other.after > other.before):
         return False
     return isinstance(one, Creep) or abs(_first_index(one) - _first_index(other)) < MINIMUM_RUNS
@@ -70,5 +74,5 @@ def _first_index(one: ChangePoint | Creep) -> int:
 def _sentence(one: ChangePoint | Creep, count: int) -> str:
     kind = "creep" if isinstance(one, Creep) else "step"
     size = f"a {kind} from {one.before:.6g} to {one.after:.6g} ({one.after / one.before - 1:+.1%})"
-    since = f"that the newest {count - _first_index(one)} of {count} runs show"
+    since = f"shown by the newest {count - _first_index(one)} of {count} runs"
     return f"{size} {since}, p {one.p_value:.0e}, {one.deviations:.1f} standard deviations"

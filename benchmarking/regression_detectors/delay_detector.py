@@ -1,4 +1,4 @@
-"""The rule of the old platform: the newest p50 against the p90s of the runs before it."""
+"""The rule of the old platform: compares the newest p50 with the p90s of the earlier runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from benchmarking.results.model import Percentiles, TypeResult, Verdict
 from benchmarking.statistics import summaries
 
 MINIMUM_RUNS = 3
-"""With fewer runs their p90s say nothing about what is usual."""
+"""With fewer runs, their p90s do not show what is usual."""
 
 
 class DelayDetector(RegressionDetectorBase):
     """Regressed where p50 is above the p90 of the p90s, improved where it is below the p10 of the p10s.
 
-    In A/B it looks at the difference to the control, else at the delay itself. A coarse rule: it misses
-    small regressions. It serves to choose what is worth being run again.
+    In A/B it uses the difference to the control, otherwise the delay itself. It is a coarse rule that misses
+    small regressions. Its purpose is to select what is worth measuring again.
     """
 
     name: ClassVar[str] = "p50_p90"
@@ -37,7 +37,7 @@ class DelayDetector(RegressionDetectorBase):
         high = summaries.summarize([one.p90 for one in past]).p90
         low = summaries.summarize([one.p10 for one in past]).p10
         numbers = (
-            f"p50 {newest_percentiles.p50:.6g} {newest.unit} against {low:.6g} to {high:.6g} "
+            f"p50 {newest_percentiles.p50:.6g} {newest.unit} compared with {low:.6g} to {high:.6g} "
             f"of {len(past)} earlier runs"
         )
         if newest_percentiles.p50 > high:

@@ -1,4 +1,6 @@
-"""A larger error against the golden output than the control has, or than the runs before had."""
+"""Detects an error against the golden output that is larger than the control's, or than that of
+earlier runs.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,21 @@ from benchmarking.regression_detectors.regression_detector_base import Decision,
 from benchmarking.results.model import ErrorStatistics, TypeResult, Verdict
 
 GROWTH = 1.5
-"""An error that grew less is of the same kind: another order of the same sums moves the largest of many
-rounding errors by tens of percent, at any precision."""
+"""A smaller growth is not significant: another order of the same sums changes the largest of many rounding
+errors by tens of percent, at any precision.
+"""
 ROUNDING = 64 * 2.0**-23
-"""Of the largest golden value: 64 units in the last place of float32. What a net's sums of thousands of
-products lose to rounding is of this size; an error below it says nothing about the program."""
+"""Relative to the largest golden value: 64 units in the last place of float32. This is the rounding error of
+a net's sums of thousands of products; an error below it says nothing about the program.
+"""
 
 
 class ErrorDetector(RegressionDetectorBase):
-    """Regressed where the largest, or the root mean square, error grew beyond rounding.
+    """Regressed if the largest error, or the root mean square error, grew beyond rounding.
 
-    In A/B the control's error of the same run is what counts: both saw the same files on one device. Else
-    those of the earlier runs count; an output is the same in every run of a program, so one run is enough.
+    In A/B, the error is compared with the control's error of the same run, because both used the same files
+    on the same device; otherwise with those of the earlier runs. An output is the same in every run of a
+    program, so one run is enough.
     """
 
     name: ClassVar[str] = "error"
@@ -40,7 +45,7 @@ class ErrorDetector(RegressionDetectorBase):
         before = list(zip(*map(_sizes, known), strict=True))
         pairs = list(zip(_sizes(newest.error), before, strict=True))
         numbers = ", ".join(
-            f"{name} error {error:.6g} against {whose} {_range(errors)}"
+            f"{name} error {error:.6g} compared with {whose} {_range(errors)}"
             for name, (error, errors) in zip(_SIZES, pairs, strict=True)
         )
         if any(_is_larger(error, max(errors), rounding) for error, errors in pairs):
@@ -54,7 +59,7 @@ _SIZES = ("max absolute", "root mean square")
 
 
 def _sizes(one: ErrorStatistics) -> tuple[float, ...]:
-    """What is not a number is infinitely wrong."""
+    """NaN counts as infinitely wrong."""
     return tuple(
         size if math.isfinite(size) else math.inf for size in (one.max_absolute, one.root_mean_square)
     )
@@ -70,7 +75,7 @@ def _range(errors: Sequence[float]) -> str:
 
 
 def _largest_golden(newest: TypeResult) -> float:
-    """0 where it is not known."""
+    """0 if it is unknown."""
     golden = newest.control_summary
     size = max(abs(golden.p0), abs(golden.p100)) if golden else 0.0
     return size if math.isfinite(size) else 0.0

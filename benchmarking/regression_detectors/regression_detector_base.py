@@ -1,4 +1,6 @@
-"""What a detector is: a pure function from the history and the newest run to a verdict with its numbers."""
+"""The interface of a detector: a pure function from the history and the newest run to a verdict with its
+numbers.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,16 @@ from benchmarking.results.model import TypeResult, Verdict
 class Decision:
     verdict: Verdict
     reason: str
-    """The numbers that led to it, in a sentence."""
+    """The numbers that led to the verdict, in a sentence."""
 
 
 class RegressionDetectorBase(ABC):
-    """Derive from it and add one line to ``regression_detectors.py``."""
+    """Base class: derive from it and add one line to ``regression_detectors.py``."""
 
     name: ClassVar[str]
-    """What ``--detector`` calls it."""
+    """The name in ``--detector``."""
     metric: ClassVar[str]
 
     @abstractmethod
     def decide(self, history: Sequence[TypeResult], newest: TypeResult) -> Decision:
-        """Judges ``newest`` by the runs of earlier commits of the same type, newest of them first."""
+        """Judges ``newest`` by the runs of the same type of earlier commits, newest first."""

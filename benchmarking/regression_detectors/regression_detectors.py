@@ -1,4 +1,4 @@
-"""Which detectors judge which metric."""
+"""The table of detectors for each metric."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DETECTORS: dict[str, Registry[RegressionDetectorBase]] = {
 
 
 def detector_names() -> tuple[str, ...]:
-    """Of the metrics for which there is a choice."""
+    """The detectors of the metrics with a choice."""
     return tuple(name for detectors in DETECTORS.values() if len(detectors) > 1 for name in detectors)
 
 

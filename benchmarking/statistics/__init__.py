@@ -1,1 +1,1 @@
-"""Pure functions of numbers: summaries, sequential tests, change points."""
+"""Pure functions on numbers: summaries, sequential tests, change points."""

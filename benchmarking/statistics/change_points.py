@@ -1,9 +1,10 @@
-"""Where a series changed its level, and where it creeps: pure functions on arrays.
+"""Finds where a series changed its level, and where it drifts: pure functions on arrays.
 
 Candidates come from e-divisive (Matteson and James, A nonparametric approach for multiple change point
 analysis of multivariate data, JASA 109, 2014), which tests by permutations. As in Fleming et al., Hunter:
-using change point detection to hunt for performance regressions (ICPE 2023), Student's t stands in for them:
-it costs less, says the same of the same series, and knows p-values far below what permutations can tell.
+using change point detection to hunt for performance regressions (ICPE 2023), Student's t-test replaces the
+permutations: it is cheaper, gives the same results on the same series, and resolves p-values far below what
+permutations can.
 """
 
 from __future__ import annotations
@@ -19,59 +20,71 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAXIMUM_P = 1e-6
-"""Of the t-test between the two sides of a change. Far below 5 %: it is asked at every commit of every
-series, and the runs of a machine are not as independent as the test takes them to be."""
+"""The level of the t-test between the two sides of a change. It is far below 5 %, because the test is made at
+every commit of every series, and the runs of a machine are less independent than the test assumes.
+"""
 MINIMUM_DEVIATIONS = 2.0
-"""A change is at least so many standard deviations of the single runs, estimated by 1.4826 MAD."""
+"""The minimum size of a change in standard deviations of single runs, estimated as 1.4826 MAD."""
 MINIMUM_EFFECT = 0.01
-"""And at least this part of the level before it."""
+"""The minimum size of a change as a fraction of the level before it."""
 MINIMUM_RUNS = 8
-"""At either side of a change, at least. So up to half as many outliers in a row are no level."""
+"""The minimum number of runs on either side of a change. Up to half as many outliers in a row are therefore
+not a level.
+"""
 NEIGHBOURHOOD = 25
-"""Runs at each side of a change that are compared: those further off saw another machine."""
+"""The number of runs on each side of a change that are compared: runs further away saw another machine."""
 
 LINK_DEVIATIONS = 3.0
-"""What a link adds to that (see ``find_change_points``), as the hypotenuse: the level behind it carries
-the error of the control's own run, which is one deviation."""
+"""The increase of that size at a link (see ``find_change_points``), as the hypotenuse: the level after the
+link carries the error of the control's own run, which is one deviation.
+"""
 LINK_REACH = 3
-"""Runs; e-divisive finds the place of a small step to within so many."""
+"""In runs; e-divisive locates a small step to within this distance."""
 
 MINIMUM_CREEP_DEVIATIONS = 3.0
-"""Of a creep: a machine wanders, and a creep may be a wandering that happens to end off the base."""
+"""For a creep: a machine drifts, and an apparent creep may be a drift that happens to end away from the base.
+"""
 STAIRS = 3
-"""So many steps in a row in one direction are a creep too."""
+"""This number of steps in a row in one direction is also a creep."""
 
 _CANDIDATE_P = 1e-3
 """Lenient: a step is only clear once its neighbours are found as well."""
 _WINDOW = 400
-"""Runs that candidates are looked for in at once, by half overlapping: the cost grows with its square."""
+"""The number of runs that are searched at once for candidates, with half of them overlapping: the cost grows
+with its square.
+"""
 _MAD_TO_DEVIATION = 1.4826
-"""For the normal distribution (Rousseeuw and Croux, Alternatives to the median absolute deviation, JASA 88,
-1993)."""
+"""The factor for the normal distribution (Rousseeuw and Croux, Alternatives to the median absolute deviation,
+JASA 88, 1993).
+"""
 
 
 @dataclass(frozen=True)
 class ChangePoint:
     index: int
-    """The first value of the new level; the value before it is the last of the old one."""
+    """The index of the first value of the new level; the value before it is the last value of the old level.
+    """
     before: float
-    """The median of the neighbourhood before it, and of the one from it on, in the series' unit."""
+    """The median of the neighbourhood before it, and of the neighbourhood that begins with it, in the unit of
+    the series.
+    """
     after: float
     p_value: float
-    """That two neighbourhoods of one level differ as much (Student's t, two-sided)."""
+    """The probability that two neighbourhoods of one level differ by as much (Student's t-test, two-sided).
+    """
     deviations: float
     """The size in standard deviations of single runs."""
 
 
 @dataclass(frozen=True)
 class Creep:
-    """A drift in steps too small to be found one by one, or in many steps."""
+    """A drift in steps too small to be found individually, or in many steps."""
 
     last_good: int
     first_bad: int
-    """From here on it stays off the base by ``MINIMUM_EFFECT`` at least."""
+    """The index from which on the level differs from the base by at least ``MINIMUM_EFFECT``."""
     before: float
-    """The median of the base, and of the newest runs of the stretch."""
+    """The median of the base, and of the newest runs of the segment."""
     after: float
     p_value: float
     deviations: float
@@ -105,14 +118,15 @@ def find_change_points(values: Sequence[float], links: Sequence[int] = ()) -> tu
         }
         if not doubtful:
             return tuple(one for one in found if one is not None)
-        # The weakest goes first: what it stood between are one level now, and judged anew.
+        # The weakest goes first: the two sides of it are one level now and are judged again.
         del candidates[max(doubtful, key=lambda place: doubtful[place])]
 
 
 def find_creep(
     values: Sequence[float], changes: Sequence[ChangePoint], links: Sequence[int] = ()
 ) -> tuple[Creep, ...]:
-    """Slow drifts: between two changes the newest runs against the base, and stairs of changes in one way.
+    """Slow drifts: segments between two changes whose newest runs differ from the base, and several changes
+    in the same direction.
 
     Args:
         values, links: as for ``find_change_points``.
@@ -154,7 +168,7 @@ def divergence(logs: NDArray[np.float64], minimum: int) -> tuple[int, int, float
     left, right = splits.astype(float), np.where(allowed, ends - splits, minimum).astype(float)
     to_split, to_end, both = sums[splits, splits], sums[ends, ends], sums[splits, ends]
     across = (both - to_split) / (left * right)
-    # Each pair lies twice in the square of distances, so this is the mean over unordered pairs.
+    # Each pair is twice in the square of distances, so this is the mean over unordered pairs.
     inside_left = to_split / (left * (left - 1))
     inside_right = (to_end - 2 * both + to_split) / (right * (right - 1))
     q = np.where(allowed, left * right / (left + right) * (2 * across - inside_left - inside_right), -np.inf)
@@ -170,7 +184,7 @@ def _comparable(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def _candidates(logs: NDArray[np.float64]) -> list[int]:
-    """Ascending."""
+    """In ascending order."""
     found: set[int] = set()
     for first in range(0, max(len(logs) - _WINDOW // 2, 1), _WINDOW // 2):
         todo = [(first, min(first + _WINDOW, len(logs)))]
@@ -197,7 +211,9 @@ def _split(logs: NDArray[np.float64]) -> int | None:
 def _change_at(
     values: Sequence[float], logs: NDArray[np.float64], first: int, index: int, end: int
 ) -> ChangePoint | None:
-    """Between the levels of ``first`` to ``index`` and ``index`` to ``end``; None where one is too short."""
+    """The change between the levels ``first`` to ``index`` and ``index`` to ``end``; None if one of them is
+    too short.
+    """
     first, end = max(first, index - NEIGHBOURHOOD), min(end, index + NEIGHBOURHOOD)
     if min(index - first, end - index) < MINIMUM_RUNS:
         return None
@@ -227,7 +243,7 @@ def _is_large(before: float, after: float) -> bool:
 
 
 def _p_value(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """Student's t for two samples with one variance, two-sided; without any variance 0 or 1."""
+    """Student's t-test for two samples with equal variance, two-sided; without any variance it is 0 or 1."""
     import numpy as np
     from scipy.special import stdtr
 
@@ -236,13 +252,13 @@ def _p_value(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     freedom = len(left) + len(right) - 2
     squares = float(((left - left.mean()) ** 2).sum() + ((right - right.mean()) ** 2).sum())
     error = math.sqrt(squares / freedom * (1 / len(left) + 1 / len(right)))
-    if error == 0:  # the squares are too small for a number
+    if error == 0:  # the squares are too small for a floating-point number
         return 1.0
     return 2 * float(stdtr(freedom, -abs(float(left.mean() - right.mean())) / error))
 
 
 def _deviation(*levels: NDArray[np.float64]) -> float:
-    """Of single runs around the median of their level."""
+    """The deviation of single runs around the median of their level."""
     import numpy as np
 
     residuals = np.concatenate([level - np.median(level) for level in levels])
@@ -274,7 +290,7 @@ def _creep_between(
         return None
     base, newest = logs[first : first + side], logs[end - side : end]
     size = _median(newest) - _median(base)
-    # Of differences of neighbours, as the drift itself is no noise; a difference has twice the variance.
+    # Differences of neighbours, because the drift itself is not noise; a difference has twice the variance.
     steps = np.diff(logs[first:end])
     deviation = _MAD_TO_DEVIATION * _median(np.abs(steps - np.median(steps))) / math.sqrt(2)
     before, after = _median(values[first : first + side]), _median(values[end - side : end])
@@ -293,7 +309,9 @@ def _creep_between(
 
 
 def _first_off(values: Sequence[float], side: int, base: float) -> int:
-    """From where on the running median stays off the base; no later than the newest ``side`` values."""
+    """The index from which on the running median stays away from the base; at the latest, the newest ``side``
+    values.
+    """
     last = len(values) - side
     for index in range(last, side, -1):
         if not _is_large(base, _median(values[index - 1 : index - 1 + MINIMUM_RUNS])):
@@ -302,7 +320,7 @@ def _first_off(values: Sequence[float], side: int, base: float) -> int:
 
 
 def _flights(changes: Sequence[ChangePoint]) -> list[list[ChangePoint]]:
-    """Changes in a row that go the same way."""
+    """Groups of consecutive changes in the same direction."""
     return [list(flight) for _, flight in groupby(changes, key=lambda one: one.after > one.before)]
 
 

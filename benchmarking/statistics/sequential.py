@@ -1,7 +1,7 @@
 """From pairs to verdicts: group-sequential exact signed-rank tests. docs/statistics.md explains them.
 
 Every function is pure. A pair is one fresh process of the treatment and one of the control whose iterations
-alternate; it counts as a single number, x = log(treatment / control).
+alternate; it is reduced to a single number, x = log(treatment / control).
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEIGHBOURS = 2
-"""How many rounds apart two iterations may be to be compared."""
+"""The largest distance in rounds between two iterations that are compared."""
 
 FALSE_ALARMS_PER_RUN = 0.001
-"""How likely a run confirms a regression at most where there is none, whatever the number of its tests."""
+"""The largest probability that a run confirms a regression although there is none, for any number of its
+tests.
+"""
 
 MOST_PAIRS = 1000
 
@@ -43,19 +45,21 @@ SHARES = (
     (26, 0.15, 0.12),
     (40, 0.20, 0.12),
 )
-"""Of the looks at the data: pairs so far, and the shares of alpha and beta that are spent."""
+"""The looks at the data (interim analyses): the number of pairs, and the fractions of alpha and beta that are
+spent.
+"""
 LOOK_GROWTH = 1.5
-"""Beyond the last of them each look has so many times the pairs of the one before."""
+"""Beyond the last of them, the number of pairs grows by this factor from look to look."""
 LOOK_DISTANCE = 1.25
-"""No look is closer to the last one."""
+"""The smallest distance of a look from the last look, as a factor."""
 
 VERIFICATION_PASSES_FROM = 18
-"""The second stage's ``passes_from``. It confirms 89 % of true +2 % where 1 confirms 85 %."""
+"""The ``passes_from`` of the second stage. It confirms 89 % of true +2 %, while 1 confirms 85 %."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """A number of pairs at which something can be decided, and the error probabilities spent there."""
+    """A number of pairs at which a decision is possible, and the error probabilities spent there."""
 
     pairs: int
     alpha: float
@@ -64,24 +68,27 @@ class Look:
 
 @dataclass(frozen=True)
 class SequentialPlan:
-    """What is a regression, how sure a verdict has to be, and when it may be given.
+    """What counts as a regression, how certain a verdict has to be, and when it may be given.
 
     Raises:
         UsageError: a value makes no sense, with its option.
     """
 
     minimum_effect: float = 0.01
-    """A change whose estimate is smaller (0.01: 1 %) is no regression and no improvement; one whose estimate
-    is not does not pass for unchanged."""
+    """A change with a smaller estimate (0.01: 1 %) is neither a regression nor an improvement; a change with
+    a larger estimate is not called unchanged.
+    """
     target_change: float = 0.03
-    """A change that must not pass for unchanged."""
+    """The smallest change that must not be called unchanged."""
     alpha: float = 0.01
-    """How likely identical programs are called regressed at most, and as likely improved."""
+    """The largest probability that identical programs are called regressed, and separately that they are
+    called improved.
+    """
     beta: float = 0.05
-    """How likely a change of ``target_change`` passes for unchanged at most."""
+    """The largest probability that a change of ``target_change`` is called unchanged."""
     max_pairs: int = 40
     passes_from: int = 1
-    """With fewer pairs nothing passes for unchanged; ``max_pairs`` are always enough."""
+    """With fewer pairs nothing is called unchanged; ``max_pairs`` are always enough."""
 
     def __post_init__(self) -> None:
         if not 0 < self.minimum_effect < math.inf:
@@ -100,32 +107,37 @@ class SequentialPlan:
         if not fewest <= self.max_pairs <= MOST_PAIRS:
             raise UsageError(
                 f"--max_pairs {self.max_pairs}: with --alpha {self.alpha} and --beta {self.beta} "
-                f"at least {fewest} pairs are needed, and {MOST_PAIRS} are the most"
+                f"between {fewest} and {MOST_PAIRS} pairs are needed"
             )
 
     @property
     def looks(self) -> tuple[Look, ...]:
-        """In ascending order; the last one is at ``max_pairs``."""
+        """In ascending order; the last look is at ``max_pairs``."""
         return _looks(self, 1)
 
     def for_run(self, tests: int) -> SequentialPlan:
-        """The same for a run of so many tests whose suspicions are verified: alpha as small as needed.
+        """The same plan for a run with this number of tests whose suspected regressions are verified, with
+        alpha as small as necessary.
 
-        Both stages have to raise a false alarm, for the net or among the operators: at most 2 alpha^2 per
-        test, and the sum over the tests at most ``FALSE_ALARMS_PER_RUN``.
+        Both stages have to raise a false alarm, for the net or among the operators: this happens with a
+        probability of at most 2 alpha^2 per test, and summed over the tests of at most
+        ``FALSE_ALARMS_PER_RUN``.
         """
         if tests < 1:
             raise ValueError(f"{tests} tests")
         return replace(self, alpha=min(self.alpha, math.sqrt(FALSE_ALARMS_PER_RUN / (2 * tests))))
 
     def for_verification(self) -> SequentialPlan:
-        """The same for the second stage, which is rare: it takes its time before it drops a suspicion."""
+        """The same plan for the second stage, which is rare and may therefore take more time before it drops
+        a suspicion.
+        """
         return replace(self, passes_from=VERIFICATION_PASSES_FROM)
 
     def looks_until(self, pairs: int, *, limit_reached: bool, tests: int = 1) -> tuple[Look, ...]:
-        """Those that ``pairs`` pairs allow. At a limit the last is a look, with all that is not spent.
+        """The looks possible with ``pairs`` pairs. At a limit, the last pair is a look that may spend
+        everything that is left.
 
-        ``tests``: how many share alpha by Holm's method. Beta is each one's own.
+        ``tests``: the number of tests that share alpha by Holm's method. Each test has its own beta.
         """
         looks = tuple(look for look in _looks(self, tests) if look.pairs <= pairs)
         if not limit_reached or pairs >= self.max_pairs:
@@ -138,10 +150,10 @@ class SequentialPlan:
 
 @lru_cache(maxsize=256)
 def _looks(plan: SequentialPlan, tests: int) -> tuple[Look, ...]:
-    """A share is spent as far as the levels of a test, multiples of 2^-pairs, can use it up.
+    """A share is spent as far as the attainable levels of the test, multiples of 2^-pairs, allow.
 
-    For alpha those of the smallest of ``tests`` p-values. The rest goes to the next look, and to the last one
-    everything.
+    For alpha, the levels are those of the smallest of ``tests`` p-values. The rest is carried over to the
+    next look, and the last look gets everything.
     """
     looks: list[Look] = []
     alpha_due = beta_due = 0.0
@@ -157,7 +169,7 @@ def _looks(plan: SequentialPlan, tests: int) -> tuple[Look, ...]:
 
 
 def _shares(max_pairs: int) -> list[tuple[int, float, float]]:
-    """Pairs and shares of alpha and beta of each look; each kind of shares sums up to 1."""
+    """The pairs and the shares of alpha and beta of each look; the shares of each kind sum up to 1."""
     *first, (pairs, *_) = SHARES
     later = [pairs]
     while (pairs := round(pairs * LOOK_GROWTH)) * LOOK_DISTANCE <= max_pairs:
@@ -171,14 +183,15 @@ def _shares(max_pairs: int) -> list[tuple[int, float, float]]:
 
 
 def pair_log_ratio(treatment_values: Sequence[float], control_values: Sequence[float]) -> float:
-    """One pair's x = log(treatment / control), from as many values of each arm in the order of the rounds.
+    """The number x = log(treatment / control) of one pair, from the values of each arm in the order of the
+    rounds.
 
-    The median of log(T_i / C_j) over all rounds i and j at most ``NEIGHBOURS`` apart: Hodges and Lehmann's
-    two-sample estimate of shift (Hollander, Wolfe and Chicken, 3rd ed., 4.2), kept to what was measured under
-    the same conditions. With the arms exchanged it changes nothing but its sign.
+    It is the median of log(T_i / C_j) over all rounds i and j at most ``NEIGHBOURS`` apart: Hodges and
+    Lehmann's two-sample estimate of shift (Hollander, Wolfe and Chicken, 3rd ed., 4.2), restricted to values
+    measured under the same conditions. Exchanging the arms only changes its sign.
 
-    A value that is not positive (below the clock's resolution) or not finite is left out. NaN where the
-    rounds of less than half of them can be used: the pair says nothing.
+    A value that is not positive (below the clock's resolution) or not finite is left out. The result is NaN
+    if fewer than half of the rounds can be used: the pair is discarded.
     """
     import numpy as np
 
@@ -201,7 +214,7 @@ def pair_log_ratio(treatment_values: Sequence[float], control_values: Sequence[f
 def decide(
     plan: SequentialPlan, log_ratios: Sequence[float], *, limit_reached: bool = False
 ) -> SequentialDecision | None:
-    """The verdict about a single type, or None: one more pair is needed. As ``decide_all``."""
+    """The verdict on a single type, or None if another pair is needed. As ``decide_all``."""
     decisions = decide_all(plan, {NET_DELAY: log_ratios}, limit_reached=limit_reached)
     return None if decisions is None else decisions[NET_DELAY]
 
@@ -209,17 +222,17 @@ def decide(
 def decide_all(
     plan: SequentialPlan, log_ratios: Mapping[str, Sequence[float]], *, limit_reached: bool = False
 ) -> dict[str, SequentialDecision] | None:
-    """The verdicts about every type of one test, or None: one more pair is needed.
+    """The verdicts on all types of one test, or None if another pair is needed.
 
-    Call it after each pair with all pairs so far: for each type one x per pair, NaN where it has none. It
-    decides at the plan's looks only, and when ``limit_reached`` says that there will be no further pair. The
-    limit must not depend on which arm was the faster one; a limit on seconds does not.
+    Call it after each pair with all pairs so far: for each type one x per pair, NaN if it has none. It
+    decides only at the plan's looks, and when ``limit_reached`` says that there will be no further pair. The
+    limit must not depend on which arm was faster; a limit on time does not.
 
-    The net is decided by itself. Of the operators, however many, one or more are falsely called regressed
-    with a probability of at most alpha (``holm`` at each look). A test goes on until its net is decided; then
-    only for an operator that is suspicious, or as long as no operator explains why the net has changed.
-    Without a net (suspects that are verified) it goes on until all are decided. What is undecided at the end
-    is inconclusive.
+    The net is decided separately. The probability that any operators, of whatever number, are falsely called
+    regressed is at most alpha (``holm`` at each look). A test continues until its net is decided; then only
+    for a suspicious operator, or as long as no operator explains why the net has changed. Without a net
+    (suspects that are verified) it continues until all types are decided. Types that are undecided at the end
+    are inconclusive.
     """
     lengths = {len(values) for values in log_ratios.values()}
     if len(lengths) != 1:
@@ -247,12 +260,14 @@ def decide_all(
 
 
 def confirm(first: SequentialDecision, second: SequentialDecision) -> Confirmation:
-    """A suspicion and its verification on fresh pairs: what both say, and inconclusive where they differ."""
+    """Combines a suspected regression with its verification on fresh pairs: their common verdict, or
+    inconclusive if they differ.
+    """
     if first.verdict is second.verdict:
-        reason = f"{first.verdict.value} in both stages: {second.reason}, at first {first.reason}"
+        reason = f"{first.verdict.value} in both stages: {second.reason}; in the first stage {first.reason}"
         return Confirmation(first.verdict, reason, first, second)
     reason = (
-        f"not confirmed: {first.verdict.value} at first ({first.reason}), "
+        f"not confirmed: first {first.verdict.value} ({first.reason}), "
         f"{second.verdict.value} on fresh pairs ({second.reason})"
     )
     return Confirmation(Verdict.INCONCLUSIVE, reason, first, second)
@@ -267,23 +282,28 @@ def canary_alarms(canary: SequentialDecision | Confirmation) -> bool:
 
 
 def void(judged: Judged, canary: SequentialDecision | Confirmation) -> Judged:
-    """The same with the verdict inconclusive, as the run's canary alarmed; all numbers are kept."""
-    reason = f"void, as the control differs from its own copy ({canary.reason}); else {judged.verdict.value}"
+    """The same with the verdict inconclusive, because the run's canary raised an alarm; all
+    numbers are kept.
+    """
+    void_reason = f"void, because the control differs from its own copy ({canary.reason})"
+    reason = f"{void_reason}; otherwise {judged.verdict.value}"
     return replace(judged, verdict=Verdict.INCONCLUSIVE, reason=f"{reason}: {judged.reason}")
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """What one type's pairs say at a look. The p-values are one-sided, of exact signed-rank tests."""
+    """The evidence of one type's pairs at a look. The p-values are one-sided, from exact
+    signed-rank tests.
+    """
 
     pairs: int
     usable: NDArray[np.float64]
     estimate: float
-    """Hodges and Lehmann's, of x; NaN without a usable pair."""
+    """Hodges and Lehmann's estimate of x; NaN without a usable pair."""
     p_slower: float
     p_faster: float
     p_not_slower: float
-    """Of a change smaller than the target."""
+    """The p-values of changes smaller than the target."""
     p_not_faster: float
 
     def is_slower(self, change: float) -> bool:
@@ -302,7 +322,7 @@ class _Judgement:
 
 @lru_cache(maxsize=8192)
 def _evidence(plan: SequentialPlan, log_ratios: tuple[float, ...]) -> _Evidence:
-    """Kept, as each look is asked for again with every pair that follows."""
+    """Cached, because each look is needed again with every pair that follows."""
     import numpy as np
 
     array = np.asarray(log_ratios, dtype=np.float64)
@@ -326,7 +346,7 @@ def _at_most(p_value: float, level: float) -> bool:
 def _verdicts(
     plan: SequentialPlan, looks: Mapping[str, Look], evidence: Mapping[str, _Evidence]
 ) -> dict[str, Verdict]:
-    """Of the types that are decided at this look, each with its own alpha and beta."""
+    """The verdicts on the types that are decided at this look, each with its own alpha and beta."""
     slower: set[str] = set()
     faster: set[str] = set()
     for family in ([NET_DELAY] if NET_DELAY in evidence else [], _operators(evidence)):
@@ -348,7 +368,7 @@ def _verdicts(
 
 
 def holm(p_values: Mapping[str, float], level: float) -> set[str]:
-    """The hypotheses that are refused, with a probability of at most ``level`` that any of them is true.
+    """The hypotheses that are rejected, with a probability of at most ``level`` that any of them is true.
 
     Holm 1979, A simple sequentially rejective multiple test procedure.
     """
@@ -383,7 +403,9 @@ def _goes_on(
 
 
 def _is_suspicious(plan: SequentialPlan, look: Look, one: _Evidence) -> bool:
-    """A change worth finding that were one if it were the only operator, or as sure as so few pairs allow."""
+    """Whether the change is worth finding: it would be one if this were the only operator, or it is as
+    certain as so few pairs allow.
+    """
     level = max(look.alpha, 2.0**-look.pairs)
     return (_at_most(one.p_slower, level) and one.is_slower(plan.target_change)) or (
         _at_most(one.p_faster, level) and one.is_faster(plan.target_change)
@@ -406,12 +428,13 @@ def _decision(plan: SequentialPlan, judgement: _Judgement, family_size: int) -> 
 
 
 def smallest_change(plan: SequentialPlan, log_ratios: NDArray[np.float64], alpha: float) -> float | None:
-    """The smallest change that a test at level ``alpha`` finds with a probability of about 1 - beta, or None.
+    """The smallest change that a test at level ``alpha`` detects with a probability of about 1 - beta, or
+    None.
 
-    From the scatter of these pairs alone, wherever their centre is: the distance from the lower confidence
-    limit at level alpha to the upper one at level beta, both from the signed-rank test (Hollander, Wolfe and
-    Chicken, 3rd ed., 3.3), is the normal theory's (z_alpha + z_beta) standard errors without its assumption.
-    Nor is a change found whose estimate is likely below the minimum effect.
+    It depends only on the scatter of these pairs, not on their centre: the distance from the lower confidence
+    limit at level alpha to the upper limit at level beta, both from the signed-rank test (Hollander, Wolfe
+    and Chicken, 3rd ed., 3.3), is the normal theory's (z_alpha + z_beta) standard errors without its
+    assumption. A change whose estimate is likely below the minimum effect is not detected either.
     """
     import numpy as np
 
@@ -442,11 +465,11 @@ def _reason(
     numbers = f"{_change(comparison)} after {pairs}"
     if verdict in CHANGED:
         p_value = one.p_slower if verdict is Verdict.REGRESSED else one.p_faster
-        return f"{numbers}; as much by chance: p {p_value:.2g}"
+        return f"{numbers}; p {p_value:.2g}"
     if verdict is Verdict.UNCHANGED:
         return f"{numbers}; a change of {100 * plan.target_change:.3g} % or more is ruled out"
     if smallest is None:
-        return f"{numbers}; too few to find any change"
+        return f"{numbers}; too few pairs to detect any change"
     return f"{numbers}; a change below {100 * smallest:.2g} % can go unnoticed"
 
 

@@ -1,4 +1,4 @@
-"""From samples to numbers: summaries, A/B comparison, errors against golden values."""
+"""Turns samples into numbers: summaries, A/B comparison, errors relative to golden values."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-"""What an interval covers at least, where there are samples enough."""
+"""The minimum coverage of an interval, if there are enough samples."""
 
 ROUNDING = 1e-9
-"""By how much, relatively, a probability may exceed a level and still pass for equal to it."""
+"""The relative amount by which a probability may exceed a level and still count as equal to it."""
 
 
 def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence[int] = ()) -> Summary:
-    """Of at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7).
+    """Summarizes at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7).
 
-    ``processes`` tells which process each value came from. The values of one process resemble each other more
-    than those of another, so with several processes the median's interval is that of the processes' medians.
+    ``processes`` gives the process of each value. Values of the same process are more similar than values of
+    different processes, so with several processes the interval of the median is that of the processes'
+    medians.
     """
     import numpy as np
 
@@ -51,7 +52,7 @@ def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence
 
 
 def percentiles(values: NDArray[np.float64]) -> Percentiles:
-    """The five of the contract, as ``summarize`` takes them."""
+    """The five percentiles of the contract, as ``summarize`` computes them."""
     import numpy as np
 
     return Percentiles(*(float(one) for one in np.percentile(values, (0, 10, 50, 90, 100))))
@@ -60,7 +61,9 @@ def percentiles(values: NDArray[np.float64]) -> Percentiles:
 def _independent(
     ordered: NDArray[np.float64], values: NDArray[np.float64], processes: Sequence[int]
 ) -> NDArray[np.float64]:
-    """What may be taken as independent, in ascending order: the values, or several processes' medians."""
+    """The independent values in ascending order: the values themselves, or the medians of several
+    processes.
+    """
     import numpy as np
 
     if len(set(processes)) < 2:
@@ -69,7 +72,8 @@ def _independent(
 
 
 def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:
-    """Between two order statistics, exact for any continuous distribution of independent samples.
+    """The interval between two order statistics, exact for any continuous distribution of independent
+    samples.
 
     The number of samples below the median is binomial(n, 1/2), so the interval from the k-th smallest to the
     k-th largest misses it with probability 2 P(B < k) (David and Nagaraja, Order Statistics, 3rd ed., 7.1).
@@ -89,9 +93,10 @@ def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:
 
 
 def difference_percentiles(treatment: Percentiles, control: Percentiles) -> Percentiles:
-    """The contract's ``diff_summary`` of two delays: interval arithmetic, not a distribution of differences.
+    """The contract's ``diff_summary`` of two delays: interval arithmetic, not the distribution of
+    differences.
 
-    It is kept for the programs that read it; for a comparison use ``compare``.
+    It exists for the programs that read it; for a comparison use ``compare``.
     """
     return Percentiles(
         p0=treatment.p0 - control.p100,
@@ -110,8 +115,8 @@ def compare(
 ) -> Comparison | None:
     """The ratio treatment / control over pairs of processes: Hodges-Lehmann estimate and exact interval.
 
-    Per pair x = log(median of the treatment / median of the control); then as ``compare_log_ratios``.
-    None where no pair is complete, or a median is not positive.
+    For each pair, x = log(median of the treatment / median of the control); then as ``compare_log_ratios``.
+    None if no pair is complete, or if a median is not positive.
     """
     import numpy as np
 
@@ -124,11 +129,11 @@ def compare(
 
 
 def compare_log_ratios(log_ratios: Sequence[float] | NDArray[np.float64]) -> Comparison:
-    """The ratio over at least one pair, each given as x = log(treatment / control), finite.
+    """The ratio over at least one pair, each given as a finite x = log(treatment / control).
 
     The estimate is the median of the Walsh averages; the interval inverts Wilcoxon's signed-rank test
-    (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). With fewer than
-    6 pairs no such interval covers 95 %: the widest is given, with what it does cover.
+    (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd ed., 3.2 and 3.3). With fewer than 6
+    pairs no such interval covers 95 %: the widest interval is returned, with its actual coverage.
     """
     import numpy as np
 
@@ -141,8 +146,9 @@ def compare_log_ratios(log_ratios: Sequence[float] | NDArray[np.float64]) -> Com
 
 
 def walsh_averages(values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """(x_i + x_j) / 2 of all i <= j, ascending, shape (n (n + 1) / 2,); their median is Hodges and Lehmann's
-    estimate, and as many of them are negative as the negative ranks sum up to."""
+    """(x_i + x_j) / 2 for all i <= j, in ascending order, shape (n (n + 1) / 2,); their median is Hodges and
+    Lehmann's estimate, and the number of negative averages is the sum of the negative ranks.
+    """
     import numpy as np
 
     array = np.asarray(values, dtype=np.float64)
@@ -160,7 +166,7 @@ def _medians_by_pair(values: Sequence[float], pairs: Sequence[int]) -> dict[int,
 
 
 def _signed_rank_interval(walsh: NDArray[np.float64], pairs: int) -> Interval | None:
-    """Drops as many Walsh averages at each end as the test's null distribution allows."""
+    """Drops as many Walsh averages at each end as the null distribution of the test allows."""
     if pairs < 2:
         return None
     dropped, miss = signed_rank_cut(pairs, (1 - CONFIDENCE) / 2)
@@ -180,7 +186,9 @@ def signed_rank_probabilities(count: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=1024)
 def signed_rank_cut(count: int, level: float) -> tuple[int, float]:
-    """How many of the smallest values of W are together no more likely than ``level``, and how likely."""
+    """The number of smallest values of W that together are at most as likely as ``level``, and their
+    probability.
+    """
     import numpy as np
 
     cumulative = np.cumsum(signed_rank_probabilities(count))
@@ -189,12 +197,12 @@ def signed_rank_cut(count: int, level: float) -> tuple[int, float]:
 
 
 def signed_rank_p_value(differences: Sequence[float] | NDArray[np.float64]) -> float:
-    """One-sided: how likely a rank sum of the positive differences is that is at least as large as this one.
+    """One-sided: the probability of a rank sum of the positive differences at least as large as this one.
 
-    Conditional on the magnitudes, and so exact also with ties and zeros: under the null hypothesis every
-    pattern of signs is equally likely, whatever the magnitudes are. Ties get their mean rank; zeros take part
-    in the ranking and have no sign (Pratt 1959, Remarks on zeros and ties in the Wilcoxon signed rank
-    procedures). No difference may be NaN; of none at all p is 1.
+    It is conditional on the magnitudes, and therefore exact also with ties and zeros: under the null
+    hypothesis every pattern of signs is equally likely, whatever the magnitudes are. Ties get their mean
+    rank; zeros are ranked but have no sign (Pratt 1959, Remarks on zeros and ties in the Wilcoxon signed rank
+    procedures). No difference may be NaN; without any difference, p is 1.
     """
     import numpy as np
 
@@ -214,7 +222,7 @@ def _upper_tail(ranks: tuple[int, ...]) -> tuple[float, ...]:
 
 
 def _sum_probabilities(ranks: Iterable[int]) -> NDArray[np.float64]:
-    """P(S = s) for s = 0 ... sum of the ranks, where each rank is in S with probability 1/2."""
+    """P(S = s) for s = 0 ... sum of the ranks, if each rank is in S with probability 1/2."""
     import numpy as np
 
     probabilities = np.ones(1)
@@ -226,7 +234,7 @@ def _sum_probabilities(ranks: Iterable[int]) -> NDArray[np.float64]:
 
 
 def error_statistics(output: NDArray[np.float64], golden: NDArray[np.float64]) -> ErrorStatistics:
-    """How far two arrays of shape (n,) are apart. A NaN on one side only makes every error NaN.
+    """The errors between two arrays of shape (n,). If a value is NaN on one side only, every error is NaN.
 
     Raises:
         CaseError: they have different lengths.
@@ -250,9 +258,10 @@ def error_statistics(output: NDArray[np.float64], golden: NDArray[np.float64]) -
 def beyond_tolerance(
     output: NDArray[np.float64], golden: NDArray[np.float64], atol: float, rtol: float
 ) -> tuple[int, int]:
-    """How many values are further off than ``atol + rtol * |golden|``, and the index of the worst value.
+    """The number of values that deviate by more than ``atol + rtol * |golden|``, and the index of the worst
+    value.
 
-    A NaN is beyond any tolerance, unless the golden value is NaN too.
+    A NaN is beyond any tolerance, unless the golden value is also NaN.
 
     Raises:
         CaseError: the arrays, of shape (n,), have different lengths.
@@ -276,6 +285,6 @@ def _same(output: NDArray[np.float64], golden: NDArray[np.float64]) -> NDArray[n
 
 def _require_same_length(output: NDArray[np.float64], golden: NDArray[np.float64]) -> None:
     if output.size != golden.size:
-        raise CaseError(f"the output has {output.size} values, where {golden.size} are expected")
+        raise CaseError(f"the output has {output.size} values instead of {golden.size}")
     if output.size == 0:
         raise CaseError("the output has no values")

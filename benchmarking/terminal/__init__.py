@@ -1,1 +1,1 @@
-"""All that is printed or logged: harmless, and encodable for whoever reads it."""
+"""Everything that is printed or logged: without control characters, and encodable for the reader."""

@@ -1,4 +1,4 @@
-"""Tables and colours, of which only our own styles reach the terminal."""
+"""Tables and colours; only this project's own styles reach the terminal."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from benchmarking.results.plain_text import plain_lines
 
 
 class PlainConsole(Console):
-    """Takes text as it is: no markup, and nothing in it that could drive a terminal."""
+    """Prints text unchanged: without interpreting markup, and without characters that could control a
+    terminal.
+    """
 
     def __init__(self, stream: TextIO | None = None, width: int | None = None) -> None:
-        """``stream``: stdout by default. ``width``: the terminal's by default."""
+        """``stream``: by default stdout. ``width``: by default that of the terminal."""
         super().__init__(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:

@@ -1,4 +1,6 @@
-"""Everything that is printed or logged goes through here: harmless, and encodable for whoever reads it."""
+"""Everything that is printed or logged passes through here: without control characters, and encodable for the
+reader.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ from benchmarking.errors import StorageError, UsageError
 from benchmarking.results.plain_text import plain_lines, similar
 
 SIMILAR_CHARACTERS = "benchmarking-similar"
-"""The name, among those of codecs, of what becomes of characters that an encoding lacks."""
+"""The name of the codec error handler that replaces characters that an encoding lacks."""
 
 
 def prepare_streams() -> None:
-    """Lets stdout and stderr show every text: of a character that their encoding lacks, a similar one."""
+    """Allows stdout and stderr to show every text: a character that their encoding lacks is replaced by a
+    similar one.
+    """
     codecs.register_error(SIMILAR_CHARACTERS, _similar_characters)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -30,7 +34,7 @@ def _similar_characters(error: UnicodeError) -> tuple[str, int]:
 
 
 def log_to_stderr(level: str = "warning") -> None:
-    """Our own messages from this level on, others' from warnings on."""
+    """Logs this project's messages from this level on, and those of other packages from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
@@ -38,16 +42,17 @@ def log_to_stderr(level: str = "warning") -> None:
 
 
 class PlainFormatter(logging.Formatter):
-    """Keeps line breaks, and nothing else that could drive a terminal."""
+    """Keeps line breaks, but nothing else that could control a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return plain_lines(super().format(record))
 
 
 def standard_output() -> TextIO:
-    """
+    """The stream for results.
+
     Raises:
-        UsageError: the process was started with it closed.
+            UsageError: the process was started with it closed.
     """
     stream: TextIO | None = sys.stdout
     if stream is None:
@@ -56,9 +61,9 @@ def standard_output() -> TextIO:
 
 
 def show(text: str, *, is_styled: bool = False) -> None:
-    """Prints what the user asked for. That its reader has gone (``| head -1``) is nobody's fault.
+    """Prints the results for the user. If the reader is gone (``| head -1``), this is not an error.
 
-    ``is_styled``: it comes from a ``console``, which has made it harmless.
+    ``is_styled``: the text comes from a ``console``, which has removed control characters.
 
     Raises:
         UsageError: stdout is closed.
@@ -75,7 +80,7 @@ def show(text: str, *, is_styled: bool = False) -> None:
 
 
 def tell(text: str) -> None:
-    """Prints a message to the user on stderr; where that is gone, there is nobody to read it."""
+    """Prints a message to the user on stderr; if that is closed, nobody can read it."""
     try:
         sys.stderr.write(f"{plain_lines(text)}\n")
         sys.stderr.flush()

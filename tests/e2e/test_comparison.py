@@ -136,7 +136,7 @@ def test_a_canary_that_alarms_voids_the_verdicts(compare):
     assert len(document["results"]) == 1
     decision = document["results"][0]["types"][0]["decision"]
     assert decision["verdict"] == "inconclusive"
-    assert decision["reason"].startswith("void, as the control differs from its own copy")
+    assert decision["reason"].startswith("void, because the control differs from its own copy")
 
 
 def test_a_canary_that_cannot_be_run_is_told_and_costs_nothing(compare):
@@ -162,8 +162,8 @@ def test_wall_time_on_a_busy_machine_is_not_trusted_to_be_unchanged(compare):
     ("fault", "message"),
     [
         ({"dies_at": 20}, "treatment: the program ended with exit status 9"),
-        ({"hangs_at": 20}, "treatment: the program gave no answer within 2 s"),
-        ({"garbage_at": 20}, "treatment: the program's answer is not of the worker protocol: no JSON object"),
+        ({"hangs_at": 20}, "treatment: the program did not answer within 2 s"),
+        ({"garbage_at": 20}, "treatment: the program's answer does not follow the worker protocol: not a JSON object"),
     ],
 )
 def test_a_worker_that_fails_in_the_middle_is_told_and_keeps_what_was_measured(compare, fault, message):

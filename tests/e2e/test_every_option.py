@@ -75,7 +75,7 @@ def test_python_runs_the_program_and_each_arm_may_have_its_own(workshop, recorde
     ("python", "message"),
     [
         ("nonesuch", "--python: there is no program 'nonesuch'"),
-        ("true", "true' is not a Python of version 3.8 or newer"),
+        ("true", "true' does not run as Python 3.8 or newer"),
     ],
 )
 def test_what_is_not_a_python_is_one_line(workshop, recorded, python, message):

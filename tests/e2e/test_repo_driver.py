@@ -427,7 +427,7 @@ def test_what_a_killed_run_has_left_running_is_ended(workshop):
     wait_for(lambda: workshop.builds)
     kill(process)
     done = workshop.run("--build_timeout", "1")
-    assert "an earlier run has left running" in done.stderr
+    assert "an earlier run left running" in done.stderr
     assert done.returncode == 7
 
 

@@ -61,8 +61,8 @@ def phone(running):
         ("bootloader", "fastboot reboot"),
         ("host", "host mode"),
         ("detached", "adb attach"),
-        ("something \x1b[31mnew", "says 'something ?[31mnew' of it"),
-        ("x" * 5000, "says 'xxx"),
+        ("something \x1b[31mnew", "reports its state as 'something ?[31mnew'"),
+        ("x" * 5000, "reports its state as 'xxx"),
     ],
 )
 def test_every_state_is_named_with_what_to_do(running, state, part):

@@ -23,5 +23,5 @@ def test_what_it_lacks_is_one_line():
 
 
 def test_another_program_is_not_a_python():
-    with pytest.raises(UsageError, match="'/bin/echo' is not a Python"):
+    with pytest.raises(UsageError, match="'/bin/echo' does not run as Python"):
         examine("/bin/echo", (), "--python")

@@ -126,7 +126,7 @@ def test_anything_is_an_answer_or_garbage_with_evidence(line):
     ],
 )
 def test_garbage(line):
-    with pytest.raises(ProgramOutputError, match="not of the worker protocol") as caught:
+    with pytest.raises(ProgramOutputError, match="does not follow the worker protocol") as caught:
         read(line)
     assert line[:1000] in caught.value.evidence
 
@@ -147,9 +147,9 @@ def test_what_is_said_of_an_answer_is_one_short_harmless_line(line):
 
 
 def test_another_answer_than_the_one_that_is_expected():
-    with pytest.raises(ProgramOutputError, match="WorkerEnded in place of IterationSample"):
+    with pytest.raises(ProgramOutputError, match="WorkerEnded instead of IterationSample"):
         read_as('{"ended": true}', IterationSample)
-    with pytest.raises(ProgramError, match="the program says: out of paper") as caught:
+    with pytest.raises(ProgramError, match="the program reports: out of paper") as caught:
         read_as('{"error": "out of paper"}', IterationSample)
     assert not isinstance(caught.value, ProgramOutputError)
     assert "out of paper" in caught.value.evidence

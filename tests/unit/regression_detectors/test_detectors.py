@@ -157,7 +157,7 @@ def test_a_step_is_told_once_when_enough_runs_have_seen_it(in_ab):
     assert 21 <= told <= 24
     reason = decide(series[:told][::-1], series[told]).reason
     assert re.match(
-        r"a step from [\d.]+ to [\d.]+ \(\+[23]\.\d%\) that the newest [789] of 2\d runs show, p ", reason
+        r"a step from [\d.]+ to [\d.]+ \(\+[23]\.\d%\) shown by the newest [789] of 2\d runs, p ", reason
     )
 
 

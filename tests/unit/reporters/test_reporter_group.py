@@ -158,7 +158,7 @@ def test_what_nobody_may_miss_is_logged(level, caplog):
         "line 40 of the program's log",
         "warning: the machine is busy",
         "problem: the remote reporter failed: timed out",
-        "1 passed, 3 failed, 1 missing in 20.0 s; a device or the way to it failed",
+        "1 passed, 3 failed, 1 missing in 20.0 s; a device or the connection to it failed",
     ):
         assert shown in text
     assert "line 30 of the program's log" not in text  # the other reports have all of it

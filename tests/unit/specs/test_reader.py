@@ -247,7 +247,7 @@ def test_a_suite_in_a_suite_is_refused(tmp_path):
         (b"", "not JSON: Expecting value at line 1, column 1"),
         (b'{\n "model": ,}', "line 2, column 11"),
         (b"\xff\xfe", "not UTF-8"),
-        (b'{"model": NaN}', "NaN is not a number that JSON has"),
+        (b'{"model": NaN}', "NaN is not a JSON number"),
         (b'{"model": {"name": 1, "name": 2}}', 'the key "name" is given twice'),
         (b"[" * 200_000, "nested deeper than 100 levels"),
         (b"[]", "neither a benchmark"),

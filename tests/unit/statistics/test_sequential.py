@@ -345,13 +345,13 @@ def test_pairs_that_say_nothing_are_left_out(useless):
 def test_reasons_in_full():
     values = [0.031, 0.028, 0.034, 0.025, 0.03, 0.027, 0.033, 0.029]
     assert decide(PLAN, values).reason == (
-        "+2.99 % (96.1 % interval +2.74 % to +3.30 %) after 8 pairs; as much by chance: p 0.0039"
+        "+2.99 % (96.1 % interval +2.74 % to +3.30 %) after 8 pairs; p 0.0039"
     )
     assert decide(PLAN, [one - 0.03 for one in values]).reason == (
         "-0.10 % (96.9 % interval -0.50 % to +0.40 %) after 6 pairs; a change of 3 % or more is ruled out"
     )
     assert decide(PLAN, values[:3], limit_reached=True).reason == (
-        "+3.15 % (75 % interval +2.84 % to +3.46 %) after 3 pairs; too few to find any change"
+        "+3.15 % (75 % interval +2.84 % to +3.46 %) after 3 pairs; too few pairs to detect any change"
     )
     noisy = decide(PLAN, gaussian(0.01, 0.05))
     assert noisy.reason.endswith(f"a change below {100 * noisy.smallest_change:.2g} % can go unnoticed")
