@@ -218,7 +218,7 @@ def computed(one: TypeResult, kernel: str, flops: int) -> TypeResult:
     return replace(one, kernel=Kernel(kernel, own=True), cost=Cost(9280, flops, 3_760_000))
 
 
-SLOWER = "+3.11 % (96.9 % interval +1.99 % to +4.21 %) after 12 pairs; as much by chance: p 0.0002"
+SLOWER = "+3.11 % (96.9 % interval +1.99 % to +4.21 %) after 12 pairs; p 0.0002"
 SAMPLING = Sampling(
     level="iteration",
     level_reason="the programs run single iterations",
@@ -260,7 +260,7 @@ VERIFIED = having(
         replace(
             JUDGED.types[0],
             confirmation=Confirmation(
-                Verdict.REGRESSED, f"regressed in both stages: {SLOWER}, at first {SLOWER}", FIRST, FIRST
+                Verdict.REGRESSED, f"regressed in both stages: {SLOWER}; in the first stage {SLOWER}", FIRST, FIRST
             ),
         ),
     ),
