@@ -1,4 +1,4 @@
-"""The parser of every program, and what an option's text becomes."""
+"""The parser of every program, and the conversion of options from text."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from benchmarking.terminal import streams
 PICTURES = (".svg", ".png")
 MOST_CORES = 4096
 SHOWN_CHARACTERS = 60
-"""Of a value that is quoted in a message."""
+"""The number of characters of a value that a message quotes."""
 _NEGATIVE_NUMBER = re.compile(r"-\d+$|-\d*\.\d+$")
 _OTHER_SPELLINGS = str.maketrans("-", "_")
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong usage is one line with a suggestion, and ends the process with status 2."""
+    """Reports wrong usage in one line with a suggestion, and ends the process with status 2."""
 
     def __init__(self, prog: str, description: str, epilog: str) -> None:
         super().__init__(
@@ -41,13 +41,13 @@ class Parser(argparse.ArgumentParser):
         self.refuse_unknown_options(argv)
         known, unexpected = self.parse_known_intermixed_args(argv)
         if unexpected:
-            self.error(f"unexpected argument {quoted(unexpected[0])}; every value stands behind its option")
+            self.error(f"unexpected argument {quoted(unexpected[0])}; every value follows its option")
         return known
 
     def refuse_unknown_options(self, argv: Sequence[str], *others: Parser) -> None:
-        """Before anything else is looked at: what a wrong name leaves out is not the mistake that was made.
+        """Checks the names first, because an argument that seems missing may only have a misspelled name.
 
-        ``others``: parsers whose options are known as well.
+        ``others``: parsers whose options are also accepted.
         """
         known = {option for parser in (self, *others) for option in parser._option_string_actions}
         for argument in argv:
@@ -78,7 +78,7 @@ def exit_statuses(meanings: Mapping[ExitStatus, str]) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?``, or nothing where no name is close."""
+    """``; did you mean ...?``, or empty if no name is similar."""
     spellings = {one.lstrip("-").translate(_OTHER_SPELLINGS): one for one in known}
     wanted = name.lstrip("-").lower().translate(_OTHER_SPELLINGS)
     close = [one for one in spellings if len(wanted) > 2 and one.startswith(wanted)]
@@ -99,7 +99,7 @@ def path(text: str) -> Path:
         found = Path(text).expanduser()
         os.lstat(found)
     except RuntimeError:
-        raise argparse.ArgumentTypeError(f"the home directory in {quoted(text)} is not known") from None
+        raise argparse.ArgumentTypeError(f"the home directory in {quoted(text)} is unknown") from None
     except ValueError:
         raise argparse.ArgumentTypeError(f"{quoted(text)} cannot be a path") from None
     except OSError as error:
@@ -110,8 +110,8 @@ def path(text: str) -> Path:
     except RuntimeError:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is a loop of links") from None
     except OSError:
-        pass  # the current directory is gone, which ``guarded`` reports
-    return found  # whether it has to be there, its reader says
+        pass  # the current directory does not exist any more, which ``guarded`` reports
+    return found  # whether the path has to exist is checked by its reader
 
 
 path.__name__ = "path"
@@ -140,7 +140,7 @@ def comma_separated_paths(text: str) -> tuple[str, ...]:
 def positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Whether a run is on several backends, and on which."""
+"""Decides whether a run compares several backends, and which."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def several(options: HarnessOptions, info: RunInfo, run_type: str) -> ManyBacken
     text = options.backend or ""
     names = tuple(one.strip() for one in text.split(","))
     if options.backend is not None and not all(names):
-        raise UsageError(f"--backend {text!r}: a name is empty; name backends as in --backend default,nnpack")
+        raise UsageError(f"--backend {text!r}: a name is empty; use the form --backend default,nnpack")
     if len(names) == 1 and names != (ALL,) and not options.compares_frameworks:
         _refuse_options_of_several(options)
         return None
@@ -68,7 +68,7 @@ def _refuse_other_comparisons(options: HarnessOptions, info: RunInfo, run_type: 
 
 
 def check_names(options: HarnessOptions, info: RunInfo, frameworks: Sequence[FrameworkBase]) -> None:
-    """Whether the backends can be meant. A program of the user's own may have others than the framework's.
+    """Checks the names of the backends. The user's own program may have other backends than the framework's.
 
     Raises:
         UsageError: there is no such backend, or its name is nearly that of one.
@@ -97,16 +97,16 @@ def _has_no(frameworks: str) -> str:
 
 
 def _is_variant(name: str, known: Sequence[str]) -> bool:
-    """As in ``cuda12`` or ``my_mkl``: the name of a backend with something before or behind it."""
+    """Whether the name is that of a known backend with a prefix or suffix, as in ``cuda12`` or ``my_mkl``."""
     return any(name.startswith(one) or name.endswith(one) for one in known)
 
 
 def _check_names(names: tuple[str, ...], text: str, reference: str | None) -> None:
     if len(set(names)) < len(names):
-        raise UsageError(f"--backend {text}: name each backend once, as in --backend default,nnpack")
+        raise UsageError(f"--backend {text}: give each backend once, as in --backend default,nnpack")
     if names == (ALL,):
         return
     if ALL in names:
-        raise UsageError(f"--backend {text}: all stands alone")
+        raise UsageError(f"--backend {text}: all cannot be combined with other names")
     if reference not in (None, *names):
         raise UsageError(f"--reference_backend {reference} is not among those of --backend {text}")

@@ -1,4 +1,6 @@
-"""``mlbench COMMAND``: every program by one name. A command's module is imported only when it is called."""
+"""``mlbench COMMAND``: all programs under one name. The module of a command is imported only when it is
+called.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ PROGRAM = "mlbench"
 class Command:
     summary: str
     module: str
-    """In ``benchmarking.cli``; has ``main(argv, program)`` and ``make_parser(program)``."""
+    """A module in ``benchmarking.cli`` with ``main(argv, program)`` and ``make_parser(program)``."""
 
     def load(self) -> Any:
         return import_module(f"benchmarking.cli.{self.module}")
@@ -28,7 +30,7 @@ COMMANDS = {
     "watch": Command("benchmark the commits of a repository, as repo_driver.py does", "watch"),
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
-    "completion": Command("print the completion of this command line for a shell", "completion"),
+    "completion": Command("print a shell completion script for this command line", "completion"),
 }
 
 
@@ -44,8 +46,8 @@ def make_parser() -> Parser:
     more = f"\n\n{PROGRAM} COMMAND --help shows the options of a command."
     parser = Parser(
         PROGRAM,
-        description="Compare the inference runtime of models over frameworks, platforms and commits.",
+        description="Compare the inference time of models across frameworks, platforms and commits.",
         epilog="\n".join(["commands:", *commands]) + more,
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="the command to run")
     return parser

@@ -1,4 +1,4 @@
-"""``mlbench completion bash|zsh``: a shell's completion, made from the parsers of all commands."""
+"""``mlbench completion bash|zsh``: a shell completion script, generated from the parsers of all commands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str], program: str) -> int:
 def make_parser(program: str) -> Parser:
     parser = Parser(
         program,
-        description="Print the completion of mlbench for a shell.",
+        description="Print a shell completion script for mlbench.",
         epilog='bash: add to ~/.bashrc:  eval "$(mlbench completion bash)"\n'
         'zsh: add to ~/.zshrc:  eval "$(mlbench completion zsh)"',
     )
@@ -43,7 +43,7 @@ def make_parser(program: str) -> Parser:
 
 
 def _cases() -> list[str]:
-    """Of the shell's ``case``: a command and the word before, and what may follow."""
+    """The entries of the shell's ``case``: a command, the previous word, and the words that may follow."""
     from benchmarking.cli.commands import COMMANDS
 
     cases = [_case("", "", [*COMMANDS, "--help", "--version"])]

@@ -1,4 +1,6 @@
-"""Options declared once, each at its field: parsers, argument lists and docs/options.md derive from it."""
+"""Options that are declared once, each at its field: parsers, argument lists and docs/options.md are derived
+from them.
+"""
 
 from __future__ import annotations
 
@@ -16,30 +18,32 @@ _DECLARATION = "declaration"
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What a field does not say about its option: the name, the default and mostly the type it does."""
+    """The part of an option that its field does not express: the name, the default and usually the type come
+    from the field.
+    """
 
     group: str
     help: str
     example: str
-    """Of a value."""
+    """An example of a value."""
     usual: str | None
-    """The default in words, where the field's own says too little."""
+    """The default in words, if the default of the field says too little."""
     metavar: str | None
     read: Callable[[str], Any] | None
-    """From text; None: as the field's type."""
+    """Converts from text; None: according to the field's type."""
     write: Callable[[Any], str]
-    """To text that ``read`` takes."""
+    """Converts to text that ``read`` accepts."""
     choices: Callable[[], Sequence[str]] | None
     bare: str | None
-    """The value where the option is given without one."""
+    """The value if the option is given without one."""
     platforms: tuple[str, ...]
-    """The only ones that have a use for it; empty: all."""
+    """The only platforms that use the option; empty: all."""
     set_by_loop: bool
-    """Of ``harness.py``; the loop sets it for each run, and nobody else may."""
+    """For options of ``harness.py`` that the loop sets for each run, and nobody else may set."""
     variable: str | None
-    """The environment variable that stands for it."""
+    """The environment variable that can replace the option."""
     page: str
-    """In ``docs``, where there is more."""
+    """The page in ``docs`` with more details."""
 
 
 def text_of(value: Any) -> str:
@@ -78,7 +82,9 @@ class DeclaredOptions:
     """A frozen dataclass with an ``option`` for each field."""
 
     def to_argv(self) -> tuple[str, ...]:
-        """Arguments that parse to an equal object; without what goes through the environment."""
+        """Arguments that parse to an equal object, without options that are passed through the
+        environment.
+        """
         argv: list[str] = []
         for name, declared in declarations(type(self)).items():
             value = getattr(self, name)
@@ -90,7 +96,7 @@ class DeclaredOptions:
 def add_options(
     parser: Parser, options: type, descriptions: Mapping[str, str], required: Sequence[str]
 ) -> None:
-    """A group of the parser for each group of the options, in their order."""
+    """Adds a group to the parser for each group of the options, in order."""
     hints = get_type_hints(options)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, declared in declarations(options).items():
@@ -122,7 +128,7 @@ def _as_declared(declared: Declaration) -> dict[str, Any]:
 
 
 def _by_type(hint: Any) -> dict[str, Any]:
-    """Of ``add_argument``, for the type of a field. ``X | None`` is as ``X``."""
+    """The arguments of ``add_argument`` for the type of a field. ``X | None`` is treated as ``X``."""
     kinds = [one for one in get_args(hint) if one is not NoneType]
     if NoneType in get_args(hint) and len(kinds) == 1:
         return _by_type(kinds[0])

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m benchmarking.devices"
 PIPED_WIDTH = 200
-"""Wide enough for every line: what reads a pipe does not wrap."""
+"""Wide enough for every line, because readers of a pipe do not wrap."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Row:
     device: str = ""
     hash: str = ""
     state: str = "ready"
-    """``ready``, ``in use``, ``bad``, ``unusable``; ``none``: the platform has no device here."""
+    """``ready``, ``in use``, ``bad``, ``unusable``; ``none``: this machine has no device of the platform."""
     reason: str = ""
     health: str | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
 def make_parser(program: str = PROGRAM) -> Parser:
     parser = Parser(
         program,
-        description="Show every device that can be found, with its facts, or why it cannot be used.",
+        description="Show every device that can be found, with its properties or the reason why it cannot be "
+        "used.",
         epilog=f"exit status: {ExitStatus.OK}, but {ExitStatus.DEVICE_FAILED} where check found a device "
         "that cannot be used, or none at all",
     )
@@ -62,23 +63,23 @@ def make_parser(program: str = PROGRAM) -> Parser:
         "command",
         choices=("list", "check"),
         metavar="{list,check}",
-        help="list: what there is. check: each also does a tiny reference computation, which is compared "
-        "with its own history",
+        help="list: show the devices. check: also run a short reference computation on each and compare it "
+        "with the device's own history",
     )
     parser.add_argument(
         "--platform",
         type=comma_separated,
         default=platform_names(),
         metavar="PLATFORM,...",
-        help=f"look for these only: {', '.join(platform_names())} (default: all)",
+        help=f"only search these: {', '.join(platform_names())} (default: all)",
     )
     parser.add_argument(
         "--devices",
         type=comma_separated,
         default=(),
         metavar="DEVICE,...",
-        help="addresses that are not found by themselves: host:port of an Android device, a Linux machine as "
-        "ssh knows it",
+        help="addresses that cannot be discovered: host:port of an Android device, a Linux machine as "
+        "named for ssh",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON document")
     return parser
@@ -88,7 +89,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     from benchmarking.programs.process import Cancellation
 
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
-        # The defaults of a run; only its options for devices are looked at.
+        # The defaults of a run; only its options for devices are used.
         options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
         options = replace(options, search_network=True)
         names = {name: find_platform(name).name for name in arguments.platform}
@@ -106,7 +107,9 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
 
 
 def _addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) -> tuple[str, ...]:
-    """``host:port`` is an Android device's address, unless a user stands in front or none is looked for."""
+    """``host:port`` is the address of an Android device, unless it contains a user or Android devices are not
+    searched.
+    """
     from benchmarking.platforms.android.discovery import is_network_address
 
     def is_android(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""``harness.py``: wires one benchmark run together and turns what came of it into an exit status."""
+"""``harness.py``: wires one benchmark run together and turns its outcome into an exit status."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PYTHON_SUFFIXES = (".py", ".pyz")
 INTERACTIVE_COMMIT = "interactive"
-"""Stands for the commit where --info names none."""
+"""Stands for the commit if --info does not name one."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def _main(options: HarnessOptions, command: Sequence[str]) -> ExitStatus:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What a run is made of: everything that can be known to be right before a device is looked for."""
+    """The inputs of a run, checked as far as possible before devices are searched."""
 
     cases: tuple[TestCase, ...]
     plan: RunPlan
@@ -129,7 +129,9 @@ def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
 def _measure(
     options: HarnessOptions, prepared: _Prepared, reporters: ReporterGroup, cancellation: Cancellation
 ) -> tuple[ExitStatus, list[str]]:
-    """Runs every test on every device. Returns what came of that, and what is missing altogether."""
+    """Runs every test on every device. Returns the outcome, and the reasons for which all tests of a device
+    are missing.
+    """
     from benchmarking.driver.session import exit_status, run_sessions
     from benchmarking.platforms.platforms import select
 
@@ -199,7 +201,7 @@ def _warn_of_unused_options(options: HarnessOptions) -> None:
     for name, declared in declarations(HarnessOptions).items():
         is_used = not declared.platforms or platform in declared.platforms
         if not is_used and getattr(options, name) != getattr(HarnessOptions, name):
-            logger.warning("--%s: the platform %s has no use for it", name, options.platform)
+            logger.warning("--%s: the platform %s does not use this option", name, options.platform)
 
 
 def _frameworks(options: HarnessOptions) -> list[FrameworkBase]:
@@ -266,9 +268,9 @@ def _plan(
     run_type = options.run_type or info.run_type or "benchmark"
     regressed_types = options.regressed_types or tuple(info.regressed_types)
     if run_type == "regress" and not regressed_types:
-        raise UsageError("--run_type regress confirms a regression: name its types with --regressed_types")
+        raise UsageError("--run_type regress confirms a regression: give its types with --regressed_types")
     if options.regressed_types and run_type == "benchmark":
-        raise UsageError("--regressed_types goes with --run_type verify or regress")
+        raise UsageError("--regressed_types needs --run_type verify or regress")
     backends = backend_choice.several(options, info, run_type)
     framework = frameworks[0]
     if backends and options.compares_frameworks:
@@ -372,7 +374,7 @@ def _arm(name: str, version: Version, options: HarnessOptions, framework: Framew
 def _program(
     name: str, version: Version, options: HarnessOptions, framework: FrameworkBase
 ) -> tuple[Program, str]:
-    """The program, and the environment that runs it, where the user names one; empty: none is named."""
+    """The program, and the environment that runs it, if the user names one; empty if no program is named."""
     where, python = f"--info: $.{name}.python", version.python
     if python is None:
         where, python = "--python", options.python
@@ -392,11 +394,11 @@ def _in_environment(
     from benchmarking.programs.python_environment import examine
 
     if not program.needs_python:
-        raise UsageError(f"{where}: {program.path.name} is not run by Python: leave it out")
+        raise UsageError(f"{where}: {program.path.name} is not run by Python: remove this setting")
     if _is_remote(options):
         return replace(program, python=python), python
     path = Path(python).expanduser()
-    # Not resolved: an environment is known by its own link to the interpreter.
+    # Not resolved, because an environment is identified by its own link to the interpreter.
     found = shutil.which(str(path.absolute()) if path.is_file() else python)
     if found is None:
         raise UsageError(f"{where}: there is no program {quoted(python)}")
@@ -434,7 +436,9 @@ def _is_remote(options: HarnessOptions) -> bool:
 
 
 def _existing_file(option: str, text: str) -> Path:
-    with suppress(OSError, RuntimeError, ValueError):  # its name is too long, its home or itself cannot be
+    with suppress(
+        OSError, RuntimeError, ValueError
+    ):  # its name is too long, or its home directory or the file itself cannot exist
         path = Path(text).expanduser()
         if path.is_file():
             return path.resolve()
@@ -449,13 +453,13 @@ def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck
         return RegressionCheck()
     if options.local_reporter is None:
         raise UsageError(
-            "--info: regression_commits are looked up in what --local_reporter saved: name its directory"
+            "--info: regression_commits are looked up in the results of --local_reporter: give its directory"
         )
     return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits), options.detector)
 
 
 def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[ReporterBase]:
-    """Opens every destination, so that a wrong one is known before anything is measured."""
+    """Opens every destination, so that a wrong destination is reported before anything is measured."""
     reporters: list[ReporterBase] = []
     local_directory = options.local_reporter
     if not options.names_a_reporter:
@@ -497,7 +501,7 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
         from benchmarking.reporters.screen_reporter import ScreenReporter
         from benchmarking.reporters.settings import USUAL_COUNT
 
-        # Last, so that it can tell where the others left the results; stdout is the JSON document's.
+        # Last, so that it can report where the others left the results; stdout belongs to the JSON document.
         stream = sys.stderr if options.json else streams.standard_output()
         reporters.append(
             ScreenReporter(stream, operators=USUAL_COUNT if options.operators is None else options.operators)

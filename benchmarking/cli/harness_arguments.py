@@ -13,7 +13,7 @@ PROGRAM = "harness.py"
 
 
 def parse(argv: Sequence[str], program: str = PROGRAM, *, takes_files: bool = False) -> HarnessOptions:
-    """Ends the process with status 2 and a message of the program where the arguments are wrong."""
+    """Parses the arguments; if they are wrong, ends the process with status 2 and a message."""
     parser = make_parser(program, takes_files=takes_files)
     values = vars(parser.parse(argv))
     if takes_files:
@@ -32,7 +32,11 @@ def make_parser(program: str = PROGRAM, *, takes_files: bool = False) -> Parser:
     )
     if takes_files:
         parser.add_argument(
-            "files", nargs="*", type=benchmark_file, metavar="FILE", help="JSON files of benchmarks or suites"
+            "files",
+            nargs="*",
+            type=benchmark_file,
+            metavar="FILE",
+            help="JSON files of benchmarks or of suites",
         )
     add_options(parser, HarnessOptions, DESCRIPTIONS, () if takes_files else ("benchmark_file",))
     return parser

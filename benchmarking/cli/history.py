@@ -33,23 +33,27 @@ def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
 def make_parser(program: str = PROGRAM) -> Parser:
     parser = Parser(
         program,
-        description="Show what harness.py --local_reporter saved, commit by commit, or where it changed.",
-        epilog=f"exit status:\n  {ExitStatus.OK:>3}  done, also where changes were found: they are advice\n"
+        description="Show the results saved by harness.py --local_reporter, commit by commit, or where they "
+        "changed.",
+        epilog=f"exit status:\n  {ExitStatus.OK:>3}  done, even if changes were found: they are only advice\n"
         f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or no results that match them",
     )
     parser.add_argument(
         "command",
         choices=("show", "changes"),
         metavar="{show,changes}",
-        help="show: a line per commit. changes: between which commits the level changed",
+        help="show: print one line per commit. changes: print the commits between which the level changed",
     )
     parser.add_argument(
         "--local_reporter",
         type=path,
         metavar="DIRECTORY",
-        help="the directory that harness.py was given by the same name (default: where it saves without)",
+        help="the directory that was given to harness.py with the same option (default: its default "
+        "directory)",
     )
-    chosen = parser.add_argument_group("which results", "Names as show prints them; several with commas.")
+    chosen = parser.add_argument_group(
+        "which results", "Use the names that show prints; separate several with commas."
+    )
     for option, what in {
         "platform": "devices",
         "net": "nets",
@@ -61,28 +65,28 @@ def make_parser(program: str = PROGRAM) -> Parser:
             type=comma_separated,
             default=(),
             metavar="NAME,...",
-            help=f"these {what} only (default: all)",
+            help=f"only these {what} (default: all)",
         )
     chosen.add_argument(
         "--type",
         type=comma_separated,
         default=(),
         metavar="NAME,...",
-        help=f"these types only, or {ALL_TYPES} (default: NET_DELAY and the outputs, but not the operators)",
+        help=f"only these types, or {ALL_TYPES} (default: NET_DELAY and the outputs, but not the operators)",
     )
     chosen.add_argument(
         "--since",
         type=_date,
         default=date.min,
         metavar="YYYY-MM-DD",
-        help="commits of this day (UTC) or later",
+        help="only commits of this day (UTC) or later",
     )
     chosen.add_argument(
         "--limit",
         type=positive_int,
         default=DEFAULT_LIMIT,
         metavar="N",
-        help="of each test the newest N commits (default: %(default)s)",
+        help="the number of newest commits of each test (default: %(default)s)",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help="print a JSON document")
@@ -133,12 +137,12 @@ def _read(arguments: argparse.Namespace) -> list[Series]:
     if not root.is_dir():
         if arguments.local_reporter is None:
             raise UsageError(
-                f"harness.py has saved nothing in {root} yet; name another directory with --local_reporter"
+                f"harness.py has saved nothing in {root} yet; choose another directory with --local_reporter"
             )
         raise UsageError(f"--local_reporter: there is no directory {root}")
     series = series_of(History(root).saved(selection))
     if not series:
-        raise UsageError(f"{root}: no saved results match; without any filter, show lists all there are")
+        raise UsageError(f"{root}: no saved results match; without filters, show lists all results")
     return series
 
 
@@ -152,7 +156,7 @@ def _draw(series: Sequence[Series], path: Path) -> None:
 
 
 def _width() -> int | None:
-    """None: as wide as the terminal."""
+    """None: the width of the terminal."""
     from benchmarking.reporters.screen_reporter import PIPED_WIDTH
 
     return None if streams.standard_output().isatty() else PIPED_WIDTH

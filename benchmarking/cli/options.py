@@ -83,9 +83,7 @@ def _json_strings(text: str) -> tuple[str, ...]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(
-            f"not JSON: {error}; write a list, as in '[\"NET_DELAY\"]'"
-        ) from error
+        raise argparse.ArgumentTypeError(f"not JSON: {error}; use a list, as in '[\"NET_DELAY\"]'") from error
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise argparse.ArgumentTypeError("not a JSON list of strings, as in '[\"NET_DELAY\"]'")
     return tuple(value)
@@ -104,7 +102,7 @@ class HarnessOptions(DeclaredOptions):
         page="specifications.md",
     )
     more_files: tuple[Path, ...] = ()
-    """Further ones, of ``mlbench run FILE...``."""
+    """Further files, of ``mlbench run FILE...``."""
     framework: str = option(
         "caffe2",
         group=WHAT,
@@ -122,7 +120,7 @@ class HarnessOptions(DeclaredOptions):
         example="build/caffe2_benchmark",
         set_by_loop=True,
         usual="the framework's own program",
-        help="the benchmark program, where --info names none; Python runs a .pyz or .py file",
+        help="the benchmark program, if --info names none; a .pyz or .py file is run by Python",
     )
     python: str | None = option(
         None,
@@ -130,7 +128,8 @@ class HarnessOptions(DeclaredOptions):
         metavar="PYTHON",
         example="envs/ort-1.23/bin/python",
         usual="the Python that runs harness.py; on devices, --remote_python",
-        help="the Python that runs the program, where --info names none: that of another environment",
+        help="the Python that runs the program, if --info names none; for example, that of another "
+        "environment",
     )
     shared_libs: tuple[str, ...] = option(
         (),
@@ -145,9 +144,9 @@ class HarnessOptions(DeclaredOptions):
         group=WHAT,
         metavar="DIRECTORY",
         example="/var/cache/models",
-        usual="in the user's cache directory",
-        help="where model files are kept; their MD5 is checked before each use; a complete one may be "
-        "read-only",
+        usual="a directory a directory in the user's cache directory",
+        help="the directory for model files; their MD5 is checked before each use; if it is complete, it may "
+        "be read-only",
     )
     root_model_dir: Path | None = option(
         None,
@@ -161,8 +160,8 @@ class HarnessOptions(DeclaredOptions):
         group=WHAT,
         metavar="BACKEND[,...]|all",
         example="mkl",
-        help="the backend that computes the operators; overrides the specification. With several, or all "
-        "that a device has, each test runs on each backend and they are compared",
+        help="the backend that computes the operators; overrides the specification. With several "
+        "backends, or all of a device, each test runs on each backend and they are compared",
         page="backends.md",
     )
     validate: bool = option(
@@ -233,7 +232,7 @@ class HarnessOptions(DeclaredOptions):
         False,
         group=WHERE,
         platforms=("android", "linux"),
-        help="leave nothing on devices; by default the files of a run stay for the next run",
+        help="leave no files on devices; by default the files of a run are kept for the next run",
     )
     when_busy: WhenBusy = option(
         "wait",
@@ -246,7 +245,7 @@ class HarnessOptions(DeclaredOptions):
         group=WHERE,
         metavar="SECONDS",
         example="300",
-        help="how long a device that was lost, or reboots, has to come back",
+        help="the time in which a device that was lost, or reboots, has to return",
     )
 
     affinity: str | None = option(
@@ -285,8 +284,8 @@ class HarnessOptions(DeclaredOptions):
         group=CONDITIONS,
         bare="warn",
         example="require",
-        help="first run a short reference computation and compare it with the device's own history; an "
-        "outlier causes a warning (warn, also without a value) or is not used (require)",
+        help="first run a short reference computation and compare it with the device's own history; for an "
+        "outlier, log a warning (warn, also without a value) or do not use the device (require)",
     )
 
     reference_backend: str | None = option(
@@ -294,7 +293,7 @@ class HarnessOptions(DeclaredOptions):
         group=BACKENDS,
         metavar="BACKEND",
         example="mkl",
-        usual="default where it is among them, else the first; with several frameworks, of the first of them",
+        usual="default if it is among them, otherwise the first; with several frameworks, of the first of them",
         help="the baseline for run time and output accuracy; with several frameworks FRAMEWORK or "
         "FRAMEWORK/BACKEND",
     )
@@ -304,7 +303,7 @@ class HarnessOptions(DeclaredOptions):
         metavar="N",
         example="20",
         usual=f"{BLOCKS} to {ITERATION_BLOCKS}, or {BLOCKS} of whole processes",
-        help="the number of blocks; in each of them every backend takes its turn, in random order",
+        help="the number of blocks; in each block every backend takes its turn, in random order",
     )
     backend_tolerance: float | None = option(
         None,
@@ -336,7 +335,7 @@ class HarnessOptions(DeclaredOptions):
         group=COMPARISON,
         example="process",
         help="iteration: treatment and control stay alive side by side and run single iterations in turn. "
-        "process: whole processes in turn. auto: iterations where both programs can",
+        "process: whole processes in turn. auto: iterations if both programs support them",
         page="worker_protocol.md",
     )
     ab_pairs: int | None = option(
@@ -359,14 +358,14 @@ class HarnessOptions(DeclaredOptions):
         group=COMPARISON,
         metavar="SECONDS",
         example="30",
-        help="give up after this many seconds of one comparison, likewise",
+        help="give up after this many seconds of one comparison",
     )
     minimum_effect: float = option(
         0.01,
         group=COMPARISON,
         metavar="FRACTION",
         example="0.02",
-        help="the smallest relative change that is reported as a regression (0.01: 1 %)",
+        help="the smallest relative change that is reported as a regression (0.01 means 1 %)",
         page="statistics.md",
     )
     target_change: float = option(
@@ -374,7 +373,8 @@ class HarnessOptions(DeclaredOptions):
         group=COMPARISON,
         metavar="FRACTION",
         example="0.05",
-        help='the smallest relative change that the test must be able to detect: "unchanged" rules it out',
+        help='the smallest relative change that the test must be able to detect; "unchanged" rules out such '
+        "a change",
     )
     alpha: float = option(
         0.01,
@@ -394,8 +394,9 @@ class HarnessOptions(DeclaredOptions):
         "auto",
         group=COMPARISON,
         example="wall",
-        help="the time that verdicts rest on. auto: the device's own time where a device computes, CPU time "
-        "where one thread does all the work, else wall time",
+        help="the time on which verdicts are based. auto: the device's own time if a device computes, CPU "
+        "time "
+        "if one thread does all the work, otherwise wall time",
     )
     canary: Literal["on", "off"] = option(
         "on",
@@ -407,8 +408,9 @@ class HarnessOptions(DeclaredOptions):
         "regressed",
         group=COMPARISON,
         example="inconclusive",
-        help="which verdicts the exit status shows: confirmed regressions, also inconclusive comparisons, or "
-        "none",
+        help="the verdicts that the exit status reflects: confirmed regressions, also inconclusive "
+        "comparisons, "
+        "or none",
     )
     seed: int | None = option(
         None,
@@ -416,15 +418,15 @@ class HarnessOptions(DeclaredOptions):
         read=int,
         metavar="N",
         example="7",
-        usual="a new one",
-        help="the seed of the random order, to repeat a run; the results record it",
+        usual="random",
+        help="the seed of the random order, to repeat a run; it is recorded in the results",
     )
     detector: str | None = option(
         None,
         group=COMPARISON,
         choices=detector_names,
         example="change_points",
-        usual="by the pairs; where there is no control, p50_p90",
+        usual="by the pairs; without a control, p50_p90",
         help="judge delays by the regression_commits of --info instead of by the pairs: p50_p90 compares the "
         "newest median with the p90s of the earlier runs, change_points looks for a step or a drift",
         page="history.md",
@@ -434,9 +436,8 @@ class HarnessOptions(DeclaredOptions):
         group=COMPARISON,
         example="verify",
         set_by_loop=True,
-        usual="as --info says, else benchmark",
-        help="benchmark: a normal run. verify: a suspected regression is measured again. regress: a "
-        "regression is confirmed",
+        usual="the run type in --info, otherwise benchmark",
+        help="benchmark: a normal run. verify: a suspected regression is measured again. regress: a " "regression is confirmed and marked and marked",
     )
     regressed_types: tuple[str, ...] = option(
         (),
@@ -446,11 +447,11 @@ class HarnessOptions(DeclaredOptions):
         metavar="JSON",
         example='["NET_DELAY"]',
         set_by_loop=True,
-        help="the types whose regression a run of type regress confirms, which marks them in the results",
+        help="the types whose regression a run of type regress confirms and marks in the results",
     )
 
     screen_reporter: bool = option(
-        False, group=REPORTS, help="show a summary of each test, and a table of all, on the screen"
+        False, group=REPORTS, help="show a summary of each test, and a table of all tests, on the screen"
     )
     operators: OperatorChoice | None = option(
         None,
@@ -459,7 +460,7 @@ class HarnessOptions(DeclaredOptions):
         metavar="all|N|by_type",
         example="all",
         usual="the 5 slowest on the screen, none in Markdown",
-        help="which operators the screen and the Markdown table show: all, the N slowest, or one row for "
+        help="the operators that the screen and the Markdown table show: all, the N slowest, or one row for "
         "each type",
     )
     local_reporter: Path | None = option(
@@ -467,15 +468,15 @@ class HarnessOptions(DeclaredOptions):
         group=REPORTS,
         metavar="DIRECTORY",
         example="results",
-        help="save the results below this directory: all samples, summaries, facts of the device",
+        help="save the results below this directory: all samples, summaries and facts about the device",
     )
     remote_reporter: str | None = option(
         None,
         group=REPORTS,
         metavar="DOMAIN/ENDPOINT|CATEGORY",
         example="example.org/benchmarks|nightly",
-        help="send the results to a server, over https unless the domain says otherwise; what cannot be sent "
-        "is kept and sent with the next run",
+        help="send the results to a server, over https unless the domain has another scheme; results that "
+        "cannot be sent are kept and sent with the next run",
         page="remote_reporter.md",
     )
     remote_access_token: str | None = option(
@@ -497,7 +498,7 @@ class HarnessOptions(DeclaredOptions):
         group=REPORTS,
         metavar="FILE",
         example="summary.md",
-        help="write a Markdown table for a comment on a pull request",
+        help="write a Markdown table to post on a pull request",
     )
     json: bool = option(
         False,
@@ -535,7 +536,7 @@ def access_token(options: HarnessOptions) -> str | None:
 
 
 def mask_secrets(argv: Sequence[str], token: str | None) -> tuple[str, ...]:
-    """A command line that may be recorded: the token is gone, wherever it stood."""
+    """A command line that may be recorded: without the token, wherever it was."""
     masked: list[str] = []
     hide_next = False
     for argument in argv:

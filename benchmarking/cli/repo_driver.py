@@ -1,4 +1,4 @@
-"""``repo_driver.py``: wires the continuous loop together and turns what came of it into an exit status."""
+"""``repo_driver.py``: wires the continuous loop together and turns its outcome into an exit status."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from benchmarking.repos.repo_base import RepoBase
 
 OWN_DIRECTORY = ".repo_driver"
-"""Below ``<exec_dir>/<framework>``: what the loop remembers, its checkouts and its logs."""
+"""Below ``<exec_dir>/<framework>``: the state of the loop, its checkouts and its logs."""
 LOG_FILE_BYTES = 10_000_000
 OLD_LOG_FILES = 4
 SHOWN_IN_STATUS = 15
@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None, program: str = repo_driver_arguments
     arguments, token = repo_driver_arguments.split_token(given)
     if token is not None and sys.orig_argv[-len(given) :] == given:
         _start_again(sys.orig_argv[: -len(given)], arguments, token)
-    # Taken out of the environment: of all that is started here, only harness.py is given it.
+    # Removed from the environment: of all programs that are started here, only harness.py receives it.
     environment_token = os.environ.pop(TOKEN_VARIABLE, None)
     options, harness_options = repo_driver_arguments.parse(arguments, program)
     return guarded(program, lambda: _main(options, harness_options, token or environment_token))
 
 
 def _start_again(command: Sequence[str], arguments: Sequence[str], token: str) -> None:
-    """With the token in the environment: every user can read the arguments of a process."""
+    """Restarts with the token in the environment, because every user can read the arguments of a process."""
     os.environ[TOKEN_VARIABLE] = token
     os.execv(sys.executable, [*command, *arguments])  # noqa: S606 - no shell is wanted
 
@@ -92,7 +92,8 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
         stack.enter_context(cancelled_by_signals(cancellation))
         stack.enter_context(_lock(directory))
         leftovers.end_leftovers(directory)
-        # Inherited by all that is started from here on, so that the next run finds what this one left.
+        # Inherited by all programs that are started from here on, so that the next run finds those that this
+        # run leaves behind.
         os.environ[leftovers.VARIABLE] = str(directory)
         repo = stack.enter_context(
             make_repo(
@@ -170,7 +171,7 @@ def _run_loop(
             )
             return loop.run()
         finally:
-            cancellation.set()  # a build that nobody waits for any more must not hold up the end
+            cancellation.set()  # a build that nobody waits for any more must not delay the end
 
 
 def _loop_options(options: RepoDriverOptions, branch: str, fail_on: FailOn) -> LoopOptions:
@@ -195,7 +196,7 @@ def _loop_options(options: RepoDriverOptions, branch: str, fail_on: FailOn) -> L
 
 
 def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> None:
-    """Everything that can be known to be wrong before the first build.
+    """Checks everything that can be known before the first build.
 
     Raises:
         UsageError
@@ -203,9 +204,9 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
     from benchmarking.platforms.platforms import find_platform
 
     if options.notify and shutil.which(options.notify[0]) is None:
-        raise UsageError(f"--notify: there is no command {options.notify[0]!r} that could be run")
+        raise UsageError(f"--notify: there is no command {options.notify[0]!r} that can be run")
     if not options.platforms:
-        raise UsageError("--platforms: name at least one")
+        raise UsageError("--platforms: give at least one")
     for platform in options.platforms:
         if not set(PurePosixPath(platform).parts).isdisjoint({"..", "/"}):
             raise UsageError(f"--platforms: {platform!r} is not a platform")
@@ -221,7 +222,7 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
 
 
 def _sample_request(options: RepoDriverOptions, platform: str, program: Path) -> HarnessRequest:
-    """What the harness will be asked for, with a commit and a program that stand for those to come."""
+    """A sample of the requests to the harness, with a commit and a program that stand for later ones."""
     from benchmarking.continuous.builder import Built
     from benchmarking.continuous.measurement import HarnessRequest
     from benchmarking.repos.repo_base import Revision
@@ -243,7 +244,7 @@ def _own_directory(options: RepoDriverOptions) -> Path:
 
 def _repo_directory(options: RepoDriverOptions) -> Path:
     if options.repo_dir is None:
-        raise UsageError("--repo_dir: name the repository")
+        raise UsageError("--repo_dir: give the repository")
     return options.repo_dir.resolve()
 
 
@@ -252,7 +253,7 @@ def _frameworks_directory(options: RepoDriverOptions) -> Path:
 
 
 def _harness_arguments(options: RepoDriverOptions, harness_options: HarnessOptions) -> tuple[str, ...]:
-    """The history needs saved results; without any reporter there would be none at all."""
+    """The history needs saved results; without any reporter there would be none."""
     if harness_options.local_reporter or (harness_options.names_a_reporter and not options.regression):
         return options.harness_arguments
     results = options.exec_dir.resolve() / "results"
@@ -274,7 +275,7 @@ def _lock(directory: Path) -> Iterator[None]:
         raise StorageError(f"--exec_dir: {directory}: {error.strerror or error}") from error
 
 
-# --- telling ------------------------------------------------------------------------------------------------
+# --- output -------------------------------------------------------------------------------------------------
 
 
 def _show_status(options: RepoDriverOptions, harness_options: HarnessOptions | None) -> ExitStatus:
@@ -325,11 +326,11 @@ def _log_file(path: Path) -> logging.Handler:
 
 class _LogFile(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """A full disk stops no measurement; what could not be written is on stderr too."""
+        """A full disk does not stop a measurement; records that could not be written are also on stderr."""
 
 
 class _Formatter(streams.PlainFormatter):
-    """Without the token, wherever it came from."""
+    """Removes the token, wherever it came from."""
 
     def __init__(self, token: str | None) -> None:
         super().__init__("%(asctime)s  %(message)s", datefmt="%Y-%m-%d %H:%M:%S")

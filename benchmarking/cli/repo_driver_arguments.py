@@ -1,4 +1,4 @@
-"""The command line of ``repo_driver.py``: its own options, and those that it hands to ``harness.py``."""
+"""The command line of ``repo_driver.py``: its own options, and those that it passes to ``harness.py``."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ PROGRAM = "repo_driver.py"
 
 
 def parse(argv: Sequence[str], program: str = PROGRAM) -> tuple[RepoDriverOptions, HarnessOptions | None]:
-    """And what ``harness.py`` will make of the rest; None only for ``--status`` without a benchmark file.
+    """The options, and those that ``harness.py`` will read from the rest; None only for ``--status`` without
+    a benchmark file.
 
-    Ends the process with status 2 and a message where the arguments are wrong.
+    If the arguments are wrong, it ends the process with status 2 and a message.
     """
     parser = make_parser(program)
     parser.refuse_unknown_options(argv, harness_arguments.make_parser())
@@ -28,12 +29,12 @@ def parse(argv: Sequence[str], program: str = PROGRAM) -> tuple[RepoDriverOption
     if options.repo_dir is None and not options.status:
         parser.error("the following arguments are required: --repo_dir")
     if options.once and options.interval is not None:
-        parser.error("--once ends when nothing is pending and --interval goes on for ever: choose one")
+        parser.error("--once ends when nothing is pending, and --interval runs for ever: choose one")
     declared = declarations(HarnessOptions)
     for argument in (one.split("=", 1)[0] for one in extra):
         name = argument.removeprefix("--")
         if argument.startswith("--") and name in declared and declared[name].set_by_loop:
-            parser.error(f"{argument} is set by the loop itself, for every run of harness.py")
+            parser.error(f"{argument} is set by the loop itself for every run of harness.py")
     return options, harness_arguments.parse(extra, parser.prog)
 
 
@@ -55,8 +56,8 @@ def split_token(argv: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
 def make_parser(program: str = PROGRAM) -> Parser:
     parser = Parser(
         program,
-        description="Benchmark the commits of a repository, one after the other: build each, measure it, and "
-        "find performance regressions. All options of harness.py can be given as well; they are passed on.",
+        description="Benchmark the commits of a repository, one after another: build each, measure it, and "
+        "find performance regressions. All options of harness.py can also be given; they are passed on.",
         epilog=exit_statuses(REPO_DRIVER_EXIT_STATUS_MEANING),
     )
     add_options(parser, RepoDriverOptions, DESCRIPTIONS, ("exec_dir",))

@@ -29,7 +29,7 @@ def _command(text: str) -> tuple[str, ...]:
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a command: {error}") from error
     if not argv:
-        raise argparse.ArgumentTypeError("the command is empty; name a program")
+        raise argparse.ArgumentTypeError("the command is empty; give a program")
     return (path_or_name(argv[0]), *argv[1:])
 
 
@@ -49,14 +49,14 @@ class RepoDriverOptions(DeclaredOptions):
         group=REPOSITORY,
         metavar="DIRECTORY",
         example="~/caffe2",
-        help="required: the framework's repository; nothing in it is written, not even its configuration",
+        help="required: the framework's repository; nothing is written to it, not even its configuration",
     )
     repo: str | None = option(
         None,
         group=REPOSITORY,
         choices=repo_names,
         example="hg",
-        usual="as the directory is",
+        usual="the kind of the directory",
         help="the source control of the repository",
     )
     remote_repository: str | None = option(
@@ -65,14 +65,14 @@ class RepoDriverOptions(DeclaredOptions):
         read=path_or_name,
         metavar="NAME|URL",
         example="upstream",
-        usual="origin; of Mercurial, default",
-        help="the remote to fetch from; without a remote, the local branch counts",
+        usual="origin; for Mercurial, default",
+        help="the remote to fetch from; without a remote, the local branch is used",
     )
     branch: str | None = option(
         None,
         group=REPOSITORY,
         example="main",
-        usual="master, else the branch that is checked out; of Mercurial, default",
+        usual="master, otherwise the branch that is checked out; for Mercurial, default",
         help="the remote's branch to follow",
     )
 
@@ -89,8 +89,9 @@ class RepoDriverOptions(DeclaredOptions):
         group=COMMITS,
         metavar="FILE",
         example="last_commit",
-        help="keeps the last commit that is finished on every platform; a run continues behind that commit, "
-        "and --commit is then not used",
+        help="the file that keeps the last commit that is finished on every platform; a run continues after "
+        "that "
+        "commit, and --commit is then ignored",
     )
     base_commit: str | None = option(
         None,
@@ -98,7 +99,7 @@ class RepoDriverOptions(DeclaredOptions):
         metavar="COMMIT",
         example="v1.1",
         usual="the first commit of the week",
-        help="the control to compare with, where it is later than the first commit of the week (UTC)",
+        help="the control to compare with, if it is later than the first commit of the week (UTC)",
     )
     regression: bool = option(
         False,
@@ -128,14 +129,14 @@ class RepoDriverOptions(DeclaredOptions):
         help="also measure the single commits that a merge brought in, not only the merge",
     )
     retry_failed: bool = option(
-        False, group=COMMITS, help="first repeat what failed or could not be built before"
+        False, group=COMMITS, help="first repeat the commits that failed or could not be built before"
     )
 
     exec_dir: Path = option(
         group=BUILDS,
         metavar="DIRECTORY",
         example="/var/benchmark",
-        help="required: keeps the executables, which are used again, and the state of the loop",
+        help="required: the directory for the executables, which are reused, and the state of the loop",
     )
     framework: str = option(
         "caffe2", group=BUILDS, choices=framework_names, example="caffe2", help="the framework to benchmark"
@@ -146,7 +147,8 @@ class RepoDriverOptions(DeclaredOptions):
         metavar="DIRECTORY",
         example="my/frameworks",
         usual="specifications/frameworks of this installation",
-        help="the build scripts: <framework>/<platform>/build.sh below it, or the nearest build.sh above",
+        help="the directory of the build scripts: <framework>/<platform>/build.sh below it, or the nearest "
+        "build.sh above",
         page="building_caffe2.md",
     )
     platforms: tuple[str, ...] = option(
@@ -161,15 +163,15 @@ class RepoDriverOptions(DeclaredOptions):
         group=BUILDS,
         metavar="SECONDS",
         example="3600",
-        help="the longest that one build may take before it is killed and counts as failed",
+        help="the time limit of one build, after which it is killed and counts as failed",
     )
     same_host: bool = option(
         False,
         group=BUILDS,
-        help="builds and measurements share this machine: never build while something is measured",
+        help="builds and measurements share this machine: never build during a measurement",
     )
 
-    once: bool = option(False, group=RUNNING, help="measure all commits that are pending, then end")
+    once: bool = option(False, group=RUNNING, help="measure all pending commits, then exit")
     interval: float | None = option(
         None,
         group=RUNNING,
@@ -190,14 +192,14 @@ class RepoDriverOptions(DeclaredOptions):
         group=RUNNING,
         metavar="SECONDS",
         example="7200",
-        help="the longest that harness.py may take for one commit before it is killed",
+        help="the time limit of harness.py for one commit, after which it is killed",
     )
 
     status: bool = option(
         False,
         group=REPORTING,
         help="only show what is done, pending, failed and regressed, and what a running loop is doing; needs "
-        "--exec_dir only",
+        "only --exec_dir",
     )
     notify: tuple[str, ...] = option(
         (),
@@ -219,7 +221,7 @@ class RepoDriverOptions(DeclaredOptions):
     log_level: LogLevel = option("info", group=REPORTING, example="debug", help="how much to log on stderr")
 
     harness_arguments: tuple[str, ...] = ()
-    """Passed on as they are."""
+    """Passed on unchanged."""
 
     def to_argv(self) -> tuple[str, ...]:
         return (*super().to_argv(), *self.harness_arguments)

@@ -1,4 +1,4 @@
-"""``mlbench run FILE...``: ``harness.py`` with its benchmark files named without an option."""
+"""``mlbench run FILE...``: ``harness.py`` with its benchmark files given without an option."""
 
 from __future__ import annotations
 

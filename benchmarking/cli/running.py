@@ -1,4 +1,6 @@
-"""How both programs begin and end: errors become one line and an exit status, signals an orderly end."""
+"""The beginning and end of both programs: errors become one line and an exit status, signals end the run
+cleanly.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 
 
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
-    """What ``function`` returns, or the status of the error that it raised, which is shown on stderr."""
+    """Returns the result of ``function``, or the status of the error that it raised, which is shown on
+    stderr.
+    """
     streams.prepare_streams()
     if not _has_current_directory():
-        message = "the current directory does not exist any more; start again from another one"
+        message = "the current directory does not exist any more; start again from another directory"
         return _tell(program, message, ExitStatus.BAD_USAGE)
     try:
         return function()
@@ -57,8 +61,9 @@ def _tell(program: str, message: str, status: ExitStatus) -> ExitStatus:
 
 @contextmanager
 def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP let the run end in order. A second Ctrl-C or SIGTERM ends the process at
-    once; SIGHUP comes from the terminal and from its shell, so a second one says nothing new."""
+    """Ctrl-C, SIGTERM and SIGHUP end the run cleanly. A second Ctrl-C or SIGTERM ends the process at once.
+    SIGHUP comes from the terminal and also from its shell, so a second SIGHUP has no further effect.
+    """
 
     def cancel(signal_number: int, frame: FrameType | None) -> None:
         if cancellation.is_set and signal_number != signal.SIGHUP:

@@ -7,13 +7,14 @@ from pathlib import Path
 import benchmarking
 
 SHIPPED = ("specifications", "examples")
-"""Beside the package in a checkout, inside it where it is installed."""
+"""Next to the package in a checkout, inside it when it is installed."""
 
 
 def shipped(path: Path) -> Path:
-    """``path``; where it does not exist, what this program itself has under that name, if it has.
+    """Returns ``path``; if it does not exist, the file that this program ships under the same name, if there
+    is one.
 
-    So ``specifications/benchmarks/caffe2/quickstart.json`` can be named from every directory.
+    ``specifications/benchmarks/caffe2/quickstart.json`` can therefore be named from every directory.
     """
     if path.parts[:1] not in [(one,) for one in SHIPPED] or path.exists():
         return path

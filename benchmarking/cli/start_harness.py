@@ -1,7 +1,7 @@
-"""Starts ``harness.py`` of this very installation, whatever the current directory: what the loop runs.
+"""Starts ``harness.py`` of this installation from any directory; used by the loop.
 
-It is called by its path, with ``-P``; so it works in a checkout and installed, and no other ``benchmarking``
-that lies about is taken for it.
+It is called by its path, with ``-P``, so that it works in a checkout and when installed, and never imports
+another ``benchmarking``.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""``mlbench watch``: what ``repo_driver.py`` does."""
+"""``mlbench watch``: the same as ``repo_driver.py``."""
 
 from benchmarking.cli.repo_driver import main
 from benchmarking.cli.repo_driver_arguments import make_parser

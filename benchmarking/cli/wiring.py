@@ -1,4 +1,4 @@
-"""What the programs make of their options before anything runs."""
+"""Objects that the programs create from their options before anything runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def default_results() -> Path:
-    """Where the harness saves results that nobody gave a place."""
+    """The directory in which the harness saves results by default."""
     return user_directory("data") / "results"
 
 

@@ -1,4 +1,4 @@
-"""What the loop is doing now, and since when: for its own screen during a long wait, and for ``--status``."""
+"""What the loop is doing now, and since when: shown during a long wait, and by ``--status``."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class Activity:
 
 @dataclass
 class Activities:
-    """Of one loop, from any of its threads. What takes long is logged once a minute while it lasts."""
+    """The activities of one loop, from any of its threads. Long activities are logged once a minute."""
 
     path: Path
-    """Has the activities while there are some; a killed loop leaves it, and ``read`` knows."""
+    """A file with the current activities, if any; a killed loop leaves it behind, which ``read`` detects."""
     reported_every_s: float = REPORTED_EVERY_S
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _current: list[Activity] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Activities:
             if remove is not None:
                 self._current.remove(remove)
             values = [[one.what, one.commit, one.platform, one.started_at] for one in self._current]
-            # A full disk stops nothing here: it only costs the line in --status.
+            # A full disk does no harm here: only the line in --status is missing.
             with suppress(OSError):
                 atomic_file.write_text(self.path, json.dumps({"pid": os.getpid(), "activities": values}))
 
@@ -99,14 +99,14 @@ class Activities:
 
 
 def read(path: Path) -> list[Activity]:
-    """Of the loop that runs now; nothing where none runs, or where the file is damaged."""
+    """The activities of the running loop; empty if no loop is running or the file is damaged."""
     try:
         value = parse_json(read_file(path, FILE_LIMIT_BYTES))
         found = [_activity(one) for one in value["activities"]]
         alive_since = psutil.Process(value["pid"]).create_time()
     except (OSError, ValueError, TypeError, KeyError, OverflowError, psutil.Error):
         return []
-    # A process of the same number that began later is another one; clocks may differ by a little.
+    # A process with the same number that began later is a different process; clocks may differ slightly.
     return [one for one in found if one.started_at >= alive_since - 1]
 
 

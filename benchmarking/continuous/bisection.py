@@ -1,4 +1,4 @@
-"""Finds the commit that a regression comes from among those that were skipped."""
+"""Finds the commit that caused a regression among the commits that were skipped."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from benchmarking.repos.repo_base import Revision
 class Narrowed:
     culprit: Revision
     note: str = ""
-    """Why it may be another one."""
+    """The reason why it may be another commit."""
 
 
 def threshold(bad_ratio: float) -> float:
-    """What is slower than this has the regression: half way, on a logarithmic scale, to the bad commit.
+    """A slower commit than this has the regression: half way, on a logarithmic scale, to the bad commit.
 
-    Both ratios are to the same good commit, so 1 is a commit without the regression.
+    Both ratios are relative to the same good commit, so 1 is a commit without the regression.
     """
     return 1.0 if math.isinf(bad_ratio) else math.sqrt(bad_ratio)
 
 
 def bisect(commits: Sequence[Revision], is_bad: Callable[[Revision], bool | None]) -> Narrowed:
-    """``commits``: behind the good one, oldest first; the last is bad.
+    """``commits``: the commits after the good commit, oldest first; the last is bad.
 
-    ``is_bad`` gives None for a commit that cannot be measured; then its neighbours are asked. Asks about
-    log2(len(commits)) times.
+    ``is_bad`` returns None for a commit that cannot be measured; its neighbours are then tried. It is called
+    about log2(len(commits)) times.
     """
     good, bad = -1, len(commits) - 1
     unknown: set[int] = set()

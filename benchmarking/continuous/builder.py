@@ -34,7 +34,7 @@ LOG = "build.log"
 TAIL_LINES = 20
 TAIL_BYTES = 2**16
 SCARCE_BYTES = 64 * 2**20
-"""A build that fails with less than this free on its disk failed for want of room, not for its commit."""
+"""If a build fails with less than this free on its disk, the cause is lack of space, not the commit."""
 _NO_SPACE = os.strerror(errno.ENOSPC)
 
 
@@ -45,12 +45,12 @@ class Built:
     revision: Revision
     program: Path
     build_s: float
-    """0 where it had been built before."""
+    """0 if it had been built before."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Written last: an executable without its own was not finished."""
+    """Written last: an executable without its manifest was not finished."""
 
     commit: str
     script: str
@@ -70,7 +70,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class Builder:
-    """For one thread at a time: a platform has one source directory."""
+    """Used by one thread at a time, because a platform has one source directory."""
 
     repo: RepoBase
     options: BuildOptions
@@ -89,7 +89,7 @@ class Builder:
         while not (directory / SCRIPT).is_file():
             if directory == top:
                 raise UsageError(
-                    f"--frameworks_dir: there is no {SCRIPT} in {top / platform} nor above it up to {top}"
+                    f"--frameworks_dir: there is no {SCRIPT} in {top / platform} or above it up to {top}"
                 )
             directory = directory.parent
         return (directory / SCRIPT).resolve()
@@ -98,13 +98,13 @@ class Builder:
         return _sha256(self.find_script(platform))
 
     def directory(self, revision: Revision, platform: str) -> Path:
-        """Of the executable (docs/contracts.md, section 7)."""
+        """The directory of the executable (docs/contracts.md, section 7)."""
         root = self.options.executable_directory / self.options.framework / platform
         date = map(str, unix_time.year_month_day(revision.commit_time))
         return root.joinpath(*date, revision.commit)
 
     def build(self, revision: Revision, platform: str) -> Built:
-        """The executable, from before where it is whole and from the same script.
+        """The executable; an existing one is reused if it is complete and was built by the same script.
 
         Raises:
             BuildError: this commit cannot be built; its message ends with the end of the log.
@@ -138,7 +138,7 @@ class Builder:
             self.repo.check_out(revision.commit, source)
             problem = self._run_script(script, source, result)
             if problem and was_used:
-                # What an earlier commit's build has left must not brand this one.
+                # Files left by the build of an earlier commit must not cause this commit to fail.
                 self.repo.check_out(revision.commit, source, clean=True)
                 problem = self._run_script(script, source, result)
             if problem:
@@ -165,7 +165,7 @@ class Builder:
         atomic_file.sync_directory(program.parent)
 
     def _run_script(self, script: Path, source: Path, result: Path) -> str | None:
-        """What went wrong, with the end of the log; None if nothing did."""
+        """The problem, with the end of the log; None if there is none."""
         log = result.parent.parent / LOG
         launcher = () if os.access(script, os.X_OK) else ("sh",)
         command = Command(
@@ -186,12 +186,12 @@ class Builder:
                 raise UsageError(f"--frameworks_dir: {error}") from error
         if outcome.timed_out:
             limit = f"--build_timeout of {self.options.timeout_s:g} s"
-            return f"the {limit} was over and it was killed\n{_tail(log)}"
+            return f"it exceeded the {limit} and was killed\n{_tail(log)}"
         if outcome.exit_code == 0:
             return None if _is_program(result) else f"{script} left no executable\n{_tail(log)}"
         end = _tail(log)
         if _NO_SPACE in end or shutil.disk_usage(source).free < SCARCE_BYTES:
-            raise StorageError(f"the disk of {source} is full: the build could not be finished")
+            raise StorageError(f"the disk of {source} is full: the build could not finish")
         return f"{script} ended with exit status {outcome.exit_code}\n{end}"
 
 
@@ -211,7 +211,7 @@ def _is_whole(program: Path, manifest: Path, commit: str, script: Path) -> bool:
         return False
     if expected == (commit, _sha256(program), _sha256(script)):
         return True
-    logger.info("%s is built again: it is not what %s describes", program, manifest.name)
+    logger.info("%s is built again: it does not match %s", program, manifest.name)
     return False
 
 

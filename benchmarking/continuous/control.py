@@ -1,4 +1,4 @@
-"""Which older commit a commit is compared with."""
+"""Chooses the older commit with which a commit is compared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def week_start(commit_time: int) -> int:
 
 
 def control_candidates(repo: RepoBase, treatment: Revision, base: Revision | None) -> Iterator[Revision]:
-    """The control first, then what may stand in for it where it cannot be built, ever newer.
+    """The control first, then the commits that may replace it if it cannot be built, from older to newer.
 
-    The control is the first commit of the treatment's week, or ``base`` where that is later (and older than
-    the treatment). Where the treatment itself is the first of its week, it is compared with its parent: with
-    itself it would never be found slower. The root has no candidates.
+    The control is the first commit of the treatment's week, or ``base`` if that is later (and older than the
+    treatment). If the treatment itself is the first commit of its week, it is compared with its parent:
+    compared with itself it would never be found slower. The root has no candidates.
     """
     start = week_start(treatment.commit_time)
     older = repo.chain(treatment.commit)

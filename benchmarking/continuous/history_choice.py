@@ -1,4 +1,4 @@
-"""Which earlier runs a commit's difference to its control may be judged by."""
+"""Chooses the earlier runs by which a commit's difference to its control may be judged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from benchmarking.continuous.state import COMPARABLE, Run
 from benchmarking.repos.repo_base import Revision
 
 COMMITS = 20
-"""The newest that fit; what is older says little of today's machine."""
+"""The number of newest suitable runs; older runs say little about today's machine."""
 REACH = 2000
-"""How far back they are looked for, whatever the age of the repository."""
+"""The number of commits that are searched, regardless of the age of the repository."""
 
 
 def comparable_commits(
@@ -20,10 +20,11 @@ def comparable_commits(
     control: str,
     culprits: Collection[str],
 ) -> list[Revision]:
-    """Newest first: the earlier commits whose difference to their control should be like this one's.
+    """Newest first: the earlier commits whose difference to their control should be like that of this commit.
 
-    Between a commit and its control lie the same known regressions (``culprits``) as here. A control from
-    before a regression makes every later commit look slow, one from behind it none.
+    They have the same known regressions (``culprits``) between themselves and their control. A control from
+    before a regression makes every later commit look slow, while a control from after it makes none look
+    slow.
 
     Args:
         chain: the commit that is to be judged, its first parent, that one's ...

@@ -1,4 +1,6 @@
-"""Ends what a killed loop has left running: it would disturb the measurement, and write beside it."""
+"""Ends processes that a killed loop left running: they would disturb measurements, and write to the same
+files.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,9 @@ from pathlib import Path
 from benchmarking.programs.leftovers import end_marked
 
 VARIABLE = "ML_BENCHMARK_LOOP"
-"""In the environment of all that a loop starts: the directory of the loop."""
+"""In the environment of all programs that a loop starts: the directory of the loop."""
 
 
 def end_leftovers(directory: Path) -> None:
-    """Call it while the loop's lock is held: then nothing that runs with this marker is wanted."""
+    """Call it while holding the loop's lock: no process with this mark is then wanted."""
     end_marked(VARIABLE, str(directory).__eq__)

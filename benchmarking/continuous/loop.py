@@ -1,4 +1,4 @@
-"""What to do next, again and again: fetch, choose, process, remember."""
+"""Decides what to do next, again and again: fetch, choose, process, remember."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from benchmarking.repos.repo_base import RepoBase, Revision
 logger = logging.getLogger(__name__)
 
 BUILDS_AHEAD = 2
-"""Made while another commit is measured."""
+"""The number of builds that are made while another commit is measured."""
 FIRST_RETRY_S = 30.0
 LONGEST_RETRY_S = 3600.0
 SHORTEST_LOOK_S = 10.0
 LONGEST_LOOK_S = 60.0
-"""How long a new commit may go unseen while there is nothing to do."""
+"""The longest time for which a new commit may go unnoticed while there is nothing to do."""
 STATUS_POLL_S = 2.0
-"""How often --status_file is looked at while there is nothing to do."""
+"""The interval at which --status_file is read while there is nothing to do."""
 LINE_LIMIT_BYTES = 10_000
-"""Of a file that has a word for the loop."""
+"""The size limit of a file that controls the loop."""
 EVERYTHING = "everything"
-"""Stands for the platform where all of them fail."""
+"""Stands for the platform if all platforms fail."""
 
 _INFRASTRUCTURE_ERRORS = (RepositoryError, StorageError, DeviceError, HarnessError)
-"""Nothing can be said of the commit: it is tried again."""
+"""Failures that say nothing about the commit: it is tried again."""
 _STATUS = {
     RunStatus.FAILED: ExitStatus.BENCHMARK_FAILED,
     RunStatus.BUILD_FAILED: ExitStatus.BUILD_FAILED,
@@ -66,12 +66,12 @@ _GRAVITY = (
     ExitStatus.INCONCLUSIVE,
     ExitStatus.REPORTER_FAILED,
 )
-"""Of what went wrong, the first of these is what the program ends with."""
+"""The exit status for failures: the first of these that happened."""
 
 
 class Mode(Enum):
     SINGLE = "one commit"
-    ONCE = "what is pending"
+    ONCE = "pending commits"
     CONTINUOUS = "for ever"
 
 
@@ -81,7 +81,9 @@ class LoopOptions:
     platforms: tuple[str, ...]
     branch: str
     start: str | None = None
-    """The commit to begin with; None: where the state stands, or else the branch's newest."""
+    """The commit to begin with; None: the position in the state, or otherwise the newest commit of the
+    branch.
+    """
     interval_s: float = 0.0
     """The shortest time between the starts of two commits."""
     commit_file: Path | None = None
@@ -91,13 +93,13 @@ class LoopOptions:
     merged_commits: bool = False
     retries_failed: bool = False
     fail_on: FailOn = "regressed"
-    """Which verdicts the exit status shows; what is found and reported is the same."""
+    """The verdicts that the exit status reflects; findings and reports do not depend on it."""
     builds_ahead: bool = True
 
 
 @dataclass(frozen=True)
 class _Retry:
-    """Of one platform that failed, or of all of them."""
+    """The retry of one platform that failed, or of all of them."""
 
     message: str
     failures: int
@@ -114,14 +116,14 @@ class Loop:
     notifier: Notifier
     cancellation: Cancellation
     _position: Position | None = None
-    """None: one commit is measured whatever was done before."""
+    """None: the commit is measured even if it was measured before."""
     _only: Revision | None = None
-    """Of a single run: its commit."""
+    """The commit of a run that measures a single commit."""
     _again: list[Task] = field(default_factory=list)
-    """What failed in the past and is asked for once more."""
+    """Commits that failed in the past and are tried once more."""
     _done_now: set[Task] = field(default_factory=set)
     _retries: dict[str, _Retry] = field(default_factory=dict)
-    """By platform."""
+    """Maps the platform to its retry."""
     _statuses: set[ExitStatus] = field(default_factory=set)
     _last_revision: Revision | None = None
     _last_start: float = -math.inf
@@ -129,14 +131,14 @@ class Loop:
     _fetch_failed: bool = False
     _status_file_failed: bool = False
     _behind_step: tuple[Revision, ...] = ()
-    """The commits that wait for the next step, as they were last reported."""
+    """The commits that wait for the next step, as last reported."""
     _pending_known: list[Pending] | None = None
-    """As the state has it."""
+    """The position in the state."""
     _commits: tuple[tuple[Position, str], list[Revision]] | None = None
-    """What lies between a position and a tip, as it was read the last time."""
+    """The commits between a position and a tip, as last read."""
 
     def run(self) -> ExitStatus:
-        """Until there is nothing left to do, or the status file or a signal says so.
+        """Runs until there is nothing left to do, or until the status file or a signal ends it.
 
         Raises:
             UsageError: the branch or the commit does not exist.
@@ -157,7 +159,7 @@ class Loop:
         return next((one for one in _GRAVITY if one in self._statuses), ExitStatus.OK)
 
     def _step(self) -> bool:
-        """False: there is no more to do."""
+        """False: there is nothing left to do."""
         try:
             if self._explain_regression():
                 return True
@@ -232,10 +234,11 @@ class Loop:
             logger.warning("--commit_file %s is not valid and is not used: %s", path, error)
             return None
 
-    # --- what there is to do --------------------------------------------------------------------------------
+    # --- what to do next
+    # --------------------------------------------------------------------------------------
 
     def _look(self) -> list[Task]:
-        """What is to be done, in order, after everything that is known now is remembered."""
+        """The tasks in order, after everything that is known now is remembered."""
         if self.options.mode is Mode.CONTINUOUS and time.monotonic() >= self._last_fetch + self._look_s:
             self._fetch()
         if self._only is not None:
@@ -268,7 +271,7 @@ class Loop:
         ]
 
     def _new_commits(self) -> list[Revision]:
-        """From the position to the branch's tip, oldest first."""
+        """The commits from the position to the tip of the branch, oldest first."""
         position = self._the_position
         tip = self.repo.resolve(self.options.branch)
         if self._commits is None or self._commits[0] != (position, tip.commit):
@@ -292,7 +295,7 @@ class Loop:
             cursor=position.commit if position.is_done else None,
             step=self.options.step,
             max_pending=self.options.max_pending,
-            # The last look for now: what is not measured today would not be known before the next step.
+            # The last look for now: skipped commits would otherwise be unknown until the next step.
             newest=self.options.mode is Mode.ONCE,
         )
 
@@ -357,7 +360,7 @@ class Loop:
                 return
             finished = given_up
         self._works_again(task.platform)
-        # Told first: a kill in between tells it twice, which is better than never.
+        # Reported first: a kill in between reports it twice, which is better than never.
         for event in messages.change_events(self.state.last_run(task.platform), finished.run):
             self.notifier.tell(event)
         self._record(finished.run)
@@ -374,7 +377,7 @@ class Loop:
         return _STATUS.get(status, ExitStatus.OK)
 
     def _give_up(self, task: Task, error: BenchmarkError) -> Finished | None:
-        """A commit that ends the harness again and again is at fault itself."""
+        """A commit that repeatedly ends the harness is at fault itself."""
         if not isinstance(error, HarnessError) or isinstance(error, HarnessRefusedError):
             return None
         if self.state.count_attempt(task.platform, task.revision.commit) < HARNESS_ATTEMPTS:
@@ -383,7 +386,9 @@ class Loop:
         return Finished(run)
 
     def _record(self, run: Run) -> None:
-        """What was measured is not measured again because of a full disk; it waits for room."""
+        """A measured commit is not measured again because of a full disk; recording it waits for
+        free space.
+        """
         while True:
             try:
                 self.state.finish([run])
@@ -400,13 +405,13 @@ class Loop:
                 return
 
     def _finish_single(self, task: Task) -> None:
-        """A commit that is measured for itself moves the commit file, too, when every platform is done."""
+        """A commit that is measured on its own also updates the commit file, once every platform is done."""
         tasks = {Task(task.revision, platform) for platform in self.options.platforms}
         if task.revision == self._only and tasks <= self._done_now:
             self._write_commit_file(task.revision.commit)
 
     def _explain_regression(self) -> bool:
-        """Whether there was one, of a platform that works."""
+        """Whether a regression was explained, on a platform that works."""
         run = next((one for one in self.state.unexplained() if self._is_ready(one.platform)), None)
         if run is None:
             return False
@@ -417,7 +422,7 @@ class Loop:
             return True
         for line in messages.culprit_lines(culprits):
             logger.warning(line)
-        # Told first: a kill in between tells it twice, which is better than never.
+        # Reported first: a kill in between reports it twice, which is better than never.
         self.notifier.tell(messages.regression_event(run, culprits))
         self.state.add_culprits(culprits)
         return True
@@ -425,14 +430,14 @@ class Loop:
     # --- failures -------------------------------------------------------------------------------------------
 
     def _fetch(self) -> None:
-        """A remote that is away does not hold up what is known already."""
+        """An unreachable remote does not delay work on known commits."""
         self._last_fetch = time.monotonic()
         try:
             self.repo.fetch(self.options.branch)
         except RemoteError as error:
             self._statuses.add(ExitStatus.DEVICE_FAILED)
             if not self._fetch_failed:
-                logger.warning("%s; going on with what was fetched before", error)
+                logger.warning("%s; continuing with the commits fetched before", error)
                 self.notifier.tell(messages.failure_event("remote", str(error), None))
             self._fetch_failed = True
         else:
@@ -480,7 +485,7 @@ class Loop:
         return (one.not_before for one in self._retries.values() if one.not_before > now)
 
     def _wait_until(self, moment: float) -> None:
-        """Or until it is told to stop."""
+        """Waits until this time, or until it is told to stop."""
         while not self._is_told_to_stop():
             remaining_s = moment - time.monotonic()
             if remaining_s <= 0:
@@ -507,7 +512,8 @@ class Loop:
 
 
 def _read_line(path: Path) -> str:
-    """
+    """Reads the first line of a small text file.
+
     Raises:
         OSError, ValueError: it cannot be read, or is not a small text file.
     """

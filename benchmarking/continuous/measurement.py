@@ -23,26 +23,26 @@ from benchmarking.results.model import RunType, TestKey
 from benchmarking.specs.run_info import Commit, RunInfo, TestName, Version
 
 TERMINATION_GRACE_S = 15.0
-"""The harness needs it to end its own programs and to report what is finished."""
+"""The time that the harness needs to end its own programs and to report finished tests."""
 TAIL_LINES = 20
 KEPT_LOGS = 500
 SCREEN_LIMIT_BYTES = 16 * 2**20
-"""Of what the harness says to people, the end; the log has it all."""
+"""The number of characters kept from the end of the harness's messages; the log has all of them."""
 OUTPUT_LIMIT_BYTES = 512 * 2**20
-"""Of the document."""
+"""The size limit of the document."""
 
 
 @dataclass(frozen=True)
 class HarnessReport:
     exit_status: int | None
-    """As the process gave it: negative for a signal, None for one that had to be killed."""
+    """The exit status of the process: negative for a signal, None if it had to be killed."""
     run_s: float
     log: Path
-    """All that the harness said."""
+    """The file with all messages of the harness."""
     screen: str
-    """What it printed for people."""
+    """Its output for people."""
     output: bytes
-    """What it printed for programs: a document, if it came so far."""
+    """Its output for programs: a document, if the harness got that far."""
 
     def tail(self) -> str:
         return "\n".join([f"--- end of {self.log} ---", *self.screen.rstrip().splitlines()[-TAIL_LINES:]])
@@ -54,19 +54,19 @@ class HarnessRequest:
     treatment: Built
     control: Built | None = None
     history: Sequence[Revision] = ()
-    """Of earlier commits, newest first; with any, the harness looks for regressions."""
+    """Earlier commits, newest first; if there are any, the harness looks for regressions."""
     run_type: RunType | None = None
     regressed_types: tuple[str, ...] = ()
     tests: tuple[TestKey, ...] = ()
-    """Only these, on whatever device; none: all."""
+    """Only these tests, on all devices; empty: all tests."""
     positions: Mapping[str, int] = field(default_factory=dict)
-    """Of the treatment and the control in their repository, by commit."""
+    """The positions of the treatment and the control in their repository."""
 
 
 @dataclass(frozen=True)
 class Harness:
     arguments: tuple[str, ...]
-    """What the user gave for it."""
+    """The options that the user gave for the harness."""
     framework: str
     log_directory: Path
     activities: Activities
@@ -75,7 +75,7 @@ class Harness:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def validate(self, request: HarnessRequest) -> HarnessReport:
-        """Checks all arguments that ``measure`` would give, and the benchmark files; runs nothing.
+        """Checks all arguments that ``measure`` would pass, and the benchmark files; runs nothing.
 
         Raises:
             StorageError, RunCancelledError
@@ -83,7 +83,8 @@ class Harness:
         return self._run(f"validate-{_file_name(request.platform)}", (*_own_arguments(request), "--validate"))
 
     def measure(self, request: HarnessRequest) -> HarnessReport:
-        """
+        """Runs the harness.
+
         Raises:
             StorageError, RunCancelledError
         """
@@ -112,7 +113,7 @@ class Harness:
 
 
 def _harness() -> tuple[str, ...]:
-    """Of this very installation, whatever the current directory."""
+    """The harness of this installation, for any current directory."""
     script = Path(benchmarking.__file__).with_name("cli") / "start_harness.py"
     return (sys.executable, "-P", str(script))
 
@@ -155,7 +156,7 @@ def _version(built: Built, positions: Mapping[str, int]) -> Version:
 
 
 def remove_old_logs(directory: Path, keep: int) -> None:
-    """All but the ``keep`` newest."""
+    """Removes all logs except the ``keep`` newest."""
     logs = sorted(directory.glob("*.log"), key=lambda path: path.stat().st_mtime)
     for path in logs[:-keep]:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the loop tells: lines for people, events for programs."""
+"""The output of the loop: lines for people, events for programs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ WORDS = {
     RunStatus.BUILD_FAILED: "BUILD FAILED",
     RunStatus.SKIPPED: "skipped",
 }
-"""What a status is called wherever people read it."""
+"""The words for a status in output for people."""
 
 
 def run_line(run: Run, pending: int) -> str:
-    """``3b8bfaf01234  host  built 1.2 s  measured 3.4 s  ok  4 left  Subject``, and what went wrong below."""
+    """``3b8bfaf01234  host  built 1.2 s  measured 3.4 s  ok  4 left  Subject``, followed by any problems."""
     columns = (
         *(run.revision.short, run.platform),
         f"built {took(run.build_s) or 'before':>7}",
@@ -45,7 +45,7 @@ def run_line(run: Run, pending: int) -> str:
 
 
 def took(seconds: float) -> str:
-    """``1.23 s``; empty where it was not done."""
+    """``1.23 s``; empty if it was not done."""
     return numbers.duration(seconds * 1e6) if seconds else ""
 
 
@@ -91,7 +91,7 @@ def culprit_lines(culprits: Sequence[Culprit]) -> Iterator[str]:
             f"{first.revision.short} made {first.platform} slower: {plain(first.revision.subject)} "
             f"({plain(first.revision.author)}, {unix_time.minute(first.revision.commit_time)})"
         )
-        good = f" against {first.good[:12]}" if first.good else ""
+        good = f" compared with {first.good[:12]}" if first.good else ""
         yield f"    {suspects_text([one.suspect for one in found])}{good}"
         yield from (f"    {note}" for note in dict.fromkeys(one.note for one in found) if note)
         if first.regressed != first.revision.commit:
@@ -128,11 +128,13 @@ def regression_event(run: Run, culprits: Sequence[Culprit]) -> dict[str, Any]:
 
 
 FAULTS = {RunStatus.BUILD_FAILED: "build", RunStatus.FAILED: "test"}
-"""What of a commit can begin to fail, and work again."""
+"""The aspects of a commit that can begin to fail and work again."""
 
 
 def change_events(before: Run | None, run: Run) -> Iterator[dict[str, Any]]:
-    """What works again and what begins to fail with ``run``, the platform's next after ``before``."""
+    """The events for aspects that work again or begin to fail with ``run``, the platform's next run after
+    ``before``.
+    """
     was, now = (FAULTS.get(one.status) if one else None for one in (before, run))
     if was == now:
         return
@@ -145,7 +147,7 @@ def change_events(before: Run | None, run: Run) -> Iterator[dict[str, Any]]:
 
 
 def recovery_event(what: str) -> dict[str, Any]:
-    """The end of what ``failure_event`` reported."""
+    """Reports the end of a failure that ``failure_event`` reported."""
     return {"event": "works_again", "what": what, "platform": None, "commit": None}
 
 
@@ -174,7 +176,7 @@ def _suspect_json(suspect: Suspect) -> Mapping[str, Any]:
 
 
 def _by_commit(culprits: Iterable[Culprit]) -> dict[tuple[str, str], list[Culprit]]:
-    """And by platform."""
+    """Groups by commit and platform."""
     found: dict[tuple[str, str], list[Culprit]] = {}
     for one in culprits:
         found.setdefault((one.revision.commit, one.platform), []).append(one)

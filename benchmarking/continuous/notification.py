@@ -1,4 +1,4 @@
-"""Tells the user's own command what happened."""
+"""Runs the user's own command when something happens."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LIMIT_S = 60.0
 @dataclass(frozen=True)
 class Notifier:
     argv: tuple[str, ...]
-    """Gets each event as JSON on its standard input; empty: nobody is told."""
+    """The command that receives each event as JSON on its standard input; empty: no command."""
     cancellation: Cancellation
 
     def tell(self, event: Mapping[str, Any]) -> None:
-        """A command that fails is logged; it stops nothing."""
+        """Runs the command. If it fails, this is logged and has no other effect."""
         if not self.argv:
             return
         try:

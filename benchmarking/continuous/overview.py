@@ -17,7 +17,7 @@ _RUN_HEADERS = ("commit", "platform", "finished (UTC)", "result", "built", "meas
 
 
 def now_lines(activities: Sequence[Activity]) -> Iterator[str]:
-    """What the loop that runs is busy with."""
+    """The activities of the running loop."""
     yield from (f"now {one.line(time.time())}" for one in activities)
 
 
@@ -31,7 +31,7 @@ def overview_lines(overview: Overview) -> Iterator[str]:
     yield from _section("regressions", culprit_lines(overview.culprits))
     explained = {(one.regressed, one.platform) for one in overview.culprits}
     unexplained = [run for run in overview.regressed if (run.revision.commit, run.platform) not in explained]
-    yield from _section("regressions whose origin is still looked for", _runs(unexplained))
+    yield from _section("regressions whose origin is not found yet", _runs(unexplained))
     yield from _section("failed", _runs(overview.failed))
     yield from _section("newest results", _runs(overview.recent))
     yield ""

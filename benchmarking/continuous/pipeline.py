@@ -1,4 +1,4 @@
-"""One commit on one platform: control, build, measurement, verdict; and where a regression comes from."""
+"""One commit on one platform: control, build, measurement and verdict; and the origin of a regression."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ from benchmarking.terminal import streams
 logger = logging.getLogger(__name__)
 
 HARNESS_ATTEMPTS = 3
-"""How often a commit may end the harness itself (a bug, want of memory) before it counts as failed."""
+"""The number of times that a commit may end the harness itself (by a bug, or lack of memory) before it counts
+as failed.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Task:
 
 
 class BuildQueue:
-    """One thread that builds, in the order of the requests. A bug in it is raised by ``get``."""
+    """One thread that builds in the order of the requests. A bug in it is raised by ``get``."""
 
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
@@ -58,7 +60,7 @@ class BuildQueue:
         self._executor.shutdown(cancel_futures=True)
 
     def set_ahead(self, tasks: Collection[Task]) -> None:
-        """What is to be built next; what was planned before and has not begun is dropped."""
+        """Sets the next builds; earlier plans that have not begun are dropped."""
         for task in [one for one in self._futures if one not in tasks]:
             if self._futures[task].cancel():
                 del self._futures[task]
@@ -78,7 +80,7 @@ class BuildQueue:
 class Finished:
     run: Run
     around_it: ExitStatus = ExitStatus.OK
-    """What went wrong beside the commit: a device is missing, or a reporter could not deliver."""
+    """Problems that are not the commit's: a device is missing, or a reporter could not deliver."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Pipeline:
     show_document: bool = False
 
     def run(self, task: Task, ahead: Collection[Task] = ()) -> Finished:
-        """What is to be recorded of the task; ``ahead`` is built while it is measured.
+        """The records of the task; ``ahead`` is built while it is measured.
 
         Raises:
             RepositoryError, StorageError, DeviceError, HarnessError: nothing can be said of the commit; it
@@ -137,12 +139,12 @@ class Pipeline:
             raise
 
     def _control(self, task: Task) -> Built | None:
-        """The first candidate that can be built; None for a root, or where none can."""
+        """The first candidate that can be built; None for a root commit, or if no candidate can be built."""
         for revision in control_candidates(self.repo, task.revision, self.base):
             try:
                 return self.build(Task(revision, task.platform))
             except BuildError:
-                logger.info("%s cannot be built and is no control", revision.short)
+                logger.info("%s cannot be built and is not used as a control", revision.short)
         return None
 
     def _history(self, task: Task, control: Built) -> list[Revision]:
@@ -155,8 +157,9 @@ class Pipeline:
         return {commit: run for (commit, where), run in runs.items() if where == platform}
 
     def _measure(self, request: HarnessRequest) -> Measured:
-        """What the harness found. Its exit status counts only where it left no document: the user's options
-        change that status, and it says nothing of an answer that never came."""
+        """The results of the harness. Its exit status is only used if it left no document, because the user's
+        options change the status, and because it does not show whether the answer is complete.
+        """
         report = self.harness.measure(replace(request, positions=self._positions(request)))
         if self.show_screen:
             streams.show(report.screen)
@@ -177,10 +180,10 @@ class Pipeline:
         commits = [one.revision.commit for one in (request.treatment, request.control) if one]
         return {commit: self.repo.position(commit) for commit in commits}
 
-    # --- where a regression comes from ----------------------------------------------------------------------
+    # --- the origin of a regression -------------------------------------------------------------------------
 
     def explain(self, run: Run) -> list[Culprit]:
-        """The culprit of every suspect, found by bisection where commits before it were not judged.
+        """The culprit of every suspect, found by bisection if commits before it were not judged.
 
         Raises:
             RepositoryError, StorageError, DeviceError, HarnessError: to be tried again; what was measured
@@ -193,7 +196,7 @@ class Pipeline:
             found = [(run.revision, suspect, note) for suspect in run.suspects]
         else:
             logger.info(
-                "%s regressed on %s: looking through the %d commits since %s",
+                "%s regressed on %s: searching the %d commits since %s",
                 *(run.revision.short, run.platform, len(commits), good.short),
             )
             found = [self._narrow(suspect, good, commits, run.platform) for suspect in run.suspects]
@@ -235,7 +238,7 @@ class Pipeline:
         return narrowed.culprit, replace(suspect, ratio=bad_ratio), narrowed.note
 
     def _ratio(self, suspect: Suspect, good: Revision, revision: Revision, platform: str) -> float | None:
-        """How much slower than ``good``; None where it cannot be built or the test fails."""
+        """The slowdown relative to ``good``; None if the commit cannot be built or the test fails."""
         ratios = self.state.probe(platform, good.commit, revision.commit)
         if ratios is None:
             ratios = self._probe(good, revision, platform)
@@ -256,7 +259,9 @@ class Pipeline:
         }
 
     def _report_culprits(self, run: Run, good: Revision, culprits: Sequence[Culprit]) -> None:
-        """What was found between is told to every reporter as a confirmed regression of that commit."""
+        """Reports a regression that was found by bisection to every reporter as a confirmed regression of
+        that commit.
+        """
         by_commit: dict[str, list[Culprit]] = {}
         for one in culprits:
             by_commit.setdefault(one.revision.commit, []).append(one)
@@ -278,9 +283,9 @@ class Pipeline:
 
 
 def _tests_by_types(suspects: Iterable[Suspect]) -> dict[tuple[str, ...], tuple[TestKey, ...]]:
-    """One run marks the same types in each of its tests, so that tests with other suspects need another run.
+    """A run marks the same types in each of its tests, so tests with other suspects need another run.
 
-    No tests, which means all of them, where an older state knew nothing but the label.
+    No tests, which means all tests, if an older state only recorded the label.
     """
     types: dict[TestKey, dict[str, None]] = {}
     for one in suspects:
@@ -316,7 +321,7 @@ def _run(task: Task, built: Built, control: Built | None, measured: Measured) ->
 
 
 def _status(suspects: Sequence[Suspect], failures: Sequence[str], first_stage: Sequence[Result]) -> RunStatus:
-    """The worst that applies."""
+    """The most severe status that applies."""
     if suspects:
         return RunStatus.REGRESSED
     if failures:
@@ -332,13 +337,13 @@ def _around(document: Document) -> ExitStatus:
     return ExitStatus.REPORTER_FAILED if document.problems else ExitStatus.OK
 
 
-# --- what counts as an answer -------------------------------------------------------------------------------
+# --- valid answers ------------------------------------------------------------------------------------------
 
 
 def _without_document(
     report: HarnessReport, platform: str, why: str
 ) -> DeviceError | HarnessError | StorageError:
-    """The error of a harness that left no complete document, whatever it ended with."""
+    """The error for a harness that left no complete document, whatever its exit status."""
     if _is_scarce(report):
         return StorageError(f"the disk of {report.log.parent} is full: the results could not be read")
     if report.exit_status == ExitStatus.DEVICE_FAILED:
@@ -348,7 +353,8 @@ def _without_document(
 
 
 def _require_measurement(document: Document, report: HarnessReport, platform: str) -> None:
-    """
+    """Requires that everything was measured.
+
     Raises:
         DeviceError, HarnessError: the document says that not everything was measured that should have been.
     """

@@ -1,4 +1,4 @@
-"""Which commits are measured next, and which never."""
+"""Chooses the commits that are measured next, and those that are never measured."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmarking.repos.repo_base import Revision
 @dataclass(frozen=True)
 class Schedule:
     pending: tuple[Revision, ...]
-    """In the order in which they are to be measured."""
+    """In the order in which they are measured."""
     skipped: tuple[Revision, ...]
-    """Not to be measured."""
+    """Commits that are not measured."""
     cursor: str | None
-    """Everything up to this commit is done; None: nothing is."""
+    """Everything up to this commit is done; None: nothing is done."""
     behind_step: tuple[Revision, ...] = ()
-    """Newer than the last step: neither pending nor skipped until there are more."""
+    """Commits newer than the last step: neither pending nor skipped until there are more."""
 
 
 def make_schedule(
@@ -29,11 +29,11 @@ def make_schedule(
     max_pending: int | None = None,
     newest: bool = False,
 ) -> Schedule:
-    """``commits``: what the branch has beyond ``cursor``, oldest first.
+    """``commits``: the commits of the branch after ``cursor``, oldest first.
 
-    Every ``step``-th commit is chosen, counted from ``cursor``; without one the first is chosen too, and with
-    ``newest`` the last. Of more than ``max_pending`` commits that wait, the oldest are dropped, and of the
-    others the newest come first.
+    Every ``step``-th commit is chosen, counted from ``cursor``; without a cursor the first is also chosen,
+    and with ``newest`` the last. If more than ``max_pending`` commits wait, the oldest are dropped, and the
+    others are measured newest first.
     """
     first = 0 if cursor is None else step - 1
     chosen = list(commits[first::step])

@@ -1,6 +1,6 @@
-"""What the loop has done, in a database that survives a kill at any moment.
+"""The work that the loop has done, in a database that survives a kill at any moment.
 
-One row per commit, platform and benchmark file; nothing is kept in memory that a restart would miss.
+There is one row per commit, platform and benchmark file; nothing that a restart needs is kept only in memory.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from benchmarking.results.model import TestKey
 FILE_NAME = "state.sqlite3"
 SCHEMA_VERSION = 2
 BATCH = 500
-"""Values of one query: SQLite takes a limited number."""
+"""The number of values in one query, which SQLite limits."""
 BUSY_LIMIT_S = 30.0
-"""How long a writer waits for a reader (``--status``) to finish."""
+"""The time for which a writer waits for a reader (``--status``) to finish."""
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -59,7 +59,7 @@ CREATE TABLE culprits (
 ) WITHOUT ROWID;
 """
 
-_ADVICE = "restore it from a backup, or move it away to begin again from nothing"
+_ADVICE = "restore it from a backup, or move it away to start from scratch"
 
 T = TypeVar("T")
 
@@ -69,20 +69,20 @@ class RunStatus(StrEnum):
     KNOWN = "known"
     """Measured, and slower than its control by no more than earlier commits already were."""
     INCONCLUSIVE = "inconclusive"
-    """Measured, and it stayed open whether a test became slower; a bisection may come back to it."""
+    """Measured, but it is undecided whether a test became slower; a bisection may return to it."""
     REGRESSED = "regressed"
     """Measured, and a regression was confirmed."""
     FAILED = "failed"
     """A test of it failed."""
     BUILD_FAILED = "build failed"
     SKIPPED = "skipped"
-    """Not measured, because of --step or --max_pending; a bisection may come back to it."""
+    """Not measured, because of --step or --max_pending; a bisection may return to it."""
 
 
 JUDGED = (RunStatus.MEASURED, RunStatus.KNOWN, RunStatus.REGRESSED, RunStatus.FAILED)
-"""Of these it is known what they made slower."""
+"""Statuses of commits for which it is known whether they made something slower."""
 COMPARABLE = (*JUDGED, RunStatus.INCONCLUSIVE)
-"""Of these the history may hold results."""
+"""Statuses of commits for which the history may hold results."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +91,20 @@ class Suspect:
 
     key: TestKey
     label: str
-    """Net, identifier and device: for people."""
+    """Net, identifier and device, for people."""
     type: str
     ratio: float | None
-    """Treatment over control, where that could be told."""
+    """The treatment divided by the control, if it is known."""
 
 
 Ratios = Mapping[TestKey, Mapping[str, float]]
-"""By test and type, how much slower one commit was found than another."""
+"""Maps test and type to the slowdown of one commit relative to another."""
 
 
 def find_key(wanted: TestKey, known: Collection[TestKey]) -> TestKey:
-    """``wanted``; for a test of which an older state knew nothing but the label, the only one that fits."""
+    """Returns ``wanted``; for a test of which an older state only recorded the label, the only key that
+    matches.
+    """
     if wanted.net:
         return wanted
     fitting = [one for one in known if wanted.identifier.startswith(f"{one.net} {one.identifier} on ")]
@@ -111,13 +113,13 @@ def find_key(wanted: TestKey, known: Collection[TestKey]) -> TestKey:
 
 @dataclass(frozen=True)
 class Run:
-    """What came of one commit on one platform."""
+    """The outcome of one commit on one platform."""
 
     platform: str
     revision: Revision
     status: RunStatus
     detail: str = ""
-    """A sentence for people: the tests, the build's error."""
+    """A sentence for people: the tests, or the error of the build."""
     control: str | None = None
     build_s: float = 0.0
     run_s: float = 0.0
@@ -128,17 +130,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Culprit:
-    """The commit that a regression comes from, as far as it could be narrowed."""
+    """The commit that caused a regression, as far as it could be located."""
 
     platform: str
     regressed: str
-    """The commit where it was confirmed."""
+    """The commit for which the regression was confirmed."""
     suspect: Suspect
     good: str | None
-    """The last commit that is known not to have it."""
+    """The last commit that is known not to have the regression."""
     revision: Revision
     note: str = ""
-    """Why it could not be narrowed further."""
+    """The reason why it could not be located more precisely."""
     found_at: float = 0.0
 
 
@@ -147,27 +149,27 @@ class Pending:
     platform: str
     revision: Revision
     waits_for: str = ""
-    """Why it is not next: what failed the last time."""
+    """The reason why it is not next: the problem of the last attempt."""
 
 
 @dataclass(frozen=True)
 class Position:
-    """How far a branch is done."""
+    """The progress on a branch."""
 
     commit: str
     is_done: bool
-    """Everything up to the commit is; else it is the first that is to be done."""
+    """Everything up to the commit is done; otherwise it is the first commit to be done."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What ``--status`` shows of one benchmark file."""
+    """The contents of ``--status`` for one benchmark file."""
 
     benchmark: str
     positions: Mapping[str, Position]
-    """By branch."""
+    """Maps the branch to its position."""
     counts: Mapping[tuple[str, str], int]
-    """By platform and status."""
+    """The number of runs by platform and status."""
     recent: Sequence[Run]
     failed: Sequence[Run]
     regressed: Sequence[Run]
@@ -177,15 +179,15 @@ class Overview:
 
 @dataclass
 class State:
-    """Of one benchmark file. For one thread at a time.
+    """The state of one benchmark file, for one thread at a time.
 
-    Every method raises StorageError where the database cannot be read or written, or is damaged.
+    Every method raises StorageError if the database cannot be read or written, or is damaged.
     """
 
     path: Path
     benchmark: str
     read_only: bool = False
-    """As it is now; nothing is written."""
+    """A snapshot; nothing is written."""
     _connection: sqlite3.Connection = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -200,7 +202,7 @@ class State:
     # --- runs -----------------------------------------------------------------------------------------------
 
     def finish(self, runs: Collection[Run]) -> None:
-        """They are done, all or none of them."""
+        """Records these runs as finished, all of them or none."""
         with self._transaction() as connection:
             for run in runs:
                 connection.execute(
@@ -214,7 +216,7 @@ class State:
                     )
 
     def runs(self, commits: Sequence[str]) -> dict[tuple[str, str], Run]:
-        """By commit and platform, of those commits."""
+        """The runs of those commits, by commit and platform."""
         found = {}
         for some in batched(commits, BATCH):
             marks = ",".join("?" * len(some))
@@ -224,13 +226,13 @@ class State:
         return found
 
     def failed_runs(self) -> list[Run]:
-        """Oldest first."""
+        """Failed runs, oldest first."""
         query = "SELECT * FROM runs WHERE benchmark=? AND status IN (?,?) ORDER BY finished_at"
         values = (self.benchmark, RunStatus.FAILED, RunStatus.BUILD_FAILED)
         return [self._read(_run, row) for row in self._rows(query, values)]
 
     def last_run(self, platform: str) -> Run | None:
-        """The newest that was not skipped."""
+        """The newest run that was not skipped."""
         query = (
             "SELECT * FROM runs WHERE benchmark=? AND platform=? AND status!=? "
             "ORDER BY finished_at DESC LIMIT 1"
@@ -239,7 +241,7 @@ class State:
         return self._read(_run, rows[0]) if rows else None
 
     def count_attempt(self, platform: str, commit: str) -> int:
-        """How many there are with this one."""
+        """The number of attempts, including this one."""
         with self._transaction() as connection:
             key = (self.benchmark, platform, commit)
             connection.execute("INSERT OR IGNORE INTO attempts VALUES (?,?,?,0)", key)
@@ -290,7 +292,7 @@ class State:
             connection.execute(query, (platform, commit))
 
     def build_failure(self, platform: str, commit: str, script_sha256: str) -> str | None:
-        """The message, where this very script failed with this commit."""
+        """The message, if this script failed with this commit."""
         query = 'SELECT message FROM failed_builds WHERE platform=? AND "commit"=? AND script_sha256=?'
         rows = self._rows(query, (platform, commit, script_sha256))
         return str(rows[0]["message"]) if rows else None
@@ -298,7 +300,7 @@ class State:
     # --- regressions ----------------------------------------------------------------------------------------
 
     def unexplained(self) -> list[Run]:
-        """Regressed runs of which not every suspect has its culprit yet, oldest first."""
+        """Regressed runs with suspects whose culprit is not found yet, oldest first."""
         known = {(one.platform, one.regressed, one.suspect.key, one.suspect.type) for one in self.culprits()}
         query = "SELECT * FROM runs WHERE status=? AND benchmark=? ORDER BY finished_at"
         runs = [self._read(_run, row) for row in self._rows(query, (RunStatus.REGRESSED, self.benchmark))]
@@ -334,7 +336,7 @@ class State:
                 )
 
     def probe(self, platform: str, good: str, commit: str) -> Ratios | None:
-        """Of a bisection: how much slower ``commit`` was found than ``good``."""
+        """A measurement of a bisection: the slowdown of ``commit`` relative to ``good``."""
         query = 'SELECT ratios FROM probes WHERE benchmark=? AND platform=? AND good=? AND "commit"=?'
         rows = self._rows(query, (self.benchmark, platform, good, commit))
         return self._read(_ratios, rows[0]) if rows else None
@@ -348,7 +350,7 @@ class State:
     # --- for people -----------------------------------------------------------------------------------------
 
     def overview(self, limit: int) -> Overview:
-        """``limit``: how many of each list, the newest of them."""
+        """``limit``: the number of newest entries of each list."""
         own = (self.benchmark,)
         recent = (
             'SELECT * FROM runs WHERE benchmark=? AND status!="skipped" ORDER BY finished_at DESC LIMIT ?'
@@ -394,7 +396,7 @@ def batched(values: Sequence[str], size: int) -> Iterator[Sequence[str]]:
 
 
 def benchmarks_in(path: Path) -> list[str]:
-    """The benchmark files that a state knows of.
+    """The benchmark files in a state.
 
     Raises:
         StorageError
@@ -409,19 +411,19 @@ def benchmarks_in(path: Path) -> list[str]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """For writing; a new one where there is none, or one of an older version that is brought up to date."""
+    """Opens it for writing; it is created if it does not exist, and migrated if it is of an older version."""
     with _reading(path):
         if not path.exists():
             _create(path)
         connection = _connect(path)
-        # A finished run survives a power cut, too.
+        # A finished run also survives a power failure.
         connection.execute("PRAGMA synchronous=FULL")
         _bring_up_to_date(connection, path)
         return connection
 
 
 def _snapshot(path: Path) -> sqlite3.Connection:
-    """A copy in memory: what is only shown is never written to, of whatever version it is."""
+    """A copy in memory: a database that is only shown is never written to, whatever its version."""
     with _reading(path):
         copy = sqlite3.connect(":memory:", isolation_level=None)
         copy.row_factory = sqlite3.Row
@@ -432,7 +434,7 @@ def _snapshot(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # Autocommit: transactions begin where the code says so. mode=rw: it is not made here.
+    # Autocommit: transactions begin where the code says so. mode=rw: the file is not created here.
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=BUSY_LIMIT_S, isolation_level=None
     )
@@ -441,7 +443,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _create(path: Path) -> None:
-    """It is there with all its tables or not at all: an empty file is one that was damaged."""
+    """The file exists with all its tables or not at all, because an empty file was damaged."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(f"{_SCHEMA} PRAGMA user_version={SCHEMA_VERSION};")
         content = connection.serialize()
@@ -450,15 +452,14 @@ def _create(path: Path) -> None:
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
-    """
+    """Migrates the database to the current version.
+
     Raises:
         StorageError: it was damaged, or a newer program has written it.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
-        raise StorageError(
-            f"{path}: this file was emptied, and with it what the loop had recorded is gone; {_ADVICE}"
-        )
+        raise StorageError(f"{path}: this file was emptied, so the records of the loop are lost; {_ADVICE}")
     if version > SCHEMA_VERSION:
         raise StorageError(f"{path}: written by another version of this program ({version}); move it away")
     if version == 1:
@@ -466,8 +467,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate_labels(connection: sqlite3.Connection) -> None:
-    """Version 1 matched tests by their labels, which do not say the metric. A label becomes a key that has
-    nothing else; what was measured for bisections is measured again when it is needed."""
+    """Version 1 matched tests by their labels, which do not contain the metric. A label becomes a key without
+    other parts; measurements for bisections are repeated when they are needed.
+    """
     connection.create_function("key_of", 1, lambda label: _key_text(_label_key(label)))
     connection.execute("BEGIN IMMEDIATE")
     with connection:
@@ -490,7 +492,7 @@ def _label_key(label: str) -> TestKey:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Also values that are not what they should be are errors of the file."""
+    """Values of the wrong type are also errors of the file."""
     try:
         with _storage_errors(path):
             yield
@@ -502,7 +504,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError as error:  # the disk is full, say
+    except sqlite3.OperationalError as error:  # for example, the disk is full
         raise StorageError(f"{path}: {error}") from error
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}; {_ADVICE}") from error

@@ -52,7 +52,7 @@ def standard_output() -> TextIO:
     """The stream for results.
 
     Raises:
-            UsageError: the process was started with it closed.
+        UsageError: the process was started with it closed.
     """
     stream: TextIO | None = sys.stdout
     if stream is None:

@@ -163,7 +163,10 @@ def test_wall_time_on_a_busy_machine_is_not_trusted_to_be_unchanged(compare):
     [
         ({"dies_at": 20}, "treatment: the program ended with exit status 9"),
         ({"hangs_at": 20}, "treatment: the program did not answer within 2 s"),
-        ({"garbage_at": 20}, "treatment: the program's answer does not follow the worker protocol: not a JSON object"),
+        (
+            {"garbage_at": 20},
+            "treatment: the program's answer does not follow the worker protocol: not a JSON object",
+        ),
     ],
 )
 def test_a_worker_that_fails_in_the_middle_is_told_and_keeps_what_was_measured(compare, fault, message):

@@ -88,7 +88,7 @@ def test_a_program_that_python_does_not_run_needs_none(workshop):
     workshop.benchmark()
     done = workshop.run("--program", "/bin/true", "--python", sys.executable)
     assert done.returncode == 2
-    assert "is not run by Python: leave it out" in done.stderr
+    assert "is not run by Python: remove this setting" in done.stderr
 
 
 def test_shared_libs_are_in_front_of_the_library_path(workshop, recorded):
@@ -184,7 +184,7 @@ def test_android_dir_is_told_to_have_no_use_here(workshop):
     workshop.benchmark()
     done = workshop.run("--program", workshop.program(), "--android_dir", "/data")
     assert done.returncode == 0
-    assert "--android_dir: the platform host has no use for it" in done.stderr
+    assert "--android_dir: the platform host does not use this option" in done.stderr
 
 
 def test_validate_checks_without_running(workshop, recorded):

@@ -94,7 +94,7 @@ def test_skipped_commits_are_bisected(workshop, tmp_path):
     done = workshop.run(*arguments, "--notify", f"tee -a '{told}'")
 
     assert done.returncode == 5, done.stderr
-    assert "looking through the 3 commits since" in done.stderr
+    assert "searching the 3 commits since" in done.stderr
     assert "made host slower: commit 13 (" in done.stderr
     (event,) = [json.loads(line) for line in told.read_text().splitlines()]
     (culprit,) = event["culprits"]
@@ -313,7 +313,7 @@ def test_a_remote_that_fails_for_a_while(either, tmp_path):
 
     done = either.run("--once", repo_dir=user)
     assert done.returncode == 4, done.stderr
-    assert "going on with what was fetched before" in done.stderr
+    assert "continuing with the commits fetched before" in done.stderr
 
     away.rename(either.remote.directory)
     either.commit()

@@ -259,7 +259,7 @@ def test_a_current_directory_that_is_gone_is_one_line(tmp_path, name, argv):
     assert done.returncode == 2
     assert (
         done.stderr
-        == f"{name}: the current directory does not exist any more; start again from another one\n"
+        == f"{name}: the current directory does not exist any more; start again from another directory\n"
     )
 
 

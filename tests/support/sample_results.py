@@ -260,7 +260,10 @@ VERIFIED = having(
         replace(
             JUDGED.types[0],
             confirmation=Confirmation(
-                Verdict.REGRESSED, f"regressed in both stages: {SLOWER}; in the first stage {SLOWER}", FIRST, FIRST
+                Verdict.REGRESSED,
+                f"regressed in both stages: {SLOWER}; in the first stage {SLOWER}",
+                FIRST,
+                FIRST,
             ),
         ),
     ),

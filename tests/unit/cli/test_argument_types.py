@@ -83,7 +83,7 @@ def test_a_tilde_is_the_home_directory(monkeypatch, program, option):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("~nosuchuser/x.svg", "the home directory in '~nosuchuser/x.svg' is not known"),
+        ("~nosuchuser/x.svg", "the home directory in '~nosuchuser/x.svg' is unknown"),
         (f"~/{TOO_LONG}.svg", "is too long"),
         ("~/a\0b.svg", "cannot be a path"),
     ],
@@ -124,7 +124,7 @@ def test_a_path_below_a_file_or_of_others_is_left_to_whoever_opens_it(tmp_path):
         (["-program", "x"], "there is no option '-program'; did you mean --program?"),
         (["--Validate"], "there is no option '--Validate'; did you mean --validate?"),
         (["--zzzz=1"], "there is no option '--zzzz'; --help shows all options"),
-        ([*HARNESS, "stray"], "unexpected argument 'stray'; every value stands behind its option"),
+        ([*HARNESS, "stray"], "unexpected argument 'stray'; every value follows its option"),
         ([], "the following arguments are required: --benchmark_file"),
         (
             [*HARNESS, "--when_busy", "wat"],

@@ -73,7 +73,7 @@ def test_what_the_specification_shows_is_accepted():
         (("--exec_dir=e", "--benchmark_file=b"), "required: --repo_dir"),
         (("--exec_dir=e", "--repo_dir=r"), "required: --benchmark_file"),
         ((*REQUIRED, "--platf", "x"), "there is no option '--platf'"),
-        ((*REQUIRED, "--step=0"), "not at least 1"),
+        ((*REQUIRED, "--step=0"), "less than 1"),
         ((*REQUIRED, "--interval=-1"), "is not a number above 0"),
         ((*REQUIRED, "--notify=a 'b"), "is not a command"),
         ((*REQUIRED, "--run_type=verify"), "--run_type is set by the loop itself"),

@@ -34,7 +34,7 @@ WRONG = {
         "--backend: caffe2 has no backend 'mkk'; did you mean mkl?",
     ),
     "empty backend": (["--backend", ""], "--backend '': a name is empty"),
-    "plot without backends": (["--plot", "x.svg"], "--plot goes with several backends"),
+    "plot without backends": (["--plot", "x.svg"], "--plot needs several backends"),
     "backends and control": (
         ["--backend", "a,b", "--info", INFO],
         "--backend: several backends are compared",
@@ -65,11 +65,11 @@ WRONG = {
         "--info: $.treatment.program: there is no file '~nosuchuser/x'",
     ),
     "shared_libs": (["--shared_libs", "nonesuch"], "--shared_libs: there is no file 'nonesuch'"),
-    "run_type": (["--run_type", "regress"], "--run_type regress confirms a regression: name its types"),
-    "regressed_types": (["--regressed_types", '["x"]'], "--regressed_types goes with --run_type"),
+    "run_type": (["--run_type", "regress"], "--run_type regress confirms a regression: give its types"),
+    "regressed_types": (["--regressed_types", '["x"]'], "--regressed_types needs --run_type"),
     "history without results": (
         ["--info", json.dumps({"treatment": COMMIT, "regression_commits": [OLDER]})],
-        "--info: regression_commits are looked up in what --local_reporter saved",
+        "--info: regression_commits are looked up in the results of --local_reporter",
     ),
     "remote_reporter": (["--remote_reporter", "nonsense"], "--remote_reporter: 'nonsense' is not like"),
     "junit": (["--junit", "nonesuch/j.xml"], "--junit: cannot write to"),

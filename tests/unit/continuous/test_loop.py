@@ -370,7 +370,7 @@ def test_a_remote_that_is_away_is_reported_once_and_again_when_it_is_back(bench,
     bench(mode=Mode.CONTINUOUS, seconds=55)
     assert bench.measured == ["4 host"]
     assert bench.told == ["infrastructure_failure remote", "works_again remote"] * 2
-    assert caplog.text.count("going on with what was fetched before") == 2
+    assert caplog.text.count("continuing with the commits fetched before") == 2
     assert caplog.text.count("can be reached again") == 2
 
 
