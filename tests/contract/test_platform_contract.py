@@ -357,7 +357,7 @@ def test_a_program_that_says_nothing_is_told_and_ended(converse, left_running):
     with converse() as live:
         live.read_line(30)
         live.write_line("sleep")
-        with pytest.raises(ProgramTimeoutError, match="no answer within 1 s"):
+        with pytest.raises(ProgramTimeoutError, match="did not answer within 1 s"):
             live.read_line(1)
         assert left_running()
     wait_until_gone(left_running)

@@ -128,7 +128,7 @@ def test_a_damaged_line_costs_itself_and_is_shown(value, problem):
     [
         ('{"type": "NET", "metric": "latency", "unit": "us", "value": "10,5"}', "has a decimal comma"),
         ('{"type": "NET", "metric": "latency", "unit": "us", "value": 1e999}', "1e999 is too large"),
-        ('{"type": "NET", "metric": "latency", "unit": "us", "value": NaN}', "NaN is not a number"),
+        ('{"type": "NET", "metric": "latency", "unit": "us", "value": NaN}', "NaN is not a JSON number"),
         ('{"type": "NET", "metric": "latency", "unit": "us", "value": ' + "9" * 4000 + "}", "too large"),
         ('{"type": "NET", "metric": "latency", "unit": "us", "value": "1"', "it is not JSON"),
         ('{"type": "\\ud800", "metric": "latency", "unit": "us", "value": "1"}', "half of a character"),

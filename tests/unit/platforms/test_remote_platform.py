@@ -198,7 +198,7 @@ def converse(platform, program, cancellation):
 
 
 def test_a_silent_program_on_a_device_that_answers_is_the_programs_fault(converse):
-    with converse() as live, pytest.raises(ProgramTimeoutError, match=r"no answer within 0.2 s"):
+    with converse() as live, pytest.raises(ProgramTimeoutError, match=r"did not answer within 0.2 s"):
         live.read_line(0.2)
 
 

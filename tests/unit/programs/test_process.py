@@ -200,7 +200,7 @@ def test_what_cannot_be_started_is_told_with_a_remedy(run, tmp_path):
     cases = {
         str(tmp_path / "missing"): "no such file",
         make(tmp_path / "plain", "#!/bin/sh\n", 0o644): "chmod",
-        str(tmp_path): "executed",
+        str(tmp_path): "not executable",
         make(tmp_path / "garbage", "\1\2\3", 0o755): "not an executable for this machine",
         make(tmp_path / "lost", "#!/nonesuch/interpreter\n", 0o755): "interpreter is missing",
         "with\0nul": "null",

@@ -80,7 +80,7 @@ def test_a_faulty_plan_names_the_option(option, values):
 
 
 def test_the_fewest_pairs_can_decide_everything():
-    with pytest.raises(UsageError, match="at least 7 pairs"):
+    with pytest.raises(UsageError, match="between 7 and"):
         SequentialPlan(max_pairs=6)
     plan = SequentialPlan(max_pairs=7)
     assert verdict_of(plan, [0.05] * 7) is Verdict.REGRESSED
