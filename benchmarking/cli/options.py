@@ -293,7 +293,7 @@ class HarnessOptions(DeclaredOptions):
         group=BACKENDS,
         metavar="BACKEND",
         example="mkl",
-        usual="default if it is among them, otherwise the first; with several frameworks, of the first of them",
+        usual="default if it is among them, otherwise the first; with several frameworks, that of the first",
         help="the baseline for run time and output accuracy; with several frameworks FRAMEWORK or "
         "FRAMEWORK/BACKEND",
     )
@@ -437,7 +437,8 @@ class HarnessOptions(DeclaredOptions):
         example="verify",
         set_by_loop=True,
         usual="the run type in --info, otherwise benchmark",
-        help="benchmark: a normal run. verify: a suspected regression is measured again. regress: a " "regression is confirmed and marked and marked",
+        help="benchmark: a normal run. verify: a suspected regression is measured again. regress: a "
+        "regression is confirmed and marked",
     )
     regressed_types: tuple[str, ...] = option(
         (),

@@ -431,7 +431,12 @@ def test_what_a_cache_that_may_only_be_read_lacks_is_told(server, resolve, as_so
     directory, act = as_somebody_else
     path = resolve(case_of(directory, server.on("/init", content(DATA))), directory / "cache")
     case = case_of(directory, server.on("/other", content(OTHER)), OTHER)
-    with act(), pytest.raises(DownloadError, match=r"cannot be used: .*Permission denied; choose another with --model_cache"):
+    with (
+        act(),
+        pytest.raises(
+            DownloadError, match=r"cannot be used: .*Permission denied; choose another with --model_cache"
+        ),
+    ):
         resolve(case, directory / "cache")
     assert path.read_bytes() == DATA
 
