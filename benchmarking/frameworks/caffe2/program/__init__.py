@@ -1,1 +1,1 @@
-"""The Caffe2 benchmark program. It stands alone: this directory, or a zipapp of it, is run by Python."""
+"""The Caffe2 benchmark program. It stands alone: Python runs this directory, or a zipapp of it."""

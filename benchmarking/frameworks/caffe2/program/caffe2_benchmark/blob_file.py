@@ -1,4 +1,4 @@
-"""Tensors as Caffe2 writes them to files: BlobProto."""
+"""Tensors in the format in which Caffe2 writes them to files: BlobProto."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(content: bytes) -> Any:
 
 
 def from_proto(tensor: Any) -> Any:
-    """The array that a TensorProto holds.
+    """The array in a TensorProto.
 
     Raises:
         ValueError: its type is unknown, or its values do not fill its shape.

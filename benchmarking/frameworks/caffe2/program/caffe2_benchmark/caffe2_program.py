@@ -15,20 +15,22 @@ from . import __version__
 
 @dataclass(frozen=True)
 class Caffe2Settings(Settings):
-    init_net: str = flag("", "NetDef file that fills the weights")
-    net: str = flag("", "NetDef file of the net that is timed")
+    init_net: str = flag("", "the NetDef file of the net that fills the weights")
+    net: str = flag("", "the NetDef file of the net that is timed")
     engine: str = flag(
-        "auto", "what runs the net: torch, native (real Caffe2), or auto: native where it can be imported"
+        "auto",
+        "the engine that runs the net: torch, native (real Caffe2), or auto: native if it can be imported",
     )
     backend: str = flag(
-        "builtin", "what computes the operators: builtin (or default), or another that --list_backends lists"
+        "builtin",
+        "the backend that computes the operators: builtin (or default), or another listed by --list_backends",
     )
     backend_options: str = flag(
-        "", "switches of the backend, separated by commas; cuda has channels_last, tf32 and autotune"
+        "", "options of the backend, separated by commas; cuda has channels_last, tf32 and autotune"
     )
     optimize: str = flag(
         "none",
-        "none: operator by operator as the net says; fuse: as a deployed runtime would run it",
+        "none: operator by operator, as in the net; fuse: as a deployed runtime would run it",
         choices=("none", "fuse"),
     )
     text_output: bool = flag(False, "write text, one number per line, instead of BlobProto")

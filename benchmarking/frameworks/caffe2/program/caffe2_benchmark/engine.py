@@ -1,4 +1,4 @@
-"""What an engine has to do: make a net that can be run of its files and inputs."""
+"""The interface of an engine: it creates a net that can run from its files and inputs."""
 
 from __future__ import annotations
 
@@ -11,39 +11,43 @@ from benchmarking.frameworks.kit.program import LoadedModel
 
 
 class Engine(ABC):
-    """Add a subclass to ``engines.py``."""
+    """Base class: add a subclass to ``engines.py``."""
 
     name = ""
     backends: Sequence[str] = ()
-    """What --backend may name for this engine."""
+    """The names that --backend accepts for this engine."""
     optimizations: Sequence[str] = ("none",)
-    """What --optimize may name for this engine."""
+    """The names that --optimize accepts for this engine."""
     unused_options: Sequence[str] = ()
-    """Of --backend_options, what the chosen backend does not have."""
+    """The options in --backend_options that the chosen backend does not have."""
 
     @abstractmethod
     def __init__(
         self, threads: int, seed: int, backend: str, optimize: str, backend_options: Sequence[str]
     ) -> None:
-        """Raises:
-        UsageError: the backend is not there, or has no such option.
+        """Sets the engine up.
+
+        Raises:
+            UsageError: the backend is not there, or has no such option.
         """
 
     @classmethod
     @abstractmethod
     def why_unavailable(cls, backend: str) -> str:
-        """Why one of ``backends`` is not there, and how to get it, in a line; empty: it is there."""
+        """The reason why one of ``backends`` is unavailable, and how to get it, in one line; empty: it is
+        available.
+        """
 
     @abstractmethod
     def facts(self) -> Mapping[str, Fact]:
-        """Its version, and whatever else says what really ran."""
+        """Facts that show what really ran, such as its version."""
 
     @abstractmethod
     def load(self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
         """Runs the init net (None: there is none), feeds the inputs, and prepares the net.
 
-        Operators are named ``ID_<index>_<type>_<name, else first output>``. ``wanted``: the blobs that are
-        read afterwards, besides the net's outputs.
+        Operators are named ``ID_<index>_<type>_<name, otherwise first output>``. ``wanted``: the blobs that
+        are read afterwards, in addition to the net's outputs.
 
         Raises:
             NetError: an operator is unknown, a blob is fed by nobody, an argument is wrong ...
@@ -51,11 +55,11 @@ class Engine(ABC):
 
 
 OPTIONS = ("channels_last", "tf32", "autotune")
-"""What --backend_options may name: each of them is one of some backend."""
+"""The names that --backend_options accepts: each of them is an option of some backend."""
 
 
 def usable_options(known: Sequence[str], chosen: Sequence[str]) -> Tuple[Sequence[str], Sequence[str]]:
-    """Those of ``chosen`` that a backend has, and those that it does not have: a specification may name
+    """Splits ``chosen`` into the options that a backend has and those that it lacks: a specification may name
     options for several backends.
 
     Raises:
@@ -64,6 +68,6 @@ def usable_options(known: Sequence[str], chosen: Sequence[str]) -> Tuple[Sequenc
     for one in chosen:
         if one not in OPTIONS:
             raise UsageError(
-                "--backend_options: no backend has the option %r; there are %s" % (one, ", ".join(OPTIONS))
+                "--backend_options: no backend has the option %r; known are %s" % (one, ", ".join(OPTIONS))
             )
     return [one for one in chosen if one in known], [one for one in chosen if one not in known]

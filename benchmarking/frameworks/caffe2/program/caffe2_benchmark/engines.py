@@ -1,4 +1,4 @@
-"""The engines that there are. An engine is imported only when it is chosen."""
+"""The table of engines. An engine is imported only when it is chosen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _native() -> Type[Engine]:
 
 
 def _has_real_caffe2() -> bool:
-    """Later torch, too, has a package ``caffe2`` for a while, but without what is compiled."""
+    """For some time later versions of torch also had a package ``caffe2``, but without the compiled part."""
     return (
         importlib.util.find_spec("caffe2") is not None
         and importlib.util.find_spec("caffe2.python") is not None
@@ -40,7 +40,7 @@ def _has_real_caffe2() -> bool:
 
 def _no_caffe2() -> str:
     return (
-        "%s has no Caffe2; torch 1.10.2 was the last with it, for Python 3.6 to 3.9"
+        "%s has no Caffe2; torch 1.10.2 was the last version with it, for Python 3.6 to 3.9"
         " (docs/caffe2.md says how to get it)" % sys.executable
     )
 
@@ -49,7 +49,7 @@ ENGINES: Dict[str, Callable[[], Type[Engine]]] = {"torch": _torch, "native": _na
 AUTOMATIC = "auto"
 _ONLY_NATIVE = ("eigen",)
 _BACKENDS_OF_NATIVE = ("default", "eigen", "nnpack", "mkl", "cuda")
-"""Known without it, too: to be listed where it is missing."""
+"""Known even without the engine, so that they can be listed when it is missing."""
 
 
 def make(
@@ -65,7 +65,7 @@ def make(
 
 
 def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
-    """``auto`` is real Caffe2 where it is there and has the backend, else torch.
+    """``auto`` is real Caffe2 if it is available and has the backend, otherwise torch.
 
     Raises:
         UsageError: there is no such engine, or it has no such backend or optimization.
@@ -78,7 +78,7 @@ def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
         raise UsageError("--engine: %r is not one of %s, %s" % (name, AUTOMATIC, ", ".join(ENGINES)))
     engine = ENGINES[chosen]()
     if backend in _ONLY_NATIVE and backend not in engine.backends:
-        how = "take --engine native" if _has_real_caffe2() else _no_caffe2()
+        how = "use --engine native" if _has_real_caffe2() else _no_caffe2()
         raise UsageError("--backend %s: only real Caffe2 has it; %s" % (backend, how))
     if backend not in engine.backends:
         raise UsageError(
@@ -86,12 +86,12 @@ def choose(name: str, backend: str, optimize: str) -> Type[Engine]:
             % (chosen, backend, ", ".join(engine.backends))
         )
     if optimize not in engine.optimizations:
-        raise UsageError("--optimize: the engine %s runs nets as they are; it cannot %s" % (chosen, optimize))
+        raise UsageError("--optimize: the engine %s runs nets unchanged; it cannot %s" % (chosen, optimize))
     return engine
 
 
 def backends() -> List[BackendRow]:
-    """Those of all engines; ``builtin`` is ``default`` by another name, and left out."""
+    """The backends of all engines; ``builtin`` is another name for ``default`` and is left out."""
     reasons: Dict[Tuple[str, str], str] = {}
     torch_engine = _torch()
     for name in torch_engine.backends:

@@ -1,4 +1,4 @@
-"""What a user can mend in a net."""
+"""Errors in a net that a user can fix."""
 
 from __future__ import annotations
 

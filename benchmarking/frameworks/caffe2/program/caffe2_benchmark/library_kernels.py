@@ -1,4 +1,4 @@
-"""What oneDNN and MKL print of the kernels that they run, once they are told to."""
+"""The output of oneDNN and MKL about the kernels that they run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import List
 
 ONEDNN, MKL = "onednn:", "mkl:"
-"""Before the names of their kernels."""
+"""The prefix of the names of their kernels."""
 _REORDER = ONEDNN + "reorder:"
 _ONEDNN_LINE = re.compile(
     r"^(?:onednn|dnnl|mkldnn)_verbose,(?:v\d,)?(?:[\d.]+,)?(?:primitive,)?exec,\w+,(\w+),([^,]+),"
@@ -15,7 +15,7 @@ _MKL_LINE = re.compile(r"^MKL_VERBOSE ([A-Z]\w+)\(")
 
 
 def read(text: str) -> List[str]:
-    """In the order that they ran; those that only move data come last."""
+    """The kernels in the order in which they ran; those that only move data come last."""
     computing: List[str] = []
     moving: List[str] = []
     for line in text.splitlines():

@@ -1,7 +1,7 @@
-"""The messages of ``caffe2_net.proto``, made at import from its compiled form.
+"""The messages of ``caffe2_net.proto``, created at import from its compiled form.
 
-Generated code binds a program to few versions of protobuf; the descriptor works with all of them. After a
-change of the .proto, ``python -m grpc_tools.protoc --descriptor_set_out`` gives the new one (see the test).
+Generated code restricts a program to a few versions of protobuf; the descriptor works with all of them. After
+a change of the .proto, ``python -m grpc_tools.protoc --descriptor_set_out`` creates a new one (see the test).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from .caffe2_net_descriptor import DESCRIPTOR
 
-_POOL = descriptor_pool.DescriptorPool()  # our own: real Caffe2 registers the same names in the common one
+_POOL = (
+    descriptor_pool.DescriptorPool()
+)  # a private pool: real Caffe2 registers the same names in the default pool
 _POOL.Add(descriptor_pb2.FileDescriptorProto.FromString(zlib.decompress(base64.b64decode(DESCRIPTOR))))
 
 

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a net before anything runs, whichever engine runs it."""
+"""Checks of a net before anything runs, for every engine."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ SHOWN_NAMES = 10
 
 
 def own_name(definition: Any) -> str:
-    """An operator's name, else its first output."""
+    """An operator's name, or otherwise its first output."""
     return str(definition.name or (definition.output[0] if definition.output else ""))
 
 
 def observed_name(index: int, type_: str, name: str) -> str:
-    """As Caffe2's observer has it."""
+    """The name in Caffe2's observer."""
     return "ID_%d_%s_%s" % (index, type_, name)
 
 
@@ -61,20 +61,20 @@ def require_known_types(net: Any, types: Collection[str], engine: str) -> None:
 
 
 def require_fed(net: Any, blobs: Collection[str]) -> None:
-    """``blobs``: those that there are before the net runs.
+    """``blobs``: the blobs that exist before the net runs.
 
     Raises:
         NetError: an operator reads a blob that nobody writes.
     """
     for where, names in _unfed(net, blobs):
         raise NetError(
-            "%s, reads %s, which nobody feeds: name it in --input, or fill it in the init net"
+            "%s, reads %s, which is not fed: name it in --input, or fill it in the init net"
             % (where, listed(names))
         )
 
 
 def _unfed(net: Any, blobs: Collection[str]) -> Iterator[Tuple[str, List[str]]]:
-    """Each operator that reads what there is not yet, and what that is."""
+    """Each operator that reads missing blobs, and their names."""
     known = set(blobs)
     for index, one in enumerate(net.op):
         names = [name for name in one.input if name not in known]

@@ -45,7 +45,9 @@ def _texts(message: Any) -> Iterator[Any]:
 
 
 def _parse(content: bytes) -> Any:
-    """None where it is no net. Binary comes first; text that happens to parse as binary has no operators."""
+    """None if it is not a net. Binary is tried first; text that happens to parse as binary has no
+    operators.
+    """
     try:
         net = messages.NetDef.FromString(content)
         if _is_plausible(net):

@@ -1,4 +1,4 @@
-"""The floating-point operations of Caffe2's operators; ``kit.costs`` says what counts."""
+"""The floating-point operations of Caffe2's operators; ``kit.costs`` defines what counts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
 
 class _Operator(NamedTuple):
     arguments: Any
-    """Of its OperatorDef."""
+    """The arguments of its OperatorDef."""
     inputs: Sequence[TensorFacts]
     outputs: Sequence[TensorFacts]
 
@@ -22,7 +22,7 @@ def facts(
     inputs: Sequence[TensorFacts],
     outputs: Sequence[TensorFacts],
 ) -> OperatorFacts:
-    """``types``: more than one where several operators are run as one; the first says what it mainly does."""
+    """``types``: several if several operators are fused; the first is the main operation."""
     flops = 0
     if inputs and outputs:
         flops = _FLOPS.get(types[0], _none)(_Operator(arguments, inputs, outputs))
@@ -71,7 +71,7 @@ def _matrix_product(operator: _Operator) -> int:
 
 
 def _pool(operator: _Operator) -> int:
-    """One for each place of each window; windows are counted whole at the edges, too."""
+    """One operation for each element of each window; windows at the edges are counted as whole."""
     values = {one.name: one for one in operator.arguments}
     if "global_pooling" in values and values["global_pooling"].i:
         return operator.inputs[0].size
@@ -121,4 +121,4 @@ _FLOPS: Dict[str, _Count] = {
 }
 
 _FUSED_PER_OUTPUT = {"Relu": 1, "Sum": 1}
-"""What is done to each value of the result; factors and offsets have become part of the weights."""
+"""The operations on each value of the result; factors and offsets have become part of the weights."""

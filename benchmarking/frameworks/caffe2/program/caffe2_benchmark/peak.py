@@ -1,4 +1,4 @@
-"""How fast this machine can be at best, with the threads that torch has been given."""
+"""The peaks of this machine with the threads of torch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _CHANNELS = 256
 _SIDE = 32
 _MATRIX = 512
 _COPY_VALUES = 12_000_000
-"""Twice 48 MB: more than what caches hold."""
+"""Twice 48 MB: more than fits into caches."""
 
 
 def measure() -> Mapping[str, float]:
-    """Floating-point operations (of 32 bits) and bytes per second, each the best of a few ways and tries.
+    """Floating-point operations (of 32 bits) and bytes per second, each the best of several methods and
+    attempts.
 
     These are what well-written kernels reach; an operator may be a few percent above.
     """

@@ -237,9 +237,9 @@ def convolution(kernel, group=1, dilation=1, order="NCHW", pads=(0, 0, 0, 0)):
     [
         ({"kernel": 3}, None),
         ({"kernel": 3, "pads": (0, 1, 1, 0)}, None),
-        ({"kernel": 3, "group": 2}, "NNPACK knows no groups"),
-        ({"kernel": 3, "dilation": 2}, "NNPACK wants two dimensions without dilation"),
-        ({"kernel": 3, "order": "NHWC"}, "NNPACK wants channels first"),
+        ({"kernel": 3, "group": 2}, "NNPACK does not support groups"),
+        ({"kernel": 3, "dilation": 2}, "NNPACK needs two dimensions without dilation"),
+        ({"kernel": 3, "order": "NHWC"}, "NNPACK needs channels first"),
         ({"kernel": 1, "pads": (1, 1, 1, 1)}, "NNPACK refuses it"),
     ],
     ids=lambda value: str(value),
@@ -300,7 +300,7 @@ def test_mkl_leaves_onednn_off_and_the_next_backend_has_it_again(batch):
 
 
 def test_options_are_those_of_the_backend():
-    with pytest.raises(UsageError, match="no backend has the option 'tf23'; there are channels_last, tf32"):
+    with pytest.raises(UsageError, match="no backend has the option 'tf23'; known are channels_last, tf32"):
         TorchEngine(1, 0, "default", backend_options=("tf23",))
     assert TorchEngine(1, 0, "default", backend_options=("tf32",)).unused_options == ["tf32"]
     assert set(engine.OPTIONS) == {

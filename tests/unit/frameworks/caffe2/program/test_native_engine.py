@@ -216,10 +216,10 @@ def test_errors_are_one_line_that_names_the_operator(tmp_path):
     (tmp_path / "unfed.txt").write_text('op { type: "Relu" input: "nobody" output: "y" }')
     for arguments, status, part in (
         (["--net", tmp_path / "odd.txt"], 1, "the engine native does not know: Bar, Foo"),
-        (["--net", tmp_path / "unfed.txt"], 1, "operator 0, Relu 'y', reads 'nobody', which nobody feeds"),
+        (["--net", tmp_path / "unfed.txt"], 1, "operator 0, Relu 'y', reads 'nobody', which is not fed"),
         ([*NET, "--input_dims", "1,2,28,28"], 1, "operator 0, Conv 'conv1', failed: C == filter"),
         ([*NET, *SHAPE, "--output", "nonesuch", "--iter", 1], 1, "there is no blob 'nonesuch'"),
-        ([*NET, *SHAPE, "--optimize", "fuse"], 2, "--optimize: the engine native runs nets as they are"),
+        ([*NET, *SHAPE, "--optimize", "fuse"], 2, "--optimize: the engine native runs nets unchanged"),
         ([*NET, *SHAPE, "--backend", "glow"], 2, "--backend: the engine native has no backend 'glow'"),
     ):
         done = program(*arguments, "--engine", "native")
@@ -285,5 +285,5 @@ def test_forked_workers_compute_what_a_normal_run_does(tmp_path):
 def test_without_caffe2_it_says_what_has_it():
     done = program(*NET, *SHAPE, "--engine", "native", python=sys.executable)
     assert done.returncode == 2
-    assert "has no Caffe2; torch 1.10.2 was the last with it" in done.stderr
+    assert "has no Caffe2; torch 1.10.2 was the last version with it" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -180,7 +180,7 @@ def test_wrong_nets_and_data_end_with_status_1_and_one_line(workshop):
         (["--net", damaged], r"the name b'na\xffe' is not UTF-8 text"),
         (["--init_net", predict, "--net", init], "--init_net and --net are the wrong way round"),
         (["--net", odd], "does not know: Bar, Foo"),
-        (["--net", predict], "'gpu_0/x', 'w', 'b', which nobody feeds"),
+        (["--net", predict], "'gpu_0/x', 'w', 'b', which is not fed"),
         (arguments(workshop, "--input_dims", "1,4"), "operator 0, FC 'y', failed: the weights do not fit"),
         (arguments(workshop, "--input_dims", "9999999,9999999"), "does not fit into memory"),
         (arguments(workshop, "--input_dims", "99999999999999999999"), "does not fit into memory"),
@@ -310,9 +310,9 @@ def test_weights_that_others_read_too_stay_readable(optimize):
 @pytest.mark.parametrize(
     ("weight", "bias", "part"),
     [
-        ((4, 2, 3, 3), (4,), r"weights of shape \[4, 2, 3, 3\] in 1 groups are not for 1 channels"),
+        ((4, 2, 3, 3), (4,), r"weights of shape \[4, 2, 3, 3\] in 1 groups do not fit 1 channels"),
         ((4, 1, 5, 5), (4,), r"the weights' kernel is not \[3, 3\]"),
-        ((4, 1, 3, 3), (5,), "the bias has not 4 values"),
+        ((4, 1, 3, 3), (5,), "the bias does not have 4 values"),
     ],
 )
 def test_weights_that_do_not_fit_are_told_of_the_operator(optimize, label, weight, bias, part):
@@ -442,7 +442,7 @@ def test_the_backends_are_listed_with_what_those_that_are_missing_need(workshop)
         (["--backend", "eigen", "--engine", "torch"], "(docs/caffe2.md says how to get it)"),
         (
             ["--backend", "onednn", "--backend_options", "tf16"],
-            "--backend_options: no backend has the option 'tf16'; there are channels_last, tf32, autotune",
+            "--backend_options: no backend has the option 'tf16'; known are channels_last, tf32, autotune",
         ),
         (
             ["--backend", "glow"],

@@ -39,7 +39,7 @@ class NativeEngine(Engine):
         optimize: str = "none",
         backend_options: Sequence[str] = (),
     ) -> None:
-        """Caffe2 has no seed for what its fill operators draw without one in the net."""
+        """Caffe2 has no seed for fill operators without a seed in the net."""
         options = ["omp_num_threads=%d" % threads, "mkl_num_threads=%d" % threads]
         options.append("log_level=%d" % _WARNINGS_AND_WORSE)
         with printed.captured(
@@ -91,7 +91,7 @@ class NativeNet(LoadedModel):
     def __init__(
         self, definition: Any, weights: AbstractSet[str], backend: NativeBackend, wanted: AbstractSet[str]
     ) -> None:
-        """``weights``: the blobs that are there before and are not inputs."""
+        """``weights``: the blobs that exist before and are not inputs."""
         self._weights = weights - {name for one in definition.op for name in one.output}
         self._backend = backend
         self.parts, self._on_device = backend.prepare(definition, wanted | set(definition.external_output))
@@ -116,7 +116,7 @@ class NativeNet(LoadedModel):
     def run_operators(self) -> List[int]:
         """Caffe2's own benchmark runs the net once more before it runs it operator by operator.
 
-        An operator's time is with that of the copies that it needs.
+        The time of an operator includes the copies that it needs.
         """
         with printed.captured(printed.STDOUT):
             _, *milliseconds = workspace.BenchmarkNet(_NET_NAME, 0, 1, True)
@@ -129,7 +129,9 @@ class NativeNet(LoadedModel):
         return Observation(self.kernels, self._backend.covers, covered)
 
     def operators(self) -> Sequence[OperatorFacts]:
-        """Runs each operator once more: the blob that it writes may be written again, in another shape."""
+        """Runs each operator once more, because the blob that it writes may be written again, in another
+        shape.
+        """
         result = []
         for part in self.parts:
             one = part.operator if part.operator.type == part.source.type else part.source
@@ -146,7 +148,7 @@ class NativeNet(LoadedModel):
         return result
 
     def _facts_of(self, names: Sequence[str], places: Sequence[str]) -> List[TensorFacts]:
-        """Of those that are tensors and hold something; ``places``: the names of where they are."""
+        """The facts of tensors that have values; ``places``: the names under which they are stored."""
         facts = [_blob_facts(name, place, name in self._weights) for name, place in zip(names, places)]
         return [one for one in facts if one is not None]
 
@@ -189,7 +191,7 @@ def _definition_of(net: Any, parts: Sequence[Part]) -> Any:
 
 
 def _blob_facts(name: str, place: str, is_weight: bool) -> Optional[TensorFacts]:
-    """None: it is no tensor, or holds none."""
+    """None: it is not a tensor, or has no values."""
     value = workspace.FetchBlob(place)
     if not isinstance(value, np.ndarray):
         return None
@@ -206,8 +208,8 @@ def _told(definition: Any) -> Iterator[None]:
 
 
 def _failure(error: Exception, net: str, labels: Sequence[str]) -> NetError:
-    """``labels``: for each operator that is run, that of the net's which it is there for."""
+    """``labels``: for each operator that runs, the label of the operator in the net for which it runs."""
     position = workspace.C.Workspace.current._last_failed_op_net_position()
     if 0 <= position < len(labels):
         return NetError("%s, failed: %s" % (labels[position], reason(error)))
-    return NetError("the net %r cannot be made: %s" % (net, reason(error)))
+    return NetError("the net %r cannot be created: %s" % (net, reason(error)))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""A constant of glibc's malloc.h."""
 _NEVER = 2**31 - 1
 _LARGEST_BYTES = 32 << 20
-"""The most that glibc allows; the results of a net's operators are smaller, as a rule."""
+"""The largest value that glibc allows; the results of a net's operators are usually smaller."""
 
 
 def keep_freed_memory() -> None:
-    """Where the C library is glibc. Weights, which are larger, are given back to the system all the same."""
+    """Only for glibc. Weights, which are larger, are still returned to the system."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

@@ -1,4 +1,4 @@
-"""The arguments of an operator, each read as the type that it has to be."""
+"""The arguments of an operator, each read as its required type."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Arguments:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise NetError("the argument %r is not a text: %r" % (name, value[:40])) from None
+            raise NetError("the argument %r is not text: %r" % (name, value[:40])) from None
 
     def net(self, name: str) -> Optional[Any]:
-        """A NetDef; None: it is not given."""
+        """A NetDef; None: it is missing."""
         return self._single(name, "n", "a net", None)
 
     def value(self, name: str, default: Any) -> Any:
-        """Whichever single value it has: a whole number, a number or bytes."""
+        """The single value of any kind: a whole number, a number or bytes."""
         argument = self._by_name.get(name)
         if argument is None:
             return default

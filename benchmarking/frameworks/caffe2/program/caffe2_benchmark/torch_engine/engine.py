@@ -54,7 +54,8 @@ class Step(NamedTuple):
     inputs: Tuple[str, ...]
     outputs: Tuple[str, ...]
     released: Optional[str]
-    """The blob of the iteration before that it writes anew: its memory, still in the cache, is free again."""
+    """The blob of the previous iteration that it writes again: its memory, still in the cache, is free again.
+    """
     registration: Registration
 
 
@@ -83,7 +84,7 @@ class TorchEngine(Engine):
         self._backend = backend_class(backend)(threads)
         self._backend.switch_on(options)
         torch._C._set_mkldnn_enabled(self._backend.uses_onednn)
-        # Without oneDNN, torch takes NNPACK for batches of 16 and more. Older torch cannot be told not to.
+        # Without oneDNN, torch uses NNPACK for batches of 16 and more, which older versions cannot disable.
         if hasattr(torch._C, "_set_nnpack_enabled"):
             torch._C._set_nnpack_enabled(self._backend.uses_onednn)
 
@@ -124,7 +125,7 @@ class TorchEngine(Engine):
     def _fuse(
         self, net: Any, workspace: Dict[str, Any], weights: AbstractSet[str], wanted: AbstractSet[str]
     ) -> Tuple[List[PlannedOperator], AbstractSet[str]]:
-        """The plan and the names of its constants; the workspace is left with these and the inputs."""
+        """The plan and the names of its constants; afterwards the workspace has only these and the inputs."""
 
         def compute_once(planned: PlannedOperator) -> Dict[str, Any]:
             TorchNet([planned], constants, self._seed).run()
@@ -149,7 +150,7 @@ class TorchNet(LoadedModel):
         facts: Optional[Mapping[str, Fact]] = None,
         backend: Optional[Backend] = None,
     ) -> None:
-        """``constants``: the blobs that are the same in every run; ``backend``: None: host tensors."""
+        """``constants``: the blobs that are the same in every run; ``backend``: None means host tensors."""
         self._plan = plan
         self._workspace = workspace
         self._constants = constants
@@ -170,7 +171,9 @@ class TorchNet(LoadedModel):
         return self._facts
 
     def rehearse(self) -> None:
-        """One run on copies of what it writes: operators work out what hangs on shapes, and pack weights."""
+        """One run on copies of the blobs that it writes: operators compute everything that depends on shapes,
+        and pack weights.
+        """
         with self._on_copies():
             for number, planned in enumerate(self._plan):
                 step = self._steps[number]
@@ -184,7 +187,7 @@ class TorchNet(LoadedModel):
 
     @contextmanager
     def _on_copies(self) -> Iterator[None]:
-        """What is written meanwhile is gone afterwards."""
+        """Blobs that are written in this context are removed afterwards."""
         workspace = self._workspace
         saved = {name: workspace[name] for name in self._written if name in workspace}
         workspace.update({name: blob.clone() for name, blob in saved.items()})
@@ -212,7 +215,7 @@ class TorchNet(LoadedModel):
         return Observation(kernels, backend.covers, covered, self._preparation.reasons)
 
     def _rehearse_step(self, number: int, planned: PlannedOperator) -> None:
-        """Where the backend turns out to have no kernel for what comes, the host takes over for good."""
+        """If the backend turns out to have no kernel for the input, the host takes over permanently."""
         if number in self._preparation.own:
             try:
                 if self._runs_own(self._steps[number]):
@@ -256,7 +259,7 @@ class TorchNet(LoadedModel):
         return self._operators
 
     def _blob_facts(self, names: Sequence[str]) -> List[TensorFacts]:
-        """Of those that there are: an operator may leave an output unwritten."""
+        """The facts of the blobs that exist: an operator may leave an output unwritten."""
         there = [(name, self._workspace[name]) for name in names if name in self._workspace]
         return [
             TensorFacts(name, tuple(blob.shape), blob.element_size(), name in self._constants)
@@ -268,13 +271,13 @@ class TorchNet(LoadedModel):
 
     def output(self, name: str) -> Any:
         if name not in self._workspace:
-            raise NetError("there is no blob %r; there are %s" % (name, listed(self.output_names())))
+            raise NetError("there is no blob %r; known are %s" % (name, listed(self.output_names())))
         blob = self._backend.download(self._workspace[name])
         return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
 
 
 def _kernel(backend: Backend, names: Sequence[str]) -> Kernel:
-    """The first that is the backend's own, else the first."""
+    """The first kernel that belongs to the backend, or otherwise the first."""
     own = next((name for name in names if backend.is_own(name)), None)
     return Kernel(names[0], False) if own is None else Kernel(own, True)
 
@@ -298,7 +301,7 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
 def _run_timed(
     steps: Sequence[Step], workspace: Dict[str, Any], synchronise: Optional[Callable[[], None]] = None
 ) -> List[int]:
-    """As ``_run``; the nanoseconds of each step. ``synchronise`` waits for the device."""
+    """As ``_run``, but returns the nanoseconds of each step. ``synchronise`` waits for the device."""
     clock = time.perf_counter_ns
     times_ns = []
     step: Any = None
@@ -322,16 +325,16 @@ def _run_timed(
 
 
 def _wrong_type(step: Step, workspace: Mapping[str, Any]) -> Optional[str]:
-    """What is wrong with the types of its inputs; None: nothing."""
+    """The problem with the types of its inputs; None: there is none."""
     types = [(name, workspace[name].dtype) for name in step.inputs if name in workspace]
     takes = step.registration.takes
     for name, found in types[:1]:
         if takes is not None and found not in takes:
             wanted = ", ".join(map(_type_name, takes))
-            return "cannot have %r of type %s; it takes %s" % (name, _type_name(found), wanted)
+            return "does not accept %r of type %s; it accepts %s" % (name, _type_name(found), wanted)
     for name, found in types if step.registration.same_type else []:
         if found != types[0][1]:
-            return "cannot have %r of type %s beside %r of type %s" % (
+            return "does not accept %r of type %s together with %r of type %s" % (
                 name,
                 _type_name(found),
                 types[0][0],
@@ -345,7 +348,7 @@ def _type_name(dtype: Any) -> str:
 
 
 def _failure(label: str, inputs: Sequence[str], workspace: Mapping[str, Any], error: Exception) -> NetError:
-    """Whatever is raised where an operator computes: its arguments and inputs are the net's, not ours."""
+    """Converts any exception of an operator: its arguments and inputs come from the net."""
     if isinstance(error, KeyError) and error.args[0] in inputs and error.args[0] not in workspace:
         return NetError("%s, reads %r, which no operator has written" % (label, error.args[0]))
     shapes = ", ".join(
@@ -358,7 +361,7 @@ def _failure(label: str, inputs: Sequence[str], workspace: Mapping[str, Any], er
 
 
 def check(net: Any, blobs: Collection[str]) -> None:
-    """Everything that can be known to be wrong before anything runs.
+    """Checks everything that can be known before anything runs.
 
     Raises:
         NetError: an operator is unknown or has the wrong number of blobs, or a blob is fed by nobody.
@@ -373,7 +376,7 @@ def check(net: Any, blobs: Collection[str]) -> None:
 
 
 def _released(definition: Any) -> Optional[str]:
-    """Not where the blob is read, nor where a net inside may leave it as it is."""
+    """Not if the blob is read, nor if a nested net may leave it unchanged."""
     if not definition.output or definition.output[0] in definition.input:
         return None
     return None if inner_nets(messages.NetDef(op=[definition])) else str(definition.output[0])
@@ -384,7 +387,7 @@ def _net_of(plan: Sequence[PlannedOperator]) -> Any:
 
 
 class _HostView(Dict[str, Any]):
-    """The blobs as host tensors, for an operator that the host computes for a device."""
+    """Presents the blobs as host tensors, for an operator that the host computes for a device."""
 
     def __init__(self, blobs: Dict[str, Any], backend: Backend) -> None:
         super().__init__()
@@ -402,7 +405,7 @@ class _HostView(Dict[str, Any]):
 
 
 class _Preparation:
-    """Makes the steps of a net, and of the nets in its arguments."""
+    """Creates the steps of a net, and of the nets in its arguments."""
 
     def __init__(
         self,
@@ -419,12 +422,14 @@ class _Preparation:
         self._constants = constants
         self._backend = backend
         self.own: Set[int] = set()
-        """The places of the steps that the backend has kernels for, as far as is known before they run."""
+        """The positions of the steps that the backend has kernels for, as far as this is known before they
+        run.
+        """
         self.reasons: Dict[str, str] = {}
-        """Why the host computes an operator that the backend has a kernel for."""
+        """The reasons why the host computes operators that the backend has a kernel for."""
 
     def steps(self, plan: Sequence[PlannedOperator], known: Set[str]) -> List[Step]:
-        """``known``: the blobs that there are when it runs; its own are added."""
+        """``known``: the blobs that exist when it runs; its own blobs are added."""
         result = []
         for number, one in enumerate(plan):
             result.append(self._own_step(number, one, known) or self.host_step(number, one, known))
@@ -440,7 +445,7 @@ class _Preparation:
             return None
         place = self._place(number, planned, known, self._workspace, self._read_by_others)
         if self._backend.is_device and registration.prepare is not OPERATORS[planned.definition.type].prepare:
-            # What is wrong with an operator's arguments is the same on every device.
+            # An error in an operator's arguments is the same on every device.
             self.host_step(number, planned, known)
         try:
             step = _step(planned, place, registration)
@@ -451,7 +456,7 @@ class _Preparation:
         return step
 
     def host_step(self, number: int, planned: PlannedOperator, known: Set[str]) -> Step:
-        """On host tensors; for a device with the way there and back."""
+        """A step on host tensors; for a device, including the transfers."""
         registration = OPERATORS[planned.definition.type]
         if not self._backend.is_device:
             place = self._place(number, planned, known, self._workspace, self._read_by_others)
@@ -487,7 +492,7 @@ class _Preparation:
         )
 
     def _inner_net(self, net: Any, known: Set[str]) -> Callable[[], None]:
-        """What it overwrites may be shared with the outer net: nothing is written in place.
+        """It may overwrite blobs that it shares with the outer net, so nothing is written in place.
 
         It may be run never or later than the rehearsal, when the backend cannot give way any more: its
         operators are the host's.
@@ -532,8 +537,8 @@ def _with_aliases(
 ) -> Compute:
     """Gives each alias its new blob before the ``count`` outputs: the same values in the alias's own shape.
 
-    Where the result is of another size or type, the alias stays as it is. (Caffe2 writes over a part of it
-    where the result is smaller.)
+    If the result has another size or type, the alias stays unchanged. (Caffe2 overwrites a part of it if the
+    result is smaller.)
     """
 
     def seen_by(name: str, result: Any) -> Any:

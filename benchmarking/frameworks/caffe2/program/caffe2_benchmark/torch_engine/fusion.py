@@ -1,9 +1,9 @@
-"""``--optimize fuse``: what a deployed runtime does to a net before it runs it.
+"""``--optimize fuse``: the optimizations that a deployed runtime applies to a net before it runs it.
 
 Operators of constants are computed once; batch normalization and other factors and offsets per channel are
-folded into the weights of the convolution before them, or into each other; a convolution adds another blob
-and applies Relu while its result is still at hand; Dropout is left out; results are written over inputs that
-nobody reads any more.
+folded into the weights of the preceding convolution, or into each other; a convolution adds another blob and
+applies Relu while its result is in cache; Dropout is left out; results overwrite inputs that are no longer
+needed.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _CONVOLUTIONS = ("Conv", FUSED_CONVOLUTION)
 _OVERWRITABLE_INPUT = {"Relu": 0, "Clip": 0, "ReluN": 0, "Sum": 0, "AffineChannel": 0, FUSED_CONVOLUTION: 3}
 
 ComputeOnce = Callable[[PlannedOperator], Dict[str, Any]]
-"""Takes an operator that reads constants only; returns what it writes."""
+"""Takes an operator that reads only constants; returns the blobs that it writes."""
 
 
 @dataclass
 class _Node:
     index: int
-    """Of its first operator in the net."""
+    """The name of its first operator in the net."""
     definition: Any
     own_name: str
-    """Of its last operator."""
+    """The outputs of its last operator."""
     types: List[str] = field(default_factory=list)
-    """Of all its operators."""
+    """The types of all its operators."""
 
     @property
     def output(self) -> str:
@@ -48,23 +48,23 @@ class _Node:
 
 
 def why_not(net: Any, blobs: AbstractSet[str]) -> Optional[str]:
-    """Why a net cannot be fused; None: it can. ``blobs``: those that there are before it runs."""
+    """The reason why a net cannot be fused; None: it can. ``blobs``: those that exist before it runs."""
     if inner_nets(net):
-        return "the net has nets inside"
+        return "the net contains other nets"
     if writes_through_alias(net):
-        return "the net writes over a blob that has another name, too"
+        return "the net overwrites a blob that also has another name"
     if blobs & written_blobs(net):
-        return "the net writes over its inputs or weights"
+        return "the net overwrites its inputs or weights"
     return None
 
 
 def fused(
     net: Any, constants: Dict[str, Any], wanted: AbstractSet[str], compute_once: ComputeOnce
 ) -> Tuple[List[PlannedOperator], Dict[str, Any]]:
-    """The plan, and the constants that are left.
+    """The plan, and the remaining constants.
 
-    ``wanted``: the blobs that there must be afterwards, besides the net's outputs. The net is one that
-    ``why_not`` has nothing against.
+    ``wanted``: the blobs that must exist afterwards, in addition to the net's outputs. The net has to be one
+    that can be fused (``why_not``).
     """
     graph = _Graph(net, dict(constants), wanted | set(net.external_output), compute_once)
     for change in (
@@ -79,7 +79,7 @@ def fused(
 
 
 class _Graph:
-    """The net with a name of its own for each value: a blob that is written again is another value."""
+    """The net with a separate name for each value: a blob that is written again is a new value."""
 
     def __init__(
         self, net: Any, constants: Dict[str, Any], kept: AbstractSet[str], compute_once: ComputeOnce
@@ -108,7 +108,7 @@ class _Graph:
     def _only_source(
         self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
     ) -> Optional[_Node]:
-        """The operator that computes the first input, where it is computed for this node alone."""
+        """The operator that computes the first input, if the input is computed only for this node."""
         source = node.definition.input[0] if node.definition.input else ""
         return producers.get(source) if self._is_only_for(source, node, readers) else None
 
@@ -169,7 +169,7 @@ class _Graph:
             names = list(node.definition.input)
             if node.definition.type != "Sum" or len(names) != 2:
                 continue
-            # The one that is computed later finds the other one there.
+            # The operator that is computed later finds the other result already there.
             names.sort(key=lambda name: place[id(producers[name])] if name in producers else -1)
             other, late = names
             convolution = producers.get(late)
@@ -208,18 +208,18 @@ class _Graph:
         before.definition.output[:] = node.definition.output[:1]
 
     def _factor_and_offset(self, node: _Node) -> Optional[Tuple[Any, Any]]:
-        """Of an operator that is y = factor * x + offset, channel by channel; vectors."""
+        """The vectors of an operator that computes y = factor * x + offset channel by channel."""
         try:
             return self._known_factor_and_offset(node)
         except NetError:
-            return None  # an argument is wrong: the operator says so, with its name, when it is prepared
+            return None  # an argument is wrong: the operator reports this, with its name, when it is prepared
 
     def _known_factor_and_offset(self, node: _Node) -> Optional[Tuple[Any, Any]]:
         one, arguments = node.definition, Arguments(node.definition.arg)
         values = self._constant_inputs(node, 1)
         if one.type not in _PER_CHANNEL or values is None or is_channels_last(arguments):
             return None
-        # Parameters of other shapes stay with their operator, which says what is wrong with them.
+        # Parameters of other shapes stay with their operator, which reports what is wrong with them.
         if not all(one.dtype == torch.float32 and one.shape == (values[0].numel(),) for one in values):
             return None
         if one.type == "SpatialBN" and len(one.output) == 1:
@@ -234,7 +234,7 @@ class _Graph:
         return None
 
     def _fold_into(self, before: _Node, factor: Any, offset: Any) -> bool:
-        """Makes an operator compute factor * its result + offset; False: it cannot."""
+        """Makes an operator compute factor * its result + offset; False: this is not possible."""
         if before.definition.type == "Conv":
             return self._fold_into_convolution(before, factor, offset)
         known = self._factor_and_offset(before)
@@ -275,7 +275,7 @@ class _Graph:
         return set(one.input[1:3]) <= set(self._constants) and self._constants[one.input[1]].dim() == 4
 
     def _as_fused(self, node: _Node) -> None:
-        """The operator with a place for what it adds and for Relu; its third input is always a bias."""
+        """The operator with a place for the added blob and for Relu; its third input is always a bias."""
         one = node.definition
         one.type = FUSED_CONVOLUTION
         if len(one.input) == 2:
@@ -285,7 +285,7 @@ class _Graph:
     # --- the result -----------------------------------------------------------------------------------------
 
     def constants_left(self) -> Dict[str, Any]:
-        """With those that the net has never named: some operators know a blob by its name."""
+        """Includes those that the net has never named: some operators know a blob by its name."""
         left = {name for node in self._nodes for name in node.definition.input} | self._kept | self._unnamed
         return {name: value for name, value in self._constants.items() if name in left}
 
@@ -296,7 +296,7 @@ class _Graph:
     def _may_overwrite(
         self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
     ) -> bool:
-        """Whether the input that it can overwrite is read by nobody after it, under whatever name."""
+        """Whether the input that it can overwrite is not read after it, under any name."""
         inputs = node.definition.input
         number = _OVERWRITABLE_INPUT.get(node.definition.type)
         if number is None or number >= len(inputs):
@@ -312,7 +312,7 @@ class _Graph:
 
 
 def _is_channels_first(definition: Any) -> bool:
-    """False too where the order is wrong, which the operator says when it is prepared."""
+    """Also False if the order is wrong, which the operator reports when it is prepared."""
     try:
         return not is_channels_last(Arguments(definition.arg))
     except NetError:

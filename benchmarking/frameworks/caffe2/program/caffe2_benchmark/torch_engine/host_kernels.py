@@ -1,4 +1,6 @@
-"""Which kernels run on the host: torch's profiler tells its operators, oneDNN and MKL their own kernels."""
+"""Observes the kernels on the host: torch's profiler reports its operators, oneDNN and MKL their
+own kernels.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from benchmarking.frameworks.kit import printed
 from .. import library_kernels
 
 NOTHING = "none"
-"""For an operator that runs no kernel."""
+"""The name for an operator that runs no kernel."""
 _MARK = "caffe2_benchmark operator "
 _BOOKKEEPING_NAMES = """
     empty empty_like empty_strided new_empty zeros zeros_like zero_ fill_ resize_ set_ item is_nonzero
@@ -22,20 +24,20 @@ _BOOKKEEPING_NAMES = """
     _to_copy clone copy_ _local_scalar_dense resolve_conj resolve_neg _nnpack_available
 """
 _BOOKKEEPING = frozenset("aten::" + name for name in _BOOKKEEPING_NAMES.split())
-"""None of them is the work of an operator, unless nothing else is."""
+"""None of these is the main work of an operator, unless there is nothing else."""
 
 
 class HostKernels:
-    """Of a run, operator by operator."""
+    """The kernels of a run, operator by operator."""
 
     def __init__(self) -> None:
         self._kernels: Dict[int, List[str]] = {}
 
     @contextlib.contextmanager
     def recorded(self, with_mkl: bool, with_torch: bool) -> Iterator[Callable[[int], Any]]:
-        """Gives a context manager for each operator, by its number.
+        """Returns a context manager for each operator, by its number.
 
-        ``with_mkl``: MKL measures the clock before it tells anything, which takes a tenth of a second.
+        ``with_mkl``: MKL measures the clock before it reports anything, which takes a tenth of a second.
         """
         turned = printed.captured(printed.STDOUT, printed.STDERR)
         with turned as output, _verbose(with_mkl), _profiled(with_torch) as events:
@@ -54,13 +56,13 @@ class HostKernels:
             self._kernels[number] += names
 
     def of(self, number: int) -> List[str]:
-        """Those of oneDNN and MKL first, of which reorders come last; then torch's. At least one."""
+        """First the kernels of oneDNN and MKL, with reorders last; then torch's. There is at least one."""
         return self._kernels[number] or [NOTHING]
 
 
 @contextlib.contextmanager
 def _verbose(with_mkl: bool) -> Iterator[None]:
-    """Nothing where torch is too old to switch it on (before 1.13)."""
+    """Does nothing if torch is too old to switch it on (before 1.13)."""
     package = getattr(torch._C, "_verbose", None)
     if package is None:
         yield
@@ -80,7 +82,9 @@ def _verbose(with_mkl: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _profiled(wanted: bool) -> Iterator[List[Any]]:
-    """The events are in the list afterwards. The old profiler: the new one needs a second to begin."""
+    """The list contains the events afterwards. This is the old profiler, because the new one needs a second
+    to start.
+    """
     events: List[Any] = []
     if not wanted:
         yield events
@@ -93,7 +97,9 @@ def _profiled(wanted: bool) -> Iterator[List[Any]]:
 
 
 def _torch_kernels(events: List[Any]) -> Dict[int, List[str]]:
-    """By operator, what torch ran: of the innermost that which took longest, then all others that compute."""
+    """Maps each operator to torch's kernels: the innermost kernel that took longest first, then all others
+    that compute.
+    """
     ran: Dict[int, Dict[str, Tuple[bool, bool, float]]] = {}
     for event in events:
         if event.name.startswith(_MARK):

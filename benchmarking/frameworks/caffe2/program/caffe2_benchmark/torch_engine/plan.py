@@ -1,4 +1,4 @@
-"""What is run, in which order, and what may be overwritten: worked out before anything runs."""
+"""Plans what runs, in which order, and what may be overwritten, before anything runs."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class PlannedOperator(NamedTuple):
     label: str
     """As in ``operator 3, Conv 'conv1'``, for messages."""
     name: str
-    """``ID_<index>_<type>_<name, else first output>``."""
+    """``ID_<index>_<type>_<name, otherwise first output>``."""
     types: Tuple[str, ...]
-    """Of the operators of the net that it is."""
+    """The types of the operators of the net that it consists of."""
     overwrites: bool
-    """Whether it may write its first output over one of its inputs."""
+    """Whether it may overwrite one of its inputs with its first output."""
     aliases: Tuple[Tuple[int, str], ...] = ()
-    """Number of an output, and another name for the memory that it lies in: that blob changes with it."""
+    """The number of an output, and another name for its memory: that blob changes with it."""
 
 
 def as_written(net: Any, overwrites: bool = True) -> List[PlannedOperator]:
-    """Operator by operator as the net says; ``overwrites``: in place where the net does so."""
+    """Operator by operator, as in the net; ``overwrites``: in place where the net does so."""
     overwriting = _exclusive_overwrites(net) if overwrites else frozenset()
     aliases = _written_aliases(net)
     return [
@@ -46,22 +46,22 @@ def writes_through_alias(net: Any) -> bool:
 
 
 def written_blobs(net: Any) -> FrozenSet[str]:
-    """The blobs that a net writes, by whatever name, those of the nets in its arguments included."""
+    """The blobs that a net writes, under any name, including those of the nets in its arguments."""
     names = {name for one in net.op for name in one.output}
     names.update(name for pairs in _written_aliases(net).values() for _, name in pairs)
     return frozenset(names.union(*map(written_blobs, inner_nets(net))))
 
 
 def blobs_read(net: Any) -> List[str]:
-    """As often as they are read, by the nets in its arguments, too."""
+    """Each blob as often as it is read, also by the nets in its arguments."""
     names = [name for one in net.op for name in one.input]
     return names + [name for inner in inner_nets(net) for name in blobs_read(inner)]
 
 
 def _exclusive_overwrites(net: Any) -> FrozenSet[int]:
-    """The operators that may write their first output over the input of the same name.
+    """The operators that may overwrite the input of the same name with their first output.
 
-    That is so where no other blob can lie in the same memory.
+    This is possible if no other blob can be in the same memory.
     """
     shared: Set[str] = set()
     result = set()
@@ -84,7 +84,7 @@ def _exclusive_overwrites(net: Any) -> FrozenSet[int]:
 def _written_aliases(net: Any) -> Dict[int, List[Tuple[int, str]]]:
     """For each operator that writes a blob with other names: as ``PlannedOperator.aliases``.
 
-    In Caffe2 the names of ``Alias`` are of one memory, until another ``Alias`` gives a name to another one.
+    In Caffe2 the names of ``Alias`` share memory until another ``Alias`` gives a name to other memory.
     """
     names_of: Dict[str, Set[str]] = {}
     result: Dict[int, List[Tuple[int, str]]] = {}

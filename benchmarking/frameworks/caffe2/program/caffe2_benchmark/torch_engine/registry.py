@@ -20,28 +20,28 @@ BOOL = (torch.bool,)
 FLOAT = (torch.float32,)
 FLOAT_OR_DOUBLE = (torch.float32, torch.float64)
 NUMBER = (torch.float32, torch.float64, torch.int32, torch.int64)
-"""Element types that Caffe2 has an operator for."""
+"""Element types for which Caffe2 has an operator."""
 
 
 @dataclass(frozen=True)
 class Operator:
-    """What an operator function may know of its place in the net."""
+    """The information that an operator function may use about its place in the net."""
 
     type: str
     arguments: Arguments
     inputs: Tuple[str, ...]
     outputs: Tuple[str, ...]
     workspace: Dict[str, Any]
-    """All blobs, for the rare operator that reads one which is not among its inputs."""
+    """All blobs, for the rare operator that reads a blob that is not among its inputs."""
     seed: int
     constants: AbstractSet[str]
     """The blobs that are the same in every run."""
     read_by_others: AbstractSet[str]
-    """The blobs that some operator reads besides one; a blob that is read twice by one is among them."""
+    """The blobs that another operator also reads; a blob that one operator reads twice is among them."""
     overwrites: bool
-    """Whether the first output may be written over the input of the same name: nobody else reads that."""
+    """Whether the first output may overwrite the input of the same name, because nothing else reads it."""
     prepare_net: Callable[[Any], Callable[[], None]]
-    """Makes a net of a NetDef among the arguments; it runs on the same blobs."""
+    """Creates a net from a NetDef among the arguments; it runs on the same blobs."""
 
     @property
     def input_count(self) -> int:
@@ -58,9 +58,9 @@ class Operator:
         return None
 
     def repack(self, index: int, packed: Any) -> bool:
-        """Puts the form that the operator works with in the place of a constant, so that it lies there once.
+        """Replaces a constant by the form that the operator works with, so that it is in memory only once.
 
-        ``packed.to_dense()`` must give the constant back. False: another operator reads it, too; it stays.
+        ``packed.to_dense()`` must return the constant. False: another operator also reads it, so it stays.
         """
         name = self.inputs[index]
         if name in self.read_by_others:
@@ -75,16 +75,16 @@ class Registration:
     inputs: Tuple[int, int]
     outputs: Tuple[int, int]
     in_place: Optional[Sequence[Tuple[int, int]]]
-    """Pairs of input and output that may be the same blob; None: all."""
+    """Pairs of input and output that may be the same blob; None: all pairs."""
     takes: Optional[Sequence[Any]]
-    """What the first input may be of; None: anything."""
+    """The element types of the first input; None: any."""
     shares_memory: bool
-    """Whether an output may lie in the memory of an input."""
+    """Whether an output may share memory with an input."""
     same_type: bool = False
-    """Whether all inputs have to be of one type."""
+    """Whether all inputs must have the same type."""
 
     def check(self, definition: Any) -> Optional[str]:
-        """What is wrong with an OperatorDef's inputs, outputs and arguments' names; None: nothing."""
+        """The problem with an OperatorDef's inputs, outputs and argument names; None: there is none."""
         seen: Dict[str, Any] = {}
         for argument in definition.arg:
             if seen.setdefault(argument.name, argument) != argument:
@@ -99,12 +99,12 @@ class Registration:
         for output, name in enumerate(definition.output):
             for source, other in enumerate(definition.input):
                 if name == other and self.in_place is not None and (source, output) not in self.in_place:
-                    return "it cannot write %r in place of its input" % name
+                    return "it cannot overwrite its input %r" % name
         return None
 
 
 OPERATORS: Dict[str, Registration] = {}
-"""By type. Filled by the modules of ``operators``; read only afterwards."""
+"""Maps the type to the operator. Filled by the modules of ``operators``; only read afterwards."""
 
 
 def operator(
@@ -131,7 +131,8 @@ def operator(
 
 
 def by_shape(prepare: Callable[..., Compute]) -> Compute:
-    """For what can be worked out once per shape of the first input, at its first run (before the timed loop).
+    """For anything that can be computed once per shape of the first input, at its first run (before the timed
+    loop).
 
     ``prepare`` takes the inputs and returns the function for all inputs of that shape.
     """
@@ -147,6 +148,6 @@ def by_shape(prepare: Callable[..., Compute]) -> Compute:
 
 
 def require(condition: bool, message: str) -> None:
-    """For what an operator needs of its inputs or arguments."""
+    """Checks a requirement of an operator on its inputs or arguments."""
     if not condition:
         raise NetError(message)

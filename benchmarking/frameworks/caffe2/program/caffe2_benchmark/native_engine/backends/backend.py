@@ -1,7 +1,7 @@
-"""What computes the operators of a net in real Caffe2: another engine for them, or another device.
+"""Backends of real Caffe2: another engine for operators, or another device.
 
-Each operator is tried once before the net is made: Caffe2 falls back without a word where an engine has no
-kernel for an operator, and refuses the whole net where a device has none.
+Each operator is tried once before the net is created: Caffe2 falls back silently if an engine has no kernel
+for an operator, and refuses the whole net if a device has none.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _REFUSED = "does not support the requested feature"
 
 
 class Part(NamedTuple):
-    """One operator of the net, as it is run."""
+    """One operator of the net, as it runs."""
 
     name: str
     source: Any
-    """As it stands in the net."""
+    """As it is in the net."""
     operator: Any
     copies: Sequence[Any]
-    """Operators that bring its inputs to its device."""
+    """Operators that copy its inputs to its device."""
     kernel: Kernel
 
     @property
@@ -43,22 +43,22 @@ class Part(NamedTuple):
 class Prepared(NamedTuple):
     parts: Sequence[Part]
     on_device: Dict[str, str]
-    """The blobs that lie on a device at the end only, with their names there."""
+    """The blobs that are only on the device at the end, with their names there."""
 
 
 def is_helper(name: str) -> bool:
-    """Whether it is a blob of a backend's, rather than of the net's."""
+    """Whether the blob belongs to the backend rather than to the net."""
     return name.endswith((" @device", " @ordered", " @reference", " @read"))
 
 
 def reason(error: Exception) -> str:
-    """Caffe2's message without the place in its sources, the operator's definition and the stack."""
+    """Caffe2's message without the source location, the definition of the operator and the stack."""
     text = _END_OF_REASON.split(str(error), maxsplit=1)[0]
     return text.split("] ", 1)[-1].strip(" .")
 
 
 def run_once(operator: Any) -> None:
-    """Without the warnings that Caffe2's own function prints where it fails."""
+    """Avoids the warnings that Caffe2's own function prints if it fails."""
     workspace.C.run_operator_once(operator.SerializeToString())
 
 
@@ -75,17 +75,17 @@ class NativeBackend(ABC):
 
     @abstractmethod
     def prepare(self, definition: Any, wanted: AbstractSet[str]) -> Prepared:
-        """What is run in place of the net; may run its operators, whose inputs are all there.
+        """The operators that run instead of the net; may run its operators, whose inputs all exist.
 
         ``wanted``: the blobs that are read afterwards.
         """
 
     def download(self, source: str, target: str) -> None:
-        """Copies a blob of the device to one of the host."""
+        """Copies a blob from the device to a blob on the host."""
         raise NotImplementedError
 
     def proven(self, load: Callable[[], Sequence[Part]]) -> Callable[[Part], Kernel]:
-        """Tells which kernel an operator ran; before the net is loaded, which ``load`` does."""
+        """Observes which kernel each operator ran; called before the net is loaded, which ``load`` does."""
         return lambda part: part.kernel
 
 
@@ -94,7 +94,7 @@ def part_of(index: int, source: Any, operator: Any, copies: Sequence[Any], kerne
 
 
 def runs(operator: Any) -> bool:
-    """Whether there is such an operator for such inputs, and Caffe2 has taken no other in its place."""
+    """Whether such an operator exists for these inputs, and Caffe2 did not replace it by another."""
     with printed.captured(printed.STDERR) as output:
         try:
             run_once(operator)
@@ -115,7 +115,7 @@ def require_run(index: int, definition: Any) -> None:
 
 @contextlib.contextmanager
 def inputs_kept(definition: Any) -> Iterator[None]:
-    """The blobs that are there before the net and that it writes."""
+    """The blobs that exist before the net runs and that it writes."""
     written = {name for one in definition.op for name in one.output if workspace.HasBlob(name)}
     kept = {name: workspace.FetchBlob(name) for name in written}
     yield

@@ -25,17 +25,17 @@ from .backend import (
 
 _ON_DEVICE, _REFERENCE = "%s @device", "%s @reference"
 _TOLERANCE = 1e-3
-"""Of the largest value: by how much a device may differ from the host."""
+"""The largest difference of a device from the host, relative to the largest value."""
 
 
 class Device(NativeBackend):
-    """Weights and inputs are brought there before the net runs, other blobs where they are needed."""
+    """Weights and inputs are copied there before the net runs, other blobs when they are needed."""
 
     device_type = 0
     kernel = ""
-    """What its operators are called."""
+    """The name of its operators."""
     to_device, to_host = "", ""
-    """Types of operators that copy."""
+    """The types of operators that copy."""
 
     def prepare(self, definition: Any, wanted: AbstractSet[str]) -> Prepared:
         with inputs_kept(definition):
@@ -64,7 +64,9 @@ class Device(NativeBackend):
 
 
 class _Placement:
-    """Where the blobs are while the net runs: on the host under their names, on the device under others."""
+    """The places of blobs while the net runs: on the host under their names, on the device under
+    other names.
+    """
 
     def __init__(self, device: Device, definition: Any, wanted: AbstractSet[str]) -> None:
         self._device = device
@@ -90,7 +92,9 @@ class _Placement:
         return part_of(index, definition, definition, copies, Kernel(HOST, False))
 
     def bring_back(self, parts: List[Part]) -> None:
-        """What was there before and is written by the net: the next run reads it from where this one did."""
+        """Copies back the blobs that existed before and that the net writes, so that the next run reads the
+        same.
+        """
         for name in sorted((self._outside & self._written) - self._on_host):
             copies = self._device.download_operators(_ON_DEVICE % name, name)
             last = parts.pop()
@@ -100,7 +104,7 @@ class _Placement:
             self._on_host.add(name)
 
     def tidy_up(self, parts: Sequence[Part]) -> None:
-        """Of what was written only to be compared the memory is freed."""
+        """Frees the memory of blobs that were only written for the comparison."""
         used = {name for part in parts for one in part.operators for name in (*one.input, *one.output)}
         for name in workspace.Blobs():
             if is_helper(name) and name not in used:
@@ -110,7 +114,7 @@ class _Placement:
         return {name: _ON_DEVICE % name for name in self._on_device - self._on_host}
 
     def _upload_all(self, names: Sequence[str], copies: List[Any]) -> bool:
-        """False: one of them is nothing that can lie there."""
+        """False: one of them cannot be on the device."""
         for name in names:
             if name in self._on_device:
                 continue
@@ -137,7 +141,9 @@ class _Placement:
         return self._device.on_device(operator)
 
     def _agrees(self, definition: Any, operator: Any) -> bool:
-        """Runs it in both places, and notes where the outputs are: some, such as sizes, are on the host."""
+        """Runs the operator in both places, and records where the outputs are: some, such as sizes, are on
+        the host.
+        """
         device, reference = self._device, caffe2_pb2.OperatorDef()
         reference.CopyFrom(definition)
         reference.input[:] = [_REFERENCE % name for name in definition.input]
@@ -165,7 +171,7 @@ class _Placement:
         return True
 
     def _fetch(self, name: str) -> Optional[Any]:
-        """What lies on the device under that name; None: no tensor of the device."""
+        """The value under this name on the device; None: it is not a tensor of the device."""
         target = "%s @read" % name
         if all(map(runs, self._device.download_operators(_ON_DEVICE % name, target))):
             return workspace.FetchBlob(target)
@@ -173,7 +179,7 @@ class _Placement:
 
 
 def _is_same(found: Any, expected: Any) -> bool:
-    """Of what is no tensor on the host nothing is asked: nothing was written."""
+    """A value that is not a tensor on the host is not compared, because nothing was written."""
     if not isinstance(expected, np.ndarray):
         return True
     if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (expected.shape, expected.dtype):

@@ -22,7 +22,7 @@ _ORDERED = "%s @ordered"
 
 
 _MOVING = ("Concat", "Split", "Slice", "Transpose", "Copy")
-"""Operators whose whole work is to move data."""
+"""Operators that only move data."""
 
 
 class Mkl(Device):
@@ -33,21 +33,21 @@ class Mkl(Device):
     kernel = "caffe2:ideep"
     to_device, to_host = "CopyCPUToIDEEP", "CopyIDEEPToCPU"
     never: Tuple[str, ...] = ("NCHW2NHWC", "NHWC2NCHW")
-    """Operators that it has, but that compute something else than those of the host."""
+    """Its operators that do not compute the same as those of the host."""
 
     @classmethod
     def why_unavailable(cls) -> str:
         if workspace.C.use_mkldnn:
             return ""
-        return "this Caffe2 was built without oneDNN; docs/caffe2.md says how to get one that has it"
+        return "this Caffe2 was built without oneDNN; docs/caffe2.md says how to get Caffe2 with oneDNN"
 
     def may_try(self, definition: Any) -> bool:
-        """Its operators take channels to come first, and some end the process where they do not."""
+        """Its operators expect channels first, and some crash the process otherwise."""
         orders = [one.s for one in definition.arg if one.name == "order"]
         return super().may_try(definition) and definition.type not in self.never and b"NHWC" not in orders
 
     def download_operators(self, source: str, target: str) -> List[Any]:
-        """Its copy leaves channels innermost where they are; a transposition to the same order does not."""
+        """Its copy leaves channels innermost; a transposition to the same order does not."""
         if getattr(workspace.FetchBlob(source), "ndim", 0) != 4:
             return super().download_operators(source, target)
         ordered = _ORDERED % target
@@ -56,7 +56,9 @@ class Mkl(Device):
         return [self.on_device(transposition), *super().download_operators(ordered, target)]
 
     def proven(self, load: Callable[[], Sequence[Part]]) -> Callable[[Part], Kernel]:
-        """oneDNN tells what it runs if it finds an environment variable before it first runs: in a child."""
+        """oneDNN reports its kernels only if an environment variable is set before its first run; this is
+        done in a child process.
+        """
         told = _told_in_child(load)
         if told is None:
             return lambda part: part.kernel
@@ -71,7 +73,7 @@ class Mkl(Device):
 
 
 def _told_in_child(load: Callable[[], Sequence[Part]]) -> Optional[Dict[str, List[str]]]:
-    """The kernels by operator; None: there was no way to learn them."""
+    """The kernel of each operator; None: they could not be determined."""
     if not hasattr(os, "fork"):
         return None
     with tempfile.TemporaryFile("w+") as answer:

@@ -52,7 +52,7 @@ class Nnpack(_OperatorEngine):
     covered_types = ("Conv", "Conv1D", "Conv2D", "Conv3D")
 
     def _may_try(self, definition: Any) -> bool:
-        """With dilation it does not refuse, it ends the process."""
+        """With dilation it does not refuse the operator but crashes the process."""
         dilations = [
             value
             for one in definition.arg

@@ -17,7 +17,7 @@ BACKENDS: Dict[str, Tuple[str, str]] = {
     "cuda": (".cuda", "Cuda"),
     "opengl": (".opengl", "OpenGL"),
 }
-"""Module (with a dot: of this package) and class by name."""
+"""Maps the name to the module (with a dot: in this package) and the class."""
 
 
 def backend_class(name: str) -> Type[Backend]:

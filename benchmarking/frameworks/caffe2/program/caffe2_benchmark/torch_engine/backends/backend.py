@@ -1,4 +1,4 @@
-"""What computes the operators of a net: the kernels of a library or of a device."""
+"""Backends compute the operators of a net, with the kernels of a library or of a device."""
 
 from __future__ import annotations
 
@@ -20,30 +20,37 @@ class NoKernelError(NetError):
 
 
 class Backend(ABC):  # noqa: B024, what it has beyond a name is up to it
-    """Add a subclass to the table in ``__init__.py``. Host tensors are torch's, in main memory."""
+    """Base class: add a subclass to the table in ``__init__.py``. Host tensors are torch tensors in main
+    memory.
+    """
 
     name = ""
     operators: Mapping[str, Registration] = {}
-    """Its own kernels by type; they win over those of ``OPERATORS``, whose types they are of.
+    """Its own kernels by type; they take precedence over those of ``OPERATORS``, which must have the same
+    types. Such a kernel may overwrite an input only if that of ``OPERATORS`` does so.
 
     An own kernel may lay its output over an input only where that of ``OPERATORS`` does so.
     """
     covers = "operators"
-    """What it is meant for, as summaries call it; those of ``covered_types`` are counted."""
+    """The kind of operators that it is meant for, as named in summaries; operators of ``covered_types`` are
+    counted.
+    """
     covered_types: Optional[Sequence[str]] = None
     """None: every type."""
 
     uses_onednn = True
-    """Whether torch may take oneDNN's kernels for what the host computes."""
+    """Whether torch may use oneDNN's kernels for operators that the host computes."""
     observes_mkl = False
-    """Whether MKL has to tell which of its kernels run."""
+    """Whether MKL has to report which of its kernels run."""
     profiles = False
-    """Whether ``observe`` starts a profiler of torch's; the host is not profiled then, as two cannot run."""
+    """Whether ``observe`` starts one of torch's profilers; the host is not profiled then, because only one
+    can run.
+    """
     options: Sequence[str] = ()
-    """Switches that --backend_options may name."""
+    """The options that --backend_options may name."""
 
     def __init__(self, threads: int) -> None:  # noqa: B027
-        """Only where ``why_unavailable`` has nothing against it.
+        """Only called if ``why_unavailable`` returns an empty reason.
 
         Raises:
             UsageError: it cannot be used all the same; says how to get it.
@@ -51,54 +58,58 @@ class Backend(ABC):  # noqa: B024, what it has beyond a name is up to it
 
     @classmethod
     def why_unavailable(cls) -> str:
-        """In a line that also says how to get it; empty: it is there. Cheap, and starts no thread."""
+        """One line that also says how to get it; empty: it is available. Cheap, and does not
+        start a thread.
+        """
         return ""
 
     def switch_on(self, options: Sequence[str]) -> None:  # noqa: B027
-        """Some of ``options``; before anything is uploaded."""
+        """Switches on some of ``options``, before anything is uploaded."""
 
     def facts(self) -> Mapping[str, Fact]:
         return {}
 
     @property
     def is_device(self) -> bool:
-        """Whether its operators take other blobs than host tensors; if not, nothing is called around them."""
+        """Whether its operators take blobs other than host tensors; if not, the methods below are
+        not called.
+        """
         return type(self).download is not Backend.download
 
     def upload(self, tensor: Any) -> Any:
-        """Makes what its operators take of a host tensor of any type."""
+        """Converts a host tensor of any type to the blobs that its operators take."""
         return tensor
 
     def download(self, blob: Any) -> Any:
         return blob
 
     def start(self) -> None:  # noqa: B027
-        """Before the first operator of a run, on a device."""
+        """Called before the first operator of a run, on a device."""
 
     def synchronise(self) -> None:  # noqa: B027
-        """Returns when all that was started is done; called at the end of a run, on a device."""
+        """Returns when everything that was started is finished; called at the end of a run, on a device."""
 
     def device_ns(self) -> Optional[int]:
-        """Nanoseconds of the last run by the device's own clock; None: it has none."""
+        """The nanoseconds of the last run by the device's own clock; None: it has no clock."""
         return None
 
     @contextmanager
     def observe(self) -> Iterator[List[str]]:
-        """The names of the kernels that run meanwhile are in the list when it ends.
+        """The list contains the names of the kernels that ran when the context ends.
 
-        What runs on the host (torch's operators, kernels of oneDNN and MKL) is observed anyway.
+        Kernels on the host (torch's operators, kernels of oneDNN and MKL) are always observed.
         """
         yield []
 
     def is_own(self, kernel: str) -> bool:
-        """Whether that is a kernel of this backend."""
+        """Whether the kernel belongs to this backend."""
         return False
 
 
 def on_host(backend: Backend, compute: Compute, held: Sequence[Any]) -> Compute:
-    """A function of host tensors as one of the device's blobs.
+    """Adapts a function of host tensors to blobs of the device.
 
-    ``held``: for each input the host tensor where it is the same in every run, else None.
+    ``held``: for each input its host tensor if it is the same in every run, otherwise None.
     """
     download: Callable[[Any], Any] = backend.download
     upload: Callable[[Any], Any] = backend.upload

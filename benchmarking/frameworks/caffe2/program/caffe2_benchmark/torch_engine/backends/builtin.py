@@ -1,4 +1,4 @@
-"""Whatever current torch does best."""
+"""The fastest kernels of current torch."""
 
 from __future__ import annotations
 

@@ -48,7 +48,9 @@ class Cuda(Backend):
         return ""
 
     def switch_on(self, options: Sequence[str]) -> None:
-        """TF32 computes convolutions and products with fewer bits; autotuning tries cuDNN's kernels."""
+        """TF32 computes convolutions and products with reduced precision; autotuning tries
+        cuDNN's kernels.
+        """
         self._options = options
         torch.backends.cuda.matmul.allow_tf32 = TF32 in options
         torch.backends.cudnn.allow_tf32 = TF32 in options

@@ -1,6 +1,6 @@
-"""The operators whose functions work on tensors of a GPU as they do on those of the host.
+"""The operators whose functions work equally on tensors of a GPU and of the host.
 
-Not among them are those that make tensors of their own on the host, or that are written in terms of numpy.
+Operators that create tensors on the host, or that are written with numpy, are not among them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ON_TENSORS = (
     *("Squeeze", "ResizeLike", "Copy", "Alias", "AliasWithName", "StopGradient", "Cast", "TopK", "Dropout"),
 )
 _WITH_SIZES = ("Concat", "DepthConcat", "Split", "Reshape")
-"""These give sizes, too, which are made on the host."""
+"""These also return sizes, which are created on the host."""
 
 
 def operators(device: str) -> Mapping[str, Registration]:
@@ -59,7 +59,7 @@ def operators(device: str) -> Mapping[str, Registration]:
 
 
 def _brought_to(device: str, registration: Registration) -> Registration:
-    """With all outputs there."""
+    """Copies all outputs to the device."""
 
     def bring(value: Any) -> Any:
         return value.to(device) if isinstance(value, torch.Tensor) else value

@@ -10,7 +10,7 @@ from .onednn import CONVOLUTIONS, FULLY_CONNECTED
 
 
 class Mkl(Backend):
-    """torch's own kernels multiply matrices in MKL wherever oneDNN does not come before them."""
+    """torch's own kernels multiply matrices with MKL unless oneDNN takes precedence."""
 
     name = "mkl"
     covers = "convolutions and FCs"
@@ -23,7 +23,7 @@ class Mkl(Backend):
         if not torch._C.has_mkl:
             return "torch %s was built without MKL; install torch from PyPI for x86-64" % torch.__version__
         if not hasattr(torch._C, "_verbose"):
-            return "torch %s cannot tell whether MKL ran; install torch 2.0 or newer" % torch.__version__
+            return "torch %s cannot report whether MKL ran; install torch 2.0 or newer" % torch.__version__
         return ""
 
     def is_own(self, kernel: str) -> bool:

@@ -17,22 +17,23 @@ from .backend import Backend, NoKernelError
 
 KERNEL = "aten::_nnpack_spatial_convolution"
 TOLERANCE = 1e-4
-"""Of the largest value of the output: its transforms lose some digits, with large kernels many."""
+"""Relative to the largest value of the output: its transforms lose precision, especially with large kernels.
+"""
 
 
 def _convolution(op: Operator) -> Compute:
     window = Window.of(op.arguments)
     if op.arguments.integer("group", 1) != 1:
-        raise NoKernelError("NNPACK knows no groups")
+        raise NoKernelError("NNPACK does not support groups")
     if is_channels_last(op.arguments):
-        raise NoKernelError("NNPACK wants channels first")
+        raise NoKernelError("NNPACK needs channels first")
     is_fused, has_relu = op.type == FUSED_CONVOLUTION, op.arguments.boolean("relu", False)
 
     def prepare(x: Any, weight: Any, bias: Optional[Any] = None, *_: Any) -> Compute:
         fit = window.fit(x.shape[2:])
         require_fitting(x, weight, bias, fit, 1)
         if len(fit.kernel) != 2 or list(fit.dilation) != [1, 1]:
-            raise NoKernelError("NNPACK wants two dimensions without dilation")
+            raise NoKernelError("NNPACK needs two dimensions without dilation")
         run = _run(fit)
         _require_accuracy(run, direct(fit, 1), x, weight, bias)
         return then(run, has_relu) if is_fused else run
@@ -41,7 +42,7 @@ def _convolution(op: Operator) -> Compute:
 
 
 def _run(fit: Fit) -> Compute:
-    # The flag of torch.backends changes nothing where the batch is 1: it is called by its name.
+    # The flag of torch.backends has no effect if the batch is 1, so the function is called by its name.
     convolve = torch._nnpack_spatial_convolution
     padding, stride, sides = fit.heads, fit.stride, fit.torch_padding
     if fit.is_symmetric:

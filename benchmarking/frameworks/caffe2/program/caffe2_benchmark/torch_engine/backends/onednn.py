@@ -30,7 +30,7 @@ def _fused_convolution(op: Operator) -> Compute:
 
 
 def _unpacked_convolution(fit: Fit, group: int) -> Compute:
-    """For weights that may change, and for other than two dimensions."""
+    """For weights that may change, and for numbers of dimensions other than two."""
     sides, none = fit.torch_padding, [0] * len(fit.kernel)
     padding = fit.heads if fit.is_symmetric else none
 

@@ -25,7 +25,7 @@ _SEPARATE: Dict[str, Callable[[Any], Any]] = {
     "Swish": functional.silu,
     "Tan": torch.tan,
 }
-"""Those that cannot be written in place of their input."""
+"""Functions that cannot be computed in place."""
 
 _PLAIN: Dict[str, Callable[[Any], Any]] = {
     "Cbrt": lambda x: torch.sign(x) * x.abs().pow(1 / 3),
@@ -85,7 +85,7 @@ def parametric_relu(op: Operator) -> Compute:
     channels_last = is_channels_last(op.arguments)
 
     def prepare(x: Any, slope: Any) -> Compute:
-        require(x.dim() > 1 or slope.numel() > 1, "a vector wants a slope for each value")
+        require(x.dim() > 1 or slope.numel() > 1, "a vector needs a slope for each value")
         if x.dim() > 1 and (channels_last or _has_channels_innermost(x)):
             return _parametric_relu_by_row(x.shape, channels_last, op.constant(1))
         if slope.dim() < 2 and x.dim() > 1:
@@ -107,7 +107,7 @@ def _parametric_relu_by_row(shape: Any, channels_last: bool, constant: Optional[
     width = row[0] * row[1]
 
     def of_row(slope: Any) -> Any:
-        require(slope.numel() in (1, row[1]), "there is not a slope for each channel")
+        require(slope.numel() in (1, row[1]), "the number of slopes is not the number of channels")
         return slope.reshape(-1).expand(row).reshape(-1)
 
     known = None if constant is None else of_row(constant)

@@ -9,7 +9,7 @@ from ..registry import ANY, BOOL, Compute, Operator, operator, require
 
 @operator("If", inputs=(1, ANY), outputs=(0, ANY), in_place=None, takes=BOOL, shares_memory=True)
 def run_if(op: Operator) -> Compute:
-    """Runs ``then_net`` or ``else_net`` on the blobs of the outer net; further inputs are theirs.
+    """Runs ``then_net`` or ``else_net`` on the blobs of the outer net; further inputs belong to them.
 
     The nets write the outputs. Without an ``else_net`` they may stay unwritten.
     """
@@ -21,7 +21,7 @@ def run_if(op: Operator) -> Compute:
     require(True in branches, "then_net is missing")
 
     def compute(condition: Any, *_: Any) -> Tuple[()]:
-        require(condition.numel() == 1, "the condition has not one value")
+        require(condition.numel() == 1, "the condition does not have exactly one value")
         chosen = branches.get(bool(condition))
         if chosen is not None:
             chosen()

@@ -30,7 +30,7 @@ def convolution(op: Operator) -> Compute:
 
 
 def convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
-    """``unpacked`` computes it where oneDNN has neither compiled it nor packed the weights."""
+    """``unpacked`` computes the result if oneDNN has neither compiled it nor packed the weights."""
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
     channels_last = is_channels_last(op.arguments)
@@ -64,17 +64,18 @@ def require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: i
     outputs, inputs = weight.shape[:2]
     require(
         inputs * group == x.shape[1] and outputs % group == 0,
-        "weights of shape %s in %d groups are not for %d channels" % (list(weight.shape), group, x.shape[1]),
+        "weights of shape %s in %d groups do not fit %d channels" % (list(weight.shape), group, x.shape[1]),
     )
     require(
-        bias is None or bias.shape == (outputs,), "the bias has not %d values, one for each output" % outputs
+        bias is None or bias.shape == (outputs,),
+        "the bias does not have %d values, one for each output" % outputs,
     )
 
 
 def _compiled(
     op: Operator, x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int, has_relu: bool = False
 ) -> Optional[Compute]:
-    """None where a parameter may change, or oneDNN does not compile it."""
+    """None if a parameter may change, or if oneDNN does not compile it."""
     is_constant = op.constant(1) is not None and (bias is None or op.constant(2) is not None)
     if not is_constant or weight.is_mkldnn or len(fit.kernel) != 2:
         return None
@@ -82,15 +83,15 @@ def _compiled(
 
 
 def _pack(op: Operator, weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
-    """The weights in the layout that oneDNN wants; None where they may change or oneDNN is not there."""
+    """The weights in the layout that oneDNN needs; None if they may change or oneDNN is missing."""
     if op.constant(1) is None or len(fit.kernel) != 2 or weight.dtype != torch.float32:
         return None
-    # Of another shape of the input they have been packed already.
+    # They have already been packed for another shape of the input.
     return weight if weight.is_mkldnn else packed_weight(weight, x, fit, group)
 
 
 def packed_weight(weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
-    """None where oneDNN is not there."""
+    """None if oneDNN is missing."""
     reorder = _reorder_weight()
     if reorder is None or weight.device.type != "cpu":
         return None
@@ -99,7 +100,7 @@ def packed_weight(weight: Any, x: Any, fit: Fit, group: int) -> Optional[Any]:
 
 
 def _reorder_weight() -> Optional[Callable[..., Any]]:
-    """None where torch is older than this function, or oneDNN is not in it or switched off."""
+    """None if torch is older than this function, or if oneDNN is missing or switched off."""
     try:
         function: Callable[..., Any] = torch.ops.mkldnn._reorder_convolution_weight
     except (AttributeError, RuntimeError):
@@ -138,7 +139,8 @@ def direct(fit: Fit, group: int) -> Compute:
 def fused_convolution(op: Operator) -> Compute:
     """Inputs: x, weights, bias and, perhaps, a blob to add; with the argument ``relu`` Relu comes last.
 
-    No net names it: optimizing makes it, out of convolutions whose weights are constants, in NCHW.
+    Nets do not contain it: the optimization creates it from convolutions whose weights are constants, in
+    NCHW.
     """
     return fused_convolution_with(op, direct)
 
@@ -152,7 +154,7 @@ def fused_convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
     def prepare(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Compute:
         fit = window.fit(x.shape[2:])
         require_fitting(x, weight, bias, fit, group)
-        # With a blob to add, the result is written over that where nobody reads it any more.
+        # The result overwrites the blob to add if that is no longer needed.
         compiled = None if other is not None else _compiled(op, x, weight, bias, fit, group, has_relu)
         if compiled is not None:
             return compiled

@@ -1,4 +1,4 @@
-"""What detection nets (Faster and Mask R-CNN) have between and behind their convolutions.
+"""The operators that detection nets (Faster and Mask R-CNN) have between and after their convolutions.
 
 Boxes are rows x1, y1, x2, y2; with ``legacy_plus_one`` (the default) x2 and y2 are the last pixel inside.
 """
@@ -72,13 +72,16 @@ def align_regions(op: Operator) -> Compute:
 def _images_and_boxes(regions: Any, count: int) -> Tuple[Any, Any]:
     """The image of each region, and its box, as arrays (R,) and (R, 4)."""
     require(
-        regions.dim() == 2 and regions.shape[1] in (4, 5), "the regions have neither 4 nor 5 values in a row"
+        regions.dim() == 2 and regions.shape[1] in (4, 5),
+        "the rows of the regions have neither 4 nor 5 values",
     )
     array = regions.numpy()
     if array.shape[1] == 4:
         return np.zeros(len(array), dtype=np.int64), array
     images = array[:, 0].astype(np.int64)
-    require(bool(((images >= 0) & (images < count)).all()), "a region is of an image that is not there")
+    require(
+        bool(((images >= 0) & (images < count)).all()), "a region belongs to an image that does not exist"
+    )
     return images, array[:, 1:]
 
 
@@ -114,7 +117,7 @@ def pool_regions(op: Operator) -> Compute:
     )
 
     def compute(x: Any, regions: Any) -> Any:
-        require(regions.dim() == 2 and regions.shape[1] == 5, "the regions have not 5 values in a row")
+        require(regions.dim() == 2 and regions.shape[1] == 5, "the rows of the regions do not have 5 values")
         result = x.new_zeros((regions.shape[0], x.shape[1], *pooled))
         images, boxes = _images_and_boxes(regions, x.shape[0])
         for number, (image, box) in enumerate(zip(images, (boxes * np.float32(factor)).tolist())):
@@ -154,7 +157,7 @@ class _BoxRules(NamedTuple):
     def of(cls, op: Operator) -> _BoxRules:
         require(not op.arguments.boolean("rotated", False), "rotated boxes are not supported")
         weights = tuple(op.arguments.numbers("weights") or (1.0, 1.0, 1.0, 1.0))
-        require(len(weights) == 4, "there are not 4 weights")
+        require(len(weights) == 4, "the number of weights is not 4")
         return cls(weights, np.float32(op.arguments.boolean("legacy_plus_one", True)))
 
     def moved(self, boxes: Any, deltas: Any) -> Any:
@@ -211,7 +214,7 @@ def transform_boxes(op: Operator) -> Compute:
         owners, boxes = _images_and_boxes(regions, images.shape[0])
         require(
             deltas.dim() == 2 and deltas.shape[0] == len(boxes) and deltas.shape[1] % 4 == 0,
-            "there are not 4 deltas for each region and class",
+            "the number of deltas is not 4 for each region and class",
         )
         by_class = deltas.numpy().reshape(len(boxes), deltas.shape[1] // 4, 4)
         result = np.empty_like(by_class)
@@ -269,9 +272,9 @@ def generate_proposals(op: Operator) -> Compute:
             scores.dim() == 4
             and deltas.shape == (scores.shape[0], 4 * scores.shape[1], *scores.shape[2:])
             and anchors.shape == (scores.shape[1], 4),
-            "scores, deltas and anchors are not for the same anchors, images and places",
+            "scores, deltas and anchors do not have the same anchors, images and positions",
         )
-        require(images.shape == (scores.shape[0], 3), "there are not 3 values for each image")
+        require(images.shape == (scores.shape[0], 3), "the number of values is not 3 for each image")
         regions, probabilities = [], []
         for number, image in enumerate(images.tolist()):
             arrays = scores[number].numpy(), deltas[number].numpy()
@@ -362,7 +365,7 @@ def limit_boxes(op: Operator) -> Compute:
         columns = 4 * (1 if is_agnostic else classes - first_column)
         require(
             boxes.shape == (len(scores), columns) and len(scores) == sum(counts),
-            "there is not a box for each score and image",
+            "the number of boxes does not match the scores and images",
         )
         ends = np.cumsum(counts)
         images = [slice(end - count, end) for end, count in zip(ends, counts)]

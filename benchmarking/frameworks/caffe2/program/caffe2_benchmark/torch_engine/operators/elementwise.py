@@ -68,9 +68,9 @@ def binary(function: Callable[[Any, Any], Any]) -> Callable[[Operator], Compute]
         is_over = [name in op.outputs for name in op.inputs]
         axis = broadcast_axis(op)
         if op.arguments.boolean("broadcast", False):
-            require(not is_over[1], "with the argument broadcast it can be written over the first input only")
+            require(not is_over[1], "with the argument broadcast it can only overwrite the first input")
             return lambda a, b: function(a, _aligned(a, b, axis))
-        require(axis == -1, "axis and axis_str go with the argument broadcast only")
+        require(axis == -1, "axis and axis_str need the argument broadcast")
         if any(is_over):
             return _of_the_shape_of(is_over.index(True), function)
         return function
@@ -95,9 +95,7 @@ def _of_the_shape_of(index: int, function: Callable[[Any, Any], Any]) -> Compute
 
     def compute(*inputs: Any) -> Any:
         result = function(*inputs)
-        require(
-            result.shape == inputs[index].shape, "the result is larger than the input that it is written over"
-        )
+        require(result.shape == inputs[index].shape, "the result is larger than the input that it overwrites")
         return result
 
     return compute

@@ -1,4 +1,4 @@
-"""Operators that make tensors out of arguments: what init nets consist of."""
+"""Operators that create tensors from arguments, of which init nets consist."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def _shape_of(op: Operator) -> Callable[[Optional[Any]], List[int]]:
 
     def shape(like: Optional[Any]) -> List[int]:
         if like is None:
-            require(not extra, "extra_shape goes with an input only")
+            require(not extra, "extra_shape needs an input")
             return given
-        require(not given, "an input and the argument shape cannot both say the shape")
+        require(not given, "the shape cannot be given by both an input and the argument shape")
         require(
             not as_values or (like.dtype == torch.int64 and like.dim() == 1 and like.numel() > 0),
             "the input that gives the shape is not a vector of int64",
@@ -43,7 +43,7 @@ def constant_fill(op: Operator) -> Compute:
     is_given = op.arguments.has("value")
     require(
         not is_given or isinstance(value, float) == dtype.is_floating_point,
-        "the value %r is not for the type %s" % (value, str(dtype).replace("torch.", "")),
+        "the value %r does not fit the type %s" % (value, str(dtype).replace("torch.", "")),
     )
     shape = _shape_of(op)
     return lambda like=None, *_: torch.full(shape(like), value, dtype=dtype)
@@ -119,7 +119,7 @@ def diagonal_fill(op: Operator) -> Compute:
     def compute(like: Optional[Any] = None) -> Any:
         full = constant(like)
         require(full.dim() >= 2, "a diagonal needs two dimensions or more")
-        require(full.dim() == 2 or len(set(full.shape)) == 1, "the dimensions are not of one length")
+        require(full.dim() == 2 or len(set(full.shape)) == 1, "the dimensions do not have the same length")
         result = torch.zeros_like(full)
         places = torch.arange(min(full.shape))
         result[(places,) * full.dim()] = full[(places,) * full.dim()]

@@ -42,7 +42,7 @@ class Window:
         pads = _several(arguments, "pad", ("pad_t", "pad_l", "pad_b", "pad_r"))
         require(
             not (pads and legacy_pad in (VALID, SAME)),
-            "legacy_pad VALID and SAME go without any other padding",
+            "legacy_pad VALID and SAME allow no other padding",
         )
         window = cls(
             kernel=pair(arguments, "kernel"),
@@ -59,13 +59,13 @@ class Window:
         require(
             all(len(one) in (0, count) for one in (window.stride, window.dilation))
             and len(window.pads) in (0, 2 * count),
-            "kernel %s, stride %s, dilation %s and pads %s are not for the same dimensions"
+            "kernel %s, stride %s, dilation %s and pads %s have different numbers of dimensions"
             % (window.kernel, window.stride, window.dilation, window.pads),
         )
         require(
             not window.is_global
             or (not any(window.pads) and all(one == 1 for one in (*window.stride, *window.dilation))),
-            "global_pooling goes without padding, stride and dilation",
+            "global_pooling allows no padding, stride or dilation",
         )
         return window
 
@@ -89,7 +89,7 @@ class Window:
         pads = list(self.pads) or [0] * (2 * count)
         require(
             len(stride) == len(dilation) == count and len(pads) == 2 * count,
-            "stride, dilation and pads are not for %d dimensions" % count,
+            "stride, dilation and pads do not have %d dimensions" % count,
         )
         sides, outputs = [], []
         for axis in range(count):
@@ -155,7 +155,7 @@ def _several(arguments: Arguments, name: str, single_names: Sequence[str]) -> Li
 def _pad_and_output(
     size: int, kernel: int, stride: int, dilation: int, head: int, tail: int, legacy_pad: int
 ) -> Tuple[int, int, int]:
-    require(legacy_pad == NOTSET or dilation == 1, "legacy_pad goes without dilation")
+    require(legacy_pad == NOTSET or dilation == 1, "legacy_pad allows no dilation")
     extent = dilation * (kernel - 1) + 1
     if legacy_pad == VALID:
         head = tail = 0

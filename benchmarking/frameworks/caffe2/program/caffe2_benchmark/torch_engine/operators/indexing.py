@@ -1,4 +1,4 @@
-"""Operators that look values up by their place, or tell places."""
+"""Operators that look up values by their position, or report positions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _gather(op: Operator, axis: int, wraps: bool) -> Compute:
             flat = torch.where(flat < 0, flat + x.shape[place], flat)
         require(
             flat.numel() == 0 or (int(flat.min()) >= 0 and int(flat.max()) < x.shape[place]),
-            "an index is outside of 0 ... %d" % (x.shape[place] - 1),
+            "an index is outside 0 ... %d" % (x.shape[place] - 1),
         )
         y = x.index_select(place, flat)
         return y.reshape((*x.shape[:place], *indices.shape, *x.shape[place + 1 :]))
@@ -44,12 +44,13 @@ def one_hot(op: Operator) -> Compute:
 
     def compute(indices: Any, count: Any) -> Any:
         require(
-            indices.dim() == 1 and count.numel() == 1, "the indices are no vector, or the count no number"
+            indices.dim() == 1 and count.numel() == 1,
+            "the indices are not a vector, or the count is not a number",
         )
         size = int(count)
         require(
             indices.numel() == 0 or (int(indices.min()) >= 0 and int(indices.max()) < size),
-            "an index is outside of 0 ... %d" % (size - 1),
+            "an index is outside 0 ... %d" % (size - 1),
         )
         return torch.nn.functional.one_hot(indices.to(torch.int64), size).to(torch.float32)
 

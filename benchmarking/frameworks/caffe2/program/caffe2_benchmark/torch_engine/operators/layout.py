@@ -1,4 +1,4 @@
-"""Operators that give the same values another shape, or tell the shape."""
+"""Operators that give the same values another shape, or report the shape."""
 
 from __future__ import annotations
 

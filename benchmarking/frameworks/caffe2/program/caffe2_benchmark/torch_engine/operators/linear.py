@@ -46,7 +46,7 @@ def fitting(op: Operator, x: Any, weight: Any, bias: Any) -> Layer:
     is_transposed = op.type == "FCTransposed"
     outputs, inputs = (second, first) if is_transposed else (first, second)
     require(inputs == columns, "the weights do not fit an input of %d values" % columns)
-    require(bias.dim() == 1 and bias.numel() == outputs, "the bias has not %d values" % outputs)
+    require(bias.dim() == 1 and bias.numel() == outputs, "the bias does not have %d values" % outputs)
     return Layer(kept.numel(), inputs, outputs, (first, second), is_transposed, (*kept, outputs))
 
 

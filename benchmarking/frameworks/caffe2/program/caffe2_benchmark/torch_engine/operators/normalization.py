@@ -78,7 +78,7 @@ def spatial_batch_normalization(op: Operator) -> Compute:
     def prepare(x: Any, *parameters: Any) -> Compute:
         require(
             all(one.numel() == x.shape[1] for one in parameters[:4]),
-            "the parameters are not for %d channels" % x.shape[1],
+            "the parameters do not fit %d channels" % x.shape[1],
         )
         if known is not None and x.is_contiguous(memory_format=torch.channels_last):
             return affine_per_channel(*known, x.dim(), op.overwrites)
@@ -161,7 +161,7 @@ def group_normalization(op: Operator) -> Compute:
     def compute(x: Any, scale: Any, bias: Any) -> Any:
         if channels_last:
             x = to_channels_first(x)
-        require(x.shape[1] % group == 0, "%d channels are no multiple of %d groups" % (x.shape[1], group))
+        require(x.shape[1] % group == 0, "%d channels are not a multiple of %d groups" % (x.shape[1], group))
         y = functional.group_norm(x, group, scale.reshape(-1), bias.reshape(-1), epsilon)
         if channels_last:
             y = to_channels_last(y)

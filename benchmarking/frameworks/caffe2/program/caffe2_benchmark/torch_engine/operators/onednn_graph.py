@@ -1,8 +1,9 @@
-"""Convolutions that oneDNN compiles once, before the timed loop, weights included.
+"""Convolutions that oneDNN compiles once, before the timed loop, including their weights.
 
-torch's other ways to oneDNN look for a kernel and describe all memory to it anew in every run: 25 to 40 us
-for each convolution, which is longer than many a small one computes. Only in graphs of torch.jit does torch
-keep what oneDNN has compiled (by its Graph API). So each convolution becomes a graph of its own.
+torch's other interfaces to oneDNN search for a kernel and describe all memory again in every run: this takes
+25 to 40 us for each convolution, which is longer than many small convolutions compute. torch keeps what
+oneDNN has compiled (with its Graph API) only in graphs of torch.jit, so each convolution becomes a separate
+graph.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from ..registry import Compute
 from .geometry import Fit, with_channels_innermost
 
 _COMPILED = "oneDNNFusionGroup"
-"""What torch.jit calls that part of a graph that oneDNN has compiled."""
+"""torch.jit's name for the part of a graph that oneDNN has compiled."""
 
 
 def convolution(
     x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: int, has_relu: bool
 ) -> Optional[Compute]:
-    """For tensors that look like ``x``; the other inputs are the same in every run, and ignored there.
+    """For tensors like ``x``; the other inputs are the same in every run, and are ignored there.
 
     None: oneDNN does not compile it here, or is switched off. Two dimensions, (N, C, H, W), host tensors.
     """
@@ -32,9 +33,9 @@ def convolution(
     padding = fit.heads if fit.is_symmetric else [0, 0]
     try:
         function = _function(weight, bias, [fit.stride, padding, fit.dilation, group], has_relu)
-        for _ in range(2):  # the first run takes down types and shapes, the second one compiles for them
+        for _ in range(2):  # the first run records types and shapes, the second compiles for them
             function(laid_out(x))
-    except (RuntimeError, AttributeError, TypeError):  # also: an older torch puts graphs together otherwise
+    except (RuntimeError, AttributeError, TypeError):  # also: an older torch assembles graphs differently
         return None
     if _COMPILED not in str(torch._C._last_executed_optimized_graph()):
         return None
@@ -42,7 +43,7 @@ def convolution(
 
 
 def _layout(x: Any, fit: Fit) -> Callable[[Any], Any]:
-    """Makes of an input what the graph takes: padded where oneDNN cannot, channels innermost."""
+    """Converts an input for the graph: padded where oneDNN cannot pad, channels innermost."""
 
     def laid_out(x: Any) -> Any:
         return with_channels_innermost(x if fit.is_symmetric else functional.pad(x, fit.torch_padding))
@@ -53,8 +54,8 @@ def _layout(x: Any, fit: Fit) -> Callable[[Any], Any]:
     strides = (channels * height * width, 1, channels * width, channels)
     if found.stride() == strides:
         return with_channels_innermost if fit.is_symmetric else laid_out
-    # The stride of a dimension of size 1 may be any number. This one tells torch which layout is meant; else
-    # it gives the result the other one.
+    # The stride of a dimension of size 1 may be any number. This one tells torch which layout is meant;
+    # otherwise the result has the other layout.
     return lambda x: laid_out(x).as_strided(shape, strides)
 
 
@@ -67,7 +68,7 @@ def _is_there() -> bool:
 
 
 def _function(weight: Any, bias: Optional[Any], numbers: List[Any], has_relu: bool) -> Callable[[Any], Any]:
-    """Its graph is put together by hand, as tracing takes ten times as long as all the rest."""
+    """Its graph is assembled by hand, because tracing takes ten times as long as everything else."""
     graph: Any = torch._C.Graph()
 
     def add(kind: str, *inputs: Any) -> Any:

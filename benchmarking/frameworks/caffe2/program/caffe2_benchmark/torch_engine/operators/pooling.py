@@ -20,7 +20,7 @@ from .geometry import (
 )
 
 FEW_CHANNELS = 8
-"""Fewer than these next to each other do not fill a vector register."""
+"""Fewer adjacent values than this do not fill a vector register."""
 
 _MAX = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.avg_pool3d}
@@ -28,7 +28,7 @@ _AVERAGE = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: functional.av
 
 def fitter(op: Operator) -> Any:
     window = Window.of(op.arguments)
-    require(all(one == 1 for one in window.dilation), "pooling goes without dilation")
+    require(all(one == 1 for one in window.dilation), "pooling allows no dilation")
     if not window.is_global and window.kernel and window.pads:
         require(
             all(pad < window.kernel[axis % len(window.kernel)] for axis, pad in enumerate(window.pads)),
@@ -38,9 +38,9 @@ def fitter(op: Operator) -> Any:
 
 
 def _rounds_up(fit: Fit, sizes: Sequence[int]) -> Optional[bool]:
-    """torch's ``ceil_mode`` with which it has these windows by itself; None: it cannot.
+    """The ``ceil_mode`` of torch with which it has these windows itself; None: there is none.
 
-    What lies outside of the input counts neither for a maximum nor for the average of what lies inside.
+    Values outside the input count neither for a maximum nor for an average.
     """
     if any(not 0 <= 2 * head <= kernel for head, kernel in zip(fit.heads, fit.kernel)):
         return None
@@ -75,7 +75,7 @@ def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
         run = of_fit(x, fit_to(x.shape[2:]))
         if x.dim() != 4 or x.shape[1] < FEW_CHANNELS:
             return run
-        # Several times as fast with the channels next to each other, the reordering included.
+        # Several times faster with the channels innermost, including the reordering.
         return lambda x: run(with_channels_innermost(x))
 
     return by_shape(prepare)
@@ -88,7 +88,7 @@ def max_pool(op: Operator) -> Compute:
         up = _rounds_up(fit, x.shape[2:])
         if up is not None:
             return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, fit.dilation, up)
-        # As Caffe2's maximum of a window that lies on nothing but padding.
+        # As Caffe2's maximum of a window that contains only padding.
         sides, lowest = fit.torch_padding, torch.finfo(torch.float32).min
         return lambda x: pool(functional.pad(x, sides, value=lowest), fit.kernel, fit.stride, 0, fit.dilation)
 
@@ -97,7 +97,7 @@ def max_pool(op: Operator) -> Compute:
 
 @operator("AveragePool", "AveragePool1D", "AveragePool2D", "AveragePool3D", takes=FLOAT)
 def average_pool(op: Operator) -> Compute:
-    """Divides by the part of the window that lies on the input, unless ``count_include_pad``."""
+    """Divides by the part of the window that is on the input, unless ``count_include_pad``."""
     count_padding = op.arguments.boolean("count_include_pad", False)
 
     def of_fit(x: Any, fit: Fit) -> Compute:
@@ -118,7 +118,7 @@ def average_pool(op: Operator) -> Compute:
 
 
 def _average_of_slices(x: Any, fit: Fit) -> Any:
-    """Rows are added up first, then columns. torch's own pooling is slow where there are few channels."""
+    """First rows are summed, then columns. torch's own pooling is slow if there are few channels."""
     for axis, (kernel, stride, output) in enumerate(zip(fit.kernel, fit.stride, fit.output), start=2):
         length = (output - 1) * stride + 1
         slices = [x.narrow(axis, first, length) for first in range(kernel)]
@@ -131,7 +131,7 @@ def _average_of_slices(x: Any, fit: Fit) -> Any:
 
 @operator("LpPool", takes=FLOAT)
 def power_average_pool(op: Operator) -> Compute:
-    """The p-th root of the sum of |x|^p; what lies outside of the input counts as 0."""
+    """The p-th root of the sum of |x|^p; values outside the input count as 0."""
     exponent = op.arguments.number("p", 2.0)
 
     def of_fit(x: Any, fit: Fit) -> Compute:

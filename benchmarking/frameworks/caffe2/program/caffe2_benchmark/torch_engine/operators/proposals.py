@@ -1,4 +1,4 @@
-"""Regions of several levels of a pyramid of features (Lin et al. 2017), as detectron2's exports have them."""
+"""Regions on several levels of a feature pyramid (Lin et al. 2017), in the form of detectron2's exports."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ def collect(op: Operator) -> Compute:
     """Regions (R, 5) of each level, then their scores (R,): the best of all of them, best first."""
     most = op.arguments.integer("rpn_post_nms_topN", 2000)
     count = len(_levels(op, "rpn"))
-    require(op.input_count == 2 * count, "%d inputs are not for %d levels" % (op.input_count, count))
+    require(op.input_count == 2 * count, "%d inputs do not fit %d levels" % (op.input_count, count))
 
     def compute(*inputs: Any) -> Any:
         regions, scores = torch.cat(inputs[:count]), torch.cat(inputs[count:]).reshape(-1)
-        require(regions.dim() == 2 and len(regions) == len(scores), "there is not a score for each region")
+        require(
+            regions.dim() == 2 and len(regions) == len(scores),
+            "the number of scores is not the number of regions",
+        )
         _, order = torch.sort(scores, descending=True, stable=True)
         return regions[order[:most]]
 
@@ -44,7 +47,7 @@ def distribute(op: Operator) -> Compute:
     others = 1 if op.type == "DistributeFpnProposals" else 2
     require(
         op.output_count == len(levels) + others,
-        "%d outputs are not for %d levels" % (op.output_count, len(levels)),
+        "%d outputs do not fit %d levels" % (op.output_count, len(levels)),
     )
 
     def compute(regions: Any) -> Tuple[Any, ...]:
@@ -52,7 +55,7 @@ def distribute(op: Operator) -> Compute:
         boxes = regions.numpy()[:, -4:]
         with np.errstate(invalid="ignore"):
             sizes = np.sqrt((boxes[:, 2:] - boxes[:, :2] + plus_one).prod(1))
-        # A box of no area is of the lowest level.
+        # A box without an area belongs to the lowest level.
         places = np.floor(usual_level + np.log2(np.nan_to_num(sizes) / np.float32(scale) + np.float32(1e-6)))
         places = np.clip(places, levels[0], levels[-1])
         rows = [np.flatnonzero(places == level) for level in levels]
@@ -67,7 +70,7 @@ def distribute(op: Operator) -> Compute:
     "CollectAndDistributeFpnRpnProposals", inputs=(2, ANY), outputs=(3, ANY), takes=FLOAT, same_type=True
 )
 def collect_and_distribute(op: Operator) -> Compute:
-    """Both, after each other; the first output is what was collected."""
+    """Both, one after another; the first output is the collected regions."""
     gather, spread = collect(op), distribute(op)
 
     def compute(*inputs: Any) -> Tuple[Any, ...]:
@@ -79,14 +82,14 @@ def collect_and_distribute(op: Operator) -> Compute:
 
 @operator("BatchPermutation", inputs=(2, 2), takes=FLOAT)
 def permute_batch(op: Operator) -> Compute:
-    """Row i is row ``indices[i]`` of the input: what was distributed in its old order again."""
+    """Row i is row ``indices[i]`` of the input: restores the order before the distribution."""
 
     def compute(x: Any, indices: Any) -> Any:
         require(indices.dtype == torch.int32, "the indices are not int32")
-        require(indices.shape == x.shape[:1], "there is not an index for each row")
+        require(indices.shape == x.shape[:1], "the number of indices is not the number of rows")
         require(
             indices.numel() == 0 or (int(indices.min()) >= 0 and int(indices.max()) < len(x)),
-            "an index is outside of 0 ... %d" % (len(x) - 1),
+            "an index is outside 0 ... %d" % (len(x) - 1),
         )
         return x.index_select(0, indices.to(torch.int64))
 

@@ -1,4 +1,4 @@
-"""Operators that make one number out of many."""
+"""Operators that reduce many numbers to one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Reduce = Callable[..., Any]
 
 
 def _mean(x: Any, dim: List[int], keepdim: bool) -> Any:
-    """0 over nothing; of integers rounded towards 0."""
+    """The mean, 0 for no values; for integers rounded towards 0."""
     if x.is_floating_point() and x.numel():
         return torch.mean(x, dim, keepdim=keepdim)
     total = torch.sum(x, dim, keepdim=keepdim, dtype=x.dtype)
@@ -23,7 +23,7 @@ def _mean(x: Any, dim: List[int], keepdim: bool) -> Any:
 
 
 def _or_if_empty(function: _Reduce, limit: str) -> _Reduce:
-    """Over nothing the least or greatest number of the type."""
+    """For no values, the smallest or largest number of the type."""
 
     def reduce(x: Any, dim: List[int], keepdim: bool) -> Any:
         if all(x.shape[axis] for axis in dim):
@@ -45,7 +45,7 @@ _REDUCTIONS: Dict[str, _Reduce] = {
 
 
 def _over_axes(function: _Reduce) -> Callable[[Operator], Compute]:
-    """``axes``: all where it is not given or empty."""
+    """``axes``: all axes if it is missing or empty."""
 
     def prepare(op: Operator) -> Compute:
         axes = op.arguments.integers("axes")
@@ -63,14 +63,16 @@ def _over_axes(function: _Reduce) -> Callable[[Operator], Compute]:
 
 
 def _over_one_side(name: str, is_front: bool) -> Callable[[Operator], Compute]:
-    """Of the first or last ``num_reduce_dim`` dimensions; a second input says how many values count."""
+    """Over the first or last ``num_reduce_dim`` dimensions; a second input gives the number of values that
+    count.
+    """
     function = _REDUCTIONS[name]
 
     def prepare(op: Operator) -> Compute:
         count = op.arguments.integer("num_reduce_dim", 1)
 
         def compute(x: Any, lengths: Optional[Any] = None) -> Any:
-            require(0 <= count <= x.dim(), "num_reduce_dim %d is more than there are" % count)
+            require(0 <= count <= x.dim(), "num_reduce_dim %d is more than the number of dimensions" % count)
             if lengths is not None:
                 return _of_lengths(name, x, lengths, count, is_front)
             dims = list(range(count)) if is_front else list(range(x.dim() - count, x.dim()))
@@ -82,10 +84,10 @@ def _over_one_side(name: str, is_front: bool) -> Callable[[Operator], Compute]:
 
 
 def _of_lengths(name: str, x: Any, lengths: Any, count: int, is_front: bool) -> Any:
-    """The first value counts also where the length is 0, but the mean divides by the length."""
+    """The first value also counts if the length is 0, but the mean divides by the length."""
     kept = x.shape[count:] if is_front else x.shape[: x.dim() - count]
     x = x.reshape(-1, kept.numel()).t() if is_front else x.reshape(kept.numel(), -1)
-    require(lengths.shape == (kept.numel(),), "there are not %d lengths" % kept.numel())
+    require(lengths.shape == (kept.numel(),), "the number of lengths is not %d" % kept.numel())
     counts = torch.arange(x.shape[1], device=x.device)[None, :] < lengths[:, None].clamp(min=1)
     if name == "Max":
         return torch.where(counts, x, torch.full_like(x, float("-inf"))).amax(1).reshape(kept)

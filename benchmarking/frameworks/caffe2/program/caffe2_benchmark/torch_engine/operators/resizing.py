@@ -1,4 +1,4 @@
-"""Operators that change how large an image is."""
+"""Operators that change the size of an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .geometry import is_channels_last
 
 
 def _scales(op: Operator, names: Sequence[str], given: Optional[Any]) -> List[float]:
-    """Per dimension: of the second input where there is one, else of the arguments."""
+    """The scale of each dimension: from the second input if there is one, otherwise from the arguments."""
     if given is None:
         return [op.arguments.number(name + "_scale", 1.0) for name in names]
-    require(given.numel() == len(names), "there are not %d scales" % len(names))
+    require(given.numel() == len(names), "the number of scales is not %d" % len(names))
     return [float(one) for one in given.reshape(-1)]
 
 
@@ -27,7 +27,7 @@ def resize_to_nearest(op: Operator) -> Compute:
 @operator("ResizeNearest3D")
 def resize_to_nearest_in_time_too(op: Operator) -> Compute:
     height, width = (op.arguments.number(name + "_scale", 1.0) for name in ("height", "width"))
-    require(height == width == 2, "Caffe2 has it for a height_scale and a width_scale of 2 only")
+    require(height == width == 2, "Caffe2 supports only a height_scale and a width_scale of 2")
     require(not is_channels_last(op.arguments), "only the order NCHW is supported")
     return _nearest(op, ["temporal", "height", "width"])
 
@@ -37,7 +37,7 @@ def _nearest(op: Operator, names: Sequence[str]) -> Compute:
     channels_last = is_channels_last(op.arguments)
 
     def compute(x: Any, given: Optional[Any] = None) -> Any:
-        require(x.dim() == len(names) + 2, "the input has not %d dimensions" % (len(names) + 2))
+        require(x.dim() == len(names) + 2, "the input does not have %d dimensions" % (len(names) + 2))
         first_axis = 1 if channels_last else 2
         for axis, factor in enumerate(_scales(op, names, given), start=first_axis):
             size = x.shape[axis]
@@ -54,7 +54,7 @@ def upsample(op: Operator) -> Compute:
 
     def compute(x: Any, given: Optional[Any] = None) -> Any:
         scales = _scales(op, ["height", "width"], given)
-        require(x.dim() == 4, "the input has not 4 dimensions")
+        require(x.dim() == 4, "the input does not have 4 dimensions")
         sizes = [int(size * factor) for size, factor in zip(x.shape[2:], scales)]
         if 0 in sizes:
             return x.new_zeros((*x.shape[:2], *sizes))
@@ -71,7 +71,7 @@ def space_to_batch(op: Operator) -> Compute:
     def compute(x: Any) -> Any:
         x = functional.pad(x, [padding] * 4)
         count, channels, height, width = x.shape
-        require(height % block == width % block == 0, "the padded image is no multiple of the block size")
+        require(height % block == width % block == 0, "the padded image is not a multiple of the block size")
         parts = x.reshape(count, channels, height // block, block, width // block, block)
         return parts.permute(3, 5, 0, 1, 2, 4).reshape(-1, channels, height // block, width // block)
 
@@ -94,7 +94,7 @@ def batch_to_space(op: Operator) -> Compute:
 
 
 def _blocks(op: Operator) -> Tuple[int, int]:
-    """The size of a block, and the padding on each side; ``pad_t`` and so on mean nothing here."""
+    """The size of a block, and the padding on each side; ``pad_t`` and so on have no effect here."""
     block = op.arguments.integer("block_size", 2)
     require(block > 0, "block_size must be above 0")
     require(not is_channels_last(op.arguments), "only the order NCHW is supported")

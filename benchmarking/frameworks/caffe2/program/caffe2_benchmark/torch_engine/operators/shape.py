@@ -1,4 +1,4 @@
-"""Operators that rearrange."""
+"""Operators that rearrange values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def torch_type(number: int) -> Any:
 
 
 def axis_of_parts(op: Operator) -> Tuple[int, bool]:
-    """``axis`` and, which goes with it, ``add_axis``; else the channels of an image in the given order."""
+    """``axis`` with its ``add_axis``; otherwise the channels of an image in the given order."""
     channels = 3 if is_channels_last(op.arguments) else 1
     if not op.arguments.has("axis"):
         return channels, False
@@ -43,7 +43,7 @@ def axis_of_parts(op: Operator) -> Tuple[int, bool]:
 
 @operator("Concat", "DepthConcat", inputs=(1, ANY), outputs=(2, 2))
 def concatenate(op: Operator) -> Compute:
-    """The second output: how long each input is along the axis, int32."""
+    """The second output is the length of each input along the axis, int32."""
     axis, adds_axis = axis_of_parts(op)
 
     def compute(*inputs: Any) -> Any:
@@ -71,11 +71,11 @@ def split(op: Operator) -> Compute:
 
     def cut(x: Any, parts: List[int]) -> Any:
         require(
-            len(parts) == op.output_count, "%d sizes are not for %d outputs" % (len(parts), op.output_count)
+            len(parts) == op.output_count, "%d sizes do not fit %d outputs" % (len(parts), op.output_count)
         )
         pieces = tuple(piece.contiguous() for piece in torch.split(x, parts, axis))
         if drops_axis:
-            require(all(part == 1 for part in parts), "add_axis goes with pieces of length 1 only")
+            require(all(part == 1 for part in parts), "add_axis needs pieces of length 1")
             pieces = tuple(piece.squeeze(axis) for piece in pieces)
         return pieces[0] if op.output_count == 1 else pieces
 
@@ -92,7 +92,7 @@ def split(op: Operator) -> Compute:
 
 @operator("Slice", inputs=(1, 3), shares_memory=True)
 def cut(op: Operator) -> Compute:
-    """Of one dimension. A negative place counts from behind the end: -1 is the end itself."""
+    """Cuts one dimension. A negative position counts from beyond the end: -1 is the end itself."""
     starts, ends = op.arguments.integers("starts"), op.arguments.integers("ends")
 
     def prepare(x: Any) -> Compute:
@@ -120,7 +120,7 @@ def _places(shape: Sequence[int], starts: Sequence[int], ends: Sequence[int]) ->
 
 @operator("Reshape", inputs=(1, 2), outputs=(2, 2), in_place=((0, 0),), shares_memory=True)
 def reshape(op: Operator) -> Compute:
-    """0 copies a dimension, -1 is what is left; the second output is the old shape."""
+    """0 copies a dimension, -1 is the remaining size; the second output is the old shape."""
     given = op.arguments.integers("shape")
 
     def compute(x: Any, wanted: Optional[Any] = None) -> Any:
@@ -139,7 +139,7 @@ def flatten(op: Operator) -> Compute:
     require(axis >= 0, "the axis must be 0 or above")
 
     def compute(x: Any) -> Any:
-        require(x.dim() >= axis, "there are not %d dimensions before the axis" % axis)
+        require(x.dim() >= axis, "there are fewer than %d dimensions before the axis" % axis)
         return x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
 
     return compute
@@ -226,13 +226,13 @@ def pad_image(op: Operator) -> Compute:
     channels_last = is_channels_last(op.arguments)
     window = Window.of(op.arguments)
     require(mode in modes, "the mode %r is not one of %s" % (mode, ", ".join(modes)))
-    require(window.legacy_pad == NOTSET, "legacy_pad is not for PadImage")
+    require(window.legacy_pad == NOTSET, "PadImage does not support legacy_pad")
     top, left, bottom, right = window.pads or (0, 0, 0, 0)
     fill = {"value": value} if mode == "constant" else {}
     require(mode == "constant" or min(top, left, bottom, right) >= 0, "only constant padding can be negative")
 
     def compute(x: Any) -> Any:
-        require(x.dim() == 4, "the input has not 4 dimensions")
+        require(x.dim() == 4, "the input does not have 4 dimensions")
         if channels_last:
             x = to_channels_first(x)
         if mode == "reflect" and not x.is_contiguous():
@@ -245,7 +245,7 @@ def pad_image(op: Operator) -> Compute:
 
 
 def _reflected(x: Any, top: int, left: int, bottom: int, right: int) -> Any:
-    """torch's own would first make a copy of an image that does not lie in one piece."""
+    """torch's own function would first copy an image that is not contiguous."""
     height, width = x.shape[2:]
     require(max(top, bottom) < height and max(left, right) < width, "the padding must be less than the image")
     y = x.new_empty((*x.shape[:2], top + height + bottom, left + width + right))

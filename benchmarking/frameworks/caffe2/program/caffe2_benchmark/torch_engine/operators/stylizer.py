@@ -1,7 +1,7 @@
 """Before and after a style transfer net: packed pixels to planes and back.
 
-A pixel's four bytes are read and written as one number, which is a good deal faster than every fourth byte;
-what lies between is done plane by plane, as one plane fits into a cache.
+The four bytes of a pixel are read and written as one number, which is much faster than every fourth byte; the
+steps between are done plane by plane, because one plane fits into a cache.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ NOISE_BLOB = "__CAFFE2_STYLIZER_NOISE__"
 def preprocess(op: Operator) -> Compute:
     """pixel - mean[c] + noise[k]: k cycles over the noise, pixel by pixel, B, G, R, from 0 in each image.
 
-    The noise is the blob ``__CAFFE2_STYLIZER_NOISE__``; where there is none, it is drawn (normal, seeded).
-    Real Caffe2's generator is another, so outputs agree only with the same blob.
+    The noise is the blob ``__CAFFE2_STYLIZER_NOISE__``; if there is none, it is drawn (normal, seeded). Real
+    Caffe2 has another generator, so outputs agree only with the same blob.
     """
     deviation = op.arguments.number("noise_std", 10.0)
     size = op.arguments.integer("noise_size", 491)
@@ -41,7 +41,7 @@ def preprocess(op: Operator) -> Compute:
         require(
             x.dtype == torch.uint8 and x.dim() == 4 and x.shape[3] == 4, "the input is not uint8 BGRA pixels"
         )
-        require(mean.numel() == 3, "the mean has not 3 values")
+        require(mean.numel() == 3, "the mean does not have 3 values")
         pixels = x.contiguous().view(torch.int32).squeeze(-1)
         planes = torch.empty((x.shape[0], 3, x.shape[1], x.shape[2]))
         noise = noise_image(x.shape[1], x.shape[2])
@@ -59,7 +59,7 @@ def deprocess(op: Operator) -> Compute:
     """Adds the mean, clamps to 0 ... 255, truncates; alpha is 255."""
 
     def compute(x: Any, mean: Any) -> Any:
-        require(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input has not 3 channels")
+        require(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input does not have 3 channels")
         pixels = torch.full((x.shape[0], *x.shape[2:]), -1 << 24, dtype=torch.int32)
         for channel, average in enumerate(mean.reshape(3)):
             plane = (x[:, channel] + average).clamp_(0, 255).to(torch.int32)

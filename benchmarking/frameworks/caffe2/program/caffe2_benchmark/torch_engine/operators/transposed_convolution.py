@@ -19,7 +19,7 @@ from .geometry import (
 )
 
 FEW_CHANNELS = 4
-"""Fewer than these are interleaved faster as planes than as pixels."""
+"""Fewer channels than this are interleaved faster as planes than as pixels."""
 
 
 @operator("ConvTranspose", inputs=(2, 3), takes=FLOAT)
@@ -38,7 +38,7 @@ def transposed_convolution(op: Operator) -> Compute:
             x, weight = to_channels_first(x), to_channels_first(weight)
         kernel = list(weight.shape[2:])
         require(kernel == list(window.kernel), "the weights' kernel is not %s" % window.kernel)
-        require(weight.shape[0] == x.shape[1], "the weights are not for %d channels" % x.shape[1])
+        require(weight.shape[0] == x.shape[1], "the weights do not fit %d channels" % x.shape[1])
         if op.constant(1) is not None and group == 1 and max(stride) > 1 and not any(adjustment):
             run = _by_phases(x, weight, stride)
         else:
@@ -48,7 +48,7 @@ def transposed_convolution(op: Operator) -> Compute:
         top, left, bottom, right = pads
         for axis, both in enumerate((top + bottom, left + right)):
             size = (x.shape[2 + axis] - 1) * stride[axis] + kernel[axis] + adjustment[axis] - both
-            require(size >= 0, "the padding %s cuts off more than there is" % pads)
+            require(size >= 0, "the padding %s cuts off more than the whole output" % pads)
 
         def compute(x: Any, weight: Any, bias: Optional[Any] = None) -> Any:
             if channels_last:
@@ -63,9 +63,10 @@ def transposed_convolution(op: Operator) -> Compute:
 
 
 def _by_phases(x: Any, weight: Any, stride: Sequence[int]) -> Compute:
-    """A transposed convolution as an ordinary one with a channel for each place within a stride.
+    """A transposed convolution as an ordinary convolution with a channel for each position within a stride.
 
-    Output place q * stride + p is a sum over the input places q, q - 1 ... of the weights p, p + stride ...
+    Output position q * stride + p is a sum over the input positions q, q - 1 ... of the weights p, p + stride
+    ...
     """
     (inputs, outputs, *kernel), (step_y, step_x) = weight.shape, stride
     taps = [-(-size // step) for size, step in zip(kernel, stride)]
@@ -105,7 +106,7 @@ def _planes(pixels: Any, channels: int, step_y: int) -> Any:
     Two neighbours move as one number of twice the size.
     """
     count, height, width, _ = pixels.shape
-    # A view as another type wants a last dimension of stride 1, which one of a single element need not have.
+    # A view as another type needs a last dimension of stride 1, which a dimension of size 1 need not have.
     pairs = pixels.reshape(-1).view(torch.float64)
     parts = pairs.reshape(count, height, width, channels, step_y).permute(0, 3, 1, 4, 2)
     return parts.reshape(-1).view(torch.float32).reshape(count, channels, height * step_y, 2 * width)

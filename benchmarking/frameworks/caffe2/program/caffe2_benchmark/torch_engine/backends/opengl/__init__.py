@@ -1,4 +1,4 @@
-"""Compute shaders by OpenGL 4.3 or later, on whatever EGL finds: a GPU, or Mesa's llvmpipe without one."""
+"""Compute shaders with OpenGL 4.3 or later, on any device that EGL finds: a GPU, or Mesa's llvmpipe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .operators import KERNELS
 from .operators.kernel import Kernel
 
 STAYS = PREFIX + "stays"
-"""In the log for what is done without a shader: the blob stays where it is, perhaps by another name."""
+"""The log entry for an operator without a shader: the blob stays in place, possibly under another name."""
 
 
 class OpenGL(Backend):
@@ -43,7 +43,7 @@ class OpenGL(Backend):
         return facts
 
     def upload(self, tensor: Any) -> Any:
-        """What shaders cannot take stays a host tensor."""
+        """Values that shaders cannot process remain host tensors."""
         is_pixels = tensor.dtype == torch.uint8 and tensor.dim() == 4 and tensor.shape[3] == 4
         if tensor.dtype != torch.float32 and not is_pixels:
             return tensor
@@ -86,7 +86,7 @@ class OpenGL(Backend):
 
 
 def _logged(device: Device, compute: Compute) -> Compute:
-    """Whoever observes is told, too, of an operator for which nothing had to be dispatched."""
+    """Also reports operators for which nothing had to be dispatched."""
 
     def run(*blobs: Any) -> Any:
         log = device.log

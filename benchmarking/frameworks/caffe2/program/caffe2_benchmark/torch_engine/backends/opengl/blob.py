@@ -1,8 +1,8 @@
 """Blobs on the device.
 
-A float blob of any shape is seen as (images, channels, pixels): its first dimension, its second, and all
-others. Four channels of a pixel lie in a texel, the channels that fill up the last four are zero:
-texel = (image * blocks + channel / 4) * pixels + pixel.
+A float blob of any shape is treated as (images, channels, pixels): its first dimension, its second, and all
+others. Four channels of a pixel form a texel; the channels that fill up the last texel are zero: texel =
+(image * blocks + channel / 4) * pixels + pixel.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def extent(shape: Sequence[int]) -> Extent:
 
 
 class DeviceBlob:
-    """Is brought to the device when it is first needed there: weights, which are packed, never are."""
+    """It is copied to the device when it is first needed there: weights, which are packed, never are."""
 
     def __init__(self, device: Device, shape: Sequence[int], dtype: Any = torch.float32) -> None:
         self.device = device
@@ -59,8 +59,10 @@ class DeviceBlob:
 
     @classmethod
     def to_be_written(cls, device: Device, shape: Sequence[int], dtype: Any = torch.float32) -> DeviceBlob:
-        """Raises:
-        NoKernelError: it is too large for a buffer.
+        """A blob for the output of a shader.
+
+        Raises:
+            NoKernelError: it is too large for a buffer.
         """
         blob = cls(device, shape, dtype)
         if dtype == torch.uint8:
@@ -70,7 +72,7 @@ class DeviceBlob:
         return blob
 
     def reshaped(self, shape: Sequence[int]) -> DeviceBlob:
-        """The same values in the same place; only where both shapes lay them out alike."""
+        """The same values in the same place; only if both shapes have the same layout."""
         blob = DeviceBlob(self.device, shape, self.dtype)
         blob._storage = self.storage
         return blob

@@ -22,19 +22,21 @@ NEEDED_VERSION = 430
 EGL_LIBRARY = "libEGL.so.1"
 TEXEL_BYTES = 16
 PREFIX = "opengl:"
-"""Of the names of all kernels of this backend."""
+"""The prefix of the names of all kernels of this backend."""
 
 _PACKAGES = "install Debian's libegl1, libegl-mesa0 and libgl1-mesa-dri, or the driver of a GPU"
 _TEXTURE0, _TEXTURE_BUFFER = 0x84C0, 0x8C2A
 RGBA32F, R32UI = 0x8814, 0x8236
-"""What a texel of a buffer is: four floats, or a pixel of four bytes."""
+"""The kinds of texels in a buffer: four floats, or a pixel of four bytes."""
 
 Number = Union[int, float]
 Content = Union[bytes, memoryview]
 
 
 def why_unavailable() -> str:
-    """In a line; empty: it is there. It is tried in a process of its own, as drivers start threads."""
+    """One line; empty: it is available. This is tried in a separate process, because drivers
+    start threads.
+    """
     if _Shared.device is not None:
         return ""
     if importlib.util.find_spec("moderngl") is None:
@@ -51,7 +53,7 @@ def why_unavailable() -> str:
 def _tried_elsewhere() -> str:
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        # The child uses nothing of the threads that there may be.
+        # The child uses none of the threads that may exist.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -80,13 +82,13 @@ def _new_context() -> Any:
     """
     try:
         import moderngl
-    except Exception as error:  # a part of it is missing, or was built for another system
+    except Exception as error:  # a part of it is missing, or it was built for another system
         raise UsageError(
             "the Python package moderngl cannot be imported (%s): pip install --force-reinstall moderngl"
             % _first_line(error)
         ) from error
 
-    # By the names that are there without development packages; EGL finds OpenGL's functions itself.
+    # By the names that exist without development packages; EGL finds OpenGL's functions itself.
     settings: Dict[str, Any] = {"backend": "egl", "libegl": EGL_LIBRARY, "libgl": EGL_LIBRARY}
     try:
         return moderngl.create_context(require=NEEDED_VERSION, standalone=True, **settings)
@@ -101,15 +103,17 @@ def _first_line(error: Exception) -> str:
 
 
 class _Shared:
-    """What there is once in a process: drivers take a second context badly, and each compiles anew."""
+    """Exists once per process: drivers handle a second context badly, and each context compiles again."""
 
     device: Optional[Device] = None
     why_unavailable: Optional[str] = None
 
 
 def shared_device() -> Device:
-    """Raises:
-    UsageError: there is none.
+    """The device of this process.
+
+    Raises:
+        UsageError: there is none.
     """
     if _Shared.device is None:
         if importlib.util.find_spec("moderngl") is None:
@@ -122,7 +126,7 @@ def shared_device() -> Device:
 
 
 class _Functions:
-    """What moderngl has no method for."""
+    """Functions that moderngl has no method for."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL(EGL_LIBRARY)
@@ -142,7 +146,7 @@ class _Functions:
 
 
 class Storage:
-    """A buffer of texels of four floats, or of pixels of four bytes; one more, zero, lies behind the last."""
+    """A buffer of texels of four floats, or of pixels of four bytes; an additional zero follows the last."""
 
     def __init__(self, device: Device, content: Content, format_: int = RGBA32F) -> None:
         size = TEXEL_BYTES if format_ == RGBA32F else 4
@@ -158,7 +162,7 @@ class Storage:
 
     @classmethod
     def of_zeros(cls, device: Device, texels: int, format_: int = RGBA32F) -> Storage:
-        """To be written by shaders."""
+        """A buffer to be written by shaders."""
         size = TEXEL_BYTES if format_ == RGBA32F else 4
         device.require_bytes((texels + 1) * size)
         return cls(device, bytes(texels * size), format_)
@@ -169,7 +173,7 @@ class Storage:
         return content
 
     def __del__(self) -> None:
-        # Where the constructor failed there is nothing to release, nor at the end of the interpreter.
+        # If the constructor failed, there is nothing to release, nor is there at the end of the interpreter.
         if not sys.is_finalizing() and hasattr(self, "texture"):
             self._device.delete_texture(self.texture)
             self.buffer.release()
@@ -177,13 +181,13 @@ class Storage:
 
 class Program(NamedTuple):
     name: str
-    """As it is logged."""
+    """The name in the log."""
     shader: Any
     local_size: int
 
 
 class Call:
-    """A program with the size and the numbers that it is run with; the buffers come with each run."""
+    """A program with its size and parameters; the buffers are passed to each run."""
 
     def __init__(
         self,
@@ -207,7 +211,7 @@ class Call:
     def of_texels(
         cls, device: Device, program: Program, texels: int, parameters: Sequence[Number] = ()
     ) -> Call:
-        """An invocation for each texel, which is the first parameter."""
+        """One invocation for each texel; the number of texels is the first parameter."""
         groups = (-(-texels // program.local_size), 1, 1)
         return cls(device, program, groups, (texels, *parameters))
 
@@ -229,7 +233,7 @@ class Call:
 
 
 def packed(parameters: Sequence[Number]) -> bytes:
-    """As std140 lays out single numbers one after another."""
+    """Packs the parameters as std140 lays out single numbers one after another."""
     form = "".join("f" if isinstance(one, float) else "i" for one in parameters)
     content = struct.pack("<" + form, *parameters)
     return content.ljust(-(-max(len(content), 1) // TEXEL_BYTES) * TEXEL_BYTES, bytes(1))
@@ -239,7 +243,7 @@ class Device:
     def __init__(self, context: Any) -> None:
         self.context = context
         self.log: Optional[List[str]] = None
-        """The names of what is dispatched; None: nobody wants to know."""
+        """The names of the dispatched programs; None: they are not recorded."""
         self._functions = _Functions()
         self._programs: Dict[Tuple[str, Tuple[Tuple[str, int], ...]], Program] = {}
         self.barrier = context.memory_barrier
@@ -257,20 +261,24 @@ class Device:
 
     def require_groups(self, groups: Sequence[int]) -> None:
         if any(wanted > most for wanted, most in zip(groups, self._most_groups)):
-            raise NoKernelError("%s work groups are more than OpenGL's %s" % (groups, self._most_groups))
+            raise NoKernelError(
+                "%s work groups are more than OpenGL's limit of %s" % (groups, self._most_groups)
+            )
 
     def require_bytes(self, size: int) -> None:
         if size > self._most_bytes:
-            raise NoKernelError("%d bytes are more than OpenGL's %d of a buffer" % (size, self._most_bytes))
+            raise NoKernelError(
+                "%d bytes are more than OpenGL's limit of %d per buffer" % (size, self._most_bytes)
+            )
 
     def require_texels(self, count: int) -> None:
         if count > self._most_texels:
-            raise NoKernelError("%d texels are more than OpenGL's %d" % (count, self._most_texels))
+            raise NoKernelError("%d texels are more than OpenGL's limit of %d" % (count, self._most_texels))
 
     # --- programs -------------------------------------------------------------------------------------------
 
     def program(self, name: str, local_size: int, label: str = "", **constants: int) -> Program:
-        """Compiled once per process for each set of constants; ``label``: what is logged, if not the name.
+        """Compiled once per process for each set of constants; ``label``: the name in the log, if it differs.
 
         Raises:
             RuntimeError: the driver does not compile it.
@@ -309,7 +317,7 @@ class Device:
         self._functions.delete_textures(1, ctypes.byref(ctypes.c_uint(texture)))
 
     def copy(self, source: Storage, target: Storage, texels: int, first: int, target_first: int) -> None:
-        """Texels from one buffer to another."""
+        """Copies texels from one buffer to another."""
         size = TEXEL_BYTES
         self.context.copy_buffer(
             target.buffer,
@@ -325,8 +333,10 @@ class Device:
     # --- time -----------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Raises:
-        RuntimeError: OpenGL found something wrong.
+        """Waits for the end of all commands.
+
+        Raises:
+            RuntimeError: OpenGL found something wrong.
         """
         self.context.finish()
         problem = self.context.error
@@ -340,11 +350,11 @@ class Device:
         self._query.mglo.end()
 
     def elapsed_ns(self) -> int:
-        """Between start and stop; waits for it."""
+        """The time between start and stop; waits for it."""
         return int(self._query.elapsed)
 
     def _clock_covers_shaders(self) -> bool:
-        """Mesa's llvmpipe answers timer queries, but does not count compute shaders in: it says 1 ns."""
+        """Mesa's llvmpipe answers timer queries, but they do not include compute shaders: it reports 1 ns."""
         program = self.program("clock_check", 64)
         target = Storage.of_zeros(self, 64)
         call = Call(self, program, (1, 1, 1), ())
@@ -378,7 +388,7 @@ class Device:
 def _shader_text(name: str) -> str:
     content = pkgutil.get_data(__name__, "shaders/%s.comp" % name)
     if content is None:
-        raise RuntimeError("the shader %s is not there" % name)
+        raise RuntimeError("the shader %s does not exist" % name)
     return content.decode()
 
 

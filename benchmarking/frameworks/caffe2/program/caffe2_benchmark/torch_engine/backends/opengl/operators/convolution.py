@@ -1,4 +1,4 @@
-"""Convolutions, transposed ones included."""
+"""Convolutions, including transposed convolutions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .kernel import MOST_PIXELS, constant, kernel, need, need_channels_first, pe
 
 TILE_CHANNELS = 8
 MANY_PIXELS = 1024
-"""From here on work groups are large: each costs something, and few invocations are left without a pixel."""
+"""Work groups are large from this size on: each has a fixed cost, and few invocations have no pixel."""
 
 
 class Grid(NamedTuple):
@@ -31,12 +31,12 @@ class Pack(NamedTuple):
     storage: Storage
     tiles: int
     blocks: int
-    """Blocks of source channels that each tile reads."""
+    """The blocks of source channels that each tile reads."""
 
 
 @kernel("Conv", "Conv2D", FUSED_CONVOLUTION)
 def convolution(device: Device, op: Operator) -> Compute:
-    """The fused one may add a fourth input and has, perhaps, a Relu at its end."""
+    """The fused convolution may add a fourth input and may end with a Relu."""
     need_channels_first(op)
     has_relu = op.arguments.boolean("relu", False)
     has_other = op.input_count > 3
@@ -57,7 +57,7 @@ def convolution(device: Device, op: Operator) -> Compute:
         )
         need(fits, "the weights do not fit")
         y = DeviceBlob.to_be_written(device, (x.shape[0], outputs, *fit.output))
-        need(not has_other or more[-1].shape == y.shape, "what is added has another shape")
+        need(not has_other or more[-1].shape == y.shape, "the added blob has another shape")
         ending = {"HAS_RELU": int(has_relu), "HAS_OTHER": int(has_other)}
         if inputs == 1 and group == outputs:
             call, weights = _depthwise(device, x, y, fit, weight, bias, ending)
@@ -78,7 +78,7 @@ def convolution(device: Device, op: Operator) -> Compute:
 
 
 def packed(device: Device, weight: Any, bias: Optional[Any], group: int) -> Pack:
-    """As convolution.comp reads them; ``weight`` is (M, C / group, height, width)."""
+    """The weights as convolution.comp reads them; ``weight`` is (M, C / group, height, width)."""
     outputs, inputs, height, width = weight.shape
     per_group = outputs // group
     tiles = -(-outputs // TILE_CHANNELS)
@@ -107,7 +107,7 @@ def packed(device: Device, weight: Any, bias: Optional[Any], group: int) -> Pack
 
 
 def _program_for(device: Device, grid: Grid, ending: Mapping[str, int]) -> Tuple[Any, int]:
-    """And how many pixels each invocation computes."""
+    """Returns the program and the number of pixels that each invocation computes."""
     pixels = grid.rows * grid.columns
     tile_pixels = 8 if pixels > 32 else 4 if pixels > 8 else 1
     local_size = 32 if pixels >= MANY_PIXELS else 8
@@ -170,17 +170,17 @@ def _depthwise(
 
 
 class Phase(NamedTuple):
-    """Along one dimension: the output places that read the same taps of a transposed convolution."""
+    """The output positions along one dimension that read the same taps of a transposed convolution."""
 
     first: int
     pixels: int
     taps: List[int]
-    """In the order of the source places that they belong to."""
+    """In the order of the source positions that they belong to."""
     head: int
 
 
 def phases(size: int, kernel_size: int, stride: int, pad: int) -> List[Phase]:
-    """``size``: of the output. Place o gets source i by tap o + pad - stride * i."""
+    """``size``: of the output. Position o gets source i by tap o + pad - stride * i."""
     result = []
     for remainder in range(stride):
         first = (remainder - pad) % stride
@@ -193,7 +193,7 @@ def phases(size: int, kernel_size: int, stride: int, pad: int) -> List[Phase]:
 
 @kernel("ConvTranspose")
 def transposed_convolution(device: Device, op: Operator) -> Compute:
-    """An ordinary convolution for each place within a stride."""
+    """One ordinary convolution for each position within a stride."""
     need_channels_first(op)
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)

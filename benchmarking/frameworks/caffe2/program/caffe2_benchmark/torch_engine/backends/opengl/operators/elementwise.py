@@ -1,4 +1,4 @@
-"""Operators that treat the elements of one or several blobs one by one."""
+"""Operators that process the elements of one or several blobs one by one."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .moving import to_shape
 
 FUNCTIONS = ("copy", "relu", "slope", "affine", "sigmoid")
 COPY, RELU, SLOPE, AFFINE, SIGMOID = range(len(FUNCTIONS))
-"""Of per_channel.comp."""
+"""The operations of per_channel.comp."""
 _BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3}
-"""Of binary.comp."""
+"""The operations of binary.comp."""
 MOST_SOURCES = 4
-"""That sum.comp adds up at once."""
+"""The number of blobs that sum.comp adds at once."""
 
 
 def per_channel(
@@ -64,7 +64,10 @@ def parametric_relu(device: Device, op: Operator) -> Compute:
     slope = constant(op, 1)
 
     def prepare(x: DeviceBlob, *_: Any) -> Compute:
-        need(x.dim() > 1 and slope.numel() in (1, x.shape[1]), "there is not a slope for each channel")
+        need(
+            x.dim() > 1 and slope.numel() in (1, x.shape[1]),
+            "the number of slopes is not the number of channels",
+        )
         slopes = slope.reshape(-1).expand(x.shape[1])
         return per_channel(device, op, x, SLOPE, [Storage(device, texels_of(slopes))])
 
@@ -72,12 +75,12 @@ def parametric_relu(device: Device, op: Operator) -> Compute:
 
 
 def affine(device: Device, op: Operator, x: DeviceBlob, factor: Any, offset: Any) -> Compute:
-    """factor * x + offset, both a number for each channel."""
+    """factor * x + offset, with a factor and an offset for each channel."""
     return per_channel(device, op, x, AFFINE, [numbers_of(device, factor, offset)])
 
 
 def numbers_of(device: Device, *parts: Any) -> Storage:
-    """A number for each channel, then the next number of each."""
+    """One number for each channel, then the next number for each channel."""
     return Storage(device, b"".join(map(texels_of, parts)))
 
 
@@ -121,7 +124,7 @@ def _strides(shape: Sequence[int], other: Sequence[int]) -> Sequence[int]:
 
 
 def _per_both_shapes(by: Any, prepare: Any) -> Compute:
-    """The second input's shape counts as well."""
+    """The function also depends on the second input's shape."""
     by_second: Any = {}
 
     def compute(a: DeviceBlob, b: DeviceBlob) -> Any:
@@ -168,7 +171,7 @@ def _rest(count: int) -> Sequence[int]:
 
 @kernel("Dropout")
 def dropout(device: Device, op: Operator) -> Compute:
-    """In test mode the blob stays where it is, and the mask is left unwritten."""
+    """In test mode the blob stays in place, and the mask is not written."""
     need(op.arguments.boolean("is_test", False), "this program does not train")
     need_to_be_first(op)
     return (lambda x: x) if op.output_count == 1 else (lambda x: (x,))

@@ -1,4 +1,6 @@
-"""What the operators have in common. Whatever is not for the device is left to the host: NoKernelError."""
+"""The common part of the operators. Cases that the device cannot handle are left to the host:
+NoKernelError.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,12 @@ from ..context import Call, Device, Number, Storage, as_content
 
 Kernel = Callable[[Device, Operator], Compute]
 KERNELS: Dict[str, Kernel] = {}
-"""By the type of the operator."""
+"""Maps the type of the operator to its function."""
 
 LOCAL_SIZE = 64
-"""Invocations in a work group, where nothing else is better."""
+"""The number of invocations in a work group, unless another number is better."""
 MOST_PIXELS = 2**24
-"""Up to here the shaders divide right."""
+"""The largest number that the shaders divide correctly."""
 
 
 def kernel(*types: str) -> Callable[[Kernel], Kernel]:
@@ -36,14 +38,14 @@ def need(condition: bool, message: str) -> None:
 
 
 def need_channels_first(op: Operator) -> None:
-    need(not is_channels_last(op.arguments), "only the order NCHW is on the device")
+    need(not is_channels_last(op.arguments), "only the order NCHW is supported on the device")
 
 
 def need_to_be_first(op: Operator) -> None:
     """For what leaves a blob where it is: under the name of one that was fed, it would be read by whoever
     writes it in the next run."""
     output = op.outputs[0]
-    need(output in op.inputs or output not in op.workspace, "its output is there before the net runs")
+    need(output in op.inputs or output not in op.workspace, "its output exists before the net runs")
 
 
 def per_shape(prepare: Callable[..., Compute]) -> Compute:
@@ -52,14 +54,14 @@ def per_shape(prepare: Callable[..., Compute]) -> Compute:
     def checked(*blobs: Any) -> Compute:
         for blob in blobs:
             is_float = isinstance(blob, DeviceBlob) and blob.dtype == torch.float32
-            need(is_float and blob.numel() > 0, "only float32 with values is on the device")
+            need(is_float and blob.numel() > 0, "only non-empty float32 is supported on the device")
         return prepare(*blobs)
 
     return by_shape(checked)
 
 
 def constant(op: Operator, index: int) -> Any:
-    """As a host tensor; that it is one, and given, is needed."""
+    """The input as a host tensor; it has to be given and constant."""
     found = op.constant(index)
     need(isinstance(found, DeviceBlob), "input %d may change from run to run" % index)
     return found.tensor()
@@ -100,7 +102,7 @@ def planes_call(
     label: str = "",
     **constants: int,
 ) -> Call:
-    """An invocation for each pixel of each plane; ``PLANES`` are the first parameters."""
+    """One invocation for each pixel of each plane; ``PLANES`` are the first parameters."""
     need(size.pixels < MOST_PIXELS, "%d pixels are too many for the shaders" % size.pixels)
     planes = size.blocks * size.images
     if size.pixels == 1:
@@ -114,7 +116,7 @@ def planes_call(
 
 
 def lie_alike(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether the values of both shapes have the same places, in the order of their numbers."""
+    """Whether the values of both shapes have the same positions, in the order of their numbers."""
     first, second = extent(one), extent(other)
     if torch.Size(one).numel() != torch.Size(other).numel():
         return False
@@ -123,7 +125,7 @@ def lie_alike(one: Sequence[int], other: Sequence[int]) -> bool:
 
 
 def as_image(shape: Sequence[int]) -> Sequence[int]:
-    """With 4 dimensions, whose values lie where they lay."""
+    """The shape with 4 dimensions, whose values stay in place."""
     need(len(shape) <= 4, "only up to 4 dimensions are moved on the device")
     if len(shape) < 2:
         return (1, torch.Size(shape).numel(), 1, 1)

@@ -14,7 +14,7 @@ from ..context import Call, Device, Storage
 from .kernel import constant, kernel, lie_alike, need, per_shape, storage_of, texels_call
 
 FEW_INVOCATIONS = 8
-"""In a work group: there are few of them in all, each with much to do."""
+"""The number of invocations in a work group: there are few in all, each with much to do."""
 
 
 @kernel("FC", "FCTransposed")
@@ -24,7 +24,7 @@ def fully_connected(device: Device, op: Operator) -> Compute:
     weight, bias = constant(op, 1), constant(op, 2)
 
     def prepare(x: DeviceBlob, *_: Any) -> Compute:
-        need(canonical_axis(axis, x.dim()) == 1, "only rows that are images are on the device")
+        need(canonical_axis(axis, x.dim()) == 1, "only rows that are images are supported on the device")
         rows, columns = x.shape[0], x.shape[1:].numel()
         matrix = weight.reshape(weight.shape[: canonical_axis(axis_w, weight.dim())].numel(), -1)
         if op.type == "FCTransposed":
@@ -49,7 +49,7 @@ def fully_connected(device: Device, op: Operator) -> Compute:
 
 
 def _packed(device: Device, matrix: Any, bias: Any, x: DeviceBlob) -> Storage:
-    """As fully_connected.comp reads them; the columns in the order of the texels of x."""
+    """The weights as fully_connected.comp reads them; the columns are in the order of the texels of x."""
     outputs = matrix.shape[0]
     _, channels, pixels = size = x.extent
     blocks = -(-outputs // BLOCK)
@@ -71,9 +71,12 @@ def softmax(device: Device, op: Operator) -> Compute:
     def prepare(x: DeviceBlob) -> Compute:
         place = canonical_axis(axis, x.dim())
         rows = x.shape[:place].numel()
-        need(place == 1 or rows == 1, "only rows that are images are on the device")
+        need(place == 1 or rows == 1, "only rows that are images are supported on the device")
         is_image = x.dim() > 1 and (place == 1 or x.shape[0] == 1)
-        need(is_image or lie_alike(x.shape, (1, x.numel())), "only rows that are images are on the device")
+        need(
+            is_image or lie_alike(x.shape, (1, x.numel())),
+            "only rows that are images are supported on the device",
+        )
         y = DeviceBlob.to_be_written(device, x.shape)
         _, channels, pixels = size = x.extent
         call = texels_call(device, "softmax", rows, (pixels, size.blocks, channels))

@@ -1,4 +1,4 @@
-"""Operators that put values elsewhere, or only name their shape anew."""
+"""Operators that move values, or only change their shape."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _move(
 
 @kernel("Concat", "DepthConcat")
 def concatenate(device: Device, op: Operator) -> Compute:
-    """Whole texels are copied where the channels of each input but the last fill them."""
+    """Whole texels are copied if the channels of each input but the last fill them."""
     need_channels_first(op)
     axis, stacks = axis_of_parts(op)
     need(not stacks, "stacking is left to the host")
@@ -77,7 +77,7 @@ def concatenate(device: Device, op: Operator) -> Compute:
     by_shapes: Any = {}
 
     def compute(*inputs: DeviceBlob) -> Any:
-        # The shapes of all count, not only the first one's.
+        # The shapes of all inputs count, not only that of the first.
         shapes = tuple(x.shape for x in inputs)
         if shapes not in by_shapes:
             by_shapes[shapes] = per_shape(prepare)
@@ -143,7 +143,7 @@ def channel_shuffle(device: Device, op: Operator) -> Compute:
 
 
 def to_shape(device: Device, x: DeviceBlob, shape: Sequence[int]) -> Compute:
-    """Nothing is moved where the values lie alike in both shapes."""
+    """Nothing is moved if the values have the same layout in both shapes."""
     if lie_alike(x.shape, shape):
         return lambda x, *_: x.reshaped(shape)
     y = DeviceBlob.to_be_written(device, shape)

@@ -12,7 +12,7 @@ from .elementwise import affine, numbers_of, per_channel_numbers
 from .kernel import constant, kernel, need, need_channels_first, output, per_shape, planes_call, texels_call
 
 CHUNK_COUNT = 64
-"""Parts of a plane that are added up by themselves: that is faster, and more exact."""
+"""Parts of a plane that are summed separately: this is faster and more precise."""
 
 
 @kernel("SpatialBN")
@@ -71,7 +71,7 @@ def local_response_normalization(device: Device, op: Operator) -> Compute:
 
 @kernel("InstanceNorm")
 def instance_normalization(device: Device, op: Operator) -> Compute:
-    """Means first, then the squares of what is left: as exact as it gets in single precision."""
+    """First the means, then the squares of the deviations: as precise as possible in single precision."""
     need_channels_first(op)
     epsilon = op.arguments.number("epsilon", 1e-5)
     parameters = [constant(op, index) for index in (1, 2)]

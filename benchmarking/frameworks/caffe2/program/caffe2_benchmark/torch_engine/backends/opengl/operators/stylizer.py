@@ -15,7 +15,7 @@ from .kernel import constant, kernel, need, per_shape, texels_call
 
 @kernel("PackedInt8BGRANHWCToNCHWCStylizerPreprocess")
 def preprocess(device: Device, op: Operator) -> Compute:
-    """The noise is the host's: the blob of that name or, where there is none, drawn as it draws it."""
+    """The noise comes from the host: the blob of that name or, if there is none, drawn in the same way."""
     deviation = op.arguments.number("noise_std", 10.0)
     size = op.arguments.integer("noise_size", 491)
     mean = constant(op, 1).reshape(-1)
@@ -51,7 +51,7 @@ def deprocess(device: Device, op: Operator) -> Compute:
     mean = constant(op, 1).reshape(-1)
 
     def prepare(x: DeviceBlob, *_: Any) -> Compute:
-        need(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input has not 3 channels")
+        need(x.dim() == 4 and x.shape[1] == 3 and mean.numel() == 3, "the input does not have 3 channels")
         y = DeviceBlob.to_be_written(device, (x.shape[0], *x.shape[2:], 4), torch.uint8)
         call = texels_call(device, "stylizer_deprocess", y.numel() // 4, tuple(map(float, mean)))
 
