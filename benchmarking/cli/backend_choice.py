@@ -45,7 +45,7 @@ def _refuse_options_of_several(options: HarnessOptions) -> None:
     for name, declared in declarations(HarnessOptions).items():
         if declared.group == BACKENDS and getattr(options, name) is not None:
             raise UsageError(
-                f"--{name} goes with several backends or frameworks: --backend a,b, --framework a,b, or all"
+                f"--{name} needs several backends or frameworks: --backend a,b, --framework a,b, or all"
             )
 
 
