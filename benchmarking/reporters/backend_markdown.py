@@ -11,7 +11,7 @@ Escape = Callable[[str], str]
 
 
 def parts(table: BackendTable, escape: Escape) -> list[str]:
-    """Paragraphs: what it is, models x backends, and what is not available."""
+    """The paragraphs: a title, the table of models and backends, and the unavailable backends."""
     from tabulate import tabulate
 
     title = (
@@ -52,7 +52,7 @@ def _cell(entry: Entry, escape: Escape) -> str:
         absolute, relative = numbers.error(cell.max_absolute_error), numbers.error(cell.max_relative_error)
         lines.append(f"error {absolute} ({relative})")
     if cell.not_compared:
-        lines.append("answer not checked")
+        lines.append("output not checked")
     if share := backend_table.share(entry.result):
         lines.append(share)
     return "<br>".join(lines)

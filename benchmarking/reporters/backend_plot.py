@@ -19,18 +19,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ColourOf = Callable[[float], tuple[float, float, float]]
-"""Of a ratio: red, green and blue."""
+"""The colours for ratios, as red, green and blue."""
 
 MAXIMUM_ROWS = 150
-"""Of one picture: 150 inches."""
+"""The limit on rows of one picture: 150 inches."""
 CELL_WIDTH_INCHES, CELL_HEIGHT_INCHES = 1.5, 1.05
 CHARACTER_INCHES = 0.085
 MARGIN_INCHES = 1.3
-"""Of each table, for its title and the names of the backends."""
+"""The rows of each table for its title and the names of the backends."""
 COLOURS = "RdBu_r"
-"""Blue is faster than the reference, white is as fast, red is slower: told apart by the colour-blind too."""
+"""Blue is faster than the reference, white is equally fast, red is slower; also distinguishable for
+colour-blind people.
+"""
 LEAST_SPREAD, GREATEST_SPREAD = 2.0, 8.0
-"""The ratio that has the darkest colour is the largest there is, between these two."""
+"""The darkest colour belongs to the largest ratio, within these limits."""
 _GREY, _WRONG = "0.88", "#b2182b"
 
 
@@ -44,15 +46,15 @@ class BackendPlotReporter(FileReporter):
         if not tables and summary is None:
             return None
         if not tables:
-            raise ReporterError("there is nothing to draw: no test was run on several backends")
+            raise ReporterError("there is nothing to draw: no test ran on several backends")
         if rows > MAXIMUM_ROWS:
-            raise ReporterError(f"{rows} tests are too many for a picture, {MAXIMUM_ROWS} are the most")
+            raise ReporterError(f"{rows} tests are too many for a picture; the limit is {MAXIMUM_ROWS}")
         return drawn(tables, self._file.suffix.lower().removeprefix("."))
 
 
 def drawn(tables: Sequence[BackendTable], kind: str) -> bytes:
-    """One table below the other, as ``svg`` or ``png``."""
-    # Not pyplot: that would look for a display, and keep the figure.
+    """The tables, one below another, as ``svg`` or ``png``."""
+    # Not pyplot, which would search for a display and keep the figure.
     from matplotlib import rc_context
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -77,13 +79,15 @@ def drawn(tables: Sequence[BackendTable], kind: str) -> bytes:
         rc_context({"svg.hashsalt": "backends", "svg.fonttype": "none"}),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", "Glyph")  # of a name that the font has not: it draws a box
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # about names with characters that the font lacks: it draws boxes for them
         figure.savefig(content, format=kind, metadata={"Date": None} if kind == "svg" else None)
     return content.getvalue()
 
 
 def colours(limit: float) -> ColourOf:
-    """From 2 ** -limit to 2 ** limit; beyond, nothing changes."""
+    """Colours from 2 ** -limit to 2 ** limit; values beyond get the last colour."""
     from matplotlib import colormaps
 
     def colour_of(ratio: float) -> tuple[float, float, float]:
@@ -112,7 +116,7 @@ def _draw_table(axes: Axes, table: BackendTable, colour_of: ColourOf) -> None:
     columns = _columns(table)
     axes.set_xlim(0, len(columns))
     axes.set_ylim(len(table.rows), 0)
-    # Two lines: above two columns one would reach beyond the picture.
+    # Two lines, because above two columns a single line would be wider than the picture.
     title = (f"delay on {table.device}", f"ratio to {table.reference}, below 1 is faster")
     axes.set_title("\n".join(map(plain, title)), fontsize="medium", loc="left", parse_math=False)
     axes.xaxis.tick_top()
@@ -191,7 +195,7 @@ def _fill(
 
 
 def _write(axes: Axes, column: int, row: int, lines: Sequence[str], colour: str) -> None:
-    """The first line is what matters."""
+    """The first line is the important one."""
     step = 0.18
     top = 0.5 - step * (len(lines) - 1) / 2
     for number, line in enumerate(lines):

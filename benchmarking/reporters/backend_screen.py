@@ -17,7 +17,7 @@ from benchmarking.results.plain_text import plain
 
 LONG_NAME = 16
 WIDEST_TEST = 32
-"""Of a test's name, beside the ratios; a longer one is folded."""
+"""The width of a test's name next to the ratios; a longer name is folded."""
 _COLUMNS = {
     "p50": (7, ALWAYS),
     "ratio": (18, ALWAYS),
@@ -25,12 +25,12 @@ _COLUMNS = {
     "relative": (8, 1),
     "on backend": (10, 2),
 }
-"""With the widths of what is usual, and how much they matter."""
+"""The columns with their usual widths and importance."""
 _FASTER, _SLOWER, _WRONG = "green", "yellow", "bold red"
 
 
 def result_lines(result: Result) -> Iterator[Text]:
-    """What is to be said below one test on one backend."""
+    """The lines below one test on one backend."""
     cell = result.cell
     if cell is None:
         return
@@ -41,10 +41,10 @@ def result_lines(result: Result) -> Iterator[Text]:
         text += f" ({numbers.confidence(interval)} interval)" if interval else ""
         yield Text(plain(text))
     if cell.errors and cell.answer_of == cell.reference:
-        text = f"its answer is {_distance(cell)} {cell.reference}'s"
+        text = f"its output is {_distance(cell)} {cell.reference}'s"
         yield Text(plain(text), _WRONG if cell.wrong else "dim")
     if cell.not_compared:
-        yield Text(plain(f"answer not checked: {cell.not_compared}"), "yellow")
+        yield Text(plain(f"output not checked: {cell.not_compared}"), "yellow")
 
 
 def _distance(cell: BackendCell) -> str:
@@ -59,7 +59,7 @@ def _errors(value: float | None) -> str:
 
 
 def blocks_of(table: BackendTable, width: int) -> Iterator[Table | Text]:
-    """What is printed one below the other."""
+    """The blocks that are printed one below another."""
     title = f"backends on {table.device}: ratio to {table.reference}, below 1 is faster"
     yield Text(plain(title), "bold")
     if sum(row.test.metric == "delay" for row in table.rows) > 1:
@@ -78,9 +78,9 @@ def blocks_of(table: BackendTable, width: int) -> Iterator[Table | Text]:
 
 
 def _ratios(table: BackendTable, width: int) -> Iterator[Table]:
-    """Models x backends: of the reference the delay, of the others how much longer they take.
+    """Models and backends: the delay of the reference, and the ratios of the others.
 
-    Backends for which there is no room go on in another table below.
+    Backends without enough room continue in another table below.
     """
     rows = [row for row in table.rows if row.test.metric == "delay"]
     tests = [_test_name(f"{row.test.net} {row.test.identifier}", row.shapes) for row in rows]
@@ -99,7 +99,7 @@ def _ratios(table: BackendTable, width: int) -> Iterator[Table]:
 
 
 def _beside_each_other(columns: Sequence[Column], room: int) -> Iterator[list[Column]]:
-    """As many at a time as there is room for, and at least one."""
+    """As many columns at a time as fit, and at least one."""
     some: list[Column] = []
     for column in columns:
         if some and sum(one.width + GAP for one in (*some, column)) > room:
@@ -127,7 +127,7 @@ def _ratio_cell(entry: Entry | None) -> Text:
 
 
 def _style(comparison: Comparison) -> str:
-    """Of what is clear only: the interval lies on one side of 1."""
+    """Only for clear differences: the interval is entirely on one side of 1."""
     interval = comparison.ratio_interval
     if interval is None:
         return ""
@@ -135,7 +135,7 @@ def _style(comparison: Comparison) -> str:
 
 
 def _details(table: BackendTable, row: Row, width: int) -> Table:
-    """The columns of all tests lie below each other."""
+    """The columns of all tests are aligned."""
     shown = [name for name in table.backends if name in row.entries]
     cells = [_detail_cells(row.entries[name]) for name in shown]
     least = max(cell_len(f"  {plain(name)}"[:LONG_NAME]) for name in table.backends)

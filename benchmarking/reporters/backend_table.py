@@ -1,4 +1,4 @@
-"""Results on several backends as a table, models x backends: what every report of them shows. Pure."""
+"""Results on several backends as a table of models and backends, for all reports of them. Pure."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Entry:
 
     @property
     def summary(self) -> Summary | None:
-        """Of the times that the ratio rests on."""
+        """The summary of the times on which the ratio is based."""
         return self.result.net.judged_summary if self.result.net else None
 
     @property
     def ratio(self) -> Comparison | None:
-        """To the reference; None where one of the two has no delay that counts."""
+        """The ratio to the reference; None if one of the two has no valid delay."""
         return self.cell.comparison if self.result.failure is None else None
 
     @property
@@ -54,14 +54,14 @@ class Row:
     """One test."""
 
     test: TestKey
-    """On no backend."""
+    """The test without a backend."""
     shapes: str
     entries: Mapping[str, Entry]
-    """By backend."""
+    """Maps the backend to its entry."""
 
     @property
     def how(self) -> list[str]:
-        """How the backends were compared, in lines; empty of a test of outputs, and where nothing ran."""
+        """Lines on how the backends were compared; empty for a test of outputs, and if nothing ran."""
         by_backend = {
             name: one.result.sampling for name, one in self.entries.items() if one.ratio is not None
         }
@@ -87,14 +87,14 @@ class BackendTable:
     backends: tuple[str, ...]
     rows: tuple[Row, ...]
     unavailable: Mapping[str, str]
-    """By backend, why."""
+    """Maps the backend to the reason why it is unavailable."""
 
     @property
     def blocks(self) -> int:
         return max(entry.cell.blocks for row in self.rows for entry in row.entries.values())
 
     def mean_ratio(self, backend: str) -> float | None:
-        """The geometric mean over the tests that have one; None where a test has none."""
+        """The geometric mean over the tests; None if a test has no ratio."""
         delays = [row for row in self.rows if row.test.metric == "delay"]
         ratios = [row.entries[backend].ratio for row in delays if backend in row.entries]
         logs = [math.log(one.ratio) for one in ratios if one]
@@ -102,7 +102,7 @@ class BackendTable:
 
 
 def tables(results: Sequence[Result]) -> list[BackendTable]:
-    """A table for each device; empty where no test ran on several backends."""
+    """A table for each device; empty if no test ran on several backends."""
     by_device: dict[str, list[tuple[Result, BackendCell]]] = {}
     for one in results:
         if one.cell is not None:
@@ -126,7 +126,7 @@ def _table(entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
             name: reason
             for _, cell in entries
             for name, reason in cell.unavailable.items()
-            if name not in names  # of another engine, that some of the tests name
+            if name not in names  # of another engine, which some of the tests name
         },
     )
 
@@ -137,7 +137,9 @@ def _row(test: TestKey, entries: Mapping[str, Entry]) -> Row:
 
 
 def own_operators(program: Program) -> tuple[int, int] | None:
-    """How many operators ran kernels of the backend's own, and of how many; None where that is not told."""
+    """The number of operators that ran on the backend's own kernels, and of all operators; None if they are
+    not reported.
+    """
     if program.kernels:
         return program.own_kernels, len(program.kernels)
     own, all_of_them = program.facts.get("backend_operators"), program.facts.get("operators")
@@ -172,7 +174,7 @@ def _factor(value: float) -> str:
 
 
 def table_json(table: BackendTable) -> dict[str, Any]:
-    """Names, and the numbers that the table shows; everything else is in the results."""
+    """The names and numbers of the table; everything else is in the results."""
     return {
         "device": table.device,
         "reference": table.reference,

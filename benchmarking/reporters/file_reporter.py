@@ -1,4 +1,4 @@
-"""Reports that are a single file, which is whole at any time."""
+"""Reports in a single file, which is complete at any time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.results.model import Result
 
 QUICK_S = 0.1
-"""A file that is written this quickly is written after every test."""
+"""If the file is written at least this quickly, it is written after every test."""
 PAUSE_FACTOR = 20
-"""Another one is not written again before this many times the duration of its last writing has passed, so
-that a large report does not slow down the run that it reports."""
+"""Otherwise it is not written again until this many times the duration of its last writing has passed, so
+that a large report does not slow down the run.
+"""
 
 
 class FileReporter(ReporterBase):
-    """Writes its file anew after each test: a killed run leaves a valid one with what was finished."""
+    """Writes its file again after each test: if a run is killed, it leaves a valid file with the finished
+    tests.
+    """
 
     content_name: ClassVar[str]
-    """What the file holds, for people."""
+    """The name of the file's content, for people."""
 
     def __init__(self, file: Path) -> None:
         """Raises:
@@ -38,7 +41,9 @@ class FileReporter(ReporterBase):
         self._results.append(result)
 
     def begin(self) -> None:
-        """So that nobody takes what an earlier run has left for this one's, whatever becomes of it."""
+        """Writes the file at once, so that the report of an earlier run is never mistaken for that of this
+        run.
+        """
         self._write(None)
 
     def save(self) -> None:
@@ -80,16 +85,16 @@ class FileReporter(ReporterBase):
 
 
 def _checked(option: str, file: Path) -> Path:
-    """The absolute path of a file that can be replaced, behind all links.
+    """The absolute path of a file that can be replaced, with all links resolved.
 
     Raises:
         UsageError: its directory is missing or cannot be written to, or it is not a regular file.
     """
     path = Path(file.absolute())
     if path.is_dir():
-        raise UsageError(f"{option}: {file} is a directory; name a file")
+        raise UsageError(f"{option}: {file} is a directory; give a file")
     if path.exists() and not path.is_file():
-        raise UsageError(f"{option}: {file} is not a regular file and would be replaced; name another one")
+        raise UsageError(f"{option}: {file} is not a regular file and would be replaced; choose another")
     try:
         path = path.resolve()
         with tempfile.TemporaryFile(dir=path.parent):

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAXIMUM_SERIES = 50
-"""Of one picture: 125 inches."""
+"""The limit on series in one picture: 125 inches."""
 COMMIT_WIDTH = 16
-"""Characters: of a build's name the beginning and the end, which tells builds apart."""
+"""In characters: the name of a build is shortened to its beginning and its end, which distinguish builds."""
 WIDTH_INCHES, HEIGHT_INCHES = 10.0, 2.5
 
 
 def draw(series: Sequence[Series], path: Path) -> None:
-    """One below the other: a dot per commit, a line per level, a vertical one at each change.
+    """Draws the series one below another: a dot per commit, a line per level, a vertical line at each change.
 
     Args:
         path: ends in ``.svg`` or ``.png``.
@@ -36,13 +36,13 @@ def draw(series: Sequence[Series], path: Path) -> None:
         UsageError: they are too many for a picture.
         OSError: it cannot be written.
     """
-    # Not pyplot: that would look for a display, and keep the figure.
+    # Not pyplot, which would search for a display and keep the figure.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     if len(series) > MAXIMUM_SERIES:
         raise UsageError(
-            f"--plot: {len(series)} series are too many for a picture, {MAXIMUM_SERIES} are the most: "
+            f"--plot: {len(series)} series are too many for a picture; the limit is {MAXIMUM_SERIES}: "
             "choose some with --net, --identifier or --type"
         )
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES * len(series)), layout="constrained")
@@ -55,7 +55,9 @@ def draw(series: Sequence[Series], path: Path) -> None:
         atomic_file.writing(path) as stream,
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", "Glyph")  # of a name that the font has not: it draws a box
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # about names with characters that the font lacks: it draws boxes for them
         figure.savefig(stream, format=kind, metadata={"Date": None} if kind == "svg" else None)
 
 

@@ -56,7 +56,7 @@ def document(series: Sequence[Series]) -> str:
 
 
 def _render(parts: Sequence[RenderableType], width: int | None) -> str:
-    """With colours on a terminal only, and without the blanks that rich puts behind short lines."""
+    """With colours only on a terminal, and without the spaces that rich adds to short lines."""
     console = PlainConsole(width=width)
     with console.capture() as capture:
         for number, part in enumerate(parts):
@@ -125,7 +125,7 @@ def _table(*columns: str) -> Table:
 
 
 def _sparkline(series: Series) -> Text:
-    """Oldest first, each sign the median of neighbours; below it a mark where a change was found."""
+    """Oldest first, each character the median of neighbours; below it a mark at each change."""
     values = series.levels.values
     if not values:
         return Text()
@@ -144,29 +144,29 @@ def _sparkline(series: Series) -> Text:
 
 
 def _against_the_base(series: Series) -> str:
-    """The newest commits against the oldest: what many small steps come to."""
+    """Compares the newest commits with the oldest: the sum of many small steps."""
     change = _since_base(series)
     if change is None:
         return ""
     side, before, after = change
-    return f"the newest {side} commits against the oldest {side}: {_percent(before, after)}"
+    return f"the newest {side} commits compared with the oldest {side}: {_percent(before, after)}"
 
 
 def _since_base(series: Series) -> tuple[int, float, float] | None:
-    """How many commits at either end, and their medians; None with too few."""
+    """The number of commits at either end, and their medians; None if there are too few."""
     values = series.levels.values
     side = min(NEIGHBOURHOOD, len(values) // 2)
     return (side, median(values[:side]), median(values[-side:])) if side >= MINIMUM_RUNS else None
 
 
 def _found(series: Series) -> list[ChangePoint | Creep]:
-    """Oldest first."""
+    """Changes, oldest first."""
     found: list[ChangePoint | Creep] = [*series.changes, *series.creeps]
     return sorted(found, key=_range)
 
 
 def _range(one: ChangePoint | Creep) -> tuple[int, int]:
-    """The indexes of the last good commit and of the first bad one, among those of the levels."""
+    """The indexes of the last good commit and of the first bad commit, among those of the levels."""
     return (one.last_good, one.first_bad) if isinstance(one, Creep) else (one.index - 1, one.index)
 
 

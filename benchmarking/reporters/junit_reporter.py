@@ -36,7 +36,7 @@ class JUnitReporter(FileReporter):
 
 
 def _problems(summary: RunSummary | None) -> list[str]:
-    """Why tests may be missing although every test case that is there has passed."""
+    """The reasons why tests may be missing although every reported test case passed."""
     if summary is None:
         return ["the run has not ended: tests are missing"]
     interrupted = summary.exit_status is ExitStatus.INTERRUPTED
@@ -71,7 +71,7 @@ def _suite(tests: Sequence[tuple[Result, ...]]) -> Any:
 
 
 def _case(stages: tuple[Result, ...]) -> Any:
-    """What the last stage came to; what each of them found is in the test case's output."""
+    """The outcome of the last stage; the findings of each stage are in the output of the test case."""
     from junitparser import Error, Failure, TestCase
 
     result = stages[-1]

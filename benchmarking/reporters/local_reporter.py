@@ -1,4 +1,4 @@
-"""Saves results as files below a directory."""
+"""Saves results in files below a directory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarking.results.model import Result
 
 
 class LocalReporter(ReporterBase):
-    """The tree of docs/contracts.md, section 4; a failed case goes to ``.failures`` beside it."""
+    """The tree of docs/contracts.md, section 4; failed cases are saved in ``.failures`` inside it."""
 
     name: ClassVar[str] = "local"
 

@@ -1,4 +1,4 @@
-"""What nobody may miss, on stderr: for runs whose results go elsewhere than to the screen."""
+"""Logs the most important outcomes on stderr, for runs without the screen reporter."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from benchmarking.results.model import Failure, FailureKind, Result, by_test
 from benchmarking.results.plain_text import plain, plain_lines
 
 SHOWN_EVIDENCE_LINES = 10
-"""Of a program's log, from its end; the other reports have all of it. A bug's traceback is shown whole."""
+"""The number of last lines of a program's log; the other reports have all of it. The traceback of a bug is
+shown completely.
+"""
 
 logger = logging.getLogger(__name__)
 
 
 class LogReporter(ReporterBase):
-    """Why tests failed, each verdict, what makes a result doubtful, and the end of the run.
+    """The reasons of failed tests, each verdict, doubts about results, and the end of the run.
 
-    To the logging these are warnings, which the level ``error`` silences; a bug is an error.
+    These are logged as warnings, which the level ``error`` silences; a bug is logged as an error.
     """
 
     name: ClassVar[str] = "log"

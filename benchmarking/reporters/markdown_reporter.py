@@ -1,4 +1,4 @@
-"""A table in Markdown, fit for a comment on a pull request."""
+"""A Markdown table that can be posted on a pull request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MarkdownReporter(FileReporter):
     content_name: ClassVar[str] = "Markdown table"
 
     def __init__(self, file: Path, *, operators: OperatorChoice = 0) -> None:
-        """As ``FileReporter``. ``operators``: which are shown."""
+        """See ``FileReporter``. ``operators``: the operators that are shown."""
         super().__init__(file)
         self._operators = operators
 
@@ -61,7 +61,7 @@ def _document(stages: list[Result], summary: RunSummary | None, operators: Opera
     parts += [
         _backend(result) for result in results if numbers.fallbacks(result) or numbers.unused_options(result)
     ]
-    # A test on several backends has the conditions of all of them.
+    # A test on several backends has the same conditions for all of them.
     parts += dict.fromkeys(_tainted(result) for result in results if result.device.tainted)
     parts += dict.fromkeys(_warning(result, text) for result in results for text in result.warnings)
     parts += [_operators(result, operators) for result in results if result.operators and operators != 0]
@@ -98,7 +98,7 @@ def _row(result: Result, compared: bool) -> list[str]:
 
 
 def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
-    """Why a comparison is not simply unchanged, how it was made, and which operators moved."""
+    """Explains comparisons that are not simply unchanged: how they were made, and which operators changed."""
     moved = {
         one.type: one for stage in stages for one in stage.types if one.type != NET_DELAY and one.is_changed
     }
@@ -140,7 +140,7 @@ def _warning(result: Result, text: str) -> str:
 
 
 def _operators(result: Result, choice: OperatorChoice) -> str:
-    """Folded up: a table of many rows is read by those who look for something."""
+    """Folded, because only readers who search for something read a long table."""
     from tabulate import tabulate
 
     shown = operator_rows.chosen(result.operators, choice)
@@ -182,11 +182,13 @@ def _failure(result: Result) -> str:
 
 
 def _escape(text: str) -> str:
-    """So that nothing in a name is Markdown or HTML. Inside of a word an underscore is no emphasis."""
+    """Prevents names from being interpreted as Markdown or HTML. An underscore inside a word is
+    not emphasis.
+    """
     html_safe = html.escape(plain(text), quote=False)
     return _without_mentions(re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", html_safe))
 
 
 def _without_mentions(text: str) -> str:
-    """A zero-width space keeps a hosting service from calling somebody of that name."""
+    """A zero-width space prevents a hosting service from notifying a user of that name."""
     return text.replace("@", "@\u200b")

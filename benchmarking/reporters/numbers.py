@@ -1,4 +1,4 @@
-"""Numbers as people read them: the same in every report."""
+"""Formats numbers for people, in the same way in every report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarking.results.model import (
 from benchmarking.statistics.sequential import FALSE_ALARMS_PER_RUN
 
 SHOWN_NAMES = 3
-"""Of operators that share a fate; the others are counted."""
+"""The number of operators that are named; the others are counted."""
 
 _OPERATOR_NAME = re.compile(r"ID_\d+_([A-Za-z0-9+]+)_(.*)", re.DOTALL)
 _HASH = re.compile("[0-9a-f]{40}")
@@ -32,13 +32,13 @@ _UNITS = ((1e6, "s"), (1e3, "ms"), (1.0, "us"))
 
 
 def duration(value_us: float) -> str:
-    """``12.3 ms``: three digits or more, in the unit that suits."""
+    """``12.3 ms``: at least three digits, in a suitable unit."""
     scale, unit = next((one for one in _UNITS if abs(value_us) >= one[0]), _UNITS[-1])
     return f"{_three_digits(value_us / scale)} {unit}"
 
 
 def duration_range(interval: Interval) -> str:
-    """Both ends in the unit of the upper one: ``12.1 to 12.6 ms``."""
+    """Both ends in the unit of the upper end: ``12.1 to 12.6 ms``."""
     scale, unit = next((one for one in _UNITS if abs(interval.high) >= one[0]), _UNITS[-1])
     return f"{_three_digits(interval.low / scale)} to {_three_digits(interval.high / scale)} {unit}"
 
@@ -48,7 +48,7 @@ def median_interval(summary: Summary) -> str:
 
 
 def percent(ratio: float) -> str:
-    """The change that a ratio is: 1.031 is ``+3.1 %``."""
+    """The change that corresponds to a ratio: 1.031 is ``+3.1 %``."""
     return f"{(ratio - 1) * 100:+.1f} %"
 
 
@@ -64,12 +64,12 @@ def change(comparison: Comparison) -> str:
 
 
 def clock_name(net: TypeResult, sampling: Sampling | None) -> str:
-    """Of the times in ``net.judged_summary``."""
+    """The clock of the times in ``net.judged_summary``."""
     return CLOCK_NAMES[sampling.clock] if sampling and net.clock_summary else CLOCK_NAMES["wall"]
 
 
 def overview_delay(result: Result) -> str:
-    """The net's median; where two programs were compared, with the clock that the verdict rests on."""
+    """The net's median; if two programs were compared, by the clock on which the verdict is based."""
     net = result.net
     if net is None:
         return ""
@@ -84,24 +84,24 @@ def largest_error(result: Result) -> str:
 
 
 def threads(result: Result) -> str:
-    """``1 thread``, where the program says so."""
+    """``1 thread``, if the program reports it."""
     count = result.program.facts.get("threads")
     return counted(count, "thread") if isinstance(count, int) else ""
 
 
 def versions(result: Result) -> str:
-    """Of a comparison: ``8f1c2d3e4a5b against 1f0c5a3b9d72``."""
+    """For a comparison: ``8f1c2d3e4a5b compared with 1f0c5a3b9d72``."""
     commit, control = result.provenance.commit, result.provenance.control_commit
-    return f"{short_commit(commit)} against {short_commit(control)}" if control is not None else ""
+    return f"{short_commit(commit)} compared with {short_commit(control)}" if control is not None else ""
 
 
 def short_commit(commit: str) -> str:
-    """The first digits of a hash; a name is shown whole."""
+    """The first digits of a hash; names are not shortened."""
     return commit[:12] if _HASH.fullmatch(commit) else commit
 
 
 def sampling(how: Sampling, block: str = "pair") -> list[str]:
-    """How programs were compared, and what speaks for and against it, in lines."""
+    """Lines on how programs were compared, and on the reliability of the comparison."""
     if how.level == "iteration":
         where = "" if how.core is None else f" on core {how.core}"
         way = f"{counted(how.pairs, block)} of {how.rounds} iterations in turn{where}"
@@ -114,14 +114,14 @@ def sampling(how: Sampling, block: str = "pair") -> list[str]:
 
 
 def test_name(result: Result) -> str:
-    """What a line about one result begins with."""
+    """The beginning of a line about one result."""
     on = f" with {result.test.backend}" if result.cell and result.test.backend else ""
     stage = "" if result.provenance.run_type == "benchmark" else f" ({result.provenance.run_type})"
     return f"{result.test.name}{on} on {result.device.name}{stage}"
 
 
 def closing(tests: Sequence[Result], summary: RunSummary) -> str:
-    """A run in a line: ``3 passed, 1 failed in 12.3 s; at least one test failed``.
+    """A run in one line: ``3 passed, 1 failed in 12.3 s; at least one test failed``.
 
     Args:
         tests: the last result of each.
@@ -132,17 +132,16 @@ def closing(tests: Sequence[Result], summary: RunSummary) -> str:
 
 
 def guarantee(results: Sequence[Result]) -> str:
-    """What a run of comparisons promises (docs/statistics.md); empty where none was made."""
+    """The error bound of a run of comparisons (docs/statistics.md); empty if none was made."""
     if not any(result.sampling and result.provenance.control_commit for result in results):
         return ""
     return (
-        "of runs like this one with identical programs, at most "
-        f"{100 * FALSE_ALARMS_PER_RUN:g} % confirm a regression"
+        f"with identical programs, at most {100 * FALSE_ALARMS_PER_RUN:g} % of such runs confirm a regression"
     )
 
 
 def confidence(interval: Interval) -> str:
-    """Of the interval, as ``95 %``: never more than it covers."""
+    """The coverage of the interval, as ``95 %``, rounded down."""
     return f"{int(interval.confidence * 1000) / 10:g} %"
 
 
@@ -151,14 +150,14 @@ def error(value: float) -> str:
 
 
 def throughput(cost: Cost, time_us: float) -> str:
-    """``71.3 GFLOP/s``; empty for what only moves data."""
+    """``71.3 GFLOP/s``; empty for operators that only move data."""
     return f"{_three_digits(cost.flops / time_us / 1e3)} GFLOP/s" if cost.flops and time_us else ""
 
 
 def share_of_peak(cost: Cost, time_us: float, program: Mapping[str, Fact]) -> str:
-    """How near it is to the limit that binds it, the roofline's: ``62 % compute`` or ``80 % memory``.
+    """How close the speed is to its limit in the roofline model: ``62 % compute`` or ``80 % memory``.
 
-    Empty where the program did not tell what the device can do. Data that stay in a cache can be faster than
+    Empty if the program did not report the peaks of the device. Data that stay in a cache can be faster than
     memory.
     """
     shares = {}
@@ -175,13 +174,13 @@ def share_of_peak(cost: Cost, time_us: float, program: Mapping[str, Fact]) -> st
 
 
 def operator(name: str) -> tuple[str, str]:
-    """Its kind and what it is called: ``Conv`` and ``conv1`` of ``ID_0_Conv_conv1``."""
+    """The type and the name: ``Conv`` and ``conv1`` for ``ID_0_Conv_conv1``."""
     match = _OPERATOR_NAME.fullmatch(name)
     return (match.group(1), match.group(2)) if match else ("", name)
 
 
 def ran_on(result: Result) -> str:
-    """Whether the backend that was asked for is the one that ran, as the program tells; else empty."""
+    """Whether the requested backend really ran, if the program reports it; otherwise empty."""
     summary = result.program.facts.get("backend_summary")
     if isinstance(summary, str) and summary:
         return summary
@@ -192,18 +191,19 @@ def ran_on(result: Result) -> str:
 
 
 def unused_options(result: Result) -> str:
-    """What the specification asks of backends, and this one does not have; or empty."""
+    """The options for backends in the specification that this backend does not have; or empty."""
     unused = result.program.facts.get("unused_backend_options")
     return (
-        f"without effect here, as {result.test.backend or 'the backend'} has no such option: {unused}"
+        f"without effect here, because {result.test.backend or 'the backend'} has no such option: {unused}"
         if unused
         else ""
     )
 
 
 def fallbacks(result: Result) -> list[str]:
-    """Operators of kinds that the backend has kernels for, and that did not run on it, by what ran in its
-    place: ``Conv conv1, Conv conv5 fell back to gemm``."""
+    """Operators of types that the backend has kernels for, but which did not run on it, grouped by the kernel
+    that ran instead: ``Conv conv1, Conv conv5 fell back to gemm``.
+    """
     kinds = _own_kinds(result)
     by_kernel: dict[str, list[str]] = {}
     for name, kernel in result.program.kernels.items():
@@ -219,7 +219,7 @@ def fallbacks(result: Result) -> list[str]:
 
 
 def without_kernels(result: Result) -> str:
-    """The kinds of operators that ran elsewhere throughout: ``no kernels for 26 Relu``; or empty."""
+    """The types of operators that never ran on the backend: ``no kernels for 26 Relu``; or empty."""
     kinds = Counter(operator(name)[0] for name, kernel in result.program.kernels.items() if not kernel.own)
     own = _own_kinds(result)
     told = [f"{count} {kind}" for kind, count in kinds.most_common() if kind and kind not in own]

@@ -12,19 +12,19 @@ from benchmarking.results.model import CHANGED, Cost, Fact, Interval, Kernel, Ty
 
 @dataclass(frozen=True)
 class OperatorRow:
-    """An operator, or all of a type."""
+    """An operator, or all operators of a type."""
 
     name: str
-    """Of a type: how many operators it has."""
+    """For a type: the number of its operators."""
     kind: str
     p50_us: float
     share: float | None
-    """Of the time of all operators; None where that is 0."""
+    """The fraction of the time of all operators; None if that is 0."""
     ratio: float | None = None
-    """In A/B: treatment over control; of a type by those of its operators, each with its share of time."""
+    """In A/B: treatment divided by control; for a type, of its operators weighted by their time."""
     interval: Interval | None = None
     verdict: Verdict | None = None
-    """Where it has changed."""
+    """The verdict, if it has changed."""
     too_short: bool = False
     """For the clock that timed it."""
     kernel: Kernel | None = None
@@ -58,12 +58,12 @@ class OperatorRow:
 class OperatorRows:
     title: str
     short_title: str
-    """Also of the first column."""
+    """Includes the title of the first column."""
     rows: tuple[OperatorRow, ...]
 
 
 def chosen(operators: Sequence[TypeResult], choice: OperatorChoice) -> OperatorRows:
-    """The slowest first. What has changed is shown in any case."""
+    """The slowest first. Operators that have changed are always shown."""
     total = sum(one.summary.p50 for one in operators)
     if choice == "by_type":
         rows = _by_type(operators, total)

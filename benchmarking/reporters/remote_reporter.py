@@ -1,4 +1,6 @@
-"""Sends results to a server (docs/contracts.md, section 5); what cannot be sent is kept for the next run."""
+"""Sends results to a server (docs/contracts.md, section 5); results that cannot be sent are kept for the next
+run.
+"""
 
 from __future__ import annotations
 
@@ -32,21 +34,21 @@ LIMITS = WebLimits(connect_s=10, silence_s=60, total_s=70, size_bytes=2**20)
 ATTEMPTS = 3
 FIRST_WAIT_S = 0.5
 SPOOL_BATCH = 100
-"""How many earlier posts a run sends at most before each result, ..."""
+"""The largest number of earlier posts that a run sends before each result, ..."""
 SPOOL_LIMIT_S = 60.0
-"""... and for how long, so that a long absence does not hold it up."""
+"""... and the longest time for them, so that a long absence does not delay it."""
 SPOOL_FAILURES = 5
-"""In a row: then it is not the posts' fault."""
+"""The number of failures in a row after which the posts are not at fault."""
 LARGEST_POST_BYTES = 2**28
 EXCERPT_LENGTH = 200
-"""Characters of what a server says that are shown."""
+"""The number of characters of a server's message that are shown."""
 
 _EXACT = ("summary", "control_summary", "diff_summary", "comparison", "error", "control_error")
 
 _NOT_NOW_STATUS = (429, 503)
-"""The server says that it has not taken the post: it is safe to send it again."""
+"""The server reports that it has not accepted the post: it is safe to send it again."""
 _NOBODYS_STATUS = (401, 402, 403, 404, 405, 407, 408, 421, 425, 426, 511)
-"""Refusals that say nothing of the post itself: the token, the address or the time is wrong."""
+"""Refusals that do not concern the post itself: the token, the address or the time is wrong."""
 
 
 class _UnsentError(Exception):
@@ -54,15 +56,15 @@ class _UnsentError(Exception):
 
 
 class _NotAcceptedError(_UnsentError, PassingError):
-    """The server surely has not taken the post; another attempt cannot count twice."""
+    """The server has certainly not accepted the post; another attempt cannot count twice."""
 
 
 class _RefusedError(_UnsentError):
-    """The server surely has not taken the post, and will not take it as it is."""
+    """The server has certainly not accepted the post, and will not accept it in this form."""
 
 
 class _UncertainError(_UnsentError):
-    """The server may have taken the post."""
+    """The server may have accepted the post."""
 
 
 class _NoAnswerError(_UncertainError):
@@ -88,7 +90,9 @@ class RemoteReporter(ReporterBase):
         """
         url, separator, self._category = target.rpartition("|")
         if not separator or not url or not self._category:
-            raise UsageError(f"--remote_reporter: {target!r} is not like <domain>/<endpoint>|<category>")
+            raise UsageError(
+                f"--remote_reporter: {target!r} does not have the form <domain>/<endpoint>|<category>"
+            )
         self._url = url if "://" in url else f"https://{url}"
         _check_url(self._url, allow_http)
         self._token = access_token
@@ -97,15 +101,15 @@ class RemoteReporter(ReporterBase):
         self._cancellation = cancellation
         self._failed = 0
         self._is_away = False
-        """The last post found no server."""
+        """Whether the last post found no server."""
         self._has_taken = False
-        """The server has taken a post of this run."""
+        """Whether the server has accepted a post of this run."""
         self._refused: set[Path] = set()
-        """Kept posts that it has refused before it took one of this run."""
+        """Kept posts that it refused before it accepted a post of this run."""
 
     def report(self, result: Result) -> None:
         if result.failure is not None or not result.types:
-            logger.info("not sent, as it failed: %s %s", result.test.net, result.test.identifier)
+            logger.info("not sent, because the test failed: %s %s", result.test.net, result.test.identifier)
             return
         logs = [self._log(result, one) for one in result.types]
         try:
@@ -140,7 +144,7 @@ class RemoteReporter(ReporterBase):
         return {"category": self._category, "message": documents.dumps(message), "line_escape": False}
 
     def _post(self, logs: list[dict[str, Any]]) -> None:
-        """Sends, again where it is sure that the server has not taken it.
+        """Sends a post, repeatedly if the server has certainly not accepted it.
 
         Raises:
             _UnsentError: after the last attempt.
@@ -153,13 +157,13 @@ class RemoteReporter(ReporterBase):
         body = {"access_token": self._token, "logs": json.dumps(logs)}
         shown = hide_credentials(self._url)
         try:
-            # Redirects are not followed: they would carry the token to wherever the answer says.
+            # Redirects are not followed: they would carry the token to an address of the server's choice.
             with web.ask("POST", self._url, LIMITS, self._cancellation, body=body) as answer:
                 self._is_away = False
                 _check_answer(answer, len(logs), shown)
         except WebError as error:
             if error.was_sent:
-                raise _NoAnswerError(f"{shown} gave no answer: {error}") from error
+                raise _NoAnswerError(f"{shown} did not answer: {error}") from error
             self._is_away = True
             raise _NotAcceptedError(f"no connection to {shown}: {error}") from error
         self._has_taken = True
@@ -167,7 +171,7 @@ class RemoteReporter(ReporterBase):
     # --- the spool ------------------------------------------------------------------------------------------
 
     def _spool_post(self, logs: list[dict[str, Any]]) -> str:
-        """Keeps a post, without the token. What it says begins the message of the error."""
+        """Keeps a post, without the token. Returns the beginning of the error's message."""
         path = self._new_path()
         try:
             self._spool.mkdir(parents=True, exist_ok=True)
@@ -177,7 +181,7 @@ class RemoteReporter(ReporterBase):
         return f"not sent, kept in {self._spool} for the next run"
 
     def _send_spooled(self) -> None:
-        """Earlier posts, the oldest first. One that cannot be sent does not hold up those behind it."""
+        """Sends earlier posts, oldest first. A post that cannot be sent does not block the others."""
         import filelock
 
         if not self._spool.is_dir():
@@ -228,7 +232,7 @@ class RemoteReporter(ReporterBase):
         logger.info("sent a result of an earlier run")
 
     def _judge_refused(self) -> None:
-        """Those are set aside that the server refuses even now that it takes others."""
+        """Sets aside the posts that the server still refuses although it accepts others."""
         if not self._has_taken:
             return
         while self._refused:
@@ -238,7 +242,7 @@ class RemoteReporter(ReporterBase):
             except _RefusedError as error:
                 self._set_aside(path, str(error))
             except (_UnsentError, RunCancelledError):
-                return  # the next run sees to it
+                return  # the next run takes care of it
 
     def _put_last(self, path: Path) -> None:
         with suppress(OSError):
@@ -248,7 +252,9 @@ class RemoteReporter(ReporterBase):
         return self._spool / f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json"
 
     def _set_aside(self, path: Path, reason: str) -> None:
-        """Kept for a person to look at, with the reason beside it; never sent again by itself."""
+        """Keeps the post for a person to look at, with the reason in a separate file; it is not sent again
+        automatically.
+        """
         target = self._spool / "set_aside" / path.name
         try:
             target.parent.mkdir(exist_ok=True)
@@ -288,7 +294,7 @@ def _check_url(url: str, allow_http: bool) -> None:
         raise UsageError(f"--remote_reporter: {url!r} is not an http or https URL")
     if parts.scheme == "http" and not allow_http and not _is_loopback(host):
         raise UsageError(
-            "--remote_reporter: over http the access token can be read on the way; use https, or --allow_http"
+            "--remote_reporter: over http others can read the access token; use https, or --allow_http"
         )
 
 
@@ -331,7 +337,7 @@ def _excerpt(text: str) -> str:
 
 
 def _integers(result: Result, one: TypeResult) -> dict[str, int]:
-    """Thousandths; what is missing or not finite is left out."""
+    """Values in thousandths; missing and non-finite values are left out."""
     values: dict[str, int] = {"time": result.provenance.time, "commit_time": result.provenance.commit_time}
     if result.provenance.control_commit_time is not None:
         values["control_commit_time"] = result.provenance.control_commit_time

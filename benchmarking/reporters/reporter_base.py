@@ -1,4 +1,4 @@
-"""Where results go."""
+"""The interface of reporters, the destinations of results."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from benchmarking.results.model import Result
 
 @dataclass(frozen=True)
 class RunSummary:
-    """The end of a run, for reporters that sum up."""
+    """The end of a run, for reporters with a summary."""
 
     exit_status: ExitStatus
     duration_s: float
     destinations: tuple[str, ...] = ()
-    """Where the other reporters left the results, each a line for a person."""
+    """Where the other reporters saved the results, one line each, for people."""
     problems: tuple[str, ...] = ()
-    """What went wrong outside of any case: a reporter that failed, a device that was lost."""
+    """Problems outside any case: a reporter that failed, a device that was lost."""
     ended_by_error: bool = False
-    """An error, the last of the problems, ended the run; it is shown in any case."""
+    """The run was ended by an error, the last of the problems, which is always shown."""
 
 
 class ReporterBase(ABC):
-    """Takes each result as soon as it is there. Used by one thread at a time."""
+    """Receives each result as soon as it is available. Used by one thread at a time."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def report(self, result: Result) -> None:
-        """Delivers one result, of a failed case too.
+        """Delivers one result, also that of a failed case.
 
         Raises:
             ReporterError: it could not be delivered. The run goes on, its exit status tells.
@@ -45,7 +45,7 @@ class ReporterBase(ABC):
         """
 
     def save(self) -> None:  # noqa: B027 - nothing to do for most reporters
-        """Called after the results of each test: makes them outlive the process.
+        """Called after the results of each test: makes them survive the process.
 
         Raises:
             ReporterError: as in ``report``.
@@ -60,5 +60,5 @@ class ReporterBase(ABC):
 
     @property
     def destination(self) -> str | None:
-        """Where a person finds what was reported; None where there is nothing to find."""
+        """Where people find the report; None if there is nothing to find."""
         return None

@@ -1,4 +1,4 @@
-"""All reporters of a run as one: each gets every result, whatever happens to the others."""
+"""Treats all reporters of a run as one: each gets every result, even if another fails."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReporterGroup:
                 self._attempt(reporter, reporter.begin)
 
     def report(self, *results: Result) -> None:
-        """Delivers the results of a test, on several backends where it ran on several."""
+        """Delivers the results of a test; several if it ran on several backends."""
         with self._lock:
             for reporter in self._reporters:
                 for result in results:
@@ -39,18 +39,18 @@ class ReporterGroup:
                 self._attempt(reporter, reporter.save)
 
     def report_bug(self, where: str, error: Exception) -> None:
-        """Of a bug that cost no test's result: the run goes on, and ends with status 1."""
+        """Reports a bug that did not affect any test's result: the run continues, and ends with status 1."""
         logger.error("a bug: %s", where, exc_info=error)
         with self._lock:
             self._had_bug = True
             self._problems[f"a bug: {where}: {error!r}"] = None
 
     def finish(self, exit_status: ExitStatus, duration_s: float, problems: Sequence[str] = ()) -> ExitStatus:
-        """Lets every reporter sum up. Returns the exit status, which a failed reporter changes."""
+        """Lets every reporter finish. Returns the exit status, which a failed reporter changes."""
         return self._finish(RunSummary(exit_status, duration_s, problems=tuple(problems)))
 
     def abort(self, error: BaseException, duration_s: float) -> None:
-        """Lets every reporter sum up a run that this error ends; whoever raised it shows it."""
+        """Lets every reporter finish a run that this error ends; the caller shows the error."""
         if isinstance(error, BenchmarkError):
             status, problem = error.exit_status, str(error)
         elif isinstance(error, Exception):
@@ -60,7 +60,9 @@ class ReporterGroup:
         self._finish(RunSummary(status, duration_s, problems=(problem,), ended_by_error=True))
 
     def _finish(self, summary: RunSummary) -> ExitStatus:
-        """A run has one end, and one document on stdout, whatever goes wrong while it ends."""
+        """Makes sure that a run ends once, with one document on stdout, even if errors occur
+        while it ends.
+        """
         if self._is_finished:
             return self._worsened(summary.exit_status)
         self._is_finished = True
@@ -93,7 +95,7 @@ class ReporterGroup:
             if problem not in self._problems:
                 logger.error("%s", problem)
         except Exception as error:
-            # A bug of one reporter costs neither the run nor what the others deliver.
+            # A bug of one reporter affects neither the run nor the other reporters.
             logger.exception("the %s reporter has a bug", reporter.name)
             self._had_bug = True
             problem = f"the {reporter.name} reporter has a bug: {error!r}"

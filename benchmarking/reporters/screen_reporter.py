@@ -1,4 +1,4 @@
-"""What a person sees: each result as it comes, and a table of all at the end."""
+"""The output for people: each result as soon as it is available, and a table of all results at the end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from benchmarking.results.plain_text import plain, plain_lines
 from benchmarking.terminal.console import PlainConsole
 
 PIPED_WIDTH = 160
-"""Wide enough for every line: what reads a pipe does not wrap."""
+"""Wide enough for every line, because readers of a pipe do not wrap."""
 
 VERDICT_STYLES: dict[Verdict | None, str] = {
     Verdict.REGRESSED: "bold red",
@@ -111,7 +111,7 @@ class ScreenReporter(ReporterBase):
                 self._write(_cost_line(net, net.cost, result.program.facts), indent=2)
         operators = result.operators
         if sampling is not None and result.provenance.run_type != "benchmark":
-            # A stage that only looks at the suspects again; the others stand above.
+            # A stage that only measured the suspects again; the other types are shown above.
             operators = tuple(one for one in operators if one.judged or one.regressed)
         if operators and self._operators != 0:
             rows = operator_rows.chosen(operators, self._operators)
@@ -133,7 +133,7 @@ class ScreenReporter(ReporterBase):
             self._write(Text(plain(unused), "yellow"), indent=2)
         fallbacks = numbers.fallbacks(result)
         if result.test.backend is None and not fallbacks:
-            return  # nobody chose one, and it is the one that ran
+            return  # no backend was chosen, and this is the backend that ran
         if summary := numbers.ran_on(result):
             self._write(Text(plain(summary), "yellow" if fallbacks else "dim"), indent=2)
         for line in filter(None, [*fallbacks, numbers.without_kernels(result)]):
@@ -145,11 +145,11 @@ class ScreenReporter(ReporterBase):
             self._write(Text(plain_lines(failure.evidence.rstrip()), "dim"), indent=6)
 
     def _width(self, indent: int = 0) -> int:
-        """Asked each time: the window may have changed."""
+        """Read each time, because the window may have changed."""
         return max(self._console.width - indent, 1)
 
     def _write(self, what: Table | Text, indent: int = 0) -> None:
-        """Without the blanks that rich puts behind short lines.
+        """Without the spaces that rich adds to short lines.
 
         Raises:
             ReporterError: the stream is closed, or its disk is full.
@@ -233,7 +233,7 @@ def _of_the_peak(share: str) -> str:
 
 
 def _operator_table(shown: OperatorRows, program: Mapping[str, Fact], wall: bool, width: int) -> Table:
-    """``wall``: say that the times are wall time, as the net's are not."""
+    """``wall``: note that the times are wall time, while those of the net are not."""
     rows = shown.rows
     styles = [VERDICT_STYLES.get(row.verdict, "") for row in rows]
     names = tuple(Text(plain(row.name), style) for row, style in zip(rows, styles, strict=True))
@@ -308,12 +308,12 @@ def _overview(results: list[Result], width: int) -> Table:
 
 
 def _devices(results: list[Result]) -> dict[str, str]:
-    """The names of the devices by their hashes."""
+    """Maps the hashes of devices to their names."""
     return {result.test.device: result.device.name for result in results}
 
 
 def _where(results: list[Result], width: int) -> Table:
-    """What ran where, and what is missing."""
+    """Which tests ran on which device, and which are missing."""
     by_device = [
         (name, [one for one in results if one.test.device == device])
         for device, name in _devices(results).items()

@@ -1,4 +1,4 @@
-"""Tables that fit their screen: where it is too narrow, the columns that matter least are left out."""
+"""Tables that fit the screen: if it is too narrow, the least important columns are left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMFORTABLE_NAME = 24
 """Columns are left out before names get shorter than this."""
 LEAST_NAME = 8
 ALWAYS = 100
-"""How much a column matters that is never left out."""
+"""The importance of a column that is never left out."""
 ELLIPSIS = "..."
 
 
@@ -25,15 +25,15 @@ class Column:
     matters: int = ALWAYS
     """Columns with the smallest number are left out first."""
     is_name: bool = False
-    """A name gives way where there is no room; everything else is shown in full or not at all."""
+    """A name is shortened if there is not enough room; everything else is shown completely or not at all."""
     folds: bool = False
-    """Of a name: it goes on in the next line; otherwise its middle is left out."""
+    """For names: continue in the next line; otherwise the middle is left out."""
     right: bool | None = None
-    """Its alignment; None: the left for names, the right for everything else."""
+    """The alignment; None: left for names, right for everything else."""
     keeps_place: bool = False
-    """Also where all its cells are empty."""
+    """Whether the column is shown even if all its cells are empty."""
     short_title: str = ""
-    """Where the other one does not fit."""
+    """Used if the other title does not fit."""
 
     @property
     def is_right(self) -> bool:
@@ -41,12 +41,12 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Of all its content."""
+        """The width of the whole content."""
         return max(cell_len(self.title), self.least_width)
 
     @property
     def least_width(self) -> int:
-        """With the short title."""
+        """The width with the short title."""
         title = self.short_title or self.title
         return max([cell_len(title), *(cell_len(cell.plain) for cell in self.cells)])
 
@@ -82,7 +82,7 @@ def fitted(
 
 
 def shortened(text: str, width: int) -> str:
-    """Without its middle, where it is too wide: names differ at their ends."""
+    """Leaves out the middle if the text is too wide, because names differ at their ends."""
     if cell_len(text) <= width:
         return text
     text = text if len(text) <= 2 * width else text[:width] + text[-width:]
@@ -116,7 +116,7 @@ def _needed(columns: Sequence[Column]) -> int:
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """What the other columns leave is the names'; the longest ones give way."""
+    """Names get the width that the other columns leave; the longest names are shortened."""
     widths = [one.width for one in columns]
     names = [index for index, one in enumerate(columns) if one.is_name]
     while names and sum(widths) + GAP * (len(widths) - 1) > width:

@@ -1,4 +1,4 @@
-"""The words of what a user may choose of the reports. Quick to import, as ``--help`` needs them."""
+"""The settings of the reports. Quick to import, because ``--help`` needs them."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ USUAL_COUNT = 5
 OperatorWord = Literal["all", "by_type"]
 OPERATOR_WORDS: tuple[OperatorWord, ...] = get_args(OperatorWord)
 OperatorChoice = int | OperatorWord
-"""The slowest ones, this many; or all of them, or one row for each type."""
+"""The number of slowest operators; or all, or one row for each type."""

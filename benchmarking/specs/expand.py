@@ -1,4 +1,4 @@
-"""From checked specifications to single test cases. Pure: nothing is read or downloaded here."""
+"""Expands checked specifications to single test cases. Pure: nothing is read or downloaded here."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from benchmarking.specs.reader import LoadedBenchmark
 
 ID_PLACEHOLDER = "{ID}"
 LARGEST_EXPANSION = 2**26
-"""Characters of all cases of a test, together; its shapes and lists of files do not count."""
+"""The limit on the characters of all cases of a test together, without its shapes and lists of files."""
 
 
 @dataclass(frozen=True)
 class InputBlob:
-    """One input of one test case: fed from ``file``, or filled with noise of ``shape``."""
+    """One input of one test case: read from ``file``, or filled with noise of ``shape``."""
 
     name: str
     shape: tuple[int, ...]
@@ -49,13 +49,13 @@ class TestCase:
     __test__ = False
 
     model: ModelSpec
-    """In the format that is run; of several the first, as long as none is chosen."""
+    """The model in the format that runs; until a format is chosen, the first of several."""
     specification: Path
-    """The benchmark file that it comes from."""
+    """The benchmark file of the case."""
     model_files: Mapping[str, Location]
-    """Of that format, by the key of ``model.files``."""
+    """The files of that format, by the key of ``model.files``."""
     json_path: str
-    """Where in that file, as in ``$.tests[0]``."""
+    """The location in that file, as in ``$.tests[0]``."""
     identifier: str
     """Unique among the cases of the same model and metric."""
     metric: str
@@ -63,12 +63,12 @@ class TestCase:
     warmup: int
     inputs: tuple[InputBlob, ...]
     golden_files: Mapping[str, Location]
-    """The expected values by output blob; empty where the metric needs none."""
+    """The files with the expected values, by output blob; empty if the metric needs none."""
     commands: Mapping[str, Mapping[str, OptionValue]]
-    """Options of the program by framework, the model's and the test's merged; a framework takes its own."""
+    """Options of the program by framework, merged from the model and the test; a framework uses its own."""
     tolerance: ToleranceSpec | None = None
     formats: Mapping[str, Mapping[str, Location]] = field(default_factory=dict)
-    """``model_files`` in each format of a model that has several; empty: there is a single one."""
+    """The ``model_files`` of each format of a model with several formats; empty if there is only one."""
     template: TemplateRun | None = None
     """In place of inputs and options."""
     affinity_mask: int | None = None
@@ -83,7 +83,7 @@ class TestCase:
     def in_first_format_of(self, formats: Sequence[str]) -> TestCase:
         """The case with its model in the first of these formats (``FrameworkBase.formats``) that it has.
 
-        The case itself where the model has none of them, or any format is right.
+        Returns the case itself if the model has none of them, or if any format is right.
         """
         chosen = next((name for name in formats if name in self.formats), None)
         if chosen is None:
@@ -92,7 +92,7 @@ class TestCase:
 
     @property
     def label(self) -> str:
-        """How a person calls it, on one line and harmless to a terminal."""
+        """The name that people use for the case, on one line and without control characters."""
         return plain(f"{self.model.name} {self.metric} {self.identifier}")
 
 
@@ -101,8 +101,8 @@ def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tu
 
     What is not run at all, such as the metric ``power``, is a single case with its ``refusal``.
 
-    Several shapes are several cases in sequence. Of several files, the i-th of each list belong together; a
-    single path goes with each. ``{ID}`` is the running number, from 0, of the case in its benchmark file.
+    Each of several shapes becomes a case, in order. The i-th files of all lists belong together; a single
+    path belongs to every case. ``{ID}`` is the running number, from 0, of the case in its benchmark file.
 
     Raises:
         SpecificationError: with every fault of every test.
@@ -125,14 +125,14 @@ def _duplicates(cases: Sequence[TestCase]) -> list[Fault]:
         if first is not case:
             message = (
                 f"the identifier {case.identifier!r} already names the case of {first.specification} "
-                f"{first.json_path}; put {ID_PLACEHOLDER} into it, or choose another"
+                f"{first.json_path}; add {ID_PLACEHOLDER} to it, or choose another identifier"
             )
             faults.append(Fault(str(case.specification), f"{case.json_path}.identifier", message))
     return faults
 
 
 class _BenchmarkExpansion:
-    """One benchmark file: counts its cases and gathers its faults, each of them once."""
+    """One benchmark file: counts its cases and collects its faults, each of them once."""
 
     def __init__(
         self, loaded: LoadedBenchmark, root_model_dir: Path | None, faults: dict[Fault, None]
@@ -143,7 +143,7 @@ class _BenchmarkExpansion:
         self._faults = faults
         self._next_number = 0
         self._files: Mapping[str, Mapping[str, Location]] = {}
-        """Of the model, by format."""
+        """The files of the model, by format."""
 
     def cases(self) -> list[TestCase]:
         refusals = [later_form.refusal(self._spec.model, test) for test in self._spec.tests]
@@ -173,7 +173,7 @@ class _BenchmarkExpansion:
             return self._template_cases(test, json_path, known_faults)
         inputs = test.inputs if test.inputs is not None else self._spec.model.inputs
         if not inputs:
-            self._fault(f"{json_path}.inputs", "missing: neither the test nor the model says what to feed")
+            self._fault(f"{json_path}.inputs", "missing: neither the test nor the model has inputs")
             return []
         self._check_outputs(test, json_path)
         for blob in test.input_files.keys() - inputs.keys():
@@ -213,10 +213,10 @@ class _BenchmarkExpansion:
         if test.metric != "error":
             for key in ("output_files", "tolerance"):
                 if getattr(test, key):
-                    self._fault(f"{json_path}.{key}", "only the metric error has a use for it; remove it")
+                    self._fault(f"{json_path}.{key}", "only the metric error uses it; remove it")
 
     def _characters_per_case(self, test: TestSpec, inputs: Mapping[str, InputSpec]) -> int:
-        """What each case of a test has of its own, however many there are."""
+        """The characters that each case of a test adds, for any number of cases."""
         options = [
             text
             for commands in (self._spec.model.commands, test.options)
@@ -237,13 +237,15 @@ class _BenchmarkExpansion:
         return sum(len(text) + 1 for text in texts)
 
     def _common_count(self, counts: Mapping[str, int], what: str) -> int:
-        """How many there are of ``what``; 1 without any. All have to be as many as the first."""
+        """The number of ``what``; 1 if there are none. All must have the same number as the first."""
         if not counts:
             return 1
         first_path, first_count = next(iter(counts.items()))
         for json_path, count in counts.items():
             if count != first_count:
-                self._fault(json_path, f"{count} {what}, but {first_path} has {first_count}: give as many")
+                self._fault(
+                    json_path, f"{count} {what}, but {first_path} has {first_count}: give the same number"
+                )
         return first_count
 
     def _template_cases(self, test: TestSpec, json_path: str, known_faults: int) -> list[TestCase]:
@@ -336,7 +338,7 @@ class _BenchmarkExpansion:
 def _merged(
     model: Commands, test: Commands, fill_in: Callable[[str], str]
 ) -> Mapping[str, Mapping[str, OptionValue]]:
-    """The test's options win over the model's."""
+    """The options of the test override those of the model."""
     return {
         framework: {
             name: fill_in(value) if isinstance(value, str) else value

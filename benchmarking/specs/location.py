@@ -1,4 +1,4 @@
-"""Where a file of a specification lies (docs/contracts.md, section 3)."""
+"""Resolves the location of a file in a specification (docs/contracts.md, section 3)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Location:
 
     @property
     def path(self) -> Path:
-        """Of a local file only."""
+        """Only for a local file."""
         return Path(self.value)
 
     def __str__(self) -> str:

@@ -1,4 +1,6 @@
-"""The specification files as types (docs/contracts.md, section 3). JSON becomes these once, at the edge."""
+"""The types of specification files (docs/contracts.md, section 3). JSON is converted to these once, when it
+is read.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 from benchmarking.specs.tensor_types import ALIASES
 
 OptionValue = str | bool | int | float
-"""A value of ``commands``: becomes the value of a ``--key value`` of the program."""
+"""A value of ``commands``: becomes the value of an option ``--key value`` of the program."""
 
 Commands = dict[str, dict[str, OptionValue]]
 """Options of the benchmark program by framework: ``{"caffe2": {"run_individual": "true"}}``."""
@@ -106,18 +108,18 @@ class PlatformArguments(SpecModel):
 
 
 class FileSpec(SpecModel):
-    """One file of a model and where it comes from."""
+    """One file of a model and its source."""
 
     filename: str
     location: str
-    """As ``specs.location`` reads it."""
+    """See ``specs.location``."""
     md5: MD5 | None = None
     """None or empty: the file is not checked, and its hash is recorded with the result."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
 
 
 class InputSpec(SpecModel):
-    """Shapes of one input blob. Several shapes mean several tests."""
+    """The shapes of one input blob. Each of several shapes is a test of its own."""
 
     shapes: Annotated[list[Shape], Field(min_length=1)]
     type: TensorType = "float"
@@ -131,14 +133,14 @@ class OutputSpec(SpecModel):
 
 
 class ToleranceSpec(SpecModel):
-    """An output passes where ``|output - golden| <= atol + rtol * |golden|``."""
+    """An output passes if ``|output - golden| <= atol + rtol * |golden|``."""
 
     atol: Annotated[float, Field(ge=0)] = 0.0
     rtol: Annotated[float, Field(ge=0)] = 0.0
 
 
 Files = Annotated[dict[str, FileSpec], Field(min_length=1)]
-"""By what each file is to the model: ``init``, ``predict``, ``model`` ..."""
+"""Maps the role of each file in the model to the file: ``init``, ``predict``, ``model`` ..."""
 
 
 class FormatSpec(SpecModel):
@@ -152,7 +154,7 @@ class ModelSpec(SpecModel):
 
     name: Annotated[str, Field(min_length=1)]
     format: Annotated[str, Field(min_length=1)] = ""
-    """Of a model in several formats the one that was chosen (``in_format``); empty before that."""
+    """For a model in several formats, the chosen format (``in_format``); empty before that."""
     files: Files = Field(default_factory=dict)
     formats: Annotated[dict[str, FormatSpec], Field(min_length=1)] = Field(default_factory=dict)
     category: str | None = None
@@ -196,7 +198,7 @@ class ModelSpec(SpecModel):
 
     @property
     def files_path(self) -> str:
-        """Where the files of the chosen format are in the specification, as in ``$.model.files``."""
+        """The location of the chosen format's files in the specification, as in ``$.model.files``."""
         return f"$.model.formats.{self.format}.files" if self.formats else "$.model.files"
 
     def in_format(self, name: str) -> ModelSpec:
@@ -214,7 +216,7 @@ class TestSpec(SpecModel):
     iter: Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
     warmup: Annotated[int, Field(ge=0, le=LARGEST_COUNT)] = 0
     inputs: Annotated[dict[str, InputSpec], Field(min_length=1)] | None = None
-    """The model's ``inputs`` where the test has none."""
+    """The default is the model's ``inputs``."""
     input_files: dict[str, PathOrPaths] = Field(default_factory=dict)
     output_files: dict[str, PathOrPaths] = Field(default_factory=dict)
     commands: CommandsOrTemplates = Field(default_factory=dict)
@@ -257,7 +259,7 @@ class BenchmarkSpec(SpecModel):
 
 
 class SuiteSpec(SpecModel):
-    """A list of benchmark files; ``meta`` is merged into each model, the model's own value wins."""
+    """A list of benchmark files; ``meta`` is merged into each model, whose own values take precedence."""
 
     meta: dict[str, str] = Field(default_factory=dict)
     benchmarks: Annotated[list[str], Field(min_length=1)]

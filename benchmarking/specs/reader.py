@@ -1,4 +1,4 @@
-"""From specification files to typed specifications, or to every fault that they have."""
+"""Reads specification files into typed specifications, or reports all their faults."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from benchmarking.specs.model import BenchmarkSpec, SuiteSpec
 MAXIMUM_FILE_BYTES = 16 * 2**20
 MAXIMUM_NAME_BYTES = 200
 MOST_FAULTS = 50_000
-"""Of the types in a file; the ones after that are not looked at."""
+"""The limit on faults in the types of a file; further faults are not reported."""
 LONGEST_SHOWN = 60
-"""Characters that a fault shows of a value."""
+"""The number of characters of a value that a fault shows."""
 SUITE_META_KEYS = ("category", "description", "kind", "group")
-"""What a suite's ``meta`` may give to each of its models."""
+"""The keys that a suite's ``meta`` may pass to each of its models."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -112,7 +112,7 @@ def _read_benchmark(
 
 
 def _read_json(path: Path, faults: list[Fault]) -> Any:
-    """None, with a fault, where the file is no JSON."""
+    """None, with a fault, if the file is not JSON."""
 
     def fault(message: str) -> None:
         faults.append(Fault(str(path), "$", message))
@@ -122,7 +122,7 @@ def _read_json(path: Path, faults: list[Fault]) -> Any:
     except FileNotFoundError:
         return fault("there is no such file")
     except IsADirectoryError:
-        return fault("is a directory; name a json file")
+        return fault("is a directory; give a json file")
     except UnicodeDecodeError as error:
         return fault(f"not UTF-8 text (byte {error.start})")
     except OutOfBoundsError as error:
@@ -179,7 +179,7 @@ def _validate(model: type[M], path: Path, value: Any, faults: list[Fault]) -> M 
 
 
 def _json_path(value: Any, location: Sequence[int | str]) -> str:
-    """Of those parts of a pydantic location that are in the file; it also names branches of unions."""
+    """The parts of a pydantic location that are in the file; pydantic also names branches of unions."""
     text = "$"
     for position, part in enumerate(location):
         last = position == len(location) - 1
@@ -201,7 +201,7 @@ def _message(model: type[BaseModel], error: Any) -> str:
         return _unknown_key(key, _known_keys(model, error["loc"][:-1]))
     if kind.endswith("_type") or kind in ("is_instance_of",):
         wanted = _WANTED.get(kind, error["msg"])
-        return f"{wanted} is wanted, not {_shown(found)}"
+        return f"{wanted} is expected, not {_shown(found)}"
     text = error["msg"].replace("Input should", "should").replace("String should", "should")
     if "pattern" in kind:
         if key == "taskset":
@@ -258,7 +258,7 @@ def _cut(text: str) -> str:
 
 
 def _format_faults(path: Path, model: dict[str, Any]) -> Iterator[Fault]:
-    """A model has its files in one format, or in several."""
+    """A model has its files either in one format or in several."""
     if "formats" not in model:
         for key in ("format", "files"):
             if key not in model:
@@ -302,14 +302,14 @@ def _name_faults(path: Path, spec: BenchmarkSpec) -> Iterator[Fault]:
                         str(path), here, f"{_shown(option)} is not an option's name: letters, digits, _ and -"
                     )
                 if "\0" in str(value):
-                    yield Fault(str(path), here, "a program's argument cannot hold a NUL")
+                    yield Fault(str(path), here, "a program's argument cannot contain a NUL")
 
 
 def _name_problem(name: str) -> str | None:
     if name in (".", "..") or "/" in name or "\\" in name:
         return "is not a plain name"
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        return "holds a control character"
+        return "contains a control character"
     try:
         length = len(name.encode())
     except UnicodeEncodeError:

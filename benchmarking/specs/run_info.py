@@ -16,7 +16,7 @@ from benchmarking.results.unix_time import UnixSeconds
 
 LARGEST_INFO_BYTES = 10_000_000
 SHOWN_CHARACTERS = 60
-"""Of the name of a file that cannot be read."""
+"""The number of characters of a file name that messages show."""
 
 
 class InfoModel(BaseModel):
@@ -24,25 +24,28 @@ class InfoModel(BaseModel):
 
 
 class Commit(InfoModel):
-    """A commit of the past whose results the history may hold."""
+    """An earlier commit, whose results may be in the history."""
 
     commit: Annotated[str, Field(min_length=1)]
     commit_time: UnixSeconds
-    """Unix seconds of the committer time."""
+    """Unix seconds of the committer's time."""
 
 
 class Version(InfoModel):
-    """What is to be run: a commit, or a program or an environment of no known commit."""
+    """The program to run: of a commit, or a program or an environment without a known commit."""
 
     commit: Annotated[str | None, Field(min_length=1)] = None
-    """None: ``program_commit`` of the program stands for it."""
+    """None: ``program_commit`` of the program takes its place."""
     commit_time: UnixSeconds | None = None
-    """None: now."""
+    """None: the current time."""
     position: Annotated[int, Field(ge=0)] | None = None
-    """Of the commit in its repository: higher than those of all commits that it holds. It orders commits of
-    one second, and those whose times are wrong."""
+    """The position of the commit in its repository: higher than those of all commits that it contains. It
+    orders commits of the same second, and commits with wrong times.
+    """
     program: str | None = None
-    """The path of its benchmark program; the command line's or the framework's own where it is not given."""
+    """The path of its benchmark program; by default that of the command line, or otherwise the framework's
+    own program.
+    """
     python: Annotated[str | None, Field(min_length=1)] = None
     """The path of the Python that runs the program."""
 
@@ -76,13 +79,13 @@ class RunInfo(InfoModel):
     run_type: RunType | None = None
     regressed_types: list[str] = Field(default_factory=list)
     tests: list[TestName] = Field(default_factory=list)
-    """Only these are run; none: all."""
+    """Only these tests are run; empty: all."""
     meta: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     shared_libs: list[str] = Field(default_factory=list)
 
 
 def read_run_info(text: str) -> RunInfo:
-    """From the JSON text of --info, or from the file that ``@file`` names.
+    """Reads --info, from JSON text or from the file in ``@file``.
 
     Raises:
         UsageError: not JSON, or not what docs/contracts.md describes in section 2; names every fault.
@@ -99,7 +102,7 @@ def read_run_info(text: str) -> RunInfo:
         value = parse_json(text)
     except ValueError as error:
         raise UsageError(
-            f"{source}: not JSON: {error}; write JSON text, or @FILE for a file that holds it"
+            f"{source}: not JSON: {error}; use JSON text, or @FILE for a file with JSON text"
         ) from error
     try:
         return RunInfo.model_validate(value)
@@ -115,8 +118,8 @@ def _message(text: str) -> str:
 
 
 def program_commit(program: Path, environment: str = "") -> str:
-    """Stands for the commit of a program of which none is known: its name, and a hash of its content; the
-    environment that runs it in front, where one is named.
+    """Takes the place of the commit of a program whose commit is unknown: its name and a hash of its content,
+    preceded by the environment that runs it, if one is named.
 
     Raises:
         OSError: it cannot be read.

@@ -378,7 +378,7 @@ def test_our_own_program_answers_alike_on_every_backend_of_this_machine(workshop
     }
     assert unused.pop("cuda", None) is None
     assert set(unused.values()) == {"tf32"}  # not a failure
-    assert "without effect here, as nnpack has no such option: tf32" in done.stderr
+    assert "without effect here, because nnpack has no such option: tf32" in done.stderr
     delay, golden = (one["backends"] for one in table["tests"])
     for name in table["backends"]:
         assert 0 < delay[name]["own_operators"] <= delay[name]["operators"] == 8

@@ -71,9 +71,12 @@ WRONG = {
         ["--info", json.dumps({"treatment": COMMIT, "regression_commits": [OLDER]})],
         "--info: regression_commits are looked up in the results of --local_reporter",
     ),
-    "remote_reporter": (["--remote_reporter", "nonsense"], "--remote_reporter: 'nonsense' is not like"),
+    "remote_reporter": (
+        ["--remote_reporter", "nonsense"],
+        "--remote_reporter: 'nonsense' does not have the form",
+    ),
     "junit": (["--junit", "nonesuch/j.xml"], "--junit: cannot write to"),
-    "markdown": (["--markdown", "."], "--markdown: . is a directory; name a file"),
+    "markdown": (["--markdown", "."], "--markdown: . is a directory; give a file"),
     "local_reporter": (["--local_reporter", "tiny.json"], "--local_reporter: cannot write to tiny.json"),
     "benchmark_file": (["--benchmark_file", "nonesuch.json"], "nonesuch.json: "),
 }

@@ -273,7 +273,7 @@ def bomb(handler):
 @pytest.mark.parametrize("step", [reset, drip, bomb])
 def test_a_post_that_was_sent_is_not_sent_again_whatever_the_server_does_then(server, make, tmp_path, step):
     server.steps = [step]
-    with pytest.raises(ReporterError, match=r"kept in .*gave no answer"):
+    with pytest.raises(ReporterError, match=r"kept in .*did not answer"):
         make().report(DELAY)
     assert len(server.bodies) == 1
     assert len(spooled(tmp_path)) == 1
@@ -402,9 +402,9 @@ def test_a_spool_that_cannot_be_changed_costs_a_warning(server, make, tmp_path, 
 @pytest.mark.parametrize(
     ("target", "allow_http", "part"),
     [
-        ("example.org/logs", False, "is not like"),
-        ("|category", False, "is not like"),
-        ("example.org/logs|", False, "is not like"),
+        ("example.org/logs", False, "does not have the form"),
+        ("|category", False, "does not have the form"),
+        ("example.org/logs|", False, "does not have the form"),
         ("http://example.org/logs|perf", False, "--allow_http"),
         ("ftp://example.org/logs|perf", True, "not an http"),
         ("https://|perf", False, "not an http"),

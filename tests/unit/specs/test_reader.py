@@ -69,7 +69,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
     ("path", "value", "fault"),
     [
         ((*MODEL, "name"), ..., "b.json: $.model.name: the key 'name' is missing"),
-        ((*MODEL, "name"), 7, "b.json: $.model.name: a string is wanted, not 7"),
+        ((*MODEL, "name"), 7, "b.json: $.model.name: a string is expected, not 7"),
         ((*MODEL, "nmae"), "x", "b.json: $.model.nmae: unknown key 'nmae'; did you mean 'name'?"),
         (
             (*FILES, "md5"),
@@ -81,9 +81,9 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
             "x",
             "b.json: $.model.files.init.sha265: unknown key 'sha265'; did you mean 'sha256'?",
         ),
-        ((*TEST, "iter"), "3", 'b.json: $.tests[0].iter: a whole number is wanted, not "3"'),
-        ((*TEST, "iter"), True, "b.json: $.tests[0].iter: a whole number is wanted, not true"),
-        ((*TEST, "iter"), 1.0, "b.json: $.tests[0].iter: a whole number is wanted, not 1.0"),
+        ((*TEST, "iter"), "3", 'b.json: $.tests[0].iter: a whole number is expected, not "3"'),
+        ((*TEST, "iter"), True, "b.json: $.tests[0].iter: a whole number is expected, not true"),
+        ((*TEST, "iter"), 1.0, "b.json: $.tests[0].iter: a whole number is expected, not 1.0"),
         ((*TEST, "iter"), 0, "b.json: $.tests[0].iter: 0: should be greater than or equal to 1"),
         (
             (*TEST, "iter"),
@@ -103,7 +103,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         (
             (*TEST, "inputs", "data", "shapes"),
             [[1, "x"]],
-            'b.json: $.tests[0].inputs.data.shapes[0][1]: a whole number is wanted, not "x"',
+            'b.json: $.tests[0].inputs.data.shapes[0][1]: a whole number is expected, not "x"',
         ),
         (
             (*TEST, "inputs", "data", "shapes"),
@@ -128,7 +128,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         (
             (*MODEL, "format"),
             "a\0b",
-            'b.json: $.model.format: "a\\u0000b" holds a control character; it becomes part of a file\'s path',
+            'b.json: $.model.format: "a\\u0000b" contains a control character; it becomes part of a file\'s path',
         ),
         (
             (*TEST, "commands"),
@@ -138,12 +138,12 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         (
             (*TEST, "commands"),
             {"caffe2": {"a": "\0"}},
-            "b.json: $.tests[0].commands.caffe2.a: a program's argument cannot hold a NUL",
+            "b.json: $.tests[0].commands.caffe2.a: a program's argument cannot contain a NUL",
         ),
         (
             (*TEST, "inputs"),
             ...,
-            "b.json: $.tests[0].inputs: missing: neither the test nor the model says what to feed",
+            "b.json: $.tests[0].inputs: missing: neither the test nor the model has inputs",
         ),
         (
             (*TEST, "metric"),
@@ -153,7 +153,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         (
             (*TEST, "tolerance"),
             {"atol": 1.0},
-            "b.json: $.tests[0].tolerance: only the metric error has a use for it; remove it",
+            "b.json: $.tests[0].tolerance: only the metric error uses it; remove it",
         ),
         (
             (*FILES, "location"),
@@ -163,7 +163,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         (
             (*TEST, "identifier"),
             "same",
-            "b.json: $.tests[0].identifier: the identifier 'same' already names the case of b.json $.tests[0]; put {ID} into it, or choose another",
+            "b.json: $.tests[0].identifier: the identifier 'same' already names the case of b.json $.tests[0]; add {ID} to it, or choose another identifier",
         ),
     ],
 )
@@ -216,8 +216,8 @@ def test_all_faults_of_all_files_come_at_once(tmp_path):
     faults = faults_of(tmp_path, json.dumps(suite), "suite.json")
     assert faults == [
         "suite.json: $.meta.grp: unknown key 'grp'; did you mean 'group'?",
-        "one.json: $.model.name: a string is wanted, not 1",
-        "two.json: $.tests[0].iter: a whole number is wanted, not null",
+        "one.json: $.model.name: a string is expected, not 1",
+        "two.json: $.tests[0].iter: a whole number is expected, not null",
         "missing.json: there is no such file",
     ]
 
