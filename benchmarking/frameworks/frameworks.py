@@ -13,6 +13,7 @@ FRAMEWORKS: Registry[FrameworkBase] = Registry(
     {
         "caffe2": "benchmarking.frameworks.caffe2.caffe2:Caffe2",
         "generic": "benchmarking.frameworks.generic.generic:Generic",
+        "litert": "benchmarking.frameworks.litert.litert:LiteRt",
         "onnxruntime": "benchmarking.frameworks.onnxruntime.onnxruntime:OnnxRuntime",
         "openvino": "benchmarking.frameworks.openvino.openvino:OpenVino",
         "pytorch": "benchmarking.frameworks.pytorch.pytorch:PyTorch",

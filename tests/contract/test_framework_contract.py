@@ -45,6 +45,9 @@ SUBJECTS = {
             "pattern": r"took (?P<value>[\d.]+) (?P<unit>\w+)",
         },
     ),
+    "litert": Subject(
+        FRAMEWORKS["litert"](), ("model",), "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0))
+    ),
     "openvino": Subject(
         FRAMEWORKS["openvino"](),
         ("model", "weights"),

@@ -40,6 +40,7 @@ SUBJECTS = {
         knows_peak=True,
     ),
     "onnxruntime": Subject("onnxruntime", ("--model", str(MODELS / "onnx/lenet/lenet.onnx"))),
+    "litert": Subject("ai_edge_litert", ("--model", str(MODELS / "tflite/lenet/lenet.tflite"))),
     "openvino": Subject("openvino", ("--model", str(MODELS / "onnx/lenet/lenet.onnx"))),
     "pytorch": Subject("torch", ("--model", str(MODELS / "pytorch/lenet/lenet.pt2"))),
 }

@@ -109,8 +109,10 @@ class OpenVinoModel(LoadedModel):
 
     @property
     def facts(self) -> Mapping[str, Fact]:
+        used = execution_graph.precisions(self._compiled.get_runtime_model())
         return {
-            "precision": "+".join(execution_graph.precisions(self._compiled.get_runtime_model())),
+            "precision": used[-1],
+            "precisions": ",".join(used),
             "precision_asked": self._asked,
             "inferences_per_iteration": len(self._requests),
         }

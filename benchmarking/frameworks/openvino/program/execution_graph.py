@@ -10,6 +10,9 @@ from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
 _ITEM_BYTES = {"f64": 8, "i64": 8, "u64": 8, "f16": 2, "bf16": 2, "i16": 2, "u16": 2}
 _ITEM_BYTES.update(dict.fromkeys(("i8", "u8", "boolean"), 1))
 _CONSTANT = "Const"
+_PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
+_PRECISIONS = ("f64", "f32", "f16", "bf16", "int8")
+"""From the most precise to the least. Other types are those of indices and of data that is moved."""
 
 
 class ExecutedOperator(NamedTuple):
@@ -57,13 +60,15 @@ def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperato
 
 
 def precisions(graph: Any) -> Sequence[str]:
-    """Those that the model's operators are computed in, the most frequent first. Nothing has to have run."""
-    found = [
-        _text(node, "runtimePrecision")
+    """Those that the model's operators are computed in, the least precise last. Nothing has to have run."""
+    used = {
+        "int8" if _text(node, "layerType") in _PRODUCTS and precision in ("i8", "u8") else precision
         for node in graph.get_ops()
-        if _text(node, "originalLayersNames") and not _text(node, "primitiveType").startswith("unknown")
-    ]
-    return sorted(set(found), key=lambda one: (-found.count(one), one))
+        if _text(node, "originalLayersNames")
+        for precision in (_text(node, "runtimePrecision"),)
+        if not _text(node, "primitiveType").startswith("unknown")
+    }
+    return [one for one in _PRECISIONS if one in used] or ["f32"]
 
 
 def _kernel(node: Any, layers: List[str]) -> str:

@@ -1,0 +1,12 @@
+"""The LiteRT benchmark program. This directory, or the harness's zipapp of it, is run by Python."""
+
+import os
+import sys
+
+if not __package__:  # the directory was named: its modules are found from the root of the packages
+    sys.path[0] = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), *[os.pardir] * 4))
+
+from benchmarking.frameworks.kit.main import leave, run
+from benchmarking.frameworks.litert.program.litert_program import LiteRtProgram
+
+leave(run(LiteRtProgram(), sys.argv[1:]))
