@@ -82,17 +82,21 @@ class GraphWriter:
                 setattr(operator.builtinOptions, name, value)
         self._graph.operators.append(operator)
 
-    def written(self, inputs: list[str], outputs: list[str], **signature: dict[str, str]) -> bytes:
-        """``signature``: tensors of the model's ``inputs`` and ``outputs`` by other names for them."""
+    def written(
+        self,
+        inputs: list[str],
+        outputs: list[str],
+        input_aliases: dict[str, str] | None = None,
+        output_aliases: dict[str, str] | None = None,
+    ) -> bytes:
+        """The file. ``input_aliases``, ``output_aliases``: tensors by other names for them."""
         self._graph.inputs = [self._places[name] for name in inputs]
         self._graph.outputs = [self._places[name] for name in outputs]
-        if signature:
+        if input_aliases and output_aliases:
             definition = schema.SignatureDefT()
             definition.signatureKey = "serving_default"
-            definition.inputs, definition.outputs = (
-                [self._named(*item) for item in signature.get(kind, {}).items()]
-                for kind in ("inputs", "outputs")
-            )
+            definition.inputs = [self._named(*item) for item in input_aliases.items()]
+            definition.outputs = [self._named(*item) for item in output_aliases.items()]
             self._model.signatureDefs = [definition]
         builder = flatbuffers.Builder(1024)
         builder.Finish(self._model.Pack(builder), file_identifier=b"TFL3")

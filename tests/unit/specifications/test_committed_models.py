@@ -10,7 +10,7 @@ import pytest
 from benchmarking.frameworks import tensor_file
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file
 from benchmarking.frameworks.frameworks import FRAMEWORKS
-from benchmarking.frameworks.kit import onnx_file
+from benchmarking.frameworks.kit import onnx_file, tflite_file
 from benchmarking.frameworks.pytorch.program import model_file
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
@@ -99,6 +99,8 @@ def require_intact(case):
                 assert net_file.read(str(location.path), key).op
             elif case.model.format == "onnx":
                 assert onnx_file.read(str(location.path)).operators
+            elif case.model.format == "tflite":
+                assert tflite_file.read(str(location.path)).operators
             elif case.model.format == "pytorch":
                 assert model_file.read(str(location.path)).signature.outputs
 

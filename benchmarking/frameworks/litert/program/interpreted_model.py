@@ -39,8 +39,8 @@ class LiteRtModel(LoadedModel):
         outputs = self._interpreter.get_output_details()
         self._outputs = [entry["index"] for entry in outputs]
         for name, entry in zip(file.signature.outputs, outputs):
-            if -1 not in entry["shape_signature"] or len(self._inputs):
-                require_values(name, tuple(entry["shape"]))
+            if any(array.size == 0 for array in self._inputs):
+                require_values(name, entry["shape"].tolist())
         self._profile: Optional[profiler.ProfiledModel] = None
         self._unprofiled = ""
         self._operators: Sequence[ExecutedOperator] = ()
@@ -73,8 +73,9 @@ class LiteRtModel(LoadedModel):
         return self._file.signature.outputs
 
     def output(self, name: str) -> Any:
-        place = {**self._file.signature.find_outputs({name}), **self._places}[name]
-        return require_computed(name, self._interpreter.get_tensor(self._outputs[place]))
+        if name not in self._places:
+            self._file.signature.find_outputs({name})  # it says what there is
+        return require_computed(name, self._interpreter.get_tensor(self._outputs[self._places[name]]))
 
     @property
     def facts(self) -> Mapping[str, Fact]:

@@ -61,12 +61,13 @@ class OpenVinoModel(LoadedModel):
             model = core.read_model(file.path, file.weights) if file.weights else core.read_model(file.path)
         self._signature = _signature(file.name, model)
         self._places = self._signature.find_outputs(wanted, self._signature.is_renamed(inputs))
-        arrays = list(self._signature.feed(inputs).values())
+        self._arrays = list(self._signature.feed(inputs).values())
+        """OpenVINO's tensors lie in their memory and do not keep it."""
         with self._one_line():
-            if arrays:
-                model.reshape({port: list(array.shape) for port, array in zip(model.inputs, arrays)})
+            if self._arrays:
+                model.reshape({port: list(one.shape) for port, one in zip(model.inputs, self._arrays)})
             self._compiled = core.compile_model(model, device, properties)
-            self._requests = self._make_requests(runtime, arrays)
+            self._requests = self._make_requests(runtime)
         for name, port in zip(self._signature.outputs, self._compiled.outputs):
             if port.partial_shape.is_static:
                 require_values(name, port.shape)
@@ -77,12 +78,12 @@ class OpenVinoModel(LoadedModel):
         self._untold = 0
         """Iterations by operators since times were last asked for."""
 
-    def _make_requests(self, runtime: Any, arrays: List[Any]) -> List[Any]:
+    def _make_requests(self, runtime: Any) -> List[Any]:
         """As many as run at once; each has the same inputs."""
         requests = []
         for _ in range(max(self._streams, 1)):
             request = self._compiled.create_infer_request()
-            for at, array in enumerate(arrays):
+            for at, array in enumerate(self._arrays):
                 request.set_input_tensor(at, runtime.Tensor(array, shared_memory=True))
             requests.append(request)
         return requests
@@ -104,8 +105,9 @@ class OpenVinoModel(LoadedModel):
         return self._signature.outputs
 
     def output(self, name: str) -> Any:
-        place = {**self._signature.find_outputs({name}), **self._places}[name]
-        return require_computed(name, self._requests[0].get_output_tensor(place).data.copy())
+        if name not in self._places:
+            self._signature.find_outputs({name})  # it says what there is
+        return require_computed(name, self._requests[0].get_output_tensor(self._places[name]).data.copy())
 
     @property
     def facts(self) -> Mapping[str, Fact]:

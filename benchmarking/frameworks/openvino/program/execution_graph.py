@@ -51,7 +51,7 @@ def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperato
                 name,
                 title,
                 _kernel(node, layers),
-                _text(node, "runtimePrecision"),
+                _precision(node),
                 not layers,
                 _facts(name, type_, node, constants),
             )
@@ -62,13 +62,18 @@ def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperato
 def precisions(graph: Any) -> Sequence[str]:
     """Those that the model's operators are computed in, the least precise last. Nothing has to have run."""
     used = {
-        "int8" if _text(node, "layerType") in _PRODUCTS and precision in ("i8", "u8") else precision
+        "int8"
+        if _text(node, "layerType") in _PRODUCTS and _precision(node) in ("i8", "u8")
+        else _precision(node)
         for node in graph.get_ops()
-        if _text(node, "originalLayersNames")
-        for precision in (_text(node, "runtimePrecision"),)
-        if not _text(node, "primitiveType").startswith("unknown")
+        if _text(node, "originalLayersNames") and not _text(node, "primitiveType").startswith("unknown")
     }
     return [one for one in _PRECISIONS if one in used] or ["f32"]
+
+
+def _precision(node: Any) -> str:
+    """The kernel's, which ends in it: OpenVINO's own figure is the type of weights where these are packed."""
+    return _text(node, "primitiveType").rpartition("_")[2].lower()
 
 
 def _kernel(node: Any, layers: List[str]) -> str:
