@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarking.cli.repo_driver import OWN_DIRECTORY  # noqa: E402
+from benchmarking.continuous.activities import Activities  # noqa: E402
 from benchmarking.continuous.builder import Builder, BuildOptions, Built  # noqa: E402
 from benchmarking.continuous.loop import Loop, LoopOptions, Mode  # noqa: E402
 from benchmarking.continuous.measurement import Harness  # noqa: E402
@@ -119,7 +120,7 @@ def time_history(directory: Path, count: int, files: int) -> tuple[float, float]
     with Cancellation() as cancellation:
         options = RepoOptions(directory / "repository", directory / "work", cancellation)
         with make_repo("git", options) as repo, State(directory / "state", "benchmark") as state:
-            revisions = repo.commits_after(None, "master")
+            revisions = repo.commits_after(None, repo.resolve("master").commit)
             state.finish([measured(one, revisions[0]) for one in revisions[:-1]])
             state.set_position("master", Position(revisions[-2].commit, is_done=True))
             history, like = make_results(directory, revisions, files)
@@ -217,11 +218,18 @@ def write_benchmark(directory: Path) -> Path:
 
 
 def make_loop(directory: Path, repo: RepoBase, state: State, cancellation: Cancellation) -> Loop:
-    builder = Builder(repo, BuildOptions("caffe2", directory, directory), directory / "source", cancellation)
-    harness = Harness((), "caffe2", directory / "logs", cancellation)
+    options, activities = BuildOptions("caffe2", directory, directory), Activities(directory / "now.json")
+    builder = Builder(repo, options, directory / "source", activities, cancellation)
+    harness = Harness((), "caffe2", directory / "logs", activities, cancellation)
     pipeline = Pipeline(repo, builder, BuildQueue(builder), harness, state, detects_regressions=True)
-    options = LoopOptions(Mode.ONCE, ("host",), "master")
-    return Loop(options, repo, pipeline, state, Notifier((), cancellation), cancellation)
+    return Loop(
+        LoopOptions(Mode.ONCE, ("host",), "master"),
+        repo,
+        pipeline,
+        state,
+        Notifier((), cancellation),
+        cancellation,
+    )
 
 
 # --- memory -------------------------------------------------------------------------------------------------
