@@ -19,6 +19,7 @@ EXTRAS = {
     "hglib": "hg",
     "moderngl": "opengl",
     "onnxruntime": "onnxruntime",
+    "PIL": "images",
     "openvino": "openvino",
     "ai_edge_litert": "litert",
 }

@@ -227,6 +227,8 @@ def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) ->
     faults = [fault for case in cases if case.refusal is None for fault in _why_nobody_runs(case, frameworks)]
     if faults:
         raise SpecificationError(tuple(dict.fromkeys(faults)))
+    if any(blob.image for case in cases for blob in case.inputs):
+        require("PIL")
     return cases
 
 

@@ -85,7 +85,11 @@ def local_files(bench: Bench, case: TestCase) -> LocalFiles:
     return LocalFiles(
         model=bench.cache.resolve(case).files,
         inputs={
-            **{blob.name: bench.cache.local_file(blob.file, case) for blob in case.inputs if blob.file},
+            **{
+                blob.name: path
+                for blob in case.inputs
+                if (path := bench.cache.input_file(blob, case)) is not None
+            },
             **{name: bench.cache.local_file(file.location, case, file.md5) for name, file in named.items()},
         },
         golden={blob: bench.cache.local_file(location, case) for blob, location in case.golden_files.items()},

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from benchmarking.errors import ChecksumError, DownloadError, ModelError, RunCancelledError
-from benchmarking.files import atomic_file
+from benchmarking.files import atomic_file, input_tensors
 from benchmarking.files.download import DownloadLimits, Receiver, download
 from benchmarking.files.web import BLOCK_BYTES, WebError, gunzipped, hide_credentials
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.plain_text import plain
-from benchmarking.specs.expand import TestCase
+from benchmarking.specs.expand import InputBlob, TestCase
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import FileSpec
 
@@ -79,7 +79,8 @@ class ModelCache:
         self._md5_of: dict[Location, str] = {}
         """Of the files of models whose specification gives none."""
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
-        """The directory for inputs if the cache is read-only."""
+        """The directory for inputs that are made, and for those that are fetched if the cache is read-only."""
+        self._made: dict[str, Path] = {}
         self._warn_of_git()
 
     def resolve(self, case: TestCase) -> ResolvedModel:
@@ -117,6 +118,26 @@ class ModelCache:
                 shown = hide_credentials(str(location))
                 raise ChecksumError(f"{line}: md5 is {md5}, but {shown} has {found}")
         return path
+
+    def input_file(self, blob: InputBlob, case: TestCase) -> Path | None:
+        """The file of an input, made once in a run where it is not there as it is fed; None: it has none.
+
+        Raises:
+            CaseError: as ``local_file``; the file is not what the specification says of it.
+        """
+        import numpy as np
+
+        source = self.local_file(blob.file, case) if blob.file else None
+        with self._lock:
+            key = f"{source} {blob}"
+            if key not in self._made:
+                array = input_tensors.made(blob, source)
+                if array is None:
+                    return source
+                path = self._temporary() / f"made_{len(self._made)}.npy"
+                np.save(path, array, allow_pickle=False)
+                self._made[key] = path
+            return self._made[key]
 
     def _local(self, location: Location, case: TestCase) -> Path:
         if not location.is_url:
@@ -235,11 +256,15 @@ class ModelCache:
         directory = self._model_directory(case)
         effectively = os.access in os.supports_effective_ids
         if directory.is_dir() and not os.access(directory, os.W_OK, effective_ids=effectively):
-            if self._own_directory is None:
-                self._own_directory = tempfile.TemporaryDirectory(prefix="benchmark-inputs-")
-            return Path(self._own_directory.name)
+            return self._temporary()
         self._make(directory)
         return directory
+
+    def _temporary(self) -> Path:
+        """For this run only."""
+        if self._own_directory is None:
+            self._own_directory = tempfile.TemporaryDirectory(prefix="benchmark-inputs-")
+        return Path(self._own_directory.name)
 
     @contextmanager
     def _locked(self, path: Path) -> Iterator[None]:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from benchmarking.errors import Fault, SpecificationError
 from benchmarking.results.plain_text import plain
-from benchmarking.specs import later_form, location
+from benchmarking.specs import input_rules, later_form, location
 from benchmarking.specs.later_form import TemplateRun
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import (
     Commands,
+    ImageSpec,
     InputSpec,
     ModelSpec,
     OptionValue,
     PathOrPaths,
+    RandomSpec,
     TestSpec,
     ToleranceSpec,
 )
@@ -35,11 +37,14 @@ class InputBlob:
     shape: tuple[int, ...]
     type: str
     file: Location | None = None
+    random: RandomSpec | None = None
+    image: ImageSpec | None = None
+    """How ``file``, an image, becomes values."""
 
     @property
     def is_given(self) -> bool:
         """Whether its values come from the specification, rather than from the program."""
-        return self.file is not None
+        return self.file is not None or self.random is not None
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,10 @@ class _BenchmarkExpansion:
         for blob in test.input_files.keys() - inputs.keys():
             known = ", ".join(inputs)
             self._fault(f"{json_path}.input_files.{blob}", f"{blob!r} is not among the inputs: {known}")
+        for blob, one in inputs.items():
+            here = f"{json_path}.inputs.{blob}"
+            for where, message in input_rules.problems(one, has_file=blob in test.input_files):
+                self._fault(f"{here}.{where}", message)
         shape_count = self._common_count(
             {f"{json_path}.inputs.{blob}.shapes": len(one.shapes) for blob, one in inputs.items()}, "shapes"
         )
@@ -313,6 +322,8 @@ class _BenchmarkExpansion:
                     shape=tuple(one.shapes[index % len(one.shapes)]),
                     type=one.type,
                     file=own_files["input"].get(blob),
+                    random=one.random,
+                    image=one.image,
                 )
                 for blob, one in inputs.items()
             ),

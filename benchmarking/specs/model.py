@@ -118,11 +118,46 @@ class FileSpec(SpecModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = None
 
 
+Value = int | float
+
+
+class RandomSpec(SpecModel):
+    """Values that are drawn, the same ones in each run and for every program."""
+
+    distribution: Literal["uniform", "normal"] = "uniform"
+    minimum: Value | None = None
+    """No value is less. Of ``normal``, what is less becomes it. 0 where nothing is said of ``uniform``."""
+    maximum: Value | None = None
+    """No value is more; whole numbers may be this. 1 where nothing is said of ``uniform``."""
+    mean: Value = 0
+    deviation: Annotated[Value, Field(ge=0)] = 1
+    """The standard deviation."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class ImageSpec(SpecModel):
+    """How the pixels of an image become values: ``(pixel * white / 255 - mean) / std``, by channel."""
+
+    layout: Literal["NCHW", "NHWC", "CHW", "HWC"]
+    """Which dimension of the shape is the channels (1 or 3), the height and the width; N is 1."""
+    resize: Literal["stretch", "crop"] = "stretch"
+    """``crop``: the middle of the image in the shape's proportions is taken."""
+    colors: Literal["RGB", "BGR"] = "RGB"
+    white: Annotated[Value, Field(gt=0)] | None = None
+    """What the brightest pixel is, before mean and std; None: 1 of floating-point types, 255 of others."""
+    mean: Annotated[list[Value], Field(min_length=1, max_length=3)] | None = None
+    std: Annotated[list[Annotated[Value, Field(gt=0)]], Field(min_length=1, max_length=3)] | None = None
+
+
 class InputSpec(SpecModel):
     """The shapes of one input blob. Each of several shapes is a test of its own."""
 
     shapes: Annotated[list[Shape], Field(min_length=1)]
     type: TensorType = "float"
+    random: RandomSpec | None = None
+    """None: noise of the program, where there is no file."""
+    image: ImageSpec | None = None
+    """Of ``input_files`` that are images."""
 
 
 class OutputSpec(SpecModel):

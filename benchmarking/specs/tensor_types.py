@@ -26,3 +26,17 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {name: ours for ours, name in NUMPY_NAMES.items() if ours != "string"} | {"int32_t": "int"}
 )
 """Other names of the same types: NumPy's."""
+
+_LARGEST_FLOAT = {"float16": 65504.0, "float": 3.4028234663852886e38, "double": 1.7976931348623157e308}
+_SIGNED_BITS = {"int8_t": 8, "int16_t": 16, "int": 32, "int64_t": 64}
+RANGES: Mapping[str, tuple[int | float, int | float]] = MappingProxyType(
+    {name: (-largest, largest) for name, largest in _LARGEST_FLOAT.items()}
+    | {name: (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for name, bits in _SIGNED_BITS.items()}
+    | {"uint8_t": (0, 2**8 - 1), "uint16_t": (0, 2**16 - 1), "bool": (0, 1)}
+)
+"""The least and the largest value of each type of numbers."""
+
+
+def is_whole(name: str) -> bool:
+    """Whether a type has whole numbers only."""
+    return name in RANGES and name not in _LARGEST_FLOAT

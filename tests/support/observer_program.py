@@ -9,6 +9,7 @@ with `.json` beside it. Its "on" tells by backend what is different there.
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -56,6 +57,11 @@ def main() -> int:
         return list_backends(how)
     given = arguments()
     how |= how.get("on", {}).get(given.get("backend"), {})
+    if "keep_inputs" in how:
+        kept = pathlib.Path(how["keep_inputs"])
+        kept.mkdir(exist_ok=True)
+        for number, path in enumerate(given["input_file"].split(",")):
+            shutil.copy(path, kept / f"{number}.npy")
     if "record" in how:
         with pathlib.Path(how["record"]).open("a") as stream:
             stream.write(

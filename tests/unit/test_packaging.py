@@ -30,7 +30,7 @@ def of_extras(*names):
     [
         (
             "requirements.txt",
-            {*PROJECT["dependencies"]} | of_extras("caffe2", "android", "gpu", "plot", "hg"),
+            {*PROJECT["dependencies"]} | of_extras("caffe2", "android", "gpu", "plot", "images", "hg"),
         ),
         ("requirements-dev.txt", of_extras("dev")),
         ("requirements-opengl.txt", of_extras("opengl")),

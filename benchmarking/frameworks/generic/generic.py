@@ -172,7 +172,7 @@ def _text(options: Mapping[str, OptionValue], name: str, *default: str) -> str:
 def _command_problems(case: TestCase, template: CommandTemplate) -> Iterator[tuple[str, str]]:
     if template.words[0] != f"{{{PROGRAM}}}":
         yield "command", f"its first word is {{{PROGRAM}}}: what is run is the program that the user names"
-    fed = {f"input_files.{blob.name}" for blob in case.inputs if blob.file}
+    fed = {f"input_files.{blob.name}" for blob in case.inputs if blob.is_given}
     known = {
         PROGRAM,
         "iter",

@@ -3,7 +3,9 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarking.cli import harness
 from benchmarking.platforms import platforms
@@ -178,3 +180,30 @@ def test_a_command_line_of_the_later_form_is_run_as_it_means(tmp_path):
     digest = hashlib.md5(b"init").hexdigest()
     assert argv[3].endswith(f"init_{digest}")
     assert f"no md5 for the file 'init' of the model; measured was {digest}" in delay["warnings"][0]
+
+
+def test_values_that_are_made_here_are_what_the_program_gets(tmp_path):
+    """Of random values, of an image and of an array of another shape; the same file in each run of a program."""
+    workshop = Workshop(tmp_path)
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
+    np.savez(tmp_path / "all.npz", array=np.arange(4))
+    inputs = {
+        "noise": {"shapes": [[2, 3]], "random": {"minimum": 1, "maximum": 2, "seed": 5}},
+        "picture": {"shapes": [[1, 3, 2, 2]], "image": {"layout": "NCHW"}},
+        "array": {"shapes": [[2, 2]], "type": "int32"},
+    }
+    files = {"picture": "red.png", "array": "all.npz"}
+    workshop.benchmark({"inputs": inputs, "input_files": files})
+    program = workshop.program(record=str(tmp_path / "calls"), keep_inputs=str(tmp_path / "kept"))
+    _, done = workshop.json("--program", program, environment={"XDG_STATE_HOME": str(tmp_path / "state")})
+    assert done.returncode == 0, done.stderr
+    noise, picture, array = (np.load(path) for path in sorted((tmp_path / "kept").iterdir()))
+    assert noise.shape == (2, 3)
+    assert 1 <= noise.min() < noise.max() <= 2
+    assert picture[0].tolist() == [[[1, 1]] * 2, [[0, 0]] * 2, [[0, 0]] * 2]
+    assert array.tolist() == [[0, 1], [2, 3]]
+    (tmp_path / "red.png").write_bytes(b"nothing")
+    document, done = workshop.json(
+        "--program", program, environment={"XDG_STATE_HOME": str(tmp_path / "state")}
+    )
+    assert "red.png: not an image that can be read" in document["results"][0]["failure"]["message"]

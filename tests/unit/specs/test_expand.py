@@ -168,6 +168,78 @@ def test_types_have_the_names_of_programs_and_those_of_numpy(tmp_path):
         cases_of(tmp_path, {"inputs": {"x": shapes([1], type="flaot")}})
 
 
+IMAGE = {"shapes": [[1, 3, 8, 8]], "image": {"layout": "NCHW"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"type": "int64"}, "random.minimum: missing: whole numbers are drawn from a range"),
+        ({"type": "int64", "minimum": 0, "maximum": 2**63}, "random.maximum: int64_t holds values from"),
+        (
+            {"type": "uint8", "minimum": -1, "maximum": 5},
+            "random.minimum: uint8_t holds values from 0 to 255",
+        ),
+        ({"type": "int8", "minimum": 0, "maximum": 1.5}, "random.maximum: a whole number is wanted, not 1.5"),
+        (
+            {"type": "int", "distribution": "normal", "minimum": 0, "maximum": 5},
+            "random.distribution: whole numbers",
+        ),
+        ({"type": "string"}, "random: there are no random values of the type string"),
+        ({"type": "float16", "deviation": 70000}, "random.deviation: float16 holds values from"),
+        ({"minimum": 2}, "random.maximum: 1 is less than the minimum 2"),
+        ({"type": "double", "minimum": -1e308, "maximum": 1e308}, "random.maximum: the range is wider"),
+        ({"deviation": -1}, "random.deviation: -1: should be greater than or equal to 0"),
+        ({"seed": 2**32}, "random.seed: 4294967296: should be less than 4294967296"),
+        ({"shapes": [[2**15, 2**14]]}, "shapes[0]: at most 268,435,456 random values are made"),
+    ],
+)
+def test_random_values_that_cannot_be(tmp_path, given, fault):
+    spec = {"shapes": [[2]], "type": "float", "random": {}}
+    spec |= {key: value for key, value in given.items() if key in spec}
+    spec["random"] = {key: value for key, value in given.items() if key not in spec}
+    with pytest.raises(SpecificationError) as caught:
+        cases_of(tmp_path, {"inputs": {"data": spec}})
+    assert any(
+        f"{one.json_path}: {one.message}".startswith(f"$.tests[0].inputs.data.{fault}")
+        for one in caught.value.faults
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "image", "fault"),
+    [
+        ({"shapes": [[3, 8, 8]]}, {}, "shapes[0]: 3 dimensions are not NCHW"),
+        ({"shapes": [[2, 3, 8, 8]]}, {}, "shapes[0]: a file is one image: the first dimension has to be 1"),
+        ({"shapes": [[1, 4, 8, 8]]}, {}, "shapes[0]: an image has 1 or 3 channels, not 4"),
+        ({"shapes": [[1, 3, 10**9, 10**9]]}, {}, "shapes[0]: an image has from 1 to 67,108,864 pixels"),
+        ({"shapes": [[1, 3, 0, 8]]}, {}, "shapes[0]: an image has from 1"),
+        ({}, {"mean": [1, 2]}, "shapes[0]: 3 channels, but 2 numbers for mean"),
+        ({"type": "uint8"}, {"white": 1}, "image.white: pixels are fed as they are"),
+        ({"type": "int8"}, {}, "image: int8_t does not hold the values of pixels"),
+        ({"type": "bool"}, {}, "image: an image cannot be fed as bool"),
+        ({}, {"std": [0]}, "image.std[0]: 0: should be greater than 0"),
+        ({"random": {}}, {}, "random: the test has a file for this input: leave one of them out"),
+    ],
+)
+def test_images_that_do_not_fit(tmp_path, given, image, fault):
+    spec = IMAGE | given | {"image": IMAGE["image"] | image}
+    with pytest.raises(SpecificationError) as caught:
+        cases_of(tmp_path, {"inputs": {"data": spec}, "input_files": {"data": "cat.png"}})
+    assert any(
+        f"{one.json_path}: {one.message}".startswith(f"$.tests[0].inputs.data.{fault}")
+        for one in caught.value.faults
+    )
+
+
+def test_an_image_needs_a_file(tmp_path):
+    with pytest.raises(SpecificationError, match="the test has no input_files for this input"):
+        cases_of(tmp_path, {"inputs": {"data": IMAGE}})
+    (case,) = cases_of(tmp_path, {"inputs": {"data": IMAGE}, "input_files": {"data": "cat.png"}})
+    assert case.inputs[0].image.layout == "NCHW"
+    assert case.inputs[0].is_given
+
+
 def test_locations(tmp_path):
     specification = tmp_path / "models" / "b.json"
     root = tmp_path / "root"

@@ -1,0 +1,203 @@
+"""The tensor files of inputs, made of what a specification says: random values, arrays, images.
+
+They are made once, on this machine, so that every program gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from benchmarking.bounds import OutOfBoundsError, open_regular
+from benchmarking.errors import CaseError
+from benchmarking.results.plain_text import plain
+from benchmarking.specs.expand import InputBlob
+from benchmarking.specs.input_rules import LARGEST_IMAGE, drawn_from
+from benchmarking.specs.model import ImageSpec, RandomSpec
+from benchmarking.specs.tensor_types import NUMPY_NAMES, RANGES, is_whole
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+LARGEST_BYTES = 2**30
+"""Of a file, or of what is unpacked of it."""
+BLOCK = 2**20
+"""Random values that are drawn at once."""
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+_NPY_MAGIC = b"\x93NUMPY"
+_ZIP_MAGIC = b"PK"
+
+
+def made(blob: InputBlob, source: Path | None) -> NDArray[Any] | None:
+    """The array of an input; None where programs read ``source`` itself.
+
+    Args:
+        source: the local file of the input, where it has one.
+
+    Raises:
+        CaseError: the file is not what the specification says of it.
+    """
+    if blob.random is not None:
+        return _random(blob, blob.random)
+    if source is None:
+        return None
+    try:
+        with open_regular(source) as stream:
+            magic = stream.read(len(_NPY_MAGIC))
+            stream.seek(0)
+            if blob.image is not None:
+                return _image(blob, blob.image, stream)
+            if magic.startswith(_ZIP_MAGIC):
+                return _fitting(blob, _archived(blob, stream))
+            if magic == _NPY_MAGIC:
+                array = _array(_bounded(stream))
+                fits = array.shape == blob.shape and array.dtype == NUMPY_NAMES[blob.type]
+                return None if fits else _fitting(blob, array)
+    except OSError as error:
+        raise CaseError(f"cannot read {source}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise CaseError(f"{source}: {error}") from error
+    return None
+
+
+# --- random values ------------------------------------------------------------------------------------------
+
+
+def _random(blob: InputBlob, spec: RandomSpec) -> NDArray[Any]:
+    """The same for the same name and seed, with every version of NumPy."""
+    import numpy as np
+
+    random = np.random.RandomState((zlib.crc32(blob.name.encode()) ^ spec.seed) & 0xFFFFFFFF)
+    draw = _drawing(random, spec, blob.type)
+    values = np.empty(math.prod(blob.shape), dtype=NUMPY_NAMES[blob.type])
+    for start in range(0, len(values), BLOCK):
+        block = values[start : start + BLOCK]
+        block[:] = draw(len(block))
+    return values.reshape(blob.shape)
+
+
+def _drawing(random: np.random.RandomState, spec: RandomSpec, type_: str) -> Callable[[int], NDArray[Any]]:
+    import numpy as np
+
+    low, high = drawn_from(spec)
+    lowest, highest = RANGES[type_]
+    least, most = lowest if low is None else low, highest if high is None else high
+    if is_whole(type_):
+        return lambda count: random.randint(int(least), int(most) + 1, size=count, dtype=np.int64)
+    if spec.distribution == "uniform":
+        return lambda count: random.uniform(least, most, size=count)
+    return lambda count: np.clip(random.normal(spec.mean, spec.deviation, size=count), least, most)
+
+
+# --- arrays -------------------------------------------------------------------------------------------------
+
+
+def _bounded(stream: BinaryIO) -> bytes:
+    content = stream.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise OutOfBoundsError(f"it is larger than {LARGEST_BYTES:,} bytes")
+    return content
+
+
+def _array(content: bytes) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        array: NDArray[Any] = np.load(BytesIO(content), allow_pickle=False)
+    except Exception as error:  # NumPy reads the header as Python, and raises what that raises
+        raise ValueError(f"NumPy cannot read it: {plain(str(error)[:200])}") from error
+    return array
+
+
+def _archived(blob: InputBlob, stream: BinaryIO) -> NDArray[Any]:
+    """The array of the input's name in an ``.npz``, or its only one."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            wanted = f"{blob.name}.npy"
+            if wanted not in names and len(names) != 1:
+                shown = ", ".join(plain(repr(name.removesuffix(".npy"))[:60]) for name in names[:10])
+                raise ValueError(
+                    f"it has the arrays {shown or 'none'}, and none is called {plain(blob.name)!r}"
+                )
+            with archive.open(wanted if wanted in names else names[0]) as member:
+                content = member.read(LARGEST_BYTES + 1)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
+        raise ValueError(f"it is not an .npz file: {plain(str(error)[:200])}") from error
+    if len(content) > LARGEST_BYTES:
+        raise OutOfBoundsError(f"an array in it is larger than {LARGEST_BYTES:,} bytes")
+    return _array(content)
+
+
+def _fitting(blob: InputBlob, array: NDArray[Any]) -> NDArray[Any]:
+    """In the type and shape of the input.
+
+    Raises:
+        ValueError: it has another number of values, or holds something that the type does not.
+    """
+    import numpy as np
+
+    if array.size != math.prod(blob.shape):
+        raise ValueError(
+            f"it has {array.size} values of the shape {list(array.shape)}; {plain(blob.name)!r} of the shape "
+            f"{list(blob.shape)} needs {math.prod(blob.shape)}"
+        )
+    if (array.dtype.kind == "U") != (blob.type == "string") or array.dtype.kind not in "biufU":
+        raise ValueError(f"it holds {array.dtype}, and {plain(blob.name)!r} takes {blob.type}")
+    if is_whole(blob.type) and array.size:
+        low, high = RANGES[blob.type]
+        whole = array.dtype.kind != "f" or bool((array == np.floor(array)).all())
+        if not whole or array.min() < low or array.max() > high:
+            raise ValueError(f"it holds values that are not whole numbers from {low} to {high}")
+    return array.reshape(blob.shape).astype(NUMPY_NAMES[blob.type] if blob.type != "string" else array.dtype)
+
+
+# --- images -------------------------------------------------------------------------------------------------
+
+
+def _image(blob: InputBlob, spec: ImageSpec, stream: BinaryIO) -> NDArray[Any]:
+    import numpy as np
+    from PIL import Image
+
+    sizes = dict(zip(spec.layout, blob.shape, strict=True))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with Image.open(stream, formats=IMAGE_FORMATS) as image:
+                if image.width * image.height > LARGEST_IMAGE:
+                    raise OutOfBoundsError(f"it has more than {LARGEST_IMAGE:,} pixels")
+                pixels = np.asarray(_sized(image, spec, sizes))
+    except OutOfBoundsError:
+        raise
+    except Exception as error:  # what Pillow raises of a damaged file is of every kind
+        formats = ", ".join(IMAGE_FORMATS)
+        raise ValueError(f"not an image that can be read ({formats}): {plain(str(error)[:200])}") from error
+    values = pixels.reshape(sizes["H"], sizes["W"], sizes["C"])
+    if spec.colors == "BGR":
+        values = values[:, :, ::-1]
+    if not is_whole(blob.type):
+        scaled = values * (np.float64(1 if spec.white is None else spec.white) / 255)
+        values = (scaled - np.asarray(spec.mean or [0.0])) / np.asarray(spec.std or [1.0])
+    if spec.layout.endswith("CHW"):
+        values = values.transpose(2, 0, 1)
+    return np.ascontiguousarray(values.reshape(blob.shape), dtype=NUMPY_NAMES[blob.type])
+
+
+def _sized(image: Image, spec: ImageSpec, sizes: dict[str, int]) -> Image:
+    """Upright, in the input's colours and size."""
+    from PIL import ImageOps
+    from PIL.Image import Resampling
+
+    upright = ImageOps.exif_transpose(image).convert("RGB" if sizes["C"] == 3 else "L")
+    size = sizes["W"], sizes["H"]
+    if spec.resize == "crop":
+        return ImageOps.fit(upright, size, Resampling.BILINEAR)
+    return upright.resize(size, Resampling.BILINEAR)
