@@ -79,7 +79,7 @@ class ModelCache:
         self._md5_of: dict[Location, str] = {}
         """Of the files of models whose specification gives none."""
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
-        """The directory for inputs that are made, and for those that are fetched if the cache is read-only."""
+        """The directory for inputs that are made, and for fetched ones if the cache is read-only."""
         self._made: dict[str, Path] = {}
         self._warn_of_git()
 

@@ -99,7 +99,7 @@ class TemplateReader:
             self._fault(f"{self._json_path}.{where}", str(error))
             return None
         if "\0" in text:
-            self._fault(f"{self._json_path}.{where}", "a program's argument cannot hold a NUL")
+            self._fault(f"{self._json_path}.{where}", "a program's argument cannot contain a NUL")
         run = TemplateRun(command, self._model.variables, self._inputs(), self._outputs())
         self._check(run, f"{self._json_path}.{where}")
         return run

@@ -187,7 +187,6 @@ EMPTY = "should have at least 1 item after validation, not 0"
         ((*TEST, "warmup"), 10**9 + 1, "less than or equal to 1000000000"),
         ((*TEST, "inputs", "data", "shapes"), [[1, -1]], "greater than or equal to 0"),
         ((*TEST, "inputs", "data", "shapes"), [[10**9 + 1]], "less than or equal to 1000000000"),
-        ((*TEST, "inputs", "data", "shapes"), [[]], EMPTY),
         (TOLERANCE, {"atol": -1e-9}, "greater than or equal to 0"),
         (TOLERANCE, {"rtol": -1e-9}, "greater than or equal to 0"),
         ((*TEST, "identifier"), "", "at least 1 character"),
