@@ -295,6 +295,29 @@ def test_operators_that_do_not_matter_are_not_judged():
     assert [one.type for one in samples.treatment.types] == ["NET_DELAY", *shares]
 
 
+def test_an_operator_that_some_iterations_lack_keeps_the_pairs_of_the_others():
+    """A branch of the net that is not always taken, and a program that at times tells of no operator."""
+
+    class Branching(MadeUpArm):
+        number = 0
+
+        def iteration(self, request):
+            answer = super().iteration(request)
+            if request == "run operators":
+                self.number += 1
+                told = {"ID_0_Conv_a": 7_000_000, "ID_1_FC_b": 2_000_000}
+                answer["operators"] = [told, {"ID_0_Conv_a": 7_000_000}, {}][self.number % 3]
+            return answer
+
+    operators = {"ID_0_Conv_a": 0.7, "ID_1_FC_b": 0.2}
+    arms = (Branching(name, seed=seed, operators=operators) for seed, name in enumerate("tc", start=1))
+    samples = run(*arms, operators=True)
+    assert samples.failure is None
+    _, always, at_times = samples.treatment.types
+    assert (set(always.values), set(at_times.values)) == ({7000.0}, {2000.0})
+    assert len(always.values) == len(always.pairs) > len(at_times.values) == len(at_times.pairs) > 0
+
+
 def test_operators_that_are_told_later_are_those_of_their_iterations():
     operators = {"ID_0_Conv_c": 0.7, "ID_1_Relu_r": 0.3}
     at_once, later = (

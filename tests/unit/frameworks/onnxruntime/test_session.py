@@ -161,15 +161,20 @@ def test_names_do_not_depend_on_the_order_that_the_runtime_chose():
         return [*nodes, {"name": "SequentialExecutor::Execute", "ts": 0}, {"name": "model_run"}]
 
     positions = {"split": 0, "left": 1, "right": 2, "": 3}
-    left = (("Conv", "left_nchwc"), ("ReorderOutput", "ReorderOutput_token_3"))
+    left = (("Conv", "left_nchwc"), ("ReorderOutput", "ReorderOutput_token_3"), ("Cast", "to_token_7"))
     right = (("Conv", "fused right"), ("ReorderOutput", "ReorderOutput"))
     one, other = (profile.parse(events(*a, *b), 1, positions) for a, b in ((left, right), (right, left)))
     assert (
         [operator.name for operator in one.operators]
         == [operator.name for operator in other.operators]
         == [
-            *("ID_0_Split_split", "ID_1_Conv_left_nchwc", "ID_1_ReorderOutput_left_nchwc"),
-            *("ID_2_Conv_fused_right", "ID_2_ReorderOutput_fused_right", "ID_3_Concat_Concat"),
+            *("ID_0_Split_split", "ID_1_Cast_to_left_nchwc", "ID_1_Conv_left_nchwc"),
+            *(
+                "ID_1_ReorderOutput_left_nchwc",
+                "ID_2_Conv_fused_right",
+                "ID_2_ReorderOutput_fused_right",
+                "ID_3_Concat_Concat",
+            ),
         ]
     )
     assert one.times_ns[0]["ID_1_Conv_left_nchwc"] == 2000
