@@ -2,11 +2,12 @@
 
     benchmarks/gpu.sh [--python PYTHON] [--wheels FOLDER] [--backend cuda] [--output build/gpu]
 
-Five parts, each with a share of --seconds: the conformance cases of real Caffe2; the zoo's nets with made-up
+Six parts, each with a share of --seconds: the conformance cases of real Caffe2; the zoo's nets with made-up
 weights against their golden outputs; the time that the backend tells (device_ns) against CUDA events around
 the run and the wall clock; squeezenet and resnet50 beside plain torch on the same card, with and without
-TF32, channels_last and autotuning; comparisons of identical programs, and of one that is 3 % slower, by the
-worker protocol.
+TF32, channels_last and autotuning; one net by the programs of PyTorch and, where onnxruntime-gpu is installed,
+of ONNX Runtime, against its golden output; comparisons of identical programs, and of one that is 3 % slower,
+by the worker protocol.
 
 Each finding is a line of JSON in findings.jsonl of the output folder as soon as it is there; the table at the
 end is also shown when time runs out or a signal comes (table.md). Status: 0: everything was tried and right,
@@ -38,6 +39,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as functional  # noqa: E402
+from gpu_frameworks import other_frameworks  # noqa: E402
 from torch import nn  # noqa: E402
 
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import net_file  # noqa: E402
@@ -54,7 +56,14 @@ from tests.unit.frameworks.caffe2.program import conformance  # noqa: E402
 
 ZOO = ROOT / "specifications/models/caffe2"
 INPUTS = {"squeezenet": "data", "resnet50": "gpu_0/data"}
-SHARES = {"conformance": 0.25, "golden": 0.2, "clocks": 0.08, "plain torch": 0.22, "comparisons": 0.25}
+SHARES = {
+    "conformance": 0.22,
+    "golden": 0.17,
+    "clocks": 0.07,
+    "plain torch": 0.18,
+    "other frameworks": 0.13,
+    "comparisons": 0.23,
+}
 """Of the time; what a part leaves is the next ones'."""
 PLAN = sequential.SequentialPlan(max_pairs=8)
 ANSWER_S = 60
@@ -592,6 +601,7 @@ PARTS: dict[str, Callable[[Part], None]] = {
     "golden": golden_outputs,
     "clocks": clocks,
     "plain torch": beside_plain_torch,
+    "other frameworks": other_frameworks,
     "comparisons": comparisons,
 }
 

@@ -31,7 +31,7 @@ def test_every_part_is_tried_and_ends_in_a_table(tmp_path):
     found = findings(tmp_path)
     parts = [one["part"] for one in found]
     assert list(dict.fromkeys(parts)) == [
-        *("machine", "conformance", "golden", "clocks", "plain torch", "comparisons"),
+        *("machine", "conformance", "golden", "clocks", "plain torch", "other frameworks", "comparisons"),
     ]
     assert not any(one["wrong"] for one in found)
     assert [len(one["verdicts"]) for one in found if "verdicts" in one] == [1, 1]
