@@ -5,9 +5,9 @@
 Six parts, each with a share of --seconds: the conformance cases of real Caffe2; the zoo's nets with made-up
 weights against their golden outputs; the time that the backend tells (device_ns) against CUDA events around
 the run and the wall clock; squeezenet and resnet50 beside plain torch on the same card, with and without
-TF32, channels_last and autotuning; one net by the programs of PyTorch and, where onnxruntime-gpu is installed,
-of ONNX Runtime, against its golden output; comparisons of identical programs, and of one that is 3 % slower,
-by the worker protocol.
+TF32, channels_last and autotuning; one net by the programs of PyTorch and, where onnxruntime-gpu is
+installed, ONNX Runtime, against its golden output; comparisons of identical programs, and of one that is 3 %
+slower, by the worker protocol.
 
 Each finding is a line of JSON in findings.jsonl of the output folder as soon as it is there; the table at the
 end is also shown when time runs out or a signal comes (table.md). Status: 0: everything was tried and right,

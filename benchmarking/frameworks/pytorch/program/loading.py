@@ -58,7 +58,7 @@ def load(
     with one_line(name), _without_warnings(), torch.inference_mode():
         call = make[kind](path, name, backend, inputs)
     if call.outputs is not None:
-        Signature(name, (), call.outputs, in_order=True).find_outputs(wanted)
+        Signature(name, (), call.outputs).find_outputs(wanted, renamed=True)
     return TorchModel(name, call, backend, wanted)
 
 

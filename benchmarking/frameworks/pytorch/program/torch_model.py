@@ -78,8 +78,8 @@ class TorchModel(LoadedModel):
 
     def output(self, name: str) -> Any:
         names = tuple(self.output_names())
-        places = Signature(self._name, (), names, in_order=True).find_outputs(
-            {**dict.fromkeys(self._wanted), name: None}.keys()
+        places = Signature(self._name, (), names).find_outputs(
+            {**dict.fromkeys(self._wanted), name: None}.keys(), renamed=True
         )
         value = pytree.tree_leaves(self._result)[places[name]]
         if not isinstance(value, torch.Tensor):
