@@ -36,7 +36,7 @@ def test_the_quick_start_gives_the_golden_outputs_and_times_operators(workshop):
     assert program["engine"] == "pytorch"
     assert program["python_executable"] == sys.executable
     operators = [one for one in delay["types"] if one["type"].startswith("ID_")]
-    assert any("linear_fc3" in one["type"] for one in operators)
+    assert any("Linear_fc3" in one["type"] for one in operators)
     assert all(len(one["values"]) == 50 for one in operators)
 
 

@@ -31,6 +31,11 @@ _PREPARING = frozenset(
 """What an operator does besides computing."""
 
 
+def is_operator(overload: Any) -> bool:
+    """Sizes that a graph asks for are dispatched as operators are."""
+    return "::sym_" not in overload.name()
+
+
 class Clock(TorchDispatchMode):
     """Times each operator."""
 
@@ -41,6 +46,8 @@ class Clock(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         keywords = kwargs or {}
+        if not is_operator(func):
+            return func(*args, **keywords)
         start = time.perf_counter_ns()
         result = func(*args, **keywords)
         self._synchronize()
@@ -52,6 +59,8 @@ class _Operator(NamedTuple):
     kind: str
     inputs: Sequence[Any]
     outputs: Sequence[Any]
+    moves: bool
+    """Whether it reads and writes them; a view of a tensor is that tensor."""
 
 
 class _Recorder(TorchDispatchMode):
@@ -60,10 +69,14 @@ class _Recorder(TorchDispatchMode):
         self.operators: List[_Operator] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not is_operator(func):
+            return func(*args, **(kwargs or {}))
         with profiler.record_function(_MARK + str(len(self.operators))):
             result = func(*args, **(kwargs or {}))
-        kind = func._schema.name.partition("::")[2]
-        self.operators.append(_Operator(kind, _tensors((args, kwargs)), _tensors(result)))
+        inputs, outputs = _tensors((args, kwargs)), _tensors(result)
+        places = {one.untyped_storage().data_ptr() for one in inputs}
+        moves = func._schema.is_mutable or not {one.untyped_storage().data_ptr() for one in outputs} <= places
+        self.operators.append(_Operator(func._schema.name.partition("::")[2], inputs, outputs, moves))
         return result
 
 
@@ -75,7 +88,7 @@ class Seen(NamedTuple):
     """One run of a model."""
 
     names: Sequence[str]
-    """``ID_<place>_<kind>_<label>``."""
+    """``ID_<place>_<type>_<label>``."""
     operators: Sequence[_Operator]
     kernels: Sequence[str]
     weights: Dict[int, str]
@@ -105,16 +118,15 @@ class Seen(NamedTuple):
         )
 
     def _facts(self, name: str, operator: _Operator) -> OperatorFacts:
-        inputs = [self._tensor(one) for one in operator.inputs]
-        outputs = [self._tensor(one) for one in operator.outputs]
+        inputs = [self._tensor(one, operator.moves) for one in operator.inputs]
+        outputs = [self._tensor(one, operator.moves) for one in operator.outputs]
         return OperatorFacts(name, flops.count(operator.kind, inputs, outputs), inputs, outputs)
 
-    def _tensor(self, tensor: Any) -> TensorFacts:
+    def _tensor(self, tensor: Any, moves: bool) -> TensorFacts:
         address = tensor.data_ptr()
         name = self.weights.get(address, "")
-        return TensorFacts(
-            name or "tensor%d" % id(tensor), tuple(tensor.shape), tensor.element_size(), bool(name)
-        )
+        item_bytes = tensor.element_size() if moves else 0
+        return TensorFacts(name or "tensor%d" % id(tensor), tuple(tensor.shape), item_bytes, bool(name))
 
 
 def _is_own(operator: _Operator, backend: Backend) -> bool:
@@ -141,7 +153,7 @@ def see(run: Callable[[], Any], weights: Sequence[Any], labels: Sequence[str]) -
     kinds = [one.kind for one in recorder.operators]
     labels = labels if len(labels) == len(kinds) else [""] * len(kinds)
     names = [
-        "_".join(filter(None, ("ID_%d" % at, kind, label)))
+        "_".join(filter(None, ("ID_%d" % at, _type(kind), label)))
         for at, (kind, label) in enumerate(zip(kinds, labels))
     ]
     marks = {event.name: event for event in profiled.function_events if event.name.startswith(_MARK)}
@@ -152,6 +164,11 @@ def see(run: Callable[[], Any], weights: Sequence[Any], labels: Sequence[str]) -
         kernels,
         {one.data_ptr(): "weight%d" % at for at, one in enumerate(weights)},
     )
+
+
+def _type(kind: str) -> str:
+    """``MaxPool2d`` of ``max_pool2d``: an underscore ends a part of an operator's name."""
+    return "".join(part[:1].upper() + part[1:] for part in kind.split("_"))
 
 
 def _kernel(mark: Any, usual: str) -> str:

@@ -15,11 +15,17 @@ from benchmarking.frameworks.kit.signature import Signature, TensorSignature
 
 from . import model_file
 from .backends import Backend
+from .dispatched import is_operator
 from .torch_model import Call, TorchModel, one_line
 
 
-def get_ready(kind: str) -> None:
+def get_ready(kind: str, backend: Backend) -> None:
     """Imports what loading needs, for all workers that are forked from here."""
+    if kind == model_file.AOT_INDUCTOR:
+        # Else a package computes something of whatever lies in memory behind an input that is too small.
+        os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"
+    elif backend.way == "inductor":
+        pass
     if kind == model_file.EXPORTED:
         pass
 
@@ -119,7 +125,7 @@ def _labels(graph: Any) -> List[str]:
     """The module that each operator is of, as the model's source calls it."""
     labels = []
     for node in graph.nodes:
-        if isinstance(node.target, torch._ops.OpOverload) and "::sym_" not in node.target.name():
+        if isinstance(node.target, torch._ops.OpOverload) and is_operator(node.target):
             modules = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values() if path]
             labels.append(modules[-1] if modules else "")
     return labels

@@ -65,11 +65,14 @@ def test_the_graph_answers_and_names_its_operators():
     assert loaded.output_names() == ("softmax",)
     np.testing.assert_allclose(loaded.output("softmax").sum(1), [1, 1], rtol=1e-5)
     assert torch.get_num_threads() == 2
-    assert list(ready.kernels)[:2] == ["ID_0_conv2d_conv1", "ID_1_max_pool2d_pool"]
-    assert ready.kernels["ID_0_conv2d_conv1"].kernel.startswith("aten::")
-    assert ready.kernels["ID_0_conv2d_conv1"].kernel.endswith(("convolution", "_forward", "slow_conv2d"))
+    assert list(ready.kernels)[:2] == ["ID_0_Conv2d_conv1", "ID_1_MaxPool2d_pool"]
+    assert ready.kernels["ID_0_Conv2d_conv1"].kernel.startswith("aten::")
+    assert ready.kernels["ID_0_Conv2d_conv1"].kernel.endswith(("convolution", "_forward", "slow_conv2d"))
     assert len(loaded.run_operators()) == len(loaded.operator_names) == len(ready.kernels)
-    assert costs.total(loaded.operators()).parameters == 431_080
+    operators = {one.name: one for one in loaded.operators()}
+    assert costs.total([*operators.values()]).parameters == 431_080
+    assert costs.cost(operators["ID_6_Relu"]).bytes == 2 * 2 * 500 * 4
+    assert costs.cost(operators["ID_4_Flatten"]).bytes == 0  # a view
 
 
 @pytest.mark.parametrize(
@@ -97,8 +100,8 @@ def test_channels_last_is_reported_where_it_ran():
     loaded = ready.load()
     loaded.run()
     assert loaded.output("softmax").shape == (2, 10)
-    assert ready.kernels["ID_0_conv2d_conv1"].own
-    assert not ready.kernels["ID_5_linear_fc3"].own
+    assert ready.kernels["ID_0_Conv2d_conv1"].own
+    assert not ready.kernels["ID_5_Linear_fc3"].own
     assert ready.facts["backend_summary"].startswith("channels_last: ")
 
 
