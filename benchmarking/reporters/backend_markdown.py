@@ -17,8 +17,8 @@ def parts(table: BackendTable, escape: Escape) -> list[str]:
     title = (
         f"**Backends on {escape(table.device)}**, {numbers.counted(table.blocks, 'block')}: median, ratio to "
     )
-    title += f"{escape(table.reference)} (below 1 is faster) with its interval, largest error (relative), "
-    title += "operators on the backend"
+    title += f"{escape(table.reference)} (below 1 is faster) with its interval, precision, load time, first "
+    title += "inference, peak memory, largest error (relative), operators on the backend"
     rows = [[_test(row, escape), *_cells(table, row, escape)] for row in table.rows]
     means = [table.mean_ratio(name) for name in table.backends]
     if any(one is not None for one in means):
@@ -46,8 +46,18 @@ def _cell(entry: Entry, escape: Escape) -> str:
     lines = [f"**{entry.state}**"] if entry.state != "measured" else []
     if entry.summary is not None:
         lines.append(numbers.duration(entry.summary.p50))
+        lines.append(f"p90 {numbers.duration(entry.summary.p90)}")
     if entry.ratio is not None:
         lines.append(escape(backend_table.ratio(entry.ratio)))
+    if cell.less_precise_than:
+        lines.append(f"**{escape(entry.precision)}**")
+    elif entry.precision:
+        lines.append(escape(entry.precision))
+    for what, time_us in (("load", entry.load_us), ("first", entry.first_us)):
+        if time_us is not None:
+            lines.append(f"{what} {numbers.duration(time_us)}")
+    if entry.peak_bytes is not None:
+        lines.append(f"peak {numbers.memory(entry.peak_bytes)}")
     if cell.max_absolute_error is not None and cell.max_relative_error is not None:
         absolute, relative = numbers.error(cell.max_absolute_error), numbers.error(cell.max_relative_error)
         lines.append(f"error {absolute} ({relative})")

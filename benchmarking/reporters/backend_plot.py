@@ -170,6 +170,7 @@ def _details(entry: Entry) -> list[str]:
     return [
         *([backend_table.interval(interval)] if interval else []),
         *([numbers.duration(entry.summary.p50)] if entry.summary else []),
+        *([entry.precision] if entry.cell.less_precise_than else []),
         *([f"error {numbers.error(error)}"] if error is not None else []),
         *([f"{share} operators"] if share else []),
     ]

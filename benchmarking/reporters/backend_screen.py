@@ -14,19 +14,30 @@ from benchmarking.reporters.backend_table import BackendTable, Entry, Row
 from benchmarking.reporters.screen_table import ALWAYS, GAP, Column, fitted, texts
 from benchmarking.results.model import BackendCell, Comparison, Result
 from benchmarking.results.plain_text import plain
+from benchmarking.results.precision import PRECISION
 
 LONG_NAME = 16
 WIDEST_TEST = 32
 """The width of a test's name next to the ratios; a longer name is folded."""
 _COLUMNS = {
     "p50": (7, ALWAYS),
+    "p90": (7, 4),
     "ratio": (18, ALWAYS),
-    "max error": (9, 3),
+    "load": (7, 6),
+    "first": (7, 5),
+    "memory": (8, 3),
+    "max error": (9, 8),
     "relative": (8, 1),
-    "on backend": (10, 2),
+    "precision": (9, 9),
+    "on backend": (10, 7),
 }
 """The columns with their usual widths and importance."""
+_USUAL = ("p50", "ratio", "max error", "relative", "on backend")
+"""These columns keep their places even where a test has nothing in them; each of the others is shown for all
+tests or for none."""
 _FASTER, _SLOWER, _WRONG = "green", "yellow", "bold red"
+_COARSE = "yellow"
+"""The colour of a program that computes in less precision than another one."""
 
 
 def result_lines(result: Result) -> Iterator[Text]:
@@ -43,6 +54,9 @@ def result_lines(result: Result) -> Iterator[Text]:
     if cell.errors and cell.answer_of == cell.reference:
         text = f"its output is {_distance(cell)} {cell.reference}'s"
         yield Text(plain(text), _WRONG if cell.wrong else "dim")
+    if cell.less_precise_than:
+        computes_in = result.program.facts.get(PRECISION)
+        yield Text(plain(f"computes in {computes_in}, less precise than {cell.less_precise_than}"), _COARSE)
     if cell.not_compared:
         yield Text(plain(f"output not checked: {cell.not_compared}"), "yellow")
 
@@ -122,7 +136,8 @@ def _ratio_cell(entry: Entry | None) -> Text:
     if entry.state != "measured":
         return Text(entry.state, _WRONG)
     if entry.ratio is not None:
-        return Text(backend_table.factor(entry.ratio.ratio), _style(entry.ratio))
+        text = Text(backend_table.factor(entry.ratio.ratio), _style(entry.ratio))
+        return text.append(f" {entry.precision}", _COARSE) if entry.cell.less_precise_than else text
     return Text(numbers.duration(entry.summary.p50) if entry.summary else "")
 
 
@@ -138,13 +153,21 @@ def _details(table: BackendTable, row: Row, width: int) -> Table:
     """The columns of all tests are aligned."""
     shown = [name for name in table.backends if name in row.entries]
     cells = [_detail_cells(row.entries[name]) for name in shown]
+    filled = _filled(table)
     least = max(cell_len(f"  {plain(name)}"[:LONG_NAME]) for name in table.backends)
     names = texts([f"  {plain(name)}" for name in shown])
     columns = [Column("  backend".ljust(least), names, is_name=True)]
     for index, (title, (usual_width, matters)) in enumerate(_COLUMNS.items()):
         own = tuple(line[index] for line in cells)
-        columns.append(Column(title.rjust(usual_width), own, matters, keeps_place=True))
+        keeps_place = title in _USUAL or title in filled
+        columns.append(Column(title.rjust(usual_width), own, matters, keeps_place=keeps_place))
     return fitted(columns, width)
+
+
+def _filled(table: BackendTable) -> set[str]:
+    """The columns in which any test has something."""
+    lines = [_detail_cells(entry) for row in table.rows for entry in row.entries.values()]
+    return {title for index, title in enumerate(_COLUMNS) if any(line[index].plain for line in lines)}
 
 
 def _detail_cells(entry: Entry) -> list[Text]:
@@ -158,9 +181,14 @@ def _detail_cells(entry: Entry) -> list[Text]:
         ratio = Text(backend_table.ratio(cell.comparison), _style(cell.comparison))
     return [
         Text(numbers.duration(entry.summary.p50) if entry.summary else "", bad),
+        Text(numbers.duration(entry.summary.p90) if entry.summary else "", bad),
         ratio,
+        Text(numbers.duration(entry.load_us) if entry.load_us is not None else ""),
+        Text(numbers.duration(entry.first_us) if entry.first_us is not None else ""),
+        Text(numbers.memory(entry.peak_bytes) if entry.peak_bytes is not None else ""),
         Text(_errors(cell.max_absolute_error), bad),
         Text(_errors(cell.max_relative_error), bad),
+        Text(entry.precision, _COARSE if cell.less_precise_than else ""),
         Text(backend_table.share(entry.result)),
     ]
 

@@ -1,4 +1,5 @@
-"""Results on several backends as a table of models and backends, for all reports of them. Pure."""
+"""Results on several backends, of one framework or of several, as a table of models and backends, for all
+reports of them. Pure."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from benchmarking.results.model import (
     Summary,
     TestKey,
 )
+from benchmarking.results.precision import PRECISION
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,11 @@ class Entry:
 
     result: Result
     cell: BackendCell
+
+    @property
+    def name(self) -> str:
+        """Of its column."""
+        return self.result.arm or ""
 
     @property
     def summary(self) -> Summary | None:
@@ -39,7 +46,35 @@ class Entry:
 
     @property
     def is_reference(self) -> bool:
-        return self.result.test.backend == self.cell.reference
+        return self.name == self.cell.reference
+
+    @property
+    def load_us(self) -> float | None:
+        """What loading the model took."""
+        return self._microseconds("load_ns")
+
+    @property
+    def first_us(self) -> float | None:
+        """What the first inference took."""
+        return self._microseconds("first_ns")
+
+    def _microseconds(self, fact: str) -> float | None:
+        value = self.result.program.facts.get(fact)
+        return value / 1e3 if isinstance(value, int | float) else None
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most memory that the program has taken."""
+        value = self.result.program.facts.get("peak_rss_bytes")
+        return value if isinstance(value, int) else None
+
+    @property
+    def precision(self) -> str:
+        """What it computes in, as the program says: ``f32``; where another one is more precise ``bf16, not
+        f32``."""
+        said = self.result.program.facts.get(PRECISION)
+        least = self.cell.less_precise_than
+        return f"{said}, not {least}" if least else said if isinstance(said, str) else ""
 
     @property
     def state(self) -> str:
@@ -54,7 +89,7 @@ class Row:
     """One test."""
 
     test: TestKey
-    """The test without a backend."""
+    """The test without a framework and a backend."""
     shapes: str
     entries: Mapping[str, Entry]
     """Maps the backend to its entry."""
@@ -84,6 +119,7 @@ class BackendTable:
 
     device: str
     reference: str
+    """``the reference``, where it is not the same one in every test."""
     backends: tuple[str, ...]
     rows: tuple[Row, ...]
     unavailable: Mapping[str, str]
@@ -113,13 +149,14 @@ def tables(results: Sequence[Result]) -> list[BackendTable]:
 def _table(entries: Sequence[tuple[Result, BackendCell]]) -> BackendTable:
     rows: dict[TestKey, dict[str, Entry]] = {}
     for result, cell in entries:
-        row = rows.setdefault(replace(result.test, backend=None), {})
-        row[result.test.backend or ""] = Entry(result, cell)
-    reference = entries[0][1].reference
-    names = dict.fromkeys([reference, *(result.test.backend or "" for result, _ in entries)])
+        row = rows.setdefault(replace(result.test, framework="", backend=None), {})
+        entry = Entry(result, cell)
+        row[entry.name] = entry
+    references = list(dict.fromkeys(cell.reference for _, cell in entries))
+    names = dict.fromkeys([*references, *(name for row in rows.values() for name in row)])
     return BackendTable(
         device=entries[0][0].device.name,
-        reference=reference,
+        reference=references[0] if len(references) == 1 else "the reference",
         backends=tuple(names),
         rows=tuple(_row(test, row) for test, row in rows.items()),
         unavailable={
@@ -200,7 +237,16 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     return {
         "state": entry.state,
         "reason": entry.result.failure.message if entry.result.failure else None,
+        "framework": entry.result.test.framework,
+        "backend": entry.result.test.backend,
         "p50": entry.summary.p50 if entry.summary else None,
+        "p90": entry.summary.p90 if entry.summary else None,
+        "load_us": entry.load_us,
+        "first_us": entry.first_us,
+        "peak_bytes": entry.peak_bytes,
+        "precision": entry.result.program.facts.get(PRECISION),
+        "less_precise_than": entry.cell.less_precise_than or None,
+        "ran_on": numbers.ran_on(entry.result) or None,
         "ratio": comparison.ratio if comparison else None,
         "ratio_low": bounds.low if bounds else None,
         "ratio_high": bounds.high if bounds else None,

@@ -77,7 +77,7 @@ def _case(stages: tuple[Result, ...]) -> Any:
     result = stages[-1]
     test = result.test
     case = TestCase(
-        plain(f"{test.metric} {test.identifier}{result.on_backend}"),
+        plain(f"{test.metric} {test.identifier}{result.on_arm}"),
         plain(test.net),
         round(sum(stage.duration_s for stage in stages), 3),
     )

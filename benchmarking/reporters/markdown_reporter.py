@@ -124,7 +124,10 @@ def _reason(stage: Result, how: Confirmation | SequentialDecision) -> str:
 
 
 def _backend(result: Result) -> str:
-    lines = [f"- {_escape(f'{result.test.name}: {numbers.ran_on(result) or result.test.backend}')}"]
+    framework = f"{result.test.framework} " if "/" in (result.arm or "") else ""
+    lines = [
+        f"- {_escape(f'{result.test.name}: {framework}{numbers.ran_on(result) or result.test.backend}')}"
+    ]
     told = [*numbers.fallbacks(result), numbers.without_kernels(result), numbers.unused_options(result)]
     lines += [f"  - {_escape(line)}" for line in told if line]
     return "\n".join(lines)
@@ -136,7 +139,7 @@ def _tainted(result: Result) -> str:
 
 
 def _warning(result: Result, text: str) -> str:
-    return f"- {_escape(f'{result.test.name}{result.on_backend}: warning: {text}')}"
+    return f"- {_escape(f'{result.test.name}{result.on_arm}: warning: {text}')}"
 
 
 def _operators(result: Result, choice: OperatorChoice) -> str:
@@ -160,7 +163,7 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
         tablefmt="pipe",
         disable_numparse=True,
     )
-    title = f"{result.test.name}{result.on_backend} on {result.device.name}: {shown.title}"
+    title = f"{result.test.name}{result.on_arm} on {result.device.name}: {shown.title}"
     return _folded(title, grid)
 
 
@@ -173,7 +176,7 @@ def _failure(result: Result) -> str:
     failure = result.failure
     if failure is None:
         return ""
-    text = f"{result.test.name}{result.on_backend}: {failure.message}"
+    text = f"{result.test.name}{result.on_arm}: {failure.message}"
     if not failure.evidence:
         return f"- {_escape(text)}"
     evidence = plain_lines(failure.evidence.rstrip())

@@ -37,6 +37,11 @@ def duration(value_us: float) -> str:
     return f"{_three_digits(value_us / scale)} {unit}"
 
 
+def memory(amount_bytes: float) -> str:
+    """``81 MiB``."""
+    return f"{_three_digits(amount_bytes / 2**20)} MiB"
+
+
 def duration_range(interval: Interval) -> str:
     """Both ends in the unit of the upper end: ``12.1 to 12.6 ms``."""
     scale, unit = next((one for one in _UNITS if abs(interval.high) >= one[0]), _UNITS[-1])
@@ -115,7 +120,7 @@ def sampling(how: Sampling, block: str = "pair") -> list[str]:
 
 def test_name(result: Result) -> str:
     """The beginning of a line about one result."""
-    on = f" with {result.test.backend}" if result.cell and result.test.backend else ""
+    on = f" with {result.arm}" if result.arm else ""
     stage = "" if result.provenance.run_type == "benchmark" else f" ({result.provenance.run_type})"
     return f"{result.test.name}{on} on {result.device.name}{stage}"
 

@@ -169,7 +169,7 @@ def _heading(result: Result) -> Text:
     details = [
         numbers.shapes(result),
         f"on {result.device.name}",
-        f"backend {result.test.backend}" if result.test.backend else "",
+        _backend_of(result),
         numbers.threads(result),
         numbers.versions(result),
     ]
@@ -177,6 +177,14 @@ def _heading(result: Result) -> Text:
     if result.provenance.run_type != "benchmark":
         text.append(f"  ({result.provenance.run_type})", "yellow")
     return text
+
+
+def _backend_of(result: Result) -> str:
+    """With the framework's name in front where several are compared."""
+    backend = result.test.backend
+    if result.arm and result.arm != backend:
+        return result.arm
+    return f"backend {backend}" if backend else ""
 
 
 def _net_table(net: TypeResult, sampling: Sampling | None, width: int) -> Table:

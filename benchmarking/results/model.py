@@ -472,13 +472,23 @@ class Result:
     duration_s: float = 0.0
 
     @property
+    def arm(self) -> str | None:
+        """In a run on several backends: what this one is called beside the others."""
+        return (self.cell.arm or self.test.backend) if self.cell else None
+
+    @property
     def label(self) -> str:
         """Net, identifier and device, for people."""
         return f"{self.test.net} {self.test.identifier} on {self.device.name}"
 
     @property
+    def on_arm(self) -> str:
+        """`` on nnpack`` or `` on caffe2/nnpack`` in a run on several backends, else empty."""
+        return f" on {self.arm}" if self.arm else ""
+
+    @property
     def on_backend(self) -> str:
-        """`` on nnpack`` in a run on several backends, else empty."""
+        """`` on nnpack`` in a run on several backends, else empty: the same however many frameworks run."""
         return f" on {self.test.backend}" if self.cell and self.test.backend else ""
 
     @property

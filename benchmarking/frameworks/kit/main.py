@@ -102,9 +102,12 @@ def _benchmark(program: Program[Any], settings: Settings) -> None:
 
 
 def _run(loaded: LoadedModel, settings: Settings, observer: Observer) -> None:
-    for _ in range(settings.warmup):
-        loaded.run()
     clock = time.perf_counter_ns
+    for number in range(settings.warmup):
+        start = clock()
+        loaded.run()
+        if number == 0:
+            observer.facts({"first_ns": clock() - start})
     for _ in range(settings.iter):
         start = clock()
         loaded.run()
