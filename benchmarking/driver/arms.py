@@ -117,7 +117,7 @@ def make_ready(
         model_files={key: staged.paths[path] for key, path in files.model.items()},
         input_files={blob: staged.paths[path] for blob, path in files.inputs.items()},
         output_directory=staged.output_directory if outputs or case.template else None,
-        outputs=_names_in_model(plan.framework, case, files, outputs),
+        outputs=names_in_model(plan.framework, case, files, outputs),
         shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
         backend=plan.backend,
         timeout_s=case.timeout_s if plan.timeout_s is None else plan.timeout_s,
@@ -135,7 +135,7 @@ def make_ready(
     )
 
 
-def _names_in_model(
+def names_in_model(
     framework: FrameworkBase, case: TestCase, files: LocalFiles, outputs: tuple[str, ...]
 ) -> tuple[str, ...]:
     """What these outputs are called in the model's own file, which in another format may have other names.

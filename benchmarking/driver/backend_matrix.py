@@ -203,7 +203,7 @@ class BackendMatrix:
     def _with_cell(self, result: Result, column: _Column, columns: Sequence[_Column]) -> Result:
         counts = column.failure is None and self._reference(columns).failure is None
         is_delay = column.chosen.case.metric == "delay"
-        most_precise = precision.most_precise([one.precision for one in columns])
+        most_precise = precision.most_precise([one.precision for one in columns if one.samples.facts])
         cell = replace(
             self._cell(column.name, column.blocks if is_delay else min(len(column.types), 1)),
             comparison=column.comparison if counts else None,

@@ -124,7 +124,7 @@ def _reason(stage: Result, how: Confirmation | SequentialDecision) -> str:
 
 
 def _backend(result: Result) -> str:
-    framework = f"{result.test.framework} " if "/" in (result.arm or "") else ""
+    framework = f"{result.test.framework} " if result.arm not in (None, result.test.backend) else ""
     lines = [
         f"- {_escape(f'{result.test.name}: {framework}{numbers.ran_on(result) or result.test.backend}')}"
     ]

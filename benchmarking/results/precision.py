@@ -11,12 +11,14 @@ TOLERANCES = {"f64": 1e-3, "f32": 1e-3, "tf32": 1e-2, "f16": 1e-2, "bf16": 5e-2,
 """From the most precise to the least: the largest deviation of a right answer, as a fraction of its largest
 value. Rounding adds up over a net: bf16 keeps 8 bits, and an encoder of 12 layers is off by a hundredth."""
 USUAL = "f32"
+"""Of a program that does not report it, or says that it computes as the model asks."""
 
 
 def of(facts: Mapping[str, Fact]) -> str:
-    """Empty: the program does not report it, or in words of its own."""
+    """The least precise of those that are reported (``bf16+f32``); empty where none is known."""
     told = facts.get(PRECISION)
-    return told if isinstance(told, str) and told in TOLERANCES else ""
+    known = [one for one in str(told).split("+") if one in TOLERANCES]
+    return max(known, key=_rank, default="")
 
 
 def tolerance(*precisions: str) -> float:
@@ -25,13 +27,12 @@ def tolerance(*precisions: str) -> float:
 
 
 def most_precise(precisions: Sequence[str]) -> str:
-    """Of those that are known; empty: none is."""
-    return min(filter(None, precisions), key=_rank, default="")
+    return min((one or USUAL for one in precisions), key=_rank, default=USUAL)
 
 
 def is_less(one: str, other: str) -> bool:
     """Whether ``one`` is known to be less precise."""
-    return bool(one and other) and _rank(one) > _rank(other)
+    return bool(one) and _rank(one) > _rank(other)
 
 
 def _rank(precision: str) -> int:

@@ -132,6 +132,22 @@ def test_a_wrong_kernel_is_caught_and_its_number_shown_as_wrong(compare, worksho
     )
 
 
+def test_what_computes_in_less_is_marked_and_right_within_its_precision(compare, workshop):
+    coarse = {"outputs": {"out": [1.0, 2.0, -3.9]}, "facts": {"precision": "bf16"}}
+    markdown = workshop.directory / "m.md"
+    argv = ("--backend", "default,nnpack,onednn", "--markdown", markdown)
+    document, done = compare(*argv, on={"onednn": coarse}, facts={"precision": "f32"})
+    assert done.returncode == 0, done.stderr
+    cells = {name: one["meta"]["cell"] for name, one in by_backend(document).items()}
+    assert {name: one["less_precise_than"] for name, one in cells.items()} == {
+        "default": "",
+        "nnpack": "",
+        "onednn": "f32",
+    }
+    assert cells["onednn"]["comparison"]["ratio"] < 1
+    assert "**bf16, not f32**" in markdown.read_text()
+
+
 def test_a_backend_that_answers_in_another_shape_or_not_at_all_fails_alone(compare):
     document, done = compare(
         *("--backend", "default,nnpack,onednn"),

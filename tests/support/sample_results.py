@@ -381,6 +381,43 @@ def on_backends(identifier: str, scale: float) -> tuple[Result, ...]:
     )
 
 
+def on_frameworks(identifier: str) -> tuple[Result, ...]:
+    """The same test on two frameworks and with a backend that computes in less; a third one is missing."""
+    missing = {"litert": "the package ai_edge_litert is missing; install it with: pip install 'x[litert]'"}
+
+    def arm(framework: str, backend: str, typical_us: float, ratio: float | None, error: float) -> Result:
+        is_coarse = backend == "bf16"
+        cell = BackendCell(
+            "onnxruntime/default",
+            12,
+            comparison=Comparison(12, ratio, Interval(ratio * 0.99, ratio * 1.01, 0.957)) if ratio else None,
+            errors={"y": ErrorStatistics(1000, error, error * 12, error / 3, 0.99)} if ratio else {},
+            answer_of="onnxruntime/default" if ratio else "",
+            unavailable=missing,
+            arm=f"{framework}/{backend}",
+            less_precise_than="f32" if is_coarse else "",
+        )
+        facts = {
+            "precision": "bf16" if is_coarse else "f32",
+            "load_ns": 41_200_000,
+            "first_ns": 1_840_000 + int(typical_us),
+            "peak_rss_bytes": 121_634_816,
+            "backend_operators": 26,
+            "operators": 26,
+        }
+        return having(
+            on_backend(backend, identifier, typical_us, cell, program=Program(facts=facts)),
+            framework=framework,
+            net="encoder",
+        )
+
+    return (
+        arm("onnxruntime", "default", 11_100.0, None, 0.0),
+        arm("openvino", "f32", 11_700.0, 1.05, 1.1e-7),
+        arm("openvino", "bf16", 6400.0, 0.58, 8.1e-3),
+    )
+
+
 def golden_on(backend: str, size: float, failure: Failure | None = None) -> Result:
     types = (errors("softmax", size),)
     cell = BackendCell(
@@ -504,6 +541,7 @@ RUNS: dict[str, tuple[tuple[Result, ...], RunSummary]] = {
         ),
         RunSummary(ExitStatus.BENCHMARK_FAILED, 61.0, destinations=("heat map in backends.svg",)),
     ),
+    "frameworks": (on_frameworks("delay-0"), RunSummary(ExitStatus.OK, 41.0)),
     "nasty_backends": (
         (
             having(

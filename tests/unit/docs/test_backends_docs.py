@@ -7,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarking.driver.settings import BACKEND_TOLERANCE, BLOCKS
+from benchmarking.driver.settings import BLOCKS
 from benchmarking.frameworks import program_output
 from benchmarking.results.model import Kernel
+from benchmarking.results.precision import TOLERANCES
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/backends.md").read_text(encoding="utf-8")
@@ -36,6 +37,12 @@ def test_the_tables_are_what_the_screen_shows():
         assert block.strip() in golden
 
 
+def test_the_table_of_frameworks_is_what_the_screen_shows():
+    golden = (ROOT / "tests/data/reporters/screen_frameworks.txt").read_text(encoding="utf-8")
+    (block,) = [block for block in blocks("text") if "precision" in block]
+    assert block.strip() in golden
+
+
 def test_the_command_runs(tmp_path, monkeypatch):
     """On a program that has backends at once."""
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
@@ -45,7 +52,7 @@ def test_the_command_runs(tmp_path, monkeypatch):
     answers = {"softmaxout": (ROOT / GOLDEN).read_text().split()}
     told = {"backends": {"default": "", "nnpack": "", "eigen": "no Caffe2"}, "outputs": answers}
     program.with_suffix(".json").write_text(json.dumps(told))
-    (command,) = blocks("sh")
+    command = blocks("sh")[0]
     (tmp_path / "specifications").symlink_to(ROOT / "specifications")
     argv = [sys.executable, str(ROOT / "harness.py"), *shlex.split(command)[2:], "--program", str(program)]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
@@ -58,5 +65,5 @@ def test_the_command_runs(tmp_path, monkeypatch):
 def test_the_defaults():
     assert BLOCKS == 6
     assert "With 6 blocks, the default," in TEXT
-    assert BACKEND_TOLERANCE == 0.001
-    assert "(0.001 by default)" in TEXT
+    told = [line.split("|")[1:3] for line in TEXT.splitlines() if re.match(r"\| `\w+` \| [0-9.]+ \|", line)]
+    assert {name.strip(" `"): float(value) for name, value in told} == TOLERANCES

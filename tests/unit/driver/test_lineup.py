@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking.driver.arms import LocalFiles, names_in_model
 from benchmarking.driver.lineup import FoundBackends
 from benchmarking.driver.plan import Arm, Contender, ManyBackends, RunPlan
 from benchmarking.errors import CaseError
@@ -146,3 +147,29 @@ def test_what_cannot_run_a_test_is_a_line_with_its_reason():
         CaseError, match=r"none of the frameworks can run this test: caffe2: .*; onnxruntime: "
     ):
         lineup(("mkl",), tested=test_case("onnx"))
+
+
+class Renaming(OnnxRuntime):
+    """Its files have other names for their outputs."""
+
+    own = ()
+
+    def model_outputs(self, model_files):
+        return self.own
+
+
+@pytest.mark.parametrize(
+    ("own", "formats", "expected"),
+    [
+        (("Identity", "Identity_1"), BOTH.formats, ("Identity", "Identity_1")),
+        (("b", "a", "c"), BOTH.formats, ("a", "b")),
+        (("Identity",), BOTH.formats, ("a", "b")),  # what the program says of that is clearer
+        ((), BOTH.formats, ("a", "b")),
+        (("Identity", "Identity_1"), {}, ("a", "b")),  # its only format: the names are mistakes
+    ],
+)
+def test_outputs_that_another_format_names_otherwise_are_matched_by_their_order(own, formats, expected):
+    framework = Renaming()
+    framework.own = own
+    tested = replace(BOTH, formats=formats)
+    assert names_in_model(framework, tested, LocalFiles({}, {}, {}), ("a", "b")) == expected

@@ -22,6 +22,7 @@ from tests.support.sample_results import (
     on_backend,
     on_backends,
     on_device,
+    on_frameworks,
 )
 
 RESULTS, SUMMARY = RUNS["backends"]
@@ -98,6 +99,36 @@ def test_the_json_has_what_the_table_shows():
     assert row["nnpack"]["max_absolute_error"] == 2.1e-6
     assert (row["opengl"]["state"], row["opengl"]["ratio"]) == ("wrong", None)
     assert row["vulkan"]["reason"].endswith("no GPU answers")
+
+
+def test_frameworks_are_columns_of_the_same_row_and_what_computes_in_less_is_marked(tmp_path):
+    results = RUNS["frameworks"][0]
+    (table,) = backend_table.tables(results)
+    assert table.backends == ("onnxruntime/default", "openvino/f32", "openvino/bf16")
+    assert (len(table.rows), table.reference) == (1, "onnxruntime/default")
+    value = json.loads(documents.dumps(backend_table.table_json(table)))
+    assert [one["name"] for one in value["unavailable"]] == ["litert"]
+    row = value["tests"][0]["backends"]
+    coarse = row["openvino/bf16"]
+    assert (coarse["framework"], coarse["backend"]) == ("openvino", "bf16")
+    assert (coarse["precision"], coarse["less_precise_than"]) == ("bf16", "f32")
+    assert row["openvino/f32"]["less_precise_than"] is None
+    assert (coarse["state"], coarse["load_us"], coarse["first_us"]) == ("measured", 41_200.0, 1846.4)
+    assert (coarse["peak_bytes"], coarse["p90"] > coarse["p50"]) == (121_634_816, True)
+    content = drawn(tmp_path / "m.svg", results)
+    texts = [one.text for one in ElementTree.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count("bf16, not f32") == 1
+
+
+def test_tests_with_other_references_are_in_one_table():
+    first, second = on_frameworks("delay-0")[:2], on_frameworks("delay-1")[1:]
+    moved = [replace(one, cell=replace(one.cell, reference="openvino/f32")) for one in second]
+    (table,) = backend_table.tables([*first, *moved])
+    assert table.reference == "the reference"
+    assert [[entry.is_reference for entry in row.entries.values()] for row in table.rows] == [
+        [True, False],
+        [True, False],
+    ]
 
 
 @pytest.mark.parametrize("worst", [math.nan, math.inf])

@@ -65,7 +65,7 @@ SHAPE = "1x3x224x224"
 def test_the_screen_fits_and_breaks_neither_names_nor_numbers(run, width, monkeypatch):
     text = shown_on(width, run, monkeypatch)
     assert all(cell_len(line) <= width or "results" in line for line in text.splitlines())
-    if run in ("passed", "judged", "backends"):
+    if run in ("passed", "judged", "backends", "frameworks"):
         golden.check(text, f"reporters/screen_{run}_{width}.txt")
     if run in ("passed", "compared", "judged", "fell_back", "backends", "devices"):
         assert not re.search(

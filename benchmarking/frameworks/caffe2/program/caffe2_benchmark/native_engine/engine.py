@@ -58,7 +58,12 @@ class NativeEngine(Engine):
 
     def facts(self) -> Mapping[str, Fact]:
         version = "Caffe2 of torch %s" % torch.__version__
-        return {"engine": self.name, "engine_version": version, "numpy": np.__version__}
+        return {
+            "engine": self.name,
+            "engine_version": version,
+            "numpy": np.__version__,
+            "precision": "f32",
+        }
 
     def load(
         self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()

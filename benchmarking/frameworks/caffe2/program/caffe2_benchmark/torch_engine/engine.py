@@ -94,7 +94,7 @@ class TorchEngine(Engine):
 
     def facts(self) -> Mapping[str, Fact]:
         versions = {"engine": self.name, "engine_version": torch.__version__, "numpy": np.__version__}
-        return {**versions, **self._backend.facts()}
+        return {**versions, "precision": "f32", **self._backend.facts()}
 
     def load(
         self, init_net: Any, net: Any, inputs: Dict[str, Any], wanted: AbstractSet[str] = frozenset()

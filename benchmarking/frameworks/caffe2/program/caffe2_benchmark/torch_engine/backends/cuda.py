@@ -62,6 +62,7 @@ class Cuda(Backend):
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
             **{"cuda_" + name: name in self._options for name in self.options},
+            "precision": TF32 if TF32 in self._options else "f32",
         }
 
     def upload(self, tensor: Any) -> Any:

@@ -1,0 +1,74 @@
+"""One test on several frameworks through the harness, each with its own program and model format."""
+
+import pytest
+
+from tests.e2e.test_onnxruntime import chosen
+from tests.support.workshop import ROOT
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("torch")
+
+LENET = ROOT / "specifications/benchmarks/all/quickstart.json"
+ARMS = ["caffe2/default", "onnxruntime/default", "onnxruntime/disabled"]
+
+
+@pytest.fixture(scope="module")
+def document(workshop_directory):
+    """Of a test of outputs and a test of delays."""
+    from tests.support.workshop import Workshop
+
+    workshop = Workshop(workshop_directory)
+    named = ("--framework", "caffe2,onnxruntime", "--backend", "default,disabled", "--blocks", "1")
+    reports = ("--local_reporter", "saved", "--screen_reporter", "--reference_backend", "onnxruntime")
+    info = chosen("golden-0", "delay-5")
+    document, done = workshop.json(*named, *reports, "--info", info, benchmark=LENET)
+    assert done.returncode == 0, done.stderr
+    return document, done, workshop_directory / "saved"
+
+
+@pytest.fixture(scope="module")
+def workshop_directory(tmp_path_factory):
+    return tmp_path_factory.mktemp("frameworks")
+
+
+def test_each_backend_of_each_framework_is_an_arm(document):
+    results = document[0]["results"]
+    assert [one["meta"]["cell"]["arm"] for one in results] == ARMS * 2
+    keys = [(one["meta"]["framework"], one["meta"]["backend"]) for one in results]
+    assert keys == [tuple(arm.split("/")) for arm in ARMS] * 2
+    engines = [one["meta"]["program"]["program"] for one in results]
+    assert engines == ["caffe2_benchmark", *["onnxruntime_benchmark"] * 2] * 2
+    assert all(one["meta"]["cell"]["reference"] == "onnxruntime/default" for one in results)
+
+
+def test_they_take_turns_on_the_same_inputs_and_answer_the_same(document):
+    golden, delays = document[0]["results"][:3], document[0]["results"][3:]
+    assert all(one["meta"]["cell"]["answer_of"] == "golden" for one in golden)
+    assert all(one["types"][0]["error"]["max_absolute"] < 1e-6 for one in golden)
+    for one in delays:
+        cell = one["meta"]["cell"]
+        assert one["meta"]["sampling"]["level"] == "iteration"
+        if cell["arm"] != cell["reference"]:
+            assert cell["errors"]["softmax"]["max_absolute"] < 1e-5
+            assert cell["comparison"]["ratio"] > 0
+
+
+def test_the_table_has_what_each_took_to_start_and_computed_in(document):
+    (table,) = document[0]["backends"]
+    (row,) = [one["backends"] for one in table["tests"] if one["metric"] == "delay"]
+    assert list(row) == ARMS
+    for entry in row.values():
+        assert entry["load_us"] > entry["first_us"] > 0
+        assert entry["peak_bytes"] > 10_000_000
+        assert entry["p90"] >= entry["p50"]
+    assert row["caffe2/default"]["precision"] == "f32"
+    assert "not available: caffe2/disabled" not in document[1].stderr  # another framework has it
+
+
+def test_each_arm_is_saved_for_itself(document):
+    saved = sorted(path.parts[-7:-5] for path in document[2].rglob("NET_DELAY.txt"))
+    assert len(saved) == len(ARMS)
+    assert {path.relative_to(document[2]).parts[1] for path in document[2].rglob("NET_DELAY.txt")} == {
+        "caffe2",
+        "onnxruntime",
+    }
