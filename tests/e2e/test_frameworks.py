@@ -2,33 +2,25 @@
 
 import pytest
 
-from tests.e2e.test_onnxruntime import chosen
-from tests.support.workshop import ROOT
+from tests.support.workshop import ROOT, Workshop
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("torch")
 
-LENET = ROOT / "specifications/benchmarks/all/quickstart.json"
+QUICK_START = ROOT / "specifications/benchmarks/all/quickstart.json"
 ARMS = ["caffe2/default", "onnxruntime/default", "onnxruntime/disabled"]
 
 
 @pytest.fixture(scope="module")
-def document(workshop_directory):
+def document(tmp_path_factory):
     """Of a test of outputs and a test of delays."""
-    from tests.support.workshop import Workshop
-
-    workshop = Workshop(workshop_directory)
+    directory = tmp_path_factory.mktemp("frameworks")
+    workshop = Workshop(directory)
     named = ("--framework", "caffe2,onnxruntime", "--backend", "default,disabled", "--blocks", "1")
     reports = ("--local_reporter", "saved", "--screen_reporter", "--reference_backend", "onnxruntime")
-    info = chosen("golden-0", "delay-5")
-    document, done = workshop.json(*named, *reports, "--info", info, benchmark=LENET)
+    document, done = workshop.json(*named, *reports, benchmark=QUICK_START)
     assert done.returncode == 0, done.stderr
-    return document, done, workshop_directory / "saved"
-
-
-@pytest.fixture(scope="module")
-def workshop_directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("frameworks")
+    return document, done, directory / "saved"
 
 
 def test_each_backend_of_each_framework_is_an_arm(document):
@@ -44,12 +36,12 @@ def test_each_backend_of_each_framework_is_an_arm(document):
 def test_they_take_turns_on_the_same_inputs_and_answer_the_same(document):
     golden, delays = document[0]["results"][:3], document[0]["results"][3:]
     assert all(one["meta"]["cell"]["answer_of"] == "golden" for one in golden)
-    assert all(one["types"][0]["error"]["max_absolute"] < 1e-6 for one in golden)
+    assert all(one["types"][0]["error"]["max_absolute"] < 1e-5 for one in golden)
     for one in delays:
         cell = one["meta"]["cell"]
         assert one["meta"]["sampling"]["level"] == "iteration"
         if cell["arm"] != cell["reference"]:
-            assert cell["errors"]["softmax"]["max_absolute"] < 1e-5
+            assert cell["errors"]["softmaxout"]["max_absolute"] < 1e-5
             assert cell["comparison"]["ratio"] > 0
 
 
@@ -58,7 +50,8 @@ def test_the_table_has_what_each_took_to_start_and_computed_in(document):
     (row,) = [one["backends"] for one in table["tests"] if one["metric"] == "delay"]
     assert list(row) == ARMS
     for entry in row.values():
-        assert entry["load_us"] > entry["first_us"] > 0
+        assert entry["load_us"] > 0
+        assert entry["first_us"] > 0
         assert entry["peak_bytes"] > 10_000_000
         assert entry["p90"] >= entry["p50"]
     assert row["caffe2/default"]["precision"] == "f32"
@@ -66,9 +59,9 @@ def test_the_table_has_what_each_took_to_start_and_computed_in(document):
 
 
 def test_each_arm_is_saved_for_itself(document):
-    saved = sorted(path.parts[-7:-5] for path in document[2].rglob("NET_DELAY.txt"))
-    assert len(saved) == len(ARMS)
-    assert {path.relative_to(document[2]).parts[1] for path in document[2].rglob("NET_DELAY.txt")} == {
-        "caffe2",
-        "onnxruntime",
+    saved = [path.relative_to(document[2]).parts for path in document[2].rglob("NET_DELAY.txt")]
+    assert {(parts[1], parts[4]) for parts in saved} == {
+        ("caffe2", "delay-on-default"),
+        ("onnxruntime", "delay-on-default"),
+        ("onnxruntime", "delay-on-disabled"),
     }
