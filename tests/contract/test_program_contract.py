@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -185,6 +186,27 @@ def test_a_program_stays_on_the_cores_that_it_was_given(program):
             process.stdout.readline()
             assert os.sched_getaffinity(process.pid) == {core}
         process.stdin.write("quit\n")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_program_sends_nothing_and_writes_nothing_at_home(program, tmp_path):
+    """Without CI in the environment, where some runtimes keep still by themselves."""
+    log = tmp_path / "calls"
+    home = tmp_path / "home"
+    home.mkdir()
+    calls = "trace=socket,connect,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2"
+    quiet = {name for name in os.environ if name in ("CI", "GITHUB_ACTIONS") or name.startswith("XDG_")}
+    environment = {name: value for name, value in os.environ.items() if name not in quiet}
+    done = subprocess.run(
+        ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", str(log), sys.executable, "-B", str(program.path),
+         *program.subject.model, *INPUT, "--run_individual", "true"],
+        env={**environment, "HOME": str(home)}, cwd=home, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    if "Operation not permitted" in done.stderr and "ptrace" in done.stderr:
+        pytest.skip("this container does not allow strace")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in log.read_text().splitlines() if "AF_INET" in line] == []
+    assert list(home.rglob("*")) == []
 
 
 @pytest.mark.parametrize(
