@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import sys
@@ -11,6 +12,13 @@ from tests.device_lab.lab import DeviceLab, why_not
 
 # Programs under test inherit it; under nohup they would rightly ignore it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """The level that a program sets, which a test ran in this process, is not that of the next test."""
+    yield
+    logging.getLogger("benchmarking").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,7 @@ def test_notes_operators_errors_and_names_that_bite(tmp_path, run):
 
 @pytest.mark.parametrize("program", [{}, {"engine": "torch", "backend": "mkl"}])
 def test_the_backend_is_told_once(tmp_path, run, program):
-    save(tmp_path, backend="mkl", program=program)
+    save(tmp_path, backend="mkl", program=Program(facts=program))
     heading = run("show", tmp_path).out.splitlines()[0]
     assert heading.count("backend mkl") == 1
 
