@@ -1,1 +1,1 @@
-"""What was saved, read back: the local reporter's tree, and the series in it."""
+"""Reads saved results: the local reporter's tree, and the series in it."""

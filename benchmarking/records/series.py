@@ -1,4 +1,4 @@
-"""The saved runs of many commits as series: what ``benchmarking.history`` shows and looks for changes in."""
+"""The saved runs of many commits as series, which ``benchmarking.history`` shows and searches for changes."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from benchmarking.statistics.change_points import (
 
 KNOWN = "known"
 LARGEST_LEVEL = 1e100
-"""Beyond it squares and sums of squares are no numbers any more."""
+"""Beyond this, squares and sums of squares are not finite."""
 Moment = tuple[str, int]
-"""A commit and its time: that of a run of no known commit is when it was made."""
+"""A commit and its time; for a run without a known commit, the time of the run."""
 
 
 @dataclass(frozen=True)
 class SeriesKey:
-    """What has to be the same for two runs to be compared."""
+    """The properties in which two runs must agree to be compared."""
 
     test: TestKey
     type: str
     platform: str
     """The device's name."""
     settings: str = ""
-    """How the program was told to run."""
+    """The settings of the program."""
 
     def described(self) -> dict[str, str]:
-        """As results name it; series are sorted by it."""
+        """The names used in results; series are sorted by them."""
         test = self.test
         return {
             "net_name": test.net,
@@ -52,7 +52,7 @@ class SeriesKey:
 
 @dataclass(frozen=True)
 class Point:
-    """One commit: its latest normal run."""
+    """One commit, with its latest normal run."""
 
     commit: str
     commit_time: int
@@ -60,16 +60,17 @@ class Point:
     value: float
     """The median delay in microseconds, or the largest absolute error of the output."""
     ratio: float | None = None
-    """Treatment over control."""
+    """The treatment divided by the control."""
     ratio_interval: Interval | None = None
     control_commit: str | None = None
     control_commit_time: int | None = None
     verdict: str | None = None
-    """Of its last run and of that one's verification; regressed, where any of its runs confirmed that, and
-    known, where it is no slower than earlier commits already were. None: nothing was judged."""
+    """The verdict of its last run and its verification: regressed if any of its runs confirmed this, known if
+    it is not slower than earlier commits already were. None: nothing was judged.
+    """
     tainted: tuple[str, ...] = ()
     position: int | None = None
-    """In the repository, where that is known: higher than those of all commits that it holds."""
+    """The position in the repository, if known: higher than those of all commits that it contains."""
 
     @property
     def moment(self) -> Moment:
@@ -89,7 +90,7 @@ class Series:
 
     @cached_property
     def changes(self) -> tuple[ChangePoint, ...]:
-        """Their indexes are those of ``levels``."""
+        """The changes; their indexes are those of ``levels``."""
         return find_change_points(self.levels.values, self.levels.links)
 
     @cached_property
@@ -99,19 +100,21 @@ class Series:
 
 @dataclass(frozen=True)
 class Levels:
-    """What changes are looked for in."""
+    """The values that are searched for changes."""
 
     points: tuple[Point, ...]
-    """Those that have a value to compare."""
+    """The points that have a value to compare."""
     values: tuple[float, ...]
-    """One of each point; where ``is_ratio``, against the first control of all."""
+    """One value for each point; if ``is_ratio``, relative to the first control of all."""
     links: tuple[int, ...] = ()
-    """Where another control begins."""
+    """The indexes at which the control changes."""
     is_ratio: bool = False
 
 
 def series_of(results: Iterable[Result]) -> list[Series]:
-    """In the order of their keys; of several normal runs of a commit, the last that is given counts."""
+    """The series in the order of their keys; of several normal runs of a commit, the last one
+    given is used.
+    """
     found: dict[SeriesKey, _Points] = {}
     for result in results:
         settings = comparability.settings(result.program.facts)
@@ -164,8 +167,9 @@ def _point(result: Result, one: TypeResult) -> Point:
 
 
 def in_order(points: Sequence[Point]) -> list[Point]:
-    """Oldest commit first: those with a position by it, whatever their times say; the others by their times,
-    and behind what the repository has before a commit of the same time."""
+    """Oldest commit first: commits with a position in that order, regardless of their times; the others by
+    their times, after the commits of the repository with the same time.
+    """
     moments: dict[Moment, tuple[float, float]] = {}
     latest = -math.inf
     positioned = [(one.position, one.commit_time, one) for one in points if one.position is not None]
@@ -176,7 +180,7 @@ def in_order(points: Sequence[Point]) -> list[Point]:
 
 
 def levels(points: Sequence[Point]) -> Levels:
-    """The ratios to the controls where the newest point has one, else the values.
+    """The ratios to the controls if the newest point has one, otherwise the values.
 
     Args:
         points: oldest commit first.
@@ -188,10 +192,11 @@ def levels(points: Sequence[Point]) -> Levels:
 
 
 def _chained(points: Sequence[Point]) -> Levels:
-    """Ratios to several controls as ratios to the first: each is multiplied by the level of its own control.
+    """Converts ratios to several controls into ratios to the first: each is multiplied by the level of its
+    own control.
 
-    The controls follow the weeks, so a change would else be gone on the next Monday. A control's level is
-    that of its own run, or of the newest older one where it has none.
+    The control changes every week, so a change would otherwise disappear on the next Monday. A control's
+    level is that of its own run, or of the newest older run if it has none.
     """
     by_commit: dict[str | None, float] = {}
     values: list[float] = []

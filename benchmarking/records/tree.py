@@ -1,4 +1,4 @@
-"""The local reporter's tree of files: the one place that knows its paths (docs/contracts.md, section 4).
+"""The local reporter's tree of files; only this module knows its paths (docs/contracts.md, section 4).
 
 ``<root>/<platform>/<framework>/<net>/<metric>/<identifier>/<Y>/<M>/<D>/<commit>/<run>/``
 """
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 
 META_FILE = "meta.txt"
 FAILURES_DIRECTORY = ".failures"
-"""Below the root: the same tree, of the cases that failed. Readers of the results never see it."""
+"""Below the root: the same tree for cases that failed. Readers of results never see it."""
 NAME_FILE = ".name"
-"""In a directory whose name is not the very name it stands for: that name."""
+"""A file in a directory whose name differs from the name that it represents; it contains that name."""
 ON_BACKEND = " on "
-"""Between the names of a test and of a backend."""
+"""Separates the names of a test and of a backend."""
 MAXIMUM_PART_BYTES = 150
 LARGEST_FILE_BYTES = 128 * 2**20
-"""Of a run; a million samples of both arms with their CPU times have about 90 MB."""
+"""For one run; a million samples of both arms with their CPU times have about 90 MB."""
 LARGEST_NAME_BYTES = 2**16
 
 Read = TypeVar("Read")
@@ -47,20 +47,20 @@ Run = Mapping[str, TypeResult]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs are read; an empty tuple selects all."""
+    """The runs to read; an empty tuple selects all."""
 
     platforms: tuple[str, ...] = ()
     nets: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     identifiers: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
-    """Where it is empty, the operators are left out."""
+    """If it is empty, the operators are left out."""
     operators: bool = False
-    """They are not."""
+    """Whether the operators are included."""
     since: date = date.min
-    """The first day (UTC) of commits."""
+    """Only commits from this day (UTC) on."""
     limit: int | None = None
-    """So many commits of each case, the newest."""
+    """The number of newest commits of each case."""
 
 
 class History:
@@ -68,7 +68,7 @@ class History:
         self.root = root
 
     def save(self, result: Result) -> Path:
-        """Writes a run directory, which appears whole or not at all.
+        """Writes a run directory, which appears completely or not at all.
 
         Raises:
             OSError: it cannot be written.
@@ -80,7 +80,7 @@ class History:
         return _add_run(_make(self.root, _parts(result)), files)
 
     def save_failure(self, result: Result) -> Path:
-        """What is known of a failed case, outside the tree of the results.
+        """Saves the known facts of a failed case, outside the tree of results.
 
         Raises:
             OSError: it cannot be written.
@@ -93,9 +93,9 @@ class History:
         return _add_run(_make(directory, _parts(result)), files)
 
     def runs(self, like: Result, commits: Sequence[Commit]) -> list[Run]:
-        """Of each commit that has any, the latest normal run of the same case on the same device.
+        """For each commit that has any, the latest normal run of the same case on the same device.
 
-        In the order of ``commits``. A damaged run is left out with a warning.
+        In the order of ``commits``. A damaged run is skipped with a warning.
         """
         found = (self._latest(like, commit) for commit in commits)
         return [run for run in found if run]
@@ -111,9 +111,9 @@ class History:
         return None
 
     def saved(self, selection: Selection) -> Iterator[Result]:
-        """Every run that is selected, case by case; the newest commits first, a commit's runs in order.
+        """Every selected run, case by case; newest commits first, the runs of a commit in order.
 
-        What is damaged, or was not written by the local reporter, is left out with a warning.
+        Anything that is damaged, or was not written by the local reporter, is skipped with a warning.
         """
         for case in self._cases(selection):
             count = 0
@@ -137,13 +137,15 @@ class History:
 
 
 def _may_be_of(case: Path, identifiers: Sequence[str]) -> bool:
-    """Whether its runs are of one of the tests, on one backend or on several; what they say of it decides."""
+    """Whether its runs may belong to one of the tests, on one backend or on several; their
+    contents decide.
+    """
     owner = _readable_owner(case) or ""
     return not identifiers or any(owner == one or owner.startswith(one + ON_BACKEND) for one in identifiers)
 
 
 def _children(directory: Path) -> list[Path]:
-    """The directories in it, by name; what begins with a dot is no result."""
+    """The directories in it, by name; names that begin with a dot are not results."""
     try:
         children = sorted(one for one in directory.iterdir() if not one.name.startswith("."))
     except OSError as error:
@@ -156,7 +158,7 @@ def _children(directory: Path) -> list[Path]:
 
 
 def _numbered(directory: Path) -> list[Path]:
-    """The directories that are numbers, ascending."""
+    """The directories with numbers as names, in ascending order."""
     children = _children(directory)
     for one in children:
         if not one.name.isdecimal():
@@ -169,7 +171,7 @@ def _warn_of_foreign(path: Path) -> None:
 
 
 def _commits(case: Path, since: date) -> Iterator[Path]:
-    """Newest day first; within a day in the order of the commits' times, and of their positions."""
+    """Newest day first; within a day in the order of the commits' times and positions."""
     for year in reversed(_numbered(case)):
         for month in reversed(_numbered(year)):
             for day in reversed(_numbered(month)):
@@ -179,7 +181,7 @@ def _commits(case: Path, since: date) -> Iterator[Path]:
 
 
 def _moment(commit: Path) -> tuple[int, int]:
-    """Its time and its position, from the first of its runs that can be read."""
+    """The time and the position of the commit, from the first of its runs that can be read."""
     for path in commit.glob(f"*/{META_FILE}"):
         with suppress(OSError, ValueError):
             found = _read(path, documents.read_meta).provenance
@@ -188,7 +190,7 @@ def _moment(commit: Path) -> tuple[int, int]:
 
 
 def _load(directory: Path, selection: Selection) -> Result | None:
-    """With the types that are selected; None where it is damaged."""
+    """The run with the selected types; None if it is damaged."""
     result = _read_meta(directory)
     if result is None:
         return None
@@ -198,7 +200,7 @@ def _load(directory: Path, selection: Selection) -> Result | None:
 
 
 def _read_run(directory: Path, like: Result) -> Run | None:
-    """None where it is another device's, ran with other settings, is no normal run, or is damaged."""
+    """None if it is from another device, ran with other settings, is not a normal run, or is damaged."""
     result = _read_meta(directory)
     if result is None or result.provenance.run_type != "benchmark":
         return None
@@ -245,7 +247,7 @@ def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
 
 
 def _read(path: Path, reader: Callable[[bytes], Read]) -> Read:
-    """What was written to a file.
+    """Reads a file.
 
     Raises:
         NewerVersionError: a newer version of this program wrote it.
@@ -269,7 +271,9 @@ def _warn_of_damage(directory: Path, error: object) -> None:
 
 
 def _parts(result: Result, commit: str | None = None, commit_time: int | None = None) -> list[str]:
-    """The names that the directories of a run stand for. In a run on several backends each has its own."""
+    """The names that the directories of a run represent. In a run on several backends each backend has its
+    own.
+    """
     test, from_ = result.test, result.provenance
     date = map(str, unix_time.year_month_day(from_.commit_time if commit_time is None else commit_time))
     names = [result.device.name, test.framework, test.net, test.metric, test.identifier + result.on_backend]
@@ -277,12 +281,14 @@ def _parts(result: Result, commit: str | None = None, commit_time: int | None = 
 
 
 def path_part(name: str) -> str:
-    """The contract's rule: blanks and ``/`` become ``-``, all but letters, digits, ``_ . -`` is dropped."""
+    """The contract's rule: blanks and ``/`` become ``-``, all other characters except letters, digits and ``_
+    . -`` are dropped.
+    """
     return re.sub(r"[^A-Za-z0-9_.-]", "", re.sub(r"[\s/]", "-", name))
 
 
 def _candidates(name: str) -> Iterator[str]:
-    """Directory names for ``name``: the contract's where that is safe, then some that nothing else gets."""
+    """Directory names for ``name``: the contract's name if it is safe, then names that nothing else gets."""
     plain = path_part(name)
     if plain and not plain.startswith(".") and len(plain) <= MAXIMUM_PART_BYTES:
         yield plain
@@ -293,7 +299,7 @@ def _candidates(name: str) -> Iterator[str]:
 
 
 def _owner(directory: Path) -> str | None:
-    """The name that a directory stands for; None where there is no directory."""
+    """The name that a directory represents; None if there is no directory."""
     with suppress(FileNotFoundError):
         return read_file(directory / NAME_FILE, LARGEST_NAME_BYTES).decode("utf-8", "surrogatepass")
     return directory.name if directory.is_dir() else None
@@ -326,7 +332,7 @@ def _make(root: Path, names: Sequence[str]) -> Path:
 
 
 def _claim(parent: Path, name: str) -> Path:
-    """The directory of ``name``, made where it is not there yet."""
+    """The directory of ``name``, which is created if it does not exist."""
     for candidate in _candidates(name):
         directory = parent / candidate
         if not directory.exists():
@@ -337,7 +343,7 @@ def _claim(parent: Path, name: str) -> Path:
 
 
 def _create(directory: Path, name: str) -> None:
-    """Does nothing where another process was faster: whose it is then, its owner tells."""
+    """Does nothing if another process was faster: the owner file then shows whose directory it is."""
     if directory.name == name:
         with suppress(FileExistsError):
             directory.mkdir()
@@ -348,7 +354,9 @@ def _create(directory: Path, name: str) -> None:
 
 
 def _publish(temporary: Path, directory: Path) -> bool:
-    """Renames; False, and nothing is left, where the name is taken by a directory that is not empty."""
+    """Renames the directory; False, with nothing left behind, if the name is taken by a directory that is not
+    empty.
+    """
     temporary.chmod(0o777 & ~atomic_file.umask())
     try:
         temporary.rename(directory)
@@ -361,7 +369,9 @@ def _publish(temporary: Path, directory: Path) -> bool:
 
 
 def _add_run(parent: Path, files: Mapping[str, str]) -> Path:
-    """A new numbered directory with the files: written beside, flushed, renamed to the first free number."""
+    """A new numbered directory with the files: written to a temporary directory, flushed, renamed to the
+    first free number.
+    """
     number = 0
     while True:
         while (parent / str(number)).exists():

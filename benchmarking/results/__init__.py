@@ -1,1 +1,1 @@
-"""What was measured, as pure data: the ground that everything else stands on."""
+"""Measurements and results as pure data, on which everything else builds."""

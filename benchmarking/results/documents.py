@@ -1,8 +1,8 @@
-"""Results as JSON documents and back, by one adapter of the frozen types.
+"""Converts results to JSON documents and back, with one adapter of the frozen types.
 
-``--json`` prints a ``Document``. Other programs rely on its keys, on those of the local reporter's files and
-of what servers get (docs/contracts.md, sections 4, 5 and 8). In all of them most parts of a result stand side
-by side in one object, the ``meta``: ``described`` makes it, ``read`` takes it apart again.
+``--json`` prints a ``Document``. Other programs rely on its keys, and on those of the local reporter's files
+and of messages to servers (docs/contracts.md, sections 4, 5 and 8). In all of them, most parts of a result
+are combined in one object, the ``meta``: ``described`` creates it, ``read`` splits it again.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ from benchmarking.results.model import (
 )
 
 LAYOUT_VERSION = 1
-"""Of documents and of the local reporter's files. It is raised when older readers would misread them; a key
-that is added does not raise it."""
+"""The version of documents and of the local reporter's files. It is raised if older readers would misread
+them; an additional key does not raise it.
+"""
 
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """JSON has no such numbers: they are written as these strings."""
@@ -51,31 +52,31 @@ _PARTS = {
     "program": _names(Program, command="program_command", facts="program", control_facts="control_program"),
     "workload": _names(Workload),
 }
-"""The parts whose fields stand in the ``meta``, with the names that those have there."""
+"""The parts whose fields are in the ``meta``, with the names of the fields there."""
 _WHOLE = ("sampling", "cell")
-"""The parts that stand there whole."""
+"""The parts that are in the ``meta`` as a whole."""
 
 Read = TypeVar("Read")
 
 
 class NewerVersionError(ValueError):
-    """A newer version of this program wrote it. The message is a part of a sentence, with the remedy."""
+    """A newer version of this program wrote it. The message is part of a sentence, with the remedy."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """All results of one run of the harness: what ``--json`` prints."""
+    """All results of one run of the harness, as printed by ``--json``."""
 
     results: tuple[Result, ...]
     exit_status: ExitStatus
-    """What the harness was to end with. The user's ``--fail_on`` may hide verdicts from it."""
+    """The intended exit status of the harness. The user's ``--fail_on`` may hide verdicts from it."""
     duration_s: float
     destinations: tuple[str, ...]
-    """Where else the results went, for people."""
+    """Other destinations of the results, for people."""
     problems: tuple[str, ...]
-    """Devices whose tests are missing, reporters that could not deliver."""
+    """Devices whose tests are missing, and reporters that could not deliver."""
     backends: tuple[Mapping[str, Any], ...] = ()
-    """In a run on several backends: the tables that follow from the results."""
+    """In a run on several backends: the tables derived from the results."""
     layout_version: Annotated[int, Ge(1), Le(LAYOUT_VERSION)] = LAYOUT_VERSION
 
     @property
@@ -117,12 +118,12 @@ def result_json(result: Result) -> dict[str, Any]:
 
 
 def meta_json(result: Result) -> dict[str, Any]:
-    """``meta.txt``."""
+    """The content of ``meta.txt``."""
     return {**described(result), "layout_version": LAYOUT_VERSION}
 
 
 def described(result: Result) -> dict[str, Any]:
-    """What a result is a result of, side by side."""
+    """All parts of a result that describe the test, in one object."""
     parts = _as_json(replace(result, types=()))
     meta = {other: parts[part][name] for part, names in _PARTS.items() for name, other in names.items()}
     whole = {name: parts[name] for name in _WHOLE}
@@ -130,7 +131,7 @@ def described(result: Result) -> dict[str, Any]:
 
 
 def type_json(one: TypeResult) -> dict[str, Any]:
-    """``<type>.txt``: keys that do not apply are left out."""
+    """The content of ``<type>.txt``, without keys that do not apply."""
     value = _adapter(TypeResult).dump_python(one, exclude_defaults=True, warnings="none")
     if one.control_values:
         value["control_type"] = one.type
@@ -138,7 +139,7 @@ def type_json(one: TypeResult) -> dict[str, Any]:
 
 
 def _as_json(value: Document | Result) -> dict[str, Any]:
-    """Every field, as values that ``dumps`` takes."""
+    """Every field, as values that ``dumps`` accepts."""
     fields: dict[str, Any] = _adapter(type(value)).dump_python(value, warnings="none")
     return fields
 
@@ -147,7 +148,7 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
     if isinstance(value, str):
-        # Half a character, from a name of bytes that are no text, is in no file that others can read.
+        # A lone surrogate, from a name whose bytes are not text, cannot be in a file that others can read.
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Mapping):
         return {_jsonable(str(key)): _jsonable(one) for key, one in value.items()}
@@ -160,7 +161,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def read(kind: type[Read], content: str | bytes) -> Read:
-    """What was written as a ``kind``, by this version of the program or by an older one.
+    """Reads a document of type ``kind`` that was written by this version of the program or by an older one.
 
     Raises:
         NewerVersionError: a newer version wrote it.
@@ -173,7 +174,7 @@ def read(kind: type[Read], content: str | bytes) -> Read:
 
 
 def read_meta(content: str | bytes) -> Result:
-    """The result, but for its types, that a ``meta.txt`` describes. Raises as ``read``."""
+    """The result in a ``meta.txt``, without its types. Raises as ``read``."""
     return validated(Result, _in_parts({"meta": _parsed(content)}))
 
 
@@ -199,7 +200,7 @@ def validated(kind: type[Read], value: Any) -> Read:
 
 
 def _in_parts(value: Any) -> Any:
-    """A result whose ``meta`` is taken apart, as its type has it; anything else as it is."""
+    """Splits the ``meta`` of a result into the parts of its type; returns anything else unchanged."""
     if not isinstance(value, dict) or "meta" not in value:
         return value
     meta = value["meta"]
@@ -213,7 +214,7 @@ def _in_parts(value: Any) -> Any:
 
 
 def _place(location: tuple[int | str, ...]) -> str:
-    """As the file has it."""
+    """The location as it is in the file."""
     depth = 2 if location[:1] == ("results",) else 0
     around, names = location[:depth], [str(name) for name in location[depth:]]
     if names and names[0] in _WHOLE:
@@ -224,7 +225,7 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 
 def _check_version(value: object) -> None:
-    """It stands in the meta of a single result."""
+    """The version is in the meta of a single result."""
     found = value.get("layout_version", value.get("meta")) if isinstance(value, dict) else None
     version = found.get("layout_version") if isinstance(found, dict) else found
     if isinstance(version, int) and version > LAYOUT_VERSION:
@@ -242,7 +243,7 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 @cache
 def _made_adapter(kind: Any) -> TypeAdapter[Any]:
-    """Numbers that are not finite are read from their strings, too."""
+    """Numbers that are not finite are also read from their strings."""
     return TypeAdapter(kind)
 
 
@@ -276,7 +277,7 @@ def schema() -> dict[str, Any]:
 
 
 class _Schema(GenerateJsonSchema):
-    """With numbers and flags as ``dumps`` and ``type_json`` write them."""
+    """Represents numbers and flags as ``dumps`` and ``type_json`` write them."""
 
     def float_schema(self, schema: Any) -> dict[str, Any]:
         return {"anyOf": [super().float_schema(schema), {"enum": list(_NOT_FINITE)}]}
@@ -285,7 +286,7 @@ class _Schema(GenerateJsonSchema):
         return {"enum": [True, False, 1]}
 
     def dataclass_schema(self, schema: Any) -> dict[str, Any]:
-        """Without the docstrings, which are for readers of the code."""
+        """Leaves out the docstrings, which are for readers of the code."""
         described = super().dataclass_schema(schema)
         return {key: value for key, value in described.items() if key != "description"}
 

@@ -1,6 +1,6 @@
-"""What was measured (raw) and what follows from it (derived), apart from each other.
+"""Measurements (raw) and the results derived from them, separately.
 
-A ``Result`` is one test case on one device. Delays are microseconds everywhere.
+A ``Result`` is one test case on one device. Delays are always in microseconds.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import ClassVar, Literal
 from benchmarking.results.unix_time import UnixSeconds
 
 NET_DELAY = "NET_DELAY"
-"""The measured type of a whole-net iteration; every other type of ``delay`` is an operator."""
+"""The type of a whole-net iteration; every other type of ``delay`` is an operator."""
 
 RunType = Literal["benchmark", "verify", "regress"]
-"""A normal run, a suspicion that is run again, a confirmed regression."""
+"""A normal run, the verification of a suspected regression, the confirmation of a regression."""
 
 Fact = str | int | float | bool | None
 
@@ -27,7 +27,7 @@ Clock = Literal["cpu", "wall", "device"]
 
 
 def new_uid() -> str:
-    """Of a run or a result, unlike any other."""
+    """A unique identifier of a run or a result."""
     return uuid.uuid4().hex
 
 
@@ -40,7 +40,9 @@ class Measurement:
     unit: str
     values: tuple[float, ...]
     device_values: tuple[float, ...] = ()
-    """Of the same iterations, by the clock of the device that computed, where the program tells it."""
+    """The values of the same iterations by the clock of the device that computed, if the program reports
+    them.
+    """
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval; ``confidence`` is what it really covers (0.95: 95 %)."""
+    """A confidence interval; ``confidence`` is its actual coverage (0.95: 95 %)."""
 
     low: float
     high: float
@@ -72,17 +74,18 @@ class Summary(Percentiles):
     p95: float
     p99: float
     median_interval: Interval | None
-    """For the median; None with too few samples to have one. Over several processes it is that of their
-    medians, as the samples of one process are not independent."""
+    """For the median; None if there are too few samples. For several processes it is that of their medians,
+    because the samples of one process are not independent.
+    """
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Treatment against control, from pairs of processes."""
+    """The treatment compared with the control, from pairs of processes."""
 
     pairs: int
     ratio: float
-    """Treatment over control (1.03: the treatment takes 3 % longer)."""
+    """The treatment divided by the control (1.03: the treatment takes 3 % longer)."""
     ratio_interval: Interval | None
 
 
@@ -92,7 +95,7 @@ class Verdict(StrEnum):
     UNCHANGED = "unchanged"
     INCONCLUSIVE = "inconclusive"
     NOT_COMPARABLE = "not comparable"
-    """The two did not run with the same settings."""
+    """The two programs ran with different settings."""
 
 
 CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED)
@@ -100,95 +103,99 @@ CHANGED = (Verdict.REGRESSED, Verdict.IMPROVED)
 
 @dataclass(frozen=True)
 class SequentialDecision:
-    """What one type's pairs came to (``benchmarking/statistics/sequential.py``)."""
+    """The decision from one type's pairs (``benchmarking/statistics/sequential.py``)."""
 
     verdict: Verdict
     reason: str
-    """The numbers that led to it, in a sentence."""
+    """The numbers that led to the decision, in a sentence."""
     pairs: int
-    """Pairs that were measured until it was decided; ``comparison.pairs`` of them could be used."""
+    """The number of pairs measured until the decision; ``comparison.pairs`` of them could be used."""
     comparison: Comparison | None
-    """None where no pair could be used."""
+    """None if no pair could be used."""
     smallest_change: float | None
-    """The smallest change (0.02: 2 %) that so many pairs, scattered like these, find with a probability of
-    1 - beta; None where they are too few to find any."""
+    """The smallest change (0.02: 2 %) that this number of pairs, with this scatter, detects with a
+    probability of 1 - beta; None if there are too few pairs to detect any.
+    """
     p_slower: float
-    """Of the one-sided signed-rank test, not adjusted for the number of operators."""
+    """From the one-sided signed-rank test, not adjusted for the number of operators."""
     p_faster: float
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A suspicion and its verification on fresh pairs."""
+    """A suspected regression and its verification on fresh pairs."""
 
     verdict: Verdict
     reason: str
     first: SequentialDecision
     second: SequentialDecision
-    """Its estimate is the one to quote: it was not chosen for being large."""
+    """Its estimate is the one to quote, because it was not selected for being large."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How treatment and control, or several backends, were run side by side, and under which conditions."""
+    """How treatment and control, or several backends, ran side by side, and under which conditions."""
 
     level: SamplingLevel
-    """Single iterations of live programs in turn, or whole processes."""
+    """Alternating single iterations of running programs, or whole processes."""
     level_reason: str
     clock: Clock
-    """What the verdicts rest on; the samples that people read are wall time either way."""
+    """The clock on which verdicts are based; the samples shown to people are always wall time."""
     clock_reason: str
     rounds: int
-    """Iterations of each arm in a pair."""
+    """The number of iterations of each arm in a pair."""
     pairs: int
     duration_s: float
     core: int | None = None
-    """On which both were kept; None: they were not."""
+    """The core on which both were kept; None: they were not."""
     conditions: tuple[Mapping[str, Fact], ...] = ()
-    """Of each pair: what the device said before it, and how its iterations waited and were switched."""
+    """For each pair: the conditions of the device before it, and the waiting and context switches of its
+    iterations.
+    """
     canary: str = ""
-    """What a comparison of the control with its own copy came to; empty where there was none."""
+    """The outcome of comparing the control with its own copy; empty if this was not done."""
 
 
 @dataclass(frozen=True)
 class ErrorStatistics:
-    """How far an output is from the golden one, element by element."""
+    """The errors of an output relative to the golden output, element by element."""
 
     count: int
     max_absolute: float
     max_relative: float
-    """Over the golden value's magnitude; infinite where the golden value is 0 and the output is not."""
+    """Divided by the magnitude of the golden value; infinite if the golden value is 0 and the output is not.
+    """
     root_mean_square: float
     cosine_similarity: float
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an operator, or the net, has to do at least in one iteration, whatever runs it."""
+    """The least work of an operator, or the net, in one iteration, regardless of what runs it."""
 
     parameters: int
     flops: int
     """Floating-point operations."""
     bytes: int
-    """Read and written, each value once."""
+    """Bytes read and written, each value once."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """What really computed an operator."""
+    """The kernel that really computed an operator."""
 
     name: str
     own: bool
-    """Of the backend that was asked for; else the operator fell back to this one."""
+    """Whether it belongs to the requested backend; otherwise the operator fell back to it."""
 
 
 @dataclass(frozen=True)
 class TypeResult:
-    """Everything about one measured type: ``NET_DELAY``, an operator, or an output blob.
+    """Everything about one type: ``NET_DELAY``, an operator, or an output blob.
 
-    For ``delay``: ``values`` and in A/B ``control_values``, with the number of the pair each value
-    came from. For ``error``: no values, ``summary`` is of the output, ``control_summary`` of the golden
-    output, ``diff_summary`` of output minus golden element by element.
+    For ``delay``: ``values`` and in A/B ``control_values``, with the number of the pair of each value. For
+    ``error`` there are no values: ``summary`` is of the output, ``control_summary`` of the golden output, and
+    ``diff_summary`` of the output minus the golden output, element by element.
     """
 
     type: str
@@ -203,25 +210,27 @@ class TypeResult:
     comparison: Comparison | None = None
     error: ErrorStatistics | None = None
     control_error: ErrorStatistics | None = None
-    """In A/B: of the control's output against the same golden output."""
+    """In A/B: the errors of the control's output relative to the same golden output."""
     cpu_values: tuple[float, ...] = ()
-    """The CPU time of the iterations whose wall time is in ``values``, where the program tells it."""
+    """The CPU time of the iterations whose wall time is in ``values``, if the program reports it."""
     control_cpu_values: tuple[float, ...] = ()
     device_values: tuple[float, ...] = ()
-    """The same by the clock of the device that computed, a GPU say, where the program tells it."""
+    """The same by the clock of the device that computed, for example a GPU, if the program reports it."""
     control_device_values: tuple[float, ...] = ()
     clock_summary: Summary | None = None
-    """Of the times that a comparison rests on, where those are not wall time (``Sampling.clock``)."""
+    """The summaries of the times on which the comparison is based, if those are not wall time
+    (``Sampling.clock``).
+    """
     control_clock_summary: Summary | None = None
     decision: SequentialDecision | None = None
-    """In A/B: what these pairs came to."""
+    """In A/B: the decision from these pairs."""
     confirmation: Confirmation | None = None
-    """In a run of type verify: what both stages came to."""
+    """In a run of type verify: the combined outcome of both stages."""
     cost: Cost | None = None
     kernel: Kernel | None = None
-    """Of an operator, where the program tells it; in A/B the treatment's."""
+    """For an operator, if the program reports it; in A/B, of the treatment."""
     too_short: bool = False
-    """In A/B, of an operator: the clock that timed it is too coarse for a comparison."""
+    """In A/B, for an operator: the clock that timed it is too coarse for a comparison."""
     known: bool = False
     """It is slower than the control, but no slower than earlier commits already were."""
     regressed: bool = False
@@ -236,14 +245,16 @@ class TypeResult:
 
     @property
     def ratio(self) -> float | None:
-        """Treatment over control, of the delays or of the largest errors; None without a control."""
+        """The treatment divided by the control, for the delays or for the largest errors; None without a
+        control.
+        """
         if self.comparison:
             return self.comparison.ratio
         return _ratio(self.error, self.control_error) if self.error and self.control_error else None
 
     @property
     def judged_summary(self) -> Summary:
-        """Of the times that the verdict rests on: what people see beside it."""
+        """The summary of the times on which the verdict is based, which is shown with it."""
         return self.clock_summary or self.summary
 
     @property
@@ -256,7 +267,7 @@ class TypeResult:
 
     @property
     def judged(self) -> Confirmation | SequentialDecision | None:
-        """What its pairs came to, in both stages or in one."""
+        """The decision from its pairs, in both stages or in one."""
         return self.confirmation or self.decision
 
 
@@ -269,31 +280,35 @@ def _ratio(treatment: ErrorStatistics, control: ErrorStatistics) -> float:
 
 @dataclass(frozen=True)
 class BackendCell:
-    """In a run on several backends: what a test on one of them came to beside the others."""
+    """In a run on several backends: the outcome of a test on one of them relative to the others."""
 
     reference: str
-    """The backend that the others are compared with."""
+    """The backend with which the others are compared."""
     blocks: int
-    """In each of which every backend took its turn, in random order."""
+    """The number of blocks, in each of which every backend took its turn, in random order."""
     comparison: Comparison | None = None
-    """The net's delay over the reference's, paired by block; None of the reference itself, and where one of
-    the two has none."""
+    """The net's delay divided by the reference's, paired by block; None for the reference itself, and if one
+    of the two has no delay.
+    """
     answer_of: str = ""
     """What the outputs were compared with: the reference's name, or ``golden``; empty: nothing."""
     errors: Mapping[str, ErrorStatistics] = field(default_factory=dict)
-    """By output blob."""
+    """Maps the output blob to its errors."""
     wrong: bool = False
-    """The outputs are too far off."""
+    """The outputs are out of tolerance."""
     not_compared: str = ""
-    """Why the outputs were compared with nothing."""
+    """The reason why the outputs were not compared."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
-    """The backends that this device has not, and the frameworks that cannot run the test, by name: why."""
+    """Maps the backends that this device lacks, and the frameworks that cannot run the test, to the reason.
+    """
     arm: str = ""
-    """What this one is called beside the others: its backend, or with several frameworks
-    ``framework/backend``; empty in what older versions wrote."""
+    """Its name among the others: its backend, or with several frameworks ``framework/backend``; empty in
+    results of older versions.
+    """
     less_precise_than: str = ""
-    """What the most precise of them computes in (``f32``), where this one computes in less; that is a fact of
-    the program (``precision``)."""
+    """The precision of the most precise of them (``f32``), if this one is less precise; the latter is a fact
+    of the program (``precision``).
+    """
 
     @property
     def max_absolute_error(self) -> float | None:
@@ -305,7 +320,7 @@ class BackendCell:
 
 
 def greatest(values: Sequence[float]) -> float | None:
-    """NaN where there is one; None of nothing."""
+    """NaN if there is one; None if there are no values."""
     return max(values, key=lambda one: math.inf if math.isnan(one) else one, default=None)
 
 
@@ -313,18 +328,18 @@ class FailureKind(StrEnum):
     CASE = "failed"
     """The test itself failed."""
     DEVICE = "device"
-    """The device or the way to it failed: the case is missing."""
+    """The device or the connection to it failed: the case is missing."""
     LOST = "device lost"
-    """The same, and the device may come back."""
+    """The same, but the device may return."""
     BUG = "bug"
-    """A bug of ours; the evidence is the traceback."""
+    """A bug of this program; the evidence is the traceback."""
 
 
 @dataclass(frozen=True)
 class Failure:
     kind: FailureKind
     error: str
-    """The error's class name."""
+    """The name of the error's class."""
     message: str
     evidence: str = ""
     """The end of the program's log, or a traceback."""
@@ -336,7 +351,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class TestKey:
-    """Which test on which device: what results are matched by, wherever they are. Labels are for people."""
+    """Identifies the test and the device, by which results are matched everywhere. Labels are for people."""
 
     __test__: ClassVar[bool] = False
     """Not a test of pytest's."""
@@ -357,24 +372,24 @@ class TestKey:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which run of which commits a result is from."""
+    """The run and the commits of a result."""
 
     time: UnixSeconds
-    """Unix seconds, when the case ended."""
+    """Unix seconds at the end of the case."""
     commit: str
     commit_time: UnixSeconds
     control_commit: str | None
     control_commit_time: UnixSeconds | None
     run_type: RunType
     command: tuple[str, ...]
-    """The harness's command line, secrets masked."""
+    """The harness's command line, without secrets."""
     group: str | None
     run_uid: str = ""
-    """The same for all results of one call of the harness; empty in what older versions wrote."""
+    """The same for all results of one call of the harness; empty in results of older versions."""
     uid: str = ""
-    """Of this result alone; empty in what older versions wrote."""
+    """Unique to this result; empty in results of older versions."""
     position: int | None = None
-    """The commit's, in its repository (``run_info.Version``), where that is known."""
+    """The position of the commit in its repository (``run_info.Version``), if it is known."""
     control_position: int | None = None
     harness_version: str = ""
     user: Mapping[str, Fact] = field(default_factory=dict)
@@ -383,25 +398,25 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Device:
-    """What a test ran on, and under which conditions. ``TestKey.device`` identifies it."""
+    """The device of a test, and its conditions. ``TestKey.device`` identifies it."""
 
     name: str
     """Two devices that can be attached to one run have different names."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """Those that stay: CPU model, cores, memory, kernel ..."""
+    """The facts that do not vary: CPU model, cores, memory, kernel ..."""
     conditions_before: Mapping[str, Fact] = field(default_factory=dict)
-    """Facts that move: load, frequency, temperature ..."""
+    """The facts that vary: load, frequency, temperature ..."""
     conditions_after: Mapping[str, Fact] = field(default_factory=dict)
     tainted: tuple[str, ...] = ()
-    """Why the conditions were none to measure under; empty where nothing speaks against them."""
+    """The reasons why the conditions were unsuitable for measuring; empty if there are none."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """The benchmark program, and what it said of itself."""
+    """The benchmark program, and the facts that it reported about itself."""
 
     command: str = ""
-    """Its last command line, as one would paste it into a shell."""
+    """Its last command line, in a form that can be pasted into a shell."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     """The treatment's: engine, versions, threads ...
 
@@ -409,11 +424,13 @@ class Program:
     """
     control_facts: Mapping[str, Fact] = field(default_factory=dict)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
-    """By operator, in the order of the net, timed or not: what the treatment's program says that ran."""
+    """For each operator, in the order of the net, whether it was timed or not: the kernel that ran, as the
+    treatment's program reports.
+    """
 
     @property
     def own_kernels(self) -> int:
-        """How many operators ran kernels of the backend's own."""
+        """The number of operators that ran on the backend's own kernels."""
         return sum(one.own for one in self.kernels.values())
 
 
@@ -426,24 +443,24 @@ class Workload:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ab_pairs: int | None = None
     random_seed: int | None = None
-    """What the random order of treatment and control, or of the backends, was drawn from."""
+    """The seed of the random order of treatment and control, or of the backends."""
 
 
 class Outcome(StrEnum):
-    """What a test came to, as every report calls it."""
+    """The outcome of a test, as every report names it."""
 
     PASSED = "passed"
     FAILED = "failed"
     MISSING = "missing"
-    """The device or the way to it failed."""
+    """The device or the connection to it failed."""
     REGRESSED = "regressed"
     """The regression was confirmed."""
     SUSPICIOUS = "suspicious"
-    """A regression that was not verified yet."""
+    """A regression that has not been verified yet."""
     VERIFIED = "verified"
-    """Fresh pairs show the regression, too."""
+    """Fresh pairs also show the regression."""
     NOT_CONFIRMED = "not confirmed"
-    """Fresh pairs do not show it."""
+    """Fresh pairs do not show the regression."""
     KNOWN = "known"
     """It is slower than the control, but no slower than earlier commits already were."""
     IMPROVED = "improved"
@@ -454,7 +471,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """One test case on one device: measured, or failed with the evidence."""
+    """One test case on one device: measured, or failed with evidence."""
 
     test: TestKey
     provenance: Provenance
@@ -462,7 +479,7 @@ class Result:
     program: Program = field(default_factory=Program)
     workload: Workload = field(default_factory=Workload)
     sampling: Sampling | None = None
-    """In A/B and on several backends, of delays."""
+    """For delays in A/B and on several backends."""
     cell: BackendCell | None = None
     """In a run on several backends."""
     types: tuple[TypeResult, ...] = ()
@@ -493,12 +510,12 @@ class Result:
 
     @property
     def net(self) -> TypeResult | None:
-        """The delay of the whole net, where it was measured."""
+        """The delay of the whole net, if it was measured."""
         return next((one for one in self.types if one.type == NET_DELAY), None)
 
     @property
     def operators(self) -> tuple[TypeResult, ...]:
-        """Of a test of delays, in the order of the net."""
+        """For a test of delays, in the order of the net."""
         return (
             tuple(one for one in self.types if one.type != NET_DELAY) if self.test.metric == "delay" else ()
         )
@@ -512,7 +529,7 @@ class Result:
 
     @property
     def outcome(self) -> Outcome:
-        """The status; in place of passed what the comparison of two programs showed, where there was one."""
+        """The status; instead of passed, the outcome of the comparison of two programs, if there was one."""
         if self.status is not Outcome.PASSED or self.verdict is None:
             return self.status
         verified = any(one.confirmation for one in self.types)
@@ -529,7 +546,7 @@ class Result:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Of the test: what any of its types has regressed to, or else what the net came to."""
+        """The verdict on the test: regressed or known if any of its types is, otherwise that of the net."""
         verdicts = {one.type: one.verdict for one in self.types if one.verdict}
         if Verdict.REGRESSED in verdicts.values():
             return Verdict.REGRESSED
@@ -540,8 +557,9 @@ _STAGES: tuple[RunType, ...] = ("benchmark", "verify", "regress")
 
 
 def by_test(results: Iterable[Result]) -> list[tuple[Result, ...]]:
-    """The results of a run, each test on each device with its stages: what ran first, its verification, its
-    confirmation. The last one is what the test came to."""
+    """Groups the results of a run by test and device, with all stages: the first run, its verification, its
+    confirmation. The last is the outcome of the test.
+    """
     tests: list[list[Result]] = []
     latest: dict[TestKey, list[Result]] = {}
     for result in results:

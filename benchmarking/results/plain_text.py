@@ -1,18 +1,19 @@
-"""Text that others chose, made harmless to show."""
+"""Makes text from outside safe to show."""
 
 from __future__ import annotations
 
 import unicodedata
 
 _INVISIBLE = dict.fromkeys((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0), "?")
-"""What Unicode counts among letters and marks, though nothing is to be seen of it."""
+"""Characters that Unicode counts among letters and marks although they are invisible."""
 _SIMILAR = str.maketrans("\N{HORIZONTAL ELLIPSIS}\N{MICRO SIGN}▁▂▃▄▅▆▇█", "~u__.-=*##")
-"""Our own characters; one each, so that tables stay tables."""
+"""Replacements, one character each, so that the columns of tables stay aligned."""
 
 
 def plain(text: str) -> str:
-    """On one line and without control or direction characters: a name cannot drive a terminal, look like
-    another name, or break a table."""
+    """The text on one line and without control or direction characters: a name cannot control a terminal,
+    look like another name, or break a table.
+    """
     text = text.translate(_INVISIBLE)
     if text.isprintable():
         return text
@@ -25,12 +26,12 @@ def _harmless(character: str) -> str:
 
 
 def plain_lines(text: str) -> str:
-    """The same of several lines; a line feed alone ends one."""
+    """The same for several lines; only a line feed ends a line."""
     return "\n".join(plain(line.removesuffix("\r")) for line in text.split("\n"))
 
 
 def similar(text: str) -> str:
-    """As ASCII, character by character: letters without their accents, and ``?``."""
+    """The text in ASCII, character by character: letters without their accents, and ``?``."""
     return "".join(map(_similar_character, text.translate(_SIMILAR)))
 
 

@@ -1,4 +1,4 @@
-"""How precisely programs compute, as they report it in the fact ``precision``. Pure."""
+"""The precision with which programs compute, as they report it in the fact ``precision``. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from benchmarking.results.model import Fact
 
 PRECISION = "precision"
 TOLERANCES = {"f64": 1e-3, "f32": 1e-3, "tf32": 1e-2, "f16": 1e-2, "bf16": 5e-2, "int8": 2e-1}
-"""From the most precise to the least: the largest deviation of a right answer, as a fraction of its largest
-value. Rounding adds up over a net: bf16 keeps 8 bits, and an encoder of 12 layers is off by a hundredth."""
+"""From the most precise to the least precise: the largest deviation of a correct output, as a fraction of its
+largest value. Rounding errors accumulate over a net: bf16 keeps 8 bits, and an encoder of 12 layers is off by
+a hundredth.
+"""
 USUAL = "f32"
 """Of a program that does not report it, or says that it computes as the model asks."""
 
@@ -22,7 +24,7 @@ def of(facts: Mapping[str, Fact]) -> str:
 
 
 def tolerance(*precisions: str) -> float:
-    """Of an answer that is compared with another one: what belongs to the less precise of the two."""
+    """The tolerance of an output that is compared with another: that of the less precise of the two."""
     return max(TOLERANCES[one or USUAL] for one in precisions)
 
 

@@ -1,4 +1,6 @@
-"""Unix seconds as dates, also of years that ``datetime`` does not have: repositories hold them."""
+"""Unix seconds as dates, including years that ``datetime`` does not support, because repositories contain
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,17 @@ from typing import Annotated
 from annotated_types import Ge, Le
 
 FIRST_SECOND = -62_135_596_800
-"""The first of the year 1."""
+"""The beginning of the year 1."""
 LAST_SECOND = 2**53
-"""The last that every reader of JSON has exactly; in the year 285,428,751."""
+"""The last second that every reader of JSON represents exactly; in the year 285,428,751."""
 UnixSeconds = Annotated[int, Ge(FIRST_SECOND), Le(LAST_SECOND)]
 _CYCLE_YEARS = 400
-"""After so many the calendar repeats itself."""
+"""The number of seconds after which the calendar repeats."""
 _CYCLE_S = 146_097 * 86_400
 
 
 def bounded(seconds: int) -> int:
-    """The nearest moment that has a place in files and databases."""
+    """The nearest moment that files and databases can represent."""
     return max(FIRST_SECOND, min(LAST_SECOND, seconds))
 
 
@@ -44,7 +46,7 @@ def second(seconds: float) -> str:
 
 
 def _year(seconds: float) -> tuple[int, datetime]:
-    """And the same moment of a year that ``datetime`` has."""
+    """The year, and the same moment in a year that ``datetime`` supports."""
     cycles, rest = divmod(seconds, _CYCLE_S)
     within = datetime.fromtimestamp(rest, UTC)
     return within.year + int(cycles) * _CYCLE_YEARS, within
