@@ -282,7 +282,7 @@ def test_much_output_does_not_block(run, monkeypatch):
     assert outcome.omitted_bytes > 3 * 10**6
 
 
-def test_a_timeout_is_told_and_keeps_the_output(run, left_running):
+def test_a_timeout_is_reported_and_keeps_the_output(run, left_running):
     outcome = run("hang", timeout_s=1.5)
     assert outcome.timed_out
     assert outcome.stdout == "\0"
@@ -344,7 +344,7 @@ def test_two_programs_are_spoken_to_in_turn(converse):
             assert one.read_line(30) == f"got one {number}"
 
 
-def test_a_program_that_ends_while_it_is_spoken_to_is_told(converse):
+def test_a_program_that_ends_while_its_answer_is_awaited_is_reported(converse):
     with converse() as live:
         live.read_line(30)
         live.write_line("quit")
@@ -353,7 +353,7 @@ def test_a_program_that_ends_while_it_is_spoken_to_is_told(converse):
     assert "no luck" in raised.value.evidence
 
 
-def test_a_program_that_says_nothing_is_told_and_ended(converse, left_running):
+def test_a_silent_program_is_reported_and_ended(converse, left_running):
     with converse() as live:
         live.read_line(30)
         live.write_line("sleep")
@@ -373,7 +373,7 @@ def test_a_conversation_is_cancelled(converse, cancellation, left_running):
     wait_until_gone(left_running)
 
 
-def test_a_program_that_cannot_run_is_told(platform, tmp_path, cancellation):
+def test_a_program_that_cannot_run_is_reported(platform, tmp_path, cancellation):
     path = tmp_path / "not executable"
     path.write_text("#!/bin/sh\n")
     with platform.stage([path]) as staged, pytest.raises(ProgramStartError, match="chmod"):

@@ -343,7 +343,7 @@ def test_two_commits_at_once(remote, open_repo, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["no metadata", "only metadata", "foreign files", "removed", "locked"])
-def test_a_damaged_checkout_is_mended(remote, open_repo, tmp_path, monkeypatch, damage):
+def test_a_damaged_checkout_is_repaired(remote, open_repo, tmp_path, monkeypatch, damage):
     first = remote.commit({"a": "1", "b": "1"})
     second = remote.commit({"a": "2"})
     repo = open_repo(remote.directory)
@@ -411,7 +411,7 @@ def test_a_hanging_remote_can_be_cancelled(remote, open_repo, cancellation, monk
     assert time.monotonic() - started < 60
 
 
-def test_what_is_no_repository(kind, tmp_path, open_repo):
+def test_other_directories_are_not_repositories(kind, tmp_path, open_repo):
     with pytest.raises(UsageError, match="--repo_dir") as caught:
         open_repo(tmp_path)
     assert "\n" not in str(caught.value)
@@ -611,7 +611,7 @@ def test_tags_that_move_stay_the_users_and_new_ones_are_found(remote, open_repo,
 
 @pytest.mark.parametrize("kind", ["git"], indirect=True)
 @pytest.mark.parametrize("damage", ["emptied", "no references", "the user has pruned"])
-def test_our_own_repository_is_made_anew_where_it_is_damaged(remote, open_repo, tmp_path, damage):
+def test_a_damaged_private_repository_is_created_again(remote, open_repo, tmp_path, damage):
     old = remote.commit({"a": "1"})
     user = remote.clone(tmp_path / "user")
     repo = open_repo(user)
@@ -715,7 +715,7 @@ def test_the_users_own_settings_lead_to_the_remote_but_not_into_our_checkout(rem
 
 
 @pytest.mark.parametrize("kind", ["git"], indirect=True)
-def test_the_remotes_own_branch_where_there_is_no_master(remote, open_repo, tmp_path):
+def test_without_master_the_default_branch_of_the_remote_is_used(remote, open_repo, tmp_path):
     remote.commit({"a": "1"})
     remote.run("git", "branch", "-m", "main")
     assert open_repo(remote.directory).usual_branch() == "main"

@@ -162,7 +162,7 @@ def test_a_backend_that_answers_in_another_shape_or_not_at_all_fails_alone(compa
     assert "out.txt" in results["onednn"]["failure"]["message"]
 
 
-def test_golden_outputs_are_what_answers_are_held_against_where_there_are_some(compare, workshop):
+def test_outputs_are_compared_with_golden_outputs_if_there_are_any(compare, workshop):
     (workshop.directory / "golden.txt").write_text("1\n2\n-4\n")
     test = {"metric": "error", "output_files": {"out": "golden.txt"}}
     workshop.benchmark(test, {**test, "identifier": "strict", "tolerance": {"atol": 1e-9}})
@@ -226,7 +226,7 @@ def test_the_reference_can_be_chosen(compare):
     assert by_backend(document)["default"]["meta"]["cell"]["comparison"] is None
 
 
-def test_unknown_outputs_are_told_and_are_no_failure(compare, workshop):
+def test_unknown_outputs_are_reported_and_are_not_a_failure(compare, workshop):
     workshop.benchmark()
     document, done = compare("--backend", "default,onednn")
     assert done.returncode == 0
@@ -235,7 +235,7 @@ def test_unknown_outputs_are_told_and_are_no_failure(compare, workshop):
     assert (cell["errors"], cell["comparison"]["pairs"]) == ({}, 6)
 
 
-def test_a_program_that_tells_no_backends_runs_on_those_that_are_named(compare, workshop):
+def test_a_program_that_lists_no_backends_runs_on_named_ones(compare, workshop):
     program = workshop.program(outputs={"out": [1.0, 2.0, -4.0]}, on=ON)
     document, done = workshop.json("--program", program, "--backend", "default,nnpack", "--blocks", "2")
     assert done.returncode == 0
@@ -296,7 +296,7 @@ def test_results_lie_apart_and_the_screen_has_the_table(compare, workshop):
         (["--backend", "all", "--info", json.dumps({"treatment": COMMIT, "control": OLDER})], "the control"),
     ],
 )
-def test_what_does_not_fit_together_is_told_before_anything_runs(compare, workshop, arguments, message):
+def test_contradictory_options_are_reported_before_anything_runs(compare, workshop, arguments, message):
     done = workshop.run("--program", workshop.program(), *arguments)
     assert done.returncode == 2
     assert message in done.stderr
@@ -312,7 +312,7 @@ def test_all_of_a_program_with_one_backend_are_that_one(compare):
     assert cell["comparison"] is None
 
 
-def test_one_backend_by_name_is_no_matrix(compare, workshop):
+def test_a_single_named_backend_is_not_a_comparison(compare, workshop):
     document, done = compare("--backend", "mkl")
     assert done.returncode == 0, done.stderr
     (result,) = document["results"]

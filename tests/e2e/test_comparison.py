@@ -114,7 +114,7 @@ def test_what_cannot_be_decided_is_inconclusive(compare, fail_on, status):
     assert "can go unnoticed" in result["types"][0]["decision"]["reason"]
 
 
-def test_never_means_that_a_regression_is_told_but_not_by_the_exit_status(compare):
+def test_never_means_that_a_regression_is_reported_but_not_by_the_exit_status(compare):
     document, done = compare("--canary", "off", "--fail_on", "never", treatment={"factor": 1.1})
     assert done.returncode == 0
     assert document["results"][-1]["types"][0]["regressed"] == 1
@@ -139,7 +139,7 @@ def test_a_canary_that_alarms_voids_the_verdicts(compare):
     assert decision["reason"].startswith("void, because the control differs from its own copy")
 
 
-def test_a_canary_that_cannot_be_run_is_told_and_costs_nothing(compare):
+def test_a_canary_that_cannot_be_run_is_reported_and_has_no_other_effect(compare):
     document, done = compare(treatment={"factor": 1.1}, environment={"COPIED_PROGRAM": "{"})
     assert done.returncode == 5, done.stderr
     assert "the canary could not be run" in document["results"][0]["meta"]["sampling"]["canary"]
@@ -169,7 +169,7 @@ def test_wall_time_on_a_busy_machine_is_not_trusted_to_be_unchanged(compare):
         ),
     ],
 )
-def test_a_worker_that_fails_in_the_middle_is_told_and_keeps_what_was_measured(compare, fault, message):
+def test_a_worker_that_fails_in_the_middle_is_reported_and_its_samples_are_kept(compare, fault, message):
     document, done = compare("--canary", "off", "--timeout", "2", treatment={"operators": OPERATORS, **fault})
     assert done.returncode == 3, done.stderr
     (result,) = document["results"]
@@ -246,7 +246,7 @@ def test_an_interrupted_comparison_leaves_nothing(compare, workshop):
 @pytest.mark.parametrize(
     ("option", "value"), [("alpha", "0.7"), ("max_pairs", "3"), ("target_change", "0.005"), ("beta", "2")]
 )
-def test_odd_values_are_told(workshop, option, value):
+def test_odd_values_are_reported(workshop, option, value):
     workshop.benchmark()
     done = subprocess.run(
         workshop.command(f"--{option}", value),

@@ -353,7 +353,7 @@ def test_a_device_that_reboots_runs_the_case_again(workshop, android, phase):
     assert left_runs(android) == []
 
 
-def test_the_others_go_on_when_a_device_vanishes(workshop, lab, android):
+def test_the_others_continue_when_a_device_disappears(workshop, lab, android):
     other = lab.android("other")
     workshop.benchmark({"identifier": "first"}, {"identifier": "second"})
     arguments = ("--program", workshop.shell_program("sleep=2.125"), *chosen(android, other))
@@ -387,7 +387,7 @@ def test_a_full_disk_is_told(workshop, lab, kind):
     small.stop()
 
 
-def test_a_full_disk_on_this_side_is_told_as_ours(workshop, device):
+def test_a_full_disk_on_this_machine_is_reported_as_such(workshop, device):
     (workshop.directory / "golden.txt").write_text("1.0\n2.0\n")
     workshop.benchmark(error_test())
     program = workshop.shell_program("big_output=5000000")
@@ -453,7 +453,7 @@ def test_another_machine_s_lease_is_respected_until_it_expires(workshop, device)
 # --- who is let in ------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_host_key_is_told_and_never_accepted(workshop, lab, board):
+def test_an_unknown_host_key_is_reported_and_never_accepted(workshop, lab, board):
     workshop.benchmark()
     known = lab.known_hosts.read_text()
     lab.known_hosts.write_text("")
@@ -465,7 +465,7 @@ def test_an_unknown_host_key_is_told_and_never_accepted(workshop, lab, board):
     assert "Host key verification failed: its host key is unknown; connect once by hand" in done.stderr
 
 
-def test_a_wrong_user_is_told(workshop, board):
+def test_a_wrong_user_is_reported(workshop, board):
     workshop.benchmark()
     done = workshop.run(
         *("--program", workshop.shell_program(), "--platform", "linux"),

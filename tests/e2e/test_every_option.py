@@ -125,7 +125,7 @@ def test_run_type_is_recorded(workshop, run_type):
     assert done.returncode == 0
 
 
-def test_a_confirmed_regression_is_marked_and_tells_by_its_exit_status(workshop):
+def test_a_confirmed_regression_is_marked_and_sets_the_exit_status(workshop):
     workshop.benchmark({"commands": {"caffe2": {"run_individual": True}}})
     document, done = workshop.json(
         "--program", workshop.program(), "--run_type", "regress", "--regressed_types", '["ID_0_Conv_c"]'
@@ -180,7 +180,7 @@ def test_a_platform_without_a_device_is_an_infrastructure_failure(workshop):
     assert "GPU" in done.stderr
 
 
-def test_android_dir_is_told_to_have_no_use_here(workshop):
+def test_android_dir_is_reported_as_unused_here(workshop):
     workshop.benchmark()
     done = workshop.run("--program", workshop.program(), "--android_dir", "/data")
     assert done.returncode == 0

@@ -52,7 +52,7 @@ def test_a_model_that_cannot_be_had_costs_its_own_cases(workshop):
     assert [one["failure"] is None for one in document["results"]] == [False, True]
 
 
-def test_a_reporter_that_fails_is_told_and_the_others_deliver(workshop):
+def test_a_reporter_that_fails_is_reported_and_the_others_deliver(workshop):
     workshop.benchmark()
     document, done = workshop.json(
         "--program", workshop.program(), "--remote_reporter", "http://127.0.0.1:9/x|y", "--junit", "j.xml"
@@ -275,7 +275,7 @@ def test_names_with_quotes_and_blanks_go_through(workshop):
     assert list(workshop.results.rglob("NET_DELAY.txt"))
 
 
-def test_a_disk_that_is_full_is_told(workshop):
+def test_a_disk_that_is_full_is_reported(workshop):
     """/dev/full refuses every byte."""
     workshop.benchmark()
     with Path("/dev/full").open("w") as full:
@@ -292,7 +292,7 @@ def test_a_disk_that_is_full_is_told(workshop):
     assert list(workshop.results.rglob("NET_DELAY.txt"))
 
 
-def test_a_python_without_the_requirements_is_told_what_to_install(workshop):
+def test_a_python_without_the_requirements_names_the_package_to_install(workshop):
     workshop.benchmark()
     command = workshop.command()
     done = subprocess.run([command[0], "-S", *command[1:]], capture_output=True, text=True, check=False)
@@ -302,7 +302,7 @@ def test_a_python_without_the_requirements_is_told_what_to_install(workshop):
 
 
 @pytest.mark.parametrize("option_name", ["--json", "--screen_reporter"])
-def test_a_closed_stdout_is_told_before_anything_runs(workshop, recorded, option_name):
+def test_a_closed_stdout_is_reported_before_anything_runs(workshop, recorded, option_name):
     program, record = recorded
     command = workshop.command("--program", program, option_name)
     done = subprocess.run(
@@ -313,7 +313,7 @@ def test_a_closed_stdout_is_told_before_anything_runs(workshop, recorded, option
     assert not record.exists()
 
 
-def test_help_tells_the_exit_statuses(workshop):
+def test_help_lists_the_exit_statuses(workshop):
     workshop.benchmark()
     done = workshop.run("--help")
     assert done.returncode == 0

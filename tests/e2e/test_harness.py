@@ -159,7 +159,7 @@ def test_a_suspicion_is_verified_and_confirmed(workshop):
     assert "1 regressed in" in done.stderr
 
 
-def test_the_detector_of_change_points_tells_a_step_once_enough_runs_have_seen_it(workshop):
+def test_the_detector_of_change_points_reports_a_step_once_enough_runs_show_it(workshop):
     """By the p90s of the earlier runs, the newest is as usual: six of them are as slow."""
     workshop.benchmark()
     commits = [{"commit": f"c{number}", "commit_time": 1521400000 + number} for number in range(19)]

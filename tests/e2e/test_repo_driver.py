@@ -383,7 +383,7 @@ def test_missing_packages_are_named(tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_the_log_file_has_what_was_told(workshop, tmp_path):
+def test_the_log_file_has_all_messages(workshop, tmp_path):
     workshop.commit()
     log = tmp_path / "logs/loop.log"
     done = workshop.run("--log_file", str(log))

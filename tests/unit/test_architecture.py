@@ -101,7 +101,7 @@ def test_all_that_is_printed_or_logged_goes_through_one_place(path):
 
 
 @pytest.mark.parametrize("path", STANDALONE, ids=module_name)
-def test_programs_import_the_kit_and_nothing_else_of_ours(path):
+def test_programs_import_only_the_kit_of_this_project(path):
     own = ("benchmarking.frameworks.kit", ".".join(module_name(path).split(".")[:4]))
     for imported in imported_modules(path):
         assert not imported.startswith("benchmarking") or imported.startswith(own)

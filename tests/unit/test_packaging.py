@@ -70,7 +70,7 @@ def test_in_a_checkout_the_requirements_are_named():
     assert missing_package(ModuleNotFoundError(name="moderngl")).endswith("requirements-opengl.txt")
 
 
-def test_a_module_of_ours_is_a_bug():
+def test_a_missing_module_of_this_project_is_a_bug():
     assert missing_package(ModuleNotFoundError(name="benchmarking.nonesuch")) is None
 
 

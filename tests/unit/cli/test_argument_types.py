@@ -222,7 +222,7 @@ def test_cores(text, mask):
 @pytest.mark.parametrize(
     "text", ["", "garbage", "0x0", "-1", "3-1", "0,,1", "0x", "0-99999999999", "4096", "0x1" + "0" * 2000]
 )
-def test_what_is_no_set_of_cores_is_refused(text):
+def test_invalid_sets_of_cores_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="neither a list of cores"):
         core_mask(text)
 

@@ -227,7 +227,7 @@ def test_the_option_arrives(start, name):
     assert value(without) != expected
 
 
-def test_what_is_run_where_nothing_is_said(start):
+def test_the_defaults_of_a_run(start):
     started = start()
     plan = started.plan
     assert plan.control is None
@@ -344,7 +344,7 @@ def test_the_recorded_command_has_no_token(start):
     assert plan.command[-2:] == ("--remote_access_token", "***")
 
 
-def test_a_token_does_not_go_over_plain_http_unless_that_is_said(start, capsys):
+def test_a_token_is_not_sent_over_plain_http_unless_that_is_allowed(start, capsys):
     argv = ("--remote_reporter", "http://example.org/x|y", "--remote_access_token", TOKEN)
     assert start(*argv).status == 2
     assert "--allow_http" in capsys.readouterr().err

@@ -93,7 +93,7 @@ def test_the_creep_is_found_and_what_did_not_change_is_not(demo, run):
     assert all(one["ratio"] > 1 for one in series["lenet"]["changes"])
 
 
-def test_too_few_commits_are_told(tmp_path, run):
+def test_too_few_commits_are_reported(tmp_path, run):
     save(tmp_path, count=3)
     assert run("changes", tmp_path).out == (
         "0 of 1 series changed; too short to judge, with fewer than 16 commits: 1\n"
@@ -222,7 +222,7 @@ def test_without_a_command_the_message_names_both(capsys):
 # --- what goes wrong ----------------------------------------------------------------------------------------
 
 
-def test_each_damaged_or_foreign_file_costs_itself_and_is_told(tmp_path, run, caplog):
+def test_damaged_and_foreign_files_are_skipped_and_reported(tmp_path, run, caplog):
     history = save(tmp_path, count=8)
     runs = sorted(tmp_path.rglob("meta.txt"), key=lambda path: json.loads(path.read_text())["commit"])
     runs = [path.parent for path in runs]
@@ -291,7 +291,7 @@ def test_a_file_with_anything_in_it_costs_itself(tmp_path, run, caplog, place, n
 
 @pytest.mark.parametrize("name", ["meta.txt", "NET_DELAY.txt"])
 @pytest.mark.parametrize("what", ["fifo", "device", "directory", "huge", "deep", "link to nothing", "a list"])
-def test_what_is_no_file_of_ours_costs_itself(tmp_path, run, caplog, name, what):
+def test_foreign_files_are_skipped(tmp_path, run, caplog, name, what):
     save(tmp_path, count=2)
     path = sorted(tmp_path.rglob(name))[0]
     path.unlink()

@@ -84,7 +84,7 @@ def test_what_the_specification_shows_is_accepted():
         ((*REQUIRED, "--regressed_types", "NET DELAY"), "--regressed_types is set by the loop itself"),
     ],
 )
-def test_wrong_arguments_are_told(argv, message, capsys):
+def test_wrong_arguments_are_reported(argv, message, capsys):
     with pytest.raises(SystemExit) as caught:
         parse(argv)
     assert caught.value.code == 2

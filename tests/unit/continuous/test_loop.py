@@ -173,7 +173,7 @@ def test_a_first_commit_of_another_branch_is_refused(bench):
         bench(start="3")
 
 
-def test_a_position_that_the_repository_has_lost_is_no_position(bench, caplog):
+def test_a_position_that_the_repository_has_lost_is_ignored(bench, caplog):
     bench.state.set_position("master", Position("f" * 40, is_done=True))
     bench()
     assert bench.measured == ["4 host"]
@@ -390,7 +390,7 @@ def test_a_commit_that_ends_the_harness_three_times_has_failed(bench):
     assert (run.status, run.detail) == (RunStatus.FAILED, "a bug")
 
 
-def test_a_harness_that_refuses_its_options_is_no_fault_of_the_commit(bench):
+def test_a_harness_that_refuses_its_options_is_not_the_commits_fault(bench):
     bench.outcomes[4] = HarnessRefusedError("no such option")
     bench(mode=Mode.CONTINUOUS, seconds=2000)
     assert len(bench.measured) > 3

@@ -92,7 +92,7 @@ def told():
     logger.setLevel(level)
 
 
-def test_what_takes_long_is_told_with_its_age(tmp_path, told):
+def test_long_activities_are_logged_with_their_age(tmp_path, told):
     with Activities(tmp_path / "now.json", reported_every_s=0.02) as doing:
         with doing.during("building", COMMIT, "host"):
             assert told.came.wait(30)

@@ -193,7 +193,7 @@ def test_every_time_can_be_shown(state, moment):
     assert list(overview_lines(state.overview(5)))
 
 
-def test_what_is_no_database(tmp_path):
+def test_files_that_are_not_databases(tmp_path):
     path = tmp_path / "state.sqlite3"
     path.write_text("something else entirely, and long enough to be looked at" * 50)
     with pytest.raises(StorageError, match="not a database; restore it from a backup"):

@@ -33,7 +33,7 @@ def test_each_command_runs(command, tmp_path):
 
 
 @needs_opengl
-def test_each_fact_that_it_names_is_told():
+def test_each_fact_that_it_names_is_reported():
     facts = OpenGL(threads=1).facts()
     named = set(re.findall(r"`(gl_\w+|opengl_clock)`", TEXT))
     assert named == {*facts, "gl_threads"}

@@ -62,7 +62,7 @@ def test_what_was_named_runs_unless_it_is_known_to_be_missing():
     assert found.unavailable == {}
 
 
-def test_a_reference_that_is_missing_is_told_as_one_that_was_named():
+def test_a_missing_reference_is_reported_like_a_named_backend():
     found = choose(ManyBackends(reference="cuda"), STATUSES)
     assert (found.chosen, found.reference) == (("cuda", "nnpack", "default"), "cuda")
     assert found.missing == {"cuda": "engine torch: no CUDA here; engine native: no Caffe2"}

@@ -17,7 +17,7 @@ from benchmarking.results.model import Verdict
 from tests.support.sample_results import FAILED, JUDGED
 
 
-def test_a_control_that_cannot_be_copied_is_told_and_voids_nothing(tmp_path):
+def test_a_control_that_cannot_be_copied_is_reported_and_voids_nothing(tmp_path):
     arm = Arm("old", 1, Program(tmp_path / "gone"))
     plan = RunPlan(Caffe2(), arm, arm, ("harness.py",), 1)
     platform = SimpleNamespace(device=SimpleNamespace(name="here"))

@@ -138,7 +138,7 @@ def test_a_run_whose_lock_file_was_removed_is_left_alone(locks, device):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"pid": 1e99}', "\0", '{"pid": ' + "9" * 500 + "}"])
-def test_a_damaged_owner_file_is_no_obstacle(locks, device, content):
+def test_a_damaged_owner_file_does_no_harm(locks, device, content):
     with held(locks, device):
         (owner,) = locks.directory.glob("*.owner")
         owner.write_text(content)

@@ -181,7 +181,7 @@ def test_both_run_as_often_and_are_first_as_often():
     assert len(net.values) == len(net.cpu_values) == samples.sampling.pairs * samples.sampling.rounds
 
 
-def test_parents_are_started_anew_with_the_same_seed_for_both(monkeypatch):
+def test_parents_are_restarted_with_the_same_seed_for_both(monkeypatch):
     treatment, control = MadeUpArm("t", factor=1.0), MadeUpArm("c", seed=2)
     monkeypatch.setattr(iteration_sampler, "RENEWAL_BLOCKS", 2)
     samples = run(treatment, control)
@@ -335,7 +335,7 @@ def test_operators_that_are_told_later_are_those_of_their_iterations():
     assert "ID_0_Conv_c" in later.decisions
 
 
-def test_a_program_that_tells_of_other_iterations_is_an_error():
+def test_a_program_that_reports_other_iterations_is_an_error():
     arms = [
         MadeUpArm(name, operators={"ID_0_Conv_c": 1.0}, operators_later=True)
         for name in ("treatment", "control")

@@ -67,7 +67,7 @@ def history(tmp_path):
     return RegressionCheck(store, (Commit(commit="earlier", commit_time=known.provenance.commit_time),))
 
 
-def test_what_earlier_commits_show_already_is_not_told_again(history):
+def test_regressions_of_earlier_commits_are_not_reported_again(history):
     as_slow = judged(Verdict.REGRESSED, 1.052)
     assert follow_up(history, as_slow)[1] == []
     assert (history.marked(as_slow, PLAN).outcome, as_slow.outcome) == ("known", "suspicious")

@@ -131,7 +131,7 @@ def test_devices_run_at_once_and_the_cases_of_each_in_sequence(run):
     assert exit_status(results, cancelled=False) is ExitStatus.OK
 
 
-def test_a_device_that_vanishes_costs_its_own_cases_only(run):
+def test_a_device_that_disappears_only_affects_its_own_cases(run):
     results = run(Device("one"), Device("two", DeviceError("gone", "the log"), fails_at=2))
     assert names(results)[:3] == [("one", str(number), None) for number in range(3)]
     assert names(results)[3:] == [("two", "0", None), ("two", "1", "device"), ("two", "2", "device")]

@@ -427,7 +427,7 @@ def test_a_complete_cache_that_may_only_be_read_is_used(server, resolve, as_some
     assert server.requests["/init"] == 1
 
 
-def test_what_a_cache_that_may_only_be_read_lacks_is_told(server, resolve, as_somebody_else):
+def test_a_file_that_a_read_only_cache_lacks_is_reported(server, resolve, as_somebody_else):
     directory, act = as_somebody_else
     path = resolve(case_of(directory, server.on("/init", content(DATA))), directory / "cache")
     case = case_of(directory, server.on("/other", content(OTHER)), OTHER)
@@ -509,7 +509,7 @@ def test_a_large_download_does_not_fill_the_memory(tmp_path, server):
     assert kilobytes < 20 * 1024
 
 
-def test_the_git_directory_is_told(tmp_path, caplog):
+def test_a_cache_in_a_git_directory_is_reported(tmp_path, caplog):
     (tmp_path / ".git").mkdir()
     with Cancellation() as cancellation:
         ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False)

@@ -66,7 +66,7 @@ def test_units(text, value_us):
     assert program_output.parse(block(("NET_DELAY", text))).net_us == (pytest.approx(value_us),)
 
 
-def test_an_unknown_unit_is_told():
+def test_an_unknown_unit_is_reported():
     with pytest.raises(ProgramOutputError, match="'fortnights'"):
         program_output.parse(block(("NET_DELAY", "1 (fortnights)")))
 

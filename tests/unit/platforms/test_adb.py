@@ -57,14 +57,14 @@ def test_a_device_without_the_newer_shell_protocol(shell, connection):
     assert sorted(result.stdout.split()) == ["err", "out"]
 
 
-def test_a_refused_service_is_told_at_once(connection):
+def test_a_refused_service_is_reported_at_once(connection):
     started = time.monotonic()
     with pytest.raises(DeviceLostError, match="no service"), connection.failures("x"):
         connection.open("nosuch:service", Patience(30))
     assert time.monotonic() - started < 5
 
 
-def test_a_closed_connection_is_told_at_once(shell, phone):
+def test_a_closed_connection_is_reported_at_once(shell, phone):
     timer = threading.Timer(0.5, phone.kill, ["adbd"])
     timer.start()
     started = time.monotonic()
@@ -121,14 +121,14 @@ def test_a_new_key_is_let_in_when_a_person_accepts_it(phone, key):
 
 
 @pytest.mark.parametrize("answer", ["reject", "ignore"])
-def test_an_unauthorised_machine_is_told_what_to_do(phone, key, answer, monkeypatch):
+def test_the_message_to_an_unauthorised_machine_has_a_remedy(phone, key, answer, monkeypatch):
     monkeypatch.setattr(direct, "AUTHORIZATION_LIMIT_S", 1.0)
     with AuthorizingDevice((phone.address, 5555), [], answer) as device:
         reason = discovered(device.address).unusable[device.address]
     assert "not authorised; allow USB debugging on the device's screen" in reason
 
 
-def test_a_machine_without_a_key_is_told_how_to_get_one(phone, tmp_path, monkeypatch):
+def test_the_message_to_a_machine_without_a_key_has_a_remedy(phone, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with AuthorizingDevice((phone.address, 5555), [], "accept") as device:
         reason = discovered(device.address).unusable[device.address]
@@ -152,7 +152,7 @@ def heard(search):
     return next((found for found in (search() for _ in range(3)) if found), {})
 
 
-def test_what_announces_itself_in_the_network_is_told(lab):
+def test_devices_that_announce_themselves_are_reported(lab):
     import socket
 
     from zeroconf import ServiceInfo, Zeroconf

@@ -74,7 +74,7 @@ def test_every_state_is_named_with_what_to_do(running, state, part):
 
 
 @pytest.mark.parametrize("serial", ["(no serial number)", "????????????"])
-def test_a_device_without_a_serial_number_is_told(running, serial):
+def test_a_device_without_a_serial_number_is_reported(running, serial):
     running(Device(serial))
     assert "reports no serial number" in look_around([]).unusable[serial]
 
@@ -107,7 +107,7 @@ def test_emulators_with_one_serial_number_are_two_devices(running, caplog):
     assert second.answers_to("E1")
 
 
-def test_boards_with_one_serial_number_on_usb_are_told_apart_by_their_place(running):
+def test_boards_with_the_same_serial_number_are_distinguished_by_their_usb_port(running):
     running(
         Device("0123456789ABCDEF", place="usb:1-4", properties=props("0123456789ABCDEF")),
         Device("0123456789ABCDEF", place="usb:1-2.1", properties=props("0123456789ABCDEF")),
@@ -164,7 +164,7 @@ def test_files_go_there_and_back(phone, tmp_path, size):
     assert (tmp_path / "back").read_bytes() == content
 
 
-def test_what_the_device_refuses_is_told_in_its_words(phone, tmp_path):
+def test_a_refusal_of_the_device_is_reported_in_its_words(phone, tmp_path):
     (tmp_path / "there").write_bytes(b"x")
     with pytest.raises(DeviceError, match="cannot read /nosuch: No such file") as caught:
         phone[1].pull("/nosuch", tmp_path / "back", cancellation=None)
@@ -179,7 +179,7 @@ def test_a_device_that_is_gone_is_lost(phone):
         RemoteShell(phone[1]).run(":")
 
 
-def test_a_network_address_is_connected_anew(running):
+def test_a_network_address_is_connected_again(running):
     one = running(Device("10.0.0.1:5555"))
     ServerConnection("10.0.0.1:5555", "127.0.0.1", one.port).restart()
     assert one.asked == ["host:disconnect:10.0.0.1:5555", "host:connect:10.0.0.1:5555"]

@@ -35,7 +35,7 @@ def test_the_names_of_the_host(text):
     assert find_platform(text) is HostPlatform
 
 
-def test_an_unknown_platform_is_told_with_a_proposal():
+def test_an_unknown_platform_is_reported_with_a_proposal():
     with pytest.raises(UsageError, match="did you mean 'host'"):
         find_platform("hots")
     with pytest.raises(UsageError, match="known are host, gpu"):
@@ -50,7 +50,7 @@ def test_devices_are_chosen_by_name_and_by_hash():
         assert not found.unusable
 
 
-def test_a_device_that_is_not_there_is_told_with_those_that_are():
+def test_a_missing_device_is_reported_with_the_available_ones():
     (host,) = select("host", [], [], OPTIONS).devices
     with pytest.raises(NoDeviceError, match=f"nonesuch.*{host.device.hash}"):
         select("host", ["nonesuch"], [], OPTIONS)
@@ -90,13 +90,13 @@ def test_a_program_sees_its_own_gpu_only():
     assert outcome.stdout == "GPU-1aaaaaaa-1234\n"
 
 
-def test_without_a_gpu_the_reason_is_told():
+def test_without_a_gpu_the_reason_is_reported():
     with pytest.raises(NoDeviceError, match="reports no GPU"):
         GpuPlatform.discover_with(NoGpus(), OPTIONS)
 
 
 @pytest.mark.skipif(Path("/dev/nvidia0").exists(), reason="this machine has a GPU")
-def test_without_a_driver_the_reason_is_told():
+def test_without_a_driver_the_reason_is_reported():
     with pytest.raises(NoDeviceError, match="nvidia-smi"):
         GpuPlatform.discover(OPTIONS)
 

@@ -81,7 +81,7 @@ def test_what_is_there_already_is_not_brought_again(platform, directory, tmp_pat
         assert staged.paths[file] == path
 
 
-def test_a_staged_file_that_has_vanished_is_brought_again(platform, directory, tmp_path):
+def test_a_staged_file_that_disappeared_is_copied_again(platform, directory, tmp_path):
     file = tmp_path / "model"
     file.write_bytes(b"weights")
     with platform.stage([file]) as staged:
@@ -92,7 +92,7 @@ def test_a_staged_file_that_has_vanished_is_brought_again(platform, directory, t
         assert Path(staged.output_directory).is_dir()
 
 
-def test_files_that_vanish_again_and_again_are_the_devices_fault(platform, tmp_path, monkeypatch):
+def test_files_that_repeatedly_disappear_are_the_devices_fault(platform, tmp_path, monkeypatch):
     file = tmp_path / "model"
     file.write_bytes(b"weights")
     bring = platform._staging._bring

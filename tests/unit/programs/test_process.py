@@ -196,7 +196,7 @@ def make(path: Path, text: str, mode: int) -> str:
     return str(path)
 
 
-def test_what_cannot_be_started_is_told_with_a_remedy(run, tmp_path):
+def test_a_program_that_cannot_be_started_is_reported_with_a_remedy(run, tmp_path):
     cases = {
         str(tmp_path / "missing"): "no such file",
         make(tmp_path / "plain", "#!/bin/sh\n", 0o644): "chmod",

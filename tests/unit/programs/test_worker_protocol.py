@@ -139,7 +139,7 @@ def test_garbage(line):
         json.dumps({"protocol": 1, "ready": True, "facts": {"x": 10**40}}),
     ],
 )
-def test_what_is_said_of_an_answer_is_one_short_harmless_line(line):
+def test_the_message_about_an_answer_is_one_short_line_without_control_characters(line):
     with pytest.raises(ProgramError) as caught:
         read_as(line, IterationSample)
     assert str(caught.value).isprintable()

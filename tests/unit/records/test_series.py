@@ -23,7 +23,7 @@ def point(number, ratio, control):
     return Point(f"c{number}", number, 100.0, ratio, None, f"c{control}", control)
 
 
-def test_what_is_not_alike_is_no_series():
+def test_different_tests_are_different_series():
     runs = [
         saved(),
         *(
@@ -68,12 +68,12 @@ def test_what_earlier_commits_already_were_is_known():
     assert series_of([saved(known), confirmed])[0].points[0].verdict == "regressed"
 
 
-def test_runs_of_no_known_commit_are_told_apart_by_their_times():
+def test_runs_without_a_known_commit_are_distinguished_by_their_times():
     runs = [saved(commit="interactive", commit_time=time) for time in (5, 7, 6, 7)]
     assert [one.commit_time for one in series_of(runs)[0].points] == [5, 6, 7]
 
 
-def test_a_commit_that_was_only_confirmed_is_no_point():
+def test_a_commit_that_was_only_confirmed_is_not_a_point():
     assert series_of([saved(run_type="verify")]) == []
 
 
@@ -136,7 +136,7 @@ def test_ratios_to_several_controls_become_ratios_to_the_first():
     assert found.links == (4, 5)
 
 
-def test_values_that_cannot_be_are_no_levels():
+def test_impossible_values_are_not_levels():
     values = (0.0, -1.0, 1e99, 1e101, float("inf"), float("nan"))
     assert levels([Point(str(one), 0, one) for one in values]).values == (0.0, 1e99)
     ratios = (0.0, -1.0, 0.5, 1e101, float("inf"), 1.0)

@@ -127,14 +127,14 @@ def test_each_backend_of_a_run_on_several_has_its_own_directory_and_history(tmp_
     assert one.net.summary.p50 == 3
 
 
-def test_another_backend_is_no_history(tmp_path):
+def test_runs_on_another_backend_are_not_in_the_history(tmp_path):
     history = History(tmp_path)
     history.save(named(backend="mkl"))
     assert history.runs(named(backend="nnpack"), [COMMIT]) == []
     assert len(history.runs(named(backend="mkl"), [COMMIT])) == 1
 
 
-def test_a_run_with_other_settings_is_no_history(tmp_path):
+def test_runs_with_other_settings_are_not_in_the_history(tmp_path):
     history = History(tmp_path)
     device = Device(DELAY.device.name, {"cpu_governor": "powersave"})
     history.save(named(program=Program(facts={"threads": 1}), device=device))
@@ -171,7 +171,7 @@ def test_a_damaged_run_is_left_out_with_a_warning(tmp_path, caplog):
     assert "update this program, or move the directory away" in caplog.text
 
 
-def test_what_cannot_be_read_of_the_history_is_no_history(tmp_path, caplog):
+def test_unreadable_runs_are_not_in_the_history(tmp_path, caplog):
     history = History(tmp_path)
     directory = history.save(DELAY).parent
     (directory / "1").write_text("a file")

@@ -147,7 +147,7 @@ def runs(*levels, in_ab=False):
 
 
 @pytest.mark.parametrize("in_ab", [False, True])
-def test_a_step_is_told_once_when_enough_runs_have_seen_it(in_ab):
+def test_a_step_is_reported_once_when_enough_runs_show_it(in_ab):
     decide = make_detector("delay", "change_points").decide
     series = runs((100, 15), (103, 20), in_ab=in_ab)[::-1]
     verdicts = [decide(series[:number][::-1], series[number]).verdict for number in range(len(series))]
@@ -169,7 +169,7 @@ def test_a_step_down_is_an_improvement():
     assert Verdict.REGRESSED not in verdicts
 
 
-def test_a_creep_is_told_once_too():
+def test_a_creep_is_also_reported_once():
     decide = make_detector("delay", "change_points").decide
     series = runs(*((100 * 1.0004**number, 1) for number in range(60)))[::-1]
     decisions = [decide(series[:number][::-1], series[number]) for number in range(len(series))]

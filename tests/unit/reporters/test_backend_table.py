@@ -164,7 +164,7 @@ def test_the_picture_of_an_earlier_run_is_gone_before_the_first_test(tmp_path):
     assert not (tmp_path / "m.svg").exists()
 
 
-def test_the_picture_tells_what_the_table_tells(tmp_path):
+def test_the_picture_shows_the_same_as_the_table(tmp_path):
     content = drawn(tmp_path / "m.svg", RESULTS)
     texts = [one.text for one in ElementTree.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
     assert any((one or "").endswith(", below 1 is faster") and len(one) < 50 for one in texts)  # not cut off
@@ -193,7 +193,7 @@ def test_faster_is_blue_slower_is_red_and_the_same_is_white():
     assert colour_of(1000.0) == colour_of(backend_plot.LEAST_SPREAD)
 
 
-def test_what_cannot_be_drawn_is_told(tmp_path):
+def test_a_table_that_cannot_be_drawn_is_reported(tmp_path):
     with pytest.raises(UsageError, match="--plot"):
         BackendPlotReporter(tmp_path / "missing/m.svg")
     with pytest.raises(ReporterError, match="nothing to draw"):

@@ -156,7 +156,7 @@ def test_each_entry_has_its_own_id_beside_those_of_result_and_run(server, make):
     assert {(one["uid"], one["run_uid"]) for one in entries} == {("one", "run"), ("two", "run")}
 
 
-def test_names_of_bytes_that_are_no_text_are_sent(server, make):
+def test_names_whose_bytes_are_not_text_are_sent(server, make):
     make().report(having(NASTY, failure=None))
     ((_, operator),) = (messages(logs) for logs in server.accepted)
     assert operator["normal"]["type"] == NASTY_NAME.replace("\ud800", "?")

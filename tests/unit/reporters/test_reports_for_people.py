@@ -119,7 +119,7 @@ def test_a_verification_shows_the_operators_that_it_looked_at():
     assert "conv1" in stream.getvalue()
 
 
-def test_an_operator_that_is_too_short_for_its_clock_is_said_to_be(tmp_path):
+def test_an_operator_that_is_too_short_for_its_clock_is_marked(tmp_path):
     short = replace(JUDGED.types[2], decision=None, comparison=None, too_short=True)
     result = replace(JUDGED, types=(*JUDGED.types[:2], short))
     stream = io.StringIO()
@@ -270,7 +270,7 @@ def test_only_regular_files_are_replaced_and_links_stay(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", [JUnitReporter, MarkdownReporter])
-def test_a_place_that_cannot_be_written_is_told_at_once(kind, tmp_path):
+def test_a_place_that_cannot_be_written_is_reported_at_once(kind, tmp_path):
     for path in (tmp_path / "missing/report", tmp_path):
         with pytest.raises(UsageError, match=r"--(junit|markdown)"):
             kind(path)

@@ -3,7 +3,7 @@
 from benchmarking.results import comparability
 
 
-def test_only_what_both_tell_can_differ():
+def test_only_facts_that_both_report_can_differ():
     assert comparability.differences({"threads": 1}, {"threads": 2}) == ("threads 1 and 2",)
     assert comparability.differences({"threads": 1}, {}) == ()
     assert comparability.differences({"net": "a", "threads": 1}, {"net": "b", "threads": 1}) == ()

@@ -108,7 +108,7 @@ def test_a_fault_in_a_document_is_named_with_its_place():
 
 
 @pytest.mark.parametrize("content", [b"", "\n", "null", "[]", "{", "[" * 100_000, '{"meta": 1}'], ids=repr)
-def test_what_is_no_document_is_a_value_error(content):
+def test_other_text_than_a_document_is_a_value_error(content):
     with pytest.raises(ValueError, match=r"\w"):
         documents.read(Document, content)
 

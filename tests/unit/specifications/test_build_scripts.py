@@ -97,7 +97,7 @@ def test_a_failed_build_leaves_what_was_there(repository, tmp_path):
 
 
 @pytest.mark.parametrize("script", [".", "host", "host/mkl", "gpu", "linux", "mac"])
-def test_wrong_arguments_are_told_in_one_line(script, tmp_path):
+def test_wrong_arguments_are_reported_in_one_line(script, tmp_path):
     assert build(script).stderr == "build.sh: usage: build.sh <repo_dir> <destination>\n"
     assert "is no Caffe2: it has no CMakeLists.txt" in build(script, tmp_path, tmp_path / "x").stderr
 

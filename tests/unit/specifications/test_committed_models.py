@@ -180,7 +180,7 @@ def test_synthetic_outputs_are_neither_saturated_nor_all_the_same(case):
             assert len(set(values)) > 0.95 * values.size
 
 
-def test_golden_digits_are_the_labels_that_the_model_was_told():
+def test_golden_digits_are_the_labels_of_the_images():
     golden = MODELS / "lenet/golden"
     facts = json.loads((golden / "labels.json").read_text())
     for number, label in enumerate(facts["labels"]):

@@ -167,7 +167,7 @@ MODEL, FILES, TEST = ("model",), ("model", "files", "init"), ("tests", 0)
         ),
     ],
 )
-def test_each_fault_is_told_with_its_place_and_remedy(tmp_path, monkeypatch, path, value, fault):
+def test_each_fault_is_reported_with_its_place_and_remedy(tmp_path, monkeypatch, path, value, fault):
     monkeypatch.chdir(tmp_path)
     text = json.dumps(changed(path, value))
     found = [one.replace(str(tmp_path) + "/", "") for one in faults_of(tmp_path, text)]
@@ -256,7 +256,7 @@ def test_a_suite_in_a_suite_is_refused(tmp_path):
         (b'{"model": ' + b"9" * 5000 + b"}", "is too large"),
     ],
 )
-def test_what_is_no_specification_at_all(tmp_path, text, part):
+def test_files_that_are_not_specifications(tmp_path, text, part):
     (fault,) = faults_of(tmp_path, text)
     assert part in fault
 

@@ -46,7 +46,7 @@ def test_commits_of_any_time(time):
         ("position", "1"),
     ],
 )
-def test_what_is_no_time_and_no_position(name, value):
+def test_invalid_times_and_positions(name, value):
     with pytest.raises(UsageError, match=rf"\$\.treatment\.{name}"):
         read_run_info(json.dumps({"treatment": {"commit": "a", "commit_time": 1, name: value}}))
 
@@ -56,7 +56,7 @@ def test_only_the_treatment_is_required():
     assert (info.control, info.regression_commits, info.run_type) == (None, [], None)
 
 
-def test_every_fault_is_told_with_its_place():
+def test_every_fault_is_reported_with_its_place():
     wrong = COMPLETE | {"treatment": {"commit": "", "time": 1}, "run_type": "x", "extra": 1}
     with pytest.raises(UsageError) as caught:
         read_run_info(json.dumps(wrong))

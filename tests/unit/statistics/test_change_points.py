@@ -29,7 +29,7 @@ def indexes(values, links=()):
 
 
 @pytest.mark.parametrize("size", [5e-324, 1e-200, 1e-160, 1e99])
-def test_sizes_whose_squares_are_no_numbers(size):
+def test_sizes_whose_squares_are_not_finite(size):
     assert indexes([0.0, size] * 20) == []
     for values in ([0.0] * 20 + [size] * 20, [0.0, 0.0, size] * 7 + [size] * 21):
         assert find_creep(values, find_change_points(values)) is not None
@@ -125,7 +125,7 @@ def test_several_steps_also_there_and_back():
     assert indexes(values[::-1]) == [40, 52, 102, 132]
 
 
-def test_what_is_too_short_too_small_or_an_outlier_is_no_level():
+def test_short_or_small_changes_and_outliers_are_not_levels():
     short = MINIMUM_RUNS // 2
     assert indexes(noisy((100, 40), (130, short), (100, 40), noise=0.001)) == []
     assert indexes(noisy((100, 40), (130, short), noise=0.001)) == []

@@ -412,7 +412,7 @@ def measured_blocks():
         ("c", "t3", Verdict.IMPROVED),
     ],
 )
-def test_measured_programs_are_told_apart(measured_blocks, treatment, control, expected):
+def test_measured_programs_are_distinguished(measured_blocks, treatment, control, expected):
     """CPU times on a busy machine; t3 really does 3 % more work, the others are identical."""
     plan = SequentialPlan(max_pairs=30)
     verdicts = Counter(

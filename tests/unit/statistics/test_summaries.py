@@ -193,7 +193,7 @@ def test_errors_of_special_values():
     assert summaries.error_statistics(same, same).max_absolute == 0
 
 
-def test_another_length_is_told():
+def test_another_length_is_reported():
     with pytest.raises(CaseError, match=r"3 values instead of 2"):
         summaries.error_statistics(np.zeros(3), np.zeros(2))
     with pytest.raises(CaseError, match="no values"):

@@ -32,7 +32,7 @@ def test_a_traceback_is_harmless_too():
     assert text.splitlines()[-1] == f"ValueError: {HARMLESS}"
 
 
-def test_what_is_shown_and_told_is_harmless(capsys):
+def test_output_and_messages_have_no_control_characters(capsys):
     streams.show(f"{HOSTILE}\n")
     streams.tell(HOSTILE)
     assert capsys.readouterr() == (f"{HARMLESS}\n", f"{HARMLESS}\n")
@@ -64,7 +64,7 @@ def test_an_encoding_that_lacks_a_character_gets_a_similar_one(tmp_path, monkeyp
     assert (tmp_path / "out").read_bytes() == expected + b"\n" + expected + b"\n"
 
 
-def test_a_reader_that_has_gone_is_no_failure(monkeypatch):
+def test_a_closed_pipe_is_not_a_failure(monkeypatch):
     read_end, write_end = os.pipe()
     os.close(read_end)
     stream = os.fdopen(write_end, "w")

@@ -162,7 +162,7 @@ def test_several_processes_build_it_at_once(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_a_place_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot build"):
         Caffe2(tmp_path / "file").default_program()
@@ -186,7 +186,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         (npy_header("(" * 4000), "not a tensor"),
     ],
 )
-def test_what_is_no_tensor(tmp_path, content, part):
+def test_files_that_are_not_tensors(tmp_path, content, part):
     path = tmp_path / "x"
     path.write_bytes(content)
     with pytest.raises(ProgramOutputError, match=part) as caught:
@@ -311,7 +311,7 @@ def test_the_reason_is_one_short_line(stderr, reason):
     assert str(caught.value) == f"the program ended with exit status 2{reason}"
 
 
-def test_why_there_are_too_few_samples_is_said():
+def test_the_reason_for_too_few_samples_is_reported():
     with pytest.raises(ProgramOutputError) as caught:
         FRAMEWORK.parse(outcome(BLOCK.replace("1 (us)", "0,5 (us)") * 3), case())
     assert str(caught.value) == (

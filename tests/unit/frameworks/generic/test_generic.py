@@ -226,7 +226,7 @@ def test_a_json_path_finds_all_numbers():
     assert times(parsed(text, options)) == {"NET_DELAY": (1, 2.5, 3)}
 
 
-def test_the_observers_lines_are_read_where_nothing_else_is_said():
+def test_by_default_observer_lines_are_read():
     block = "Caffe2Observer Delay Start\nCaffe2Observer NET_DELAY - 2 (us)\nCaffe2Observer Delay End\n"
     assert times(parsed(block, {}, iterations=1)) == {"NET_DELAY": (2,)}
 

@@ -86,7 +86,7 @@ def test_what_is_wrong_is_one_line(load, flags, message):
         ({"opset": 99}, "IR version 8, opset ai.onnx 99", "99"),
     ],
 )
-def test_a_model_that_is_too_new_is_told_with_both_versions(load, changes, versions, reason):
+def test_a_model_that_is_too_new_is_reported_with_both_versions(load, changes, versions, reason):
     with pytest.raises(BenchmarkProgramError) as caught:
         load(onnx_models.linear(**changes), *ROWS)
     assert str(caught.value).startswith("ONNX Runtime ")

@@ -173,13 +173,13 @@ def test_an_own_kernel_that_fails_is_an_error_that_names_the_operator(monkeypatc
         load(net_of(("Relu", ["x"], ["y"])), x=X)
 
 
-def test_host_backends_are_no_devices():
+def test_host_backends_are_not_devices():
     for name in ("builtin", "default"):
         assert not backends.backend_class(name)(threads=1).is_device
     assert BoxedBackend(threads=1).is_device
 
 
-def test_why_the_host_took_over_is_told():
+def test_the_reason_why_the_host_took_over_is_reported():
     loaded = load(
         net_of(("Relu", ["x"], ["y"]), ("Negative", ["y"], ["z"]), ("Copy", ["i"], ["j"])),
         x=X[None],
@@ -370,7 +370,7 @@ def test_cases_on_a_gpu(case, options):
 
 
 @needs("cuda")
-def test_what_ran_on_a_gpu_is_told():
+def test_kernels_on_a_gpu_are_reported():
     inputs = {"x": np.ones((1, 4, 9, 9), "f4"), "w": np.ones((2, 4, 3, 3), "f4"), "b": np.zeros(2, "f4")}
     engine = TorchEngine(1, 0, "cuda", backend_options=("tf32",))
     observation = engine.load(None, convolution(3), inputs).observe()

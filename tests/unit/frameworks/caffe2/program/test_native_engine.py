@@ -146,7 +146,7 @@ def test_the_table_is_the_same_with_both_engines():
         ("mkl", ["onednn:", "onednn:"], "mkl: 7 of 8 operators, 1 fell back"),
     ],
 )
-def test_backends_tell_what_ran(backend, kernels, summary, tmp_path):
+def test_backends_report_what_ran(backend, kernels, summary, tmp_path):
     flags = ["--output", "softmax", "--output_folder", tmp_path, "--text_output", "true"]
     done = program(
         *(*NET, *SHAPE, "--iter", 1, "--backend", backend, "--engine", "native", *flags),

@@ -110,7 +110,7 @@ def test_not_while_onednn_is_switched_off():
         torch._C._set_mkldnn_enabled(True)
 
 
-def test_not_where_torch_does_not_tell_whether_it_has_onednn(monkeypatch):
+def test_not_if_torch_does_not_report_whether_it_has_onednn(monkeypatch):
     monkeypatch.delattr(torch._C, "_has_mkldnn")
     assert one_convolution() is None
 

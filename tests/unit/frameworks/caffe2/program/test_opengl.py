@@ -160,7 +160,7 @@ def test_pooling_with_the_padding_counted():
 
 
 @needs_opengl
-def test_rows_and_columns_of_millions_of_pixels_are_told_apart():
+def test_rows_and_columns_of_millions_of_pixels_are_distinguished():
     x = np.arange(2047**2, dtype=np.float32).reshape(1, 1, 2047, 2047)
     check(net_of("MaxPool", ["x"], ["y"], {"kernel_h": 1, "kernel_w": 1}), {"x": x}, rtol=0, atol=0)
 
@@ -432,7 +432,7 @@ def test_a_fused_convolution_is_one_shader(adds, group):
 
 
 @needs_opengl
-def test_where_the_driver_has_a_clock_the_time_of_a_run_is_told(monkeypatch):
+def test_if_the_driver_has_a_clock_the_time_of_a_run_is_reported(monkeypatch):
     engine = TorchEngine(threads=1, seed=0, backend="opengl")
     loaded = engine.load(None, net_of("Relu", ["x"], ["y"], {}), {"x": floats(1, 4)})
     device = context.shared_device()
@@ -498,7 +498,7 @@ def test_without_moderngl_it_says_how_to_get_it(monkeypatch):
         OpenGL(threads=1)
 
 
-def test_a_moderngl_that_is_broken_is_no_driver_that_crashes(monkeypatch, tmp_path):
+def test_a_broken_moderngl_is_not_a_crashed_driver(monkeypatch, tmp_path):
     (tmp_path / "moderngl.py").write_text("raise ImportError('no glcontext')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "moderngl", raising=False)
@@ -523,14 +523,14 @@ def test_without_egl_it_says_what_to_install(monkeypatch):
 
 
 @needs_opengl
-def test_an_opengl_that_is_too_old_is_no_context(monkeypatch):
+def test_an_old_opengl_has_no_context(monkeypatch):
     monkeypatch.setattr(context._Shared, "device", None)
     monkeypatch.setattr(context._Shared, "why_unavailable", None)
     monkeypatch.setattr(context, "NEEDED_VERSION", 490)
     assert OpenGL.why_unavailable().startswith("no EGL device with OpenGL 4.3 or later (")
 
 
-def test_a_driver_that_crashes_is_told_from_one_that_works(monkeypatch):
+def test_a_driver_that_crashes_is_recognized(monkeypatch):
     pytest.importorskip("moderngl")
     monkeypatch.setattr(context, "ctypes", SimpleNamespace(CDLL=lambda name: None))
     monkeypatch.setattr(context._Shared, "device", None)

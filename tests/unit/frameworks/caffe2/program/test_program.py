@@ -315,7 +315,7 @@ def test_weights_that_others_read_too_stay_readable(optimize):
         ((4, 1, 3, 3), (5,), "the bias does not have 4 values"),
     ],
 )
-def test_weights_that_do_not_fit_are_told_of_the_operator(optimize, label, weight, bias, part):
+def test_weights_that_do_not_fit_are_reported_with_the_operator(optimize, label, weight, bias, part):
     init = messages.NetDef()
     for name, shape in (("w", weight), ("b", bias)):
         init.op.add(type="GaussianFill", output=[name]).arg.add(name="shape", ints=shape)
@@ -367,7 +367,7 @@ CONV_BIAS = ("ConstantFill", [], ["b"], {"shape": [1], "value": 0.5})
         ("nnpack", "aten::_nnpack_spatial_convolution", "nnpack: 1 of 1 convolutions"),
     ],
 )
-def test_it_tells_what_computed_each_operator(workshop, backend, kernel, summary):
+def test_it_reports_the_kernel_of_each_operator(workshop, backend, kernel, summary):
     if why_not := TorchEngine.why_unavailable(backend):
         pytest.skip(why_not)
     conv = ("Conv", ["x", "w", "b"], ["y"], {"kernel": 1})
@@ -395,7 +395,7 @@ def test_a_backend_that_computes_nothing_is_an_error(workshop):
     assert done.stderr.count("\n") == 1
 
 
-def test_an_operator_that_the_backend_gives_up_is_told_with_the_reason(workshop):
+def test_an_operator_that_the_backend_gives_up_is_reported_with_the_reason(workshop):
     odd = ("Conv", ["x", "w", "b"], ["y"], {"kernel": 1, "pad": 1})
     even = ("Conv", ["y", "w", "b"], ["z"], {"kernel": 1})
     nets = [

@@ -106,7 +106,7 @@ def fails_later(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["true", "fork"])
-def test_it_tells_what_computed_each_operator(start, mode):
+def test_it_reports_the_kernel_of_each_operator(start, mode):
     worker = start(*NET, "--backend", "onednn", "--worker", mode)
     if mode == "fork":
         worker.answer()
@@ -122,7 +122,7 @@ def test_it_tells_what_computed_each_operator(start, mode):
 
 
 @pytest.mark.parametrize("mode", ["true", "fork"])
-def test_a_backend_that_computes_nothing_is_told(start, tmp_path, mode):
+def test_a_backend_that_computes_nothing_is_reported(start, tmp_path, mode):
     net = write_net(tmp_path / "net.pb", 'op { type: "Relu" input: "x" output: "y" }')
     worker = start(
         *("--net", net, "--input", "x", "--input_dims", "2,3", "--engine", "torch"),
@@ -157,7 +157,7 @@ def test_it_runs_single_iterations(start):
     assert worker.close() == (0, "")
 
 
-def test_it_tells_costs_where_operators_are_to_be_timed(start):
+def test_it_reports_costs_if_operators_are_timed(start):
     ready = start(*NET, "--worker", "true", "--run_individual", "true").answer()
     assert list(ready.costs) == ["NET_DELAY", *OPERATORS]
     assert ready.costs["NET_DELAY"].flops == sum(ready.costs[name].flops for name in OPERATORS) > 0
@@ -189,7 +189,7 @@ def test_the_end_of_the_input_ends_it(start, mode):
     assert isinstance(worker_protocol.read(rest), IterationSample)
 
 
-def test_an_unknown_line_is_told_and_it_goes_on(start):
+def test_an_unknown_line_is_reported_and_the_worker_continues(start):
     worker = start(*NET, "--worker", "true")
     worker.answer()
     for line in ("runs", "", "RUN", "fork", "end", "x" * 5000, "\N{SNOWMAN}"):
@@ -215,14 +215,14 @@ def test_a_net_that_cannot_be_set_up(start, mode):
 
 
 @pytest.mark.parametrize("mode", ["true", "fork"])
-def test_files_that_cannot_be_read_are_told_at_once(start, mode):
+def test_files_that_cannot_be_read_are_reported_at_once(start, mode):
     worker = start("--net", "missing.pb", "--worker", mode)
     assert "cannot read missing.pb" in worker.answer().error
     assert worker.close() == (1, "")
 
 
 @pytest.mark.parametrize("mode", ["true", "fork"])
-def test_an_iteration_that_fails_is_told_and_it_goes_on(start, fails_later, mode):
+def test_a_failed_iteration_is_reported_and_the_worker_continues(start, fails_later, mode):
     worker = start(*fails_later, "--worker", mode)
     worker.answer()
     if mode == "fork":
@@ -347,7 +347,7 @@ def test_workers_compute_what_a_normal_run_does(start, tmp_path):
     assert np.loadtxt(texts[0].splitlines()).sum() == pytest.approx(1)
 
 
-def test_outputs_that_cannot_be_written_are_told_in_place_of_the_end(start):
+def test_outputs_that_cannot_be_written_are_reported_instead_of_the_end(start):
     worker = start(*NET, "--output", "softmax", "--output_folder", "/dev/null/x", "--worker", "fork")
     worker.answer()
     worker.ask("fork")
