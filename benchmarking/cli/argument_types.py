@@ -61,7 +61,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         program = self.prog.removeprefix("python -m ")
-        streams.tell(f"{program}: error: {message}")
+        streams.show_message(f"{program}: error: {message}")
         raise SystemExit(int(ExitStatus.BAD_USAGE))
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -28,20 +28,20 @@ def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:
     streams.prepare_streams()
     if not _has_current_directory():
         message = "the current directory does not exist any more; start again from another directory"
-        return _tell(program, message, ExitStatus.BAD_USAGE)
+        return _report(program, message, ExitStatus.BAD_USAGE)
     try:
         return function()
     except BenchmarkError as error:
-        return _tell(program, str(error), error.exit_status)
+        return _report(program, str(error), error.exit_status)
     except ModuleNotFoundError as error:
         advice = missing_package(error)
         if advice is None:
             raise
-        return _tell(program, advice, ExitStatus.BAD_USAGE)
+        return _report(program, advice, ExitStatus.BAD_USAGE)
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except Exception:
-        streams.tell(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
+        streams.show_message(f"{program}: a bug of this program:\n{traceback.format_exc().rstrip()}")
         return ExitStatus.INTERNAL_ERROR
 
 
@@ -53,9 +53,9 @@ def _has_current_directory() -> bool:
     return True
 
 
-def _tell(program: str, message: str, status: ExitStatus) -> ExitStatus:
+def _report(program: str, message: str, status: ExitStatus) -> ExitStatus:
     for line in message.split("\n"):
-        streams.tell(f"{program}: {line}")
+        streams.show_message(f"{program}: {line}")
     return status
 
 

@@ -56,7 +56,7 @@ _STATUS = {
     RunStatus.FAILED: ExitStatus.BENCHMARK_FAILED,
     RunStatus.BUILD_FAILED: ExitStatus.BUILD_FAILED,
 }
-_GRAVITY = (
+_SEVERITY = (
     ExitStatus.REGRESSION_CONFIRMED,
     ExitStatus.DEVICE_FAILED,
     ExitStatus.INTERNAL_ERROR,
@@ -156,7 +156,7 @@ class Loop:
             return ExitStatus.INTERRUPTED
         if self.options.mode is Mode.CONTINUOUS:
             return ExitStatus.OK
-        return next((one for one in _GRAVITY if one in self._statuses), ExitStatus.OK)
+        return next((one for one in _SEVERITY if one in self._statuses), ExitStatus.OK)
 
     def _step(self) -> bool:
         """False: there is nothing left to do."""
@@ -362,7 +362,7 @@ class Loop:
         self._works_again(task.platform)
         # Reported first: a kill in between reports it twice, which is better than never.
         for event in messages.change_events(self.state.last_run(task.platform), finished.run):
-            self.notifier.tell(event)
+            self.notifier.notify(event)
         self._record(finished.run)
         self._done_now.add(task)
         self._statuses |= {self._status(finished.run.status), finished.around_it}
@@ -398,9 +398,7 @@ class Loop:
                 self._put_off(EVERYTHING, error)
                 self._wait_until(self._retries[EVERYTHING].not_before)
                 if self._is_told_to_stop():
-                    raise RunCancelledError(
-                        f"told to stop before {run.revision.short} was recorded"
-                    ) from error
+                    raise RunCancelledError(f"stopped before {run.revision.short} was recorded") from error
             else:
                 return
 
@@ -423,7 +421,7 @@ class Loop:
         for line in messages.culprit_lines(culprits):
             logger.warning(line)
         # Reported first: a kill in between reports it twice, which is better than never.
-        self.notifier.tell(messages.regression_event(run, culprits))
+        self.notifier.notify(messages.regression_event(run, culprits))
         self.state.add_culprits(culprits)
         return True
 
@@ -438,12 +436,12 @@ class Loop:
             self._statuses.add(ExitStatus.DEVICE_FAILED)
             if not self._fetch_failed:
                 logger.warning("%s; continuing with the commits fetched before", error)
-                self.notifier.tell(messages.failure_event("remote", str(error), None))
+                self.notifier.notify(messages.failure_event("remote", str(error), None))
             self._fetch_failed = True
         else:
             if self._fetch_failed:
                 logger.info("the remote can be reached again")
-                self.notifier.tell(messages.recovery_event("remote"))
+                self.notifier.notify(messages.recovery_event("remote"))
             self._fetch_failed = False
 
     def _put_off(self, platform: str, error: BenchmarkError, revision: Revision | None = None) -> None:
@@ -456,12 +454,12 @@ class Loop:
         self._statuses.add(error.exit_status)
         logger.error(messages.put_off(platform, error, revision, delay_s))
         if before is None:
-            self.notifier.tell(messages.failure_event(platform, str(error), revision))
+            self.notifier.notify(messages.failure_event(platform, str(error), revision))
 
     def _works_again(self, platform: str) -> None:
         if self._retries.pop(platform, None) is not None:
             logger.info("%s works again", platform)
-            self.notifier.tell(messages.recovery_event(platform))
+            self.notifier.notify(messages.recovery_event(platform))
 
     def _is_ready(self, platform: str) -> bool:
         retry = self._retries.get(platform)
@@ -497,7 +495,7 @@ class Loop:
             return True
         path = self.options.status_file
         try:
-            told = path is not None and _read_line(path) == "0"
+            is_stopped = path is not None and _read_line(path) == "0"
         except FileNotFoundError:
             return False
         except (OSError, ValueError) as error:
@@ -506,9 +504,9 @@ class Loop:
             self._status_file_failed = True
             return False
         self._status_file_failed = False
-        if told:
+        if is_stopped:
             logger.info("--status_file %s says 0: stopping", path)
-        return told
+        return is_stopped
 
 
 def _read_line(path: Path) -> str:

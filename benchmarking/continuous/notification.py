@@ -25,7 +25,7 @@ class Notifier:
     """The command that receives each event as JSON on its standard input; empty: no command."""
     cancellation: Cancellation
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def notify(self, event: Mapping[str, Any]) -> None:
         """Runs the command. If it fails, this is logged and has no other effect."""
         if not self.argv:
             return

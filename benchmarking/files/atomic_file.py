@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: a temporary name, flushed to disk, renamed."""
+"""Files that exist completely or not at all: a temporary name, flushed to disk, renamed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY_PREFIX = ".tmp-"
-"""Readers of a directory skip what begins with it: a killed process may have left it."""
+"""Readers of a directory skip names with this prefix: a killed process may have left them."""
 
 
 @contextmanager
 def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
     """A binary stream whose content appears as ``path`` when the block ends without an error. It can be read
-    back meanwhile.
+    back in the meantime.
 
     Raises:
         OSError: the file cannot be written; ``path`` is as it was.
@@ -42,7 +42,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes renames in it survive a power cut, where the file system can."""
+    """Makes renames in the directory survive a power failure, if the file system can."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         with suppress(OSError):
@@ -52,7 +52,7 @@ def sync_directory(directory: Path) -> None:
 
 
 def umask() -> int:
-    """The process's mask; /proc tells it without the moment of change that ``os.umask`` needs."""
+    """The process's mask; /proc reports it without the temporary change that ``os.umask`` needs."""
     with suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)

@@ -1,4 +1,4 @@
-"""Fetches one URL into a stream, or says in one line why it could not."""
+"""Downloads one URL into a stream, or explains in one line why it could not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmarking.errors import DownloadError, RunCancelledError
 from benchmarking.files import web
-from benchmarking.files.web import PassingError, WebError, WebLimits, hide_credentials
+from benchmarking.files.web import TransientError, WebError, WebLimits, hide_credentials
 from benchmarking.programs.process import Cancellation
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ STATUS_WORTH_A_RETRY = (408, 425, 429, 500, 502, 503, 504)
 @dataclass(frozen=True)
 class DownloadLimits:
     web: WebLimits = field(default_factory=WebLimits)
-    """Of each attempt."""
+    """For each attempt."""
     attempts: int = 4
     first_wait_s: float = 0.5
     """Doubles with each further attempt, with jitter."""
@@ -28,17 +28,17 @@ class DownloadLimits:
 
 @dataclass(frozen=True)
 class Receiver:
-    """Takes what comes. ``start`` is called at each attempt, with the length where it is known."""
+    """Receives the data. ``start`` is called at each attempt, with the length if it is known."""
 
     start: Callable[[int | None], None]
     take: Callable[[bytes], None]
 
 
 def download(url: str, receiver: Receiver, cancellation: Cancellation, limits: DownloadLimits) -> bool:
-    """Streams the body of ``url`` to ``receiver``, whole, after as many attempts as it takes.
+    """Streams the whole body of ``url`` to ``receiver``, after as many attempts as necessary.
 
-    Returns whether the server says that the body is compressed, although that was not asked for: then what
-    came is either the file, stored so, or has to be unpacked.
+    Returns whether the server says that the body is compressed, although this was not requested: the data are
+    then either the file itself, which is stored compressed, or have to be unpacked.
 
     Raises:
         DownloadError: it could not be had, and why.
@@ -47,15 +47,15 @@ def download(url: str, receiver: Receiver, cancellation: Cancellation, limits: D
     """
     shown = hide_credentials(url)
 
-    def tell(error: PassingError) -> None:
+    def log_retry(error: TransientError) -> None:
         logger.warning("download of %s failed (%s); trying again", shown, error)
 
     def attempt() -> bool:
         return _attempt(url, receiver, cancellation, limits)
 
     try:
-        return web.persistently(attempt, limits.attempts, limits.first_wait_s, cancellation, tell)
-    except PassingError as error:
+        return web.persistently(attempt, limits.attempts, limits.first_wait_s, cancellation, log_retry)
+    except TransientError as error:
         raise DownloadError(
             f"cannot download {shown}: {error}; gave up after {limits.attempts} attempts"
         ) from error
@@ -70,7 +70,7 @@ def _attempt(url: str, receiver: Receiver, cancellation: Cancellation, limits: D
         with web.ask("GET", url, limits.web, cancellation) as answer:
             status = f"the server answered {answer.status} {answer.reason}".rstrip()
             if answer.status in STATUS_WORTH_A_RETRY:
-                raise PassingError(status, answer.retry_after_s)
+                raise TransientError(status, answer.retry_after_s)
             if answer.status not in WHOLE_STATUS:
                 raise WebError(f"{status}; is the location right?")
             receiver.start(answer.length)
@@ -78,6 +78,6 @@ def _attempt(url: str, receiver: Receiver, cancellation: Cancellation, limits: D
                 receiver.take(block)
             return answer.is_gzipped
     except WebError as error:
-        if error.may_pass:
-            raise PassingError(str(error)) from error
+        if error.is_transient:
+            raise TransientError(str(error)) from error
         raise

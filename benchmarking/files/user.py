@@ -1,7 +1,7 @@
-"""The user that runs the programs: a name and directories, also where the system knows neither.
+"""The user that runs the programs: a name and directories, even if the system knows neither.
 
-Containers run under user ids that have no entry in passwd, with a home directory that is missing, is ``/`` or
-cannot be written.
+Containers run under user ids without an entry in passwd, with a home directory that is missing, is ``/`` or
+is not writable.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Literal
 from benchmarking.errors import StorageError
 
 APPLICATION = "ml-benchmark-platform"
-"""The name of our directories among the user's."""
+"""The name of this project's directory among the user's."""
 
 logger = logging.getLogger(__name__)
 
 
 def user_name() -> str:
-    """For people to read; ``uid 12345`` where the user has no name."""
+    """The name for messages; ``uid 12345`` if the user has no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -32,7 +32,7 @@ def user_name() -> str:
 
 
 def user_directory(kind: Literal["cache", "data", "state"]) -> Path:
-    """Ours among the user's directories, or a private one below the directory of temporary files.
+    """This project's directory among the user's, or a private one below the directory of temporary files.
 
     Raises:
         StorageError: neither can be used.
@@ -54,7 +54,7 @@ def _usual_directory(kind: str) -> Path | None:
 
 
 def _can_be_written(directory: Path) -> bool:
-    """Makes it: permissions alone do not say whether that is possible."""
+    """Creates the directory, because permissions alone do not show whether this is possible."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -73,14 +73,20 @@ def _temporary_directory() -> str:
 
 @cache
 def _private_directory(parent: str) -> Path:
-    """The same for all processes of the user, so that they share locks and models, and nobody else's."""
+    """The same directory for all processes of the user, so that they share locks and models, and for nobody
+    else.
+    """
     path = Path(parent) / f"{APPLICATION}-{os.getuid()}"
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
     except OSError as error:
-        raise StorageError(f"the home directory cannot be written, nor {path}: {error.strerror}") from error
+        raise StorageError(
+            f"neither the home directory nor {path} can be written: {error.strerror}"
+        ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise StorageError(f"{path}: not a directory that only this user can write; remove it, or set HOME")
-    logger.warning("the home directory cannot be written: %s is used instead", path)
+        raise StorageError(
+            f"{path}: it is not a directory that only this user can write; remove it, or set HOME"
+        )
+    logger.warning("the home directory cannot be written; using %s instead", path)
     return path

@@ -1,9 +1,9 @@
-"""One question to a web server. It always ends: with an answer, when its time is over, when too much comes,
-or at once when the run is cancelled.
+"""One request to a web server. It always ends: with an answer, when its time is over, when the answer is too
+large, or at once when the run is cancelled.
 
-Timeouts of the libraries bound each read, not the whole: a server that sends a byte now and then would hold a
-run for ever. Here a guard looks on from the look-up of the name to the last byte, and shuts the connection
-down.
+The timeouts of the libraries limit each read, not the whole request: a server that sends a byte now and then
+could block a run for ever. Here a guard watches the request from the name look-up to the last byte, and shuts
+the connection down.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ MOST_REDIRECTS = 10
 LONGEST_RETRY_AFTER_S = 60.0
 LONGEST_BACKOFF_S = 30.0
 LONGEST_REASON = 300
-"""Characters of what a server or a library says that are shown."""
+"""The number of characters of a message from a server or a library that are shown."""
 _LOOK_S = 0.05
-"""How soon a connection that is being made is given up after the cancellation."""
+"""How soon a connection attempt is given up after the cancellation."""
 
 
 @dataclass(frozen=True)
 class WebLimits:
     connect_s: float = 10.0
     silence_s: float = 60.0
-    """The longest time without a byte, and what the headers may take beyond the connection."""
+    """The longest time without a byte; the headers may take this long after the connection is made."""
     slowest_bytes_per_s: float = 1000.0
-    """On average, once ``silence_s`` is over."""
+    """The minimum average speed, once ``silence_s`` is over."""
     total_s: float = 4 * 3600.0
     size_bytes: int = 2**36
 
 
 class WebError(Exception):
-    """No answer that can be used. The message is one harmless line without credentials."""
+    """There is no usable answer. The message is one line without control characters and credentials."""
 
-    def __init__(self, reason: str, *, may_pass: bool = False, was_sent: bool = True) -> None:
-        """``may_pass``: another attempt may succeed; ``was_sent``: the server may have the request."""
+    def __init__(self, reason: str, *, is_transient: bool = False, was_sent: bool = True) -> None:
+        """``is_transient``: another attempt may succeed; ``was_sent``: the server may have the request."""
         super().__init__(reason)
-        self.may_pass = may_pass
+        self.is_transient = is_transient
         self.was_sent = was_sent
 
 
-class PassingError(Exception):
-    """Worth another attempt; ``wait_s`` is the server's wish."""
+class TransientError(Exception):
+    """Another attempt may succeed; ``wait_s`` is the delay that the server asked for."""
 
     def __init__(self, reason: str, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -94,7 +94,7 @@ class Answer:
         return retry_after_s(self.headers.get("Retry-After", ""))
 
     def blocks(self) -> Iterator[bytes]:
-        """The body as it came over the wire, in pieces.
+        """The body as it was transferred, in pieces.
 
         Raises:
             WebError: it did not come whole, in time, or within the limit of its size.
@@ -112,7 +112,7 @@ class Answer:
                     raise too_large
                 yield block
         if self.length is not None and received != self.length:
-            raise WebError(f"{received} of {self.length} bytes came", may_pass=True)
+            raise WebError(f"{received} of {self.length} bytes were received", is_transient=True)
 
     def text(self) -> str:
         """The whole body, decoded. Raises as ``blocks``."""
@@ -126,7 +126,7 @@ class Answer:
 def ask(
     method: str, url: str, limits: WebLimits, cancellation: Cancellation, *, body: Any = None
 ) -> Iterator[Answer]:
-    """``body`` is sent as JSON. Redirects of a GET are followed; of anything else they are the answer.
+    """``body`` is sent as JSON. Redirects of a GET are followed; for other methods a redirect is the answer.
 
     Raises:
         WebError: there is no answer.
@@ -143,20 +143,20 @@ def persistently(
     attempts: int,
     first_wait_s: float,
     cancellation: Cancellation,
-    tell: Callable[[PassingError], None] = lambda error: None,
+    log_retry: Callable[[TransientError], None] = lambda error: None,
 ) -> Result:
-    """What ``attempt`` returns. The wait after a ``PassingError`` is what the server wishes, or doubles with
-    each attempt, with jitter; ``tell`` hears of each that another one follows.
+    """Returns the result of ``attempt``. The wait after a ``TransientError`` is the delay that the server
+    asked for, or doubles with each attempt, with jitter; ``log_retry`` is called before each further attempt.
 
     Raises:
-        PassingError: the last attempt's.
+        TransientError: the last attempt's.
         RunCancelledError: ``cancellation`` was set during a wait.
     """
     for number in range(attempts - 1):
         try:
             return attempt()
-        except PassingError as error:
-            tell(error)
+        except TransientError as error:
+            log_retry(error)
             backoff_s = min(LONGEST_BACKOFF_S, first_wait_s * 2**number) * random.random()  # noqa: S311
             if cancellation.wait(max(backoff_s, error.wait_s or 0.0)):
                 raise RunCancelledError("cancelled between two attempts to reach a server") from error
@@ -164,7 +164,7 @@ def persistently(
 
 
 def retry_after_s(text: str) -> float | None:
-    """Of the header: seconds or a date (RFC 9110), bounded; None where it is neither."""
+    """The value of the header: seconds or a date (RFC 9110), with a limit; None if it is neither."""
     text = text.strip()
     if re.fullmatch(r"[0-9]+", text):
         seconds = float(text[:9])
@@ -179,7 +179,7 @@ def retry_after_s(text: str) -> float | None:
 
 
 def gunzipped(blocks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
-    """A gzip or zlib stream's content, never more at once than is asked for.
+    """The content of a gzip or zlib stream, in pieces of limited size.
 
     Raises:
         WebError: it is damaged, or its content is larger than the limit.
@@ -200,7 +200,7 @@ def gunzipped(blocks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
     except zlib.error as error:
         raise WebError(f"the answer's compression is damaged: {error}") from error
     if is_begun and not decoder.eof:
-        raise WebError("the answer's compressed content ends early", may_pass=True)
+        raise WebError("the answer's compressed content ends early", is_transient=True)
 
 
 def _decoder() -> Any:
@@ -208,7 +208,7 @@ def _decoder() -> Any:
 
 
 def hide_credentials(text: str) -> str:
-    """Masks user and password, and the values of a query, in a URL or in a text with URLs."""
+    """Masks user, password and the values of a query in a URL, or in a text with URLs."""
     return re.sub(r"https?://[^\s'\"<>]+", lambda match: _hide_in_url(match.group()), text)
 
 
@@ -231,7 +231,7 @@ def _request(
 ) -> requests.Response:
     import requests
 
-    # Encoded bodies would make Content-Length and the checksum speak of different bytes.
+    # With encoded bodies, Content-Length and the checksum would refer to different bytes.
     headers = {"Accept-Encoding": "identity"}
     for _ in range(MOST_REDIRECTS + 1):
         response = session.request(
@@ -256,7 +256,7 @@ def _request(
 
 
 class _Guard:
-    """Looks on while a request is under way, and ends its connections."""
+    """Watches a request, and ends its connections."""
 
     def __init__(self, limits: WebLimits, cancellation: Cancellation) -> None:
         self.limits = limits
@@ -286,7 +286,9 @@ class _Guard:
         self._received = received
 
     def connect(self, make: Callable[[], socket.socket]) -> socket.socket:
-        """What ``make`` makes. It works beside us, as nothing wakes a look-up of a name."""
+        """Returns the result of ``make``, which runs in another thread, because a name look-up cannot be
+        interrupted.
+        """
         future: Future[socket.socket] = Future()
 
         def work() -> None:
@@ -303,7 +305,7 @@ class _Guard:
             wait([future], timeout=_LOOK_S)
         connection = future.result()
         with self._lock:
-            # A descriptor of our own: that of the library is another's once TLS has taken it over.
+            # A descriptor of its own, because TLS takes over that of the library.
             self._sockets.append(connection.dup())
             if self._has_ended:
                 _shut_down(connection)
@@ -311,13 +313,13 @@ class _Guard:
 
     @contextmanager
     def translating(self) -> Iterator[None]:
-        """Maps every exception of the libraries."""
+        """Converts every exception of the libraries."""
         import requests
         from urllib3.exceptions import HTTPError
 
         try:
             if self._cancellation.is_set:
-                raise RunCancelledError("cancelled before a server was asked")
+                raise RunCancelledError("cancelled before a request was sent")
             yield
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise self._translated(error) from error
@@ -332,7 +334,7 @@ class _Guard:
             return RunCancelledError("cancelled while waiting for a server")
         if self._has_ended:
             seconds = time.monotonic() - self._started
-            reason = f"it is too slow: {self._received} bytes came in {seconds:.0f} s"
+            reason = f"it is too slow: {self._received} bytes were received in {seconds:.0f} s"
             return WebError(reason, was_sent=self.is_connected)
         untrusted = (requests.exceptions.SSLError, exceptions.SSLError)
         if isinstance(error, untrusted):
@@ -340,8 +342,8 @@ class _Guard:
             return WebError(reason, was_sent=self.is_connected)
         passing = (requests.ConnectionError, requests.Timeout, exceptions.HTTPError, OSError)
         invalid = (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)
-        may_pass = isinstance(error, passing) and not isinstance(error, invalid)
-        return WebError(_reason(error), may_pass=may_pass, was_sent=self.is_connected)
+        is_transient = isinstance(error, passing) and not isinstance(error, invalid)
+        return WebError(_reason(error), is_transient=is_transient, was_sent=self.is_connected)
 
     def _watch(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -369,12 +371,14 @@ def _close_result(future: Future[socket.socket]) -> None:
 
 
 def _shut_down(connection: socket.socket) -> None:
-    with suppress(OSError):  # it has ended by itself
+    with suppress(OSError):  # it has already ended
         connection.shutdown(socket.SHUT_RDWR)
 
 
 def _session(guard: _Guard) -> requests.Session:
-    """Requests as ever (proxies and .netrc of the environment), over connections that the guard knows."""
+    """The usual session of requests (with proxies and .netrc of the environment), over connections that the
+    guard knows.
+    """
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -411,13 +415,15 @@ def _session(guard: _Guard) -> requests.Session:
 
         def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
             manager = super().proxy_manager_for(proxy, **options)
-            if not proxy.lower().startswith("socks"):  # those make connections of another kind
+            if not proxy.lower().startswith("socks"):  # those create connections of another kind
                 manager.pool_classes_by_scheme = pools
             return manager
 
     class GuardedSession(requests.Session):
         def get_redirect_target(self, resp: requests.Response) -> str | None:
-            """None: else the library reads all that stands below a redirect, followed or not."""
+            """None, because the library would otherwise read the whole body of a redirect, whether it follows
+            it or not.
+            """
             return None
 
     session = GuardedSession()
@@ -427,7 +433,7 @@ def _session(guard: _Guard) -> requests.Session:
 
 
 def _reason(error: Exception | None) -> str:
-    """The innermost reason, without the addresses and object names that the libraries wrap around it."""
+    """The innermost reason, without the addresses and object names that the libraries add."""
     text = hide_credentials(str(error))
     match = re.search(
         r"(\[Errno -?\d+\] [^')]+|Read timed out|timed out|IncompleteRead[^)]{0,200}\))",

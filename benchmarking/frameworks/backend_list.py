@@ -20,7 +20,7 @@ def _printable(name: str) -> str:
     return name
 
 
-class _Told(BaseModel):
+class _Reported(BaseModel):
     """Keys that later programs add are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
@@ -29,14 +29,14 @@ class _Told(BaseModel):
 Name = Annotated[str, Field(max_length=100), AfterValidator(_printable)]
 
 
-class _Backend(_Told):
+class _Backend(_Reported):
     name: Annotated[Name, Field(min_length=1)]
     available: bool
     engine: Name = ""
     reason: str = ""
 
 
-class _List(_Told):
+class _List(_Reported):
     backends: Annotated[list[_Backend], Field(max_length=1000)]
 
 
@@ -47,7 +47,7 @@ def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
         ProgramOutputError: it is something else.
     """
     try:
-        told = _List.model_validate_json(outcome.stdout)
+        reported = _List.model_validate_json(outcome.stdout)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = "".join(f"{part}: " for part in fault["loc"])
@@ -57,5 +57,5 @@ def read(outcome: Outcome) -> tuple[BackendStatus, ...]:
         ) from error
     return tuple(
         BackendStatus(one.name, one.available, plain(one.reason[:LONGEST_REASON]), one.engine)
-        for one in told.backends
+        for one in reported.backends
     )

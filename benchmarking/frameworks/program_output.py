@@ -41,7 +41,7 @@ LONGEST_NAME = 1000
 DAMAGED_KEPT = 5
 _SHOWN_CHARACTERS = 200
 
-Told = TypeVar("Told", Cost, Kernel)
+Reported = TypeVar("Reported", Cost, Kernel)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ProgramLog:
     """The times of the iterations of ``net_us`` by the clock of a device; empty if they are not reported for
     all of them.
     """
-    told_warnings: tuple[str, ...] = ()
+    program_warnings: tuple[str, ...] = ()
     """The program's own warnings; only the first ones are kept."""
 
     def measurements(self) -> tuple[Measurement, ...]:
@@ -94,7 +94,7 @@ class ProgramLog:
         return f"{self.damaged_count} observer lines cannot be read; the first is {first}"
 
     def warnings(self) -> tuple[str, ...]:
-        return (*self.told_warnings, *((self.damage(),) if self.damaged_count else ()))
+        return (*self.program_warnings, *((self.damage(),) if self.damaged_count else ()))
 
 
 def parse(text: str) -> ProgramLog:
@@ -258,11 +258,11 @@ class _Reader:
             return delay
         return None
 
-    def _keep(self, kept: dict[str, Told], name: object, told: Told | None) -> None:
-        if told is None or not _is_a_name(name):
+    def _keep(self, kept: dict[str, Reported], name: object, reported: Reported | None) -> None:
+        if reported is None or not _is_a_name(name):
             self._damage()
         else:
-            kept[str(name)] = told
+            kept[str(name)] = reported
 
     def _read_facts(self, body: str) -> None:
         value = self._json_object(body)
@@ -345,5 +345,5 @@ def richest(streams: Sequence[str]) -> ProgramLog:
         facts={name: fact for log in logs for name, fact in log.facts.items()},
         costs={name: cost for log in logs for name, cost in log.costs.items()},
         kernels={name: kernel for log in logs for name, kernel in log.kernels.items()},
-        told_warnings=tuple(dict.fromkeys(text for log in logs for text in log.told_warnings)),
+        program_warnings=tuple(dict.fromkeys(text for log in logs for text in log.program_warnings)),
     )

@@ -23,7 +23,7 @@ class LiveProgram(ABC):
         """Writes a line. If the program has ended, the next read reports it.
 
         Raises:
-            DeviceLostError: the device is gone. A program that ended is told by the next read.
+            DeviceLostError: the device is gone. If the program has ended, the next read reports it.
         """
         self.send(f"{line}\n".encode())
 

@@ -110,8 +110,8 @@ def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
     lines = [f"- {_escape(f'{name}: {reasons[0]}')}"]
     if len(reasons) > 1:
         lines = [f"- {_escape(f'{name}: {stages[-1].outcome}')}"]
-        told = zip(judged, reasons, strict=True)
-        lines += [f"  - {_escape(f'{stage.provenance.run_type}: {text}')}" for (stage, _), text in told]
+        explained = zip(judged, reasons, strict=True)
+        lines += [f"  - {_escape(f'{stage.provenance.run_type}: {text}')}" for (stage, _), text in explained]
     for one in moved.values():
         change = f" {numbers.change(one.comparison)}" if one.comparison else ""
         lines.append(f"  - {_escape(f'{one.type}{change}: {one.verdict}')}")

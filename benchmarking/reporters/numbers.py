@@ -227,8 +227,8 @@ def without_kernels(result: Result) -> str:
     """The types of operators that never ran on the backend: ``no kernels for 26 Relu``; or empty."""
     kinds = Counter(operator(name)[0] for name, kernel in result.program.kernels.items() if not kernel.own)
     own = _own_kinds(result)
-    told = [f"{count} {kind}" for kind, count in kinds.most_common() if kind and kind not in own]
-    return f"no kernels for {', '.join(told)}" if told else ""
+    notes = [f"{count} {kind}" for kind, count in kinds.most_common() if kind and kind not in own]
+    return f"no kernels for {', '.join(notes)}" if notes else ""
 
 
 def _own_kinds(result: Result) -> set[str]:

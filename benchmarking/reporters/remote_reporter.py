@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from benchmarking import bounds
 from benchmarking.errors import ReporterError, RunCancelledError, UsageError
 from benchmarking.files import atomic_file, web
-from benchmarking.files.web import Answer, PassingError, WebError, WebLimits, hide_credentials
+from benchmarking.files.web import Answer, TransientError, WebError, WebLimits, hide_credentials
 from benchmarking.programs.process import Cancellation
 from benchmarking.reporters.reporter_base import ReporterBase
 from benchmarking.results import documents
@@ -55,7 +55,7 @@ class _UnsentError(Exception):
     """A post was not acknowledged."""
 
 
-class _NotAcceptedError(_UnsentError, PassingError):
+class _NotAcceptedError(_UnsentError, TransientError):
     """The server has certainly not accepted the post; another attempt cannot count twice."""
 
 

@@ -75,7 +75,7 @@ class Git(RepoBase):
         except (InvalidGitRepositoryError, NoSuchPathError) as error:
             raise UsageError(f"--repo_dir: {directory} is not a git repository") from error
         except (GitCommandError, OSError, ValueError) as error:
-            raise UsageError(f"--repo_dir: {directory} cannot be read: {_told(error)}") from error
+            raise UsageError(f"--repo_dir: {directory} cannot be read: {_error_text(error)}") from error
         self._common = Path(self._repo.common_dir).absolute()
         self._repo.git.update_environment(**_environment(Path(self._repo.git_dir), self._common))
         self._remote = self._find_remote(options.remote)
@@ -224,7 +224,7 @@ class Git(RepoBase):
         except GitCommandError as error:
             if error.status == 1:
                 return False
-            raise RepositoryError(f"cannot compare {older} with {newer}: {_told(error)}") from error
+            raise RepositoryError(f"cannot compare {older} with {newer}: {_error_text(error)}") from error
         return True
 
     def position(self, commit: str) -> int:
@@ -256,7 +256,7 @@ class Git(RepoBase):
                 strip_newline_in_stdout=False,
             )
         except GitCommandError as error:
-            raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
+            raise RepositoryError(f"{self._options.directory}: {_error_text(error)}") from error
         return bytes(output).decode("utf-8", errors="replace")
 
     # --- checking out ---------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def _seconds(text: str) -> int:
     return unix_time.bounded(int(text[:MAXIMUM_DIGITS])) if text.isascii() and text.isdecimal() else 0
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """The error message of git, in one line."""
     text = error.stderr if isinstance(error, GitCommandError) else str(error)
     lines = (line.strip(" '\n") for line in str(text).removeprefix("\n  stderr: ").splitlines())

@@ -61,7 +61,7 @@ class Hg(RepoBase):
             self._client = hglib.open(str(self._own), encoding="UTF-8", configs=list(_EXTENSIONS))
         except (CheckoutError, ServerError, CommandError, OSError) as error:
             raise UsageError(
-                f"--repo_dir: {self._options.directory} cannot be read: {_told(error)}"
+                f"--repo_dir: {self._options.directory} cannot be read: {_error_text(error)}"
             ) from error
 
     def _is_own_whole(self) -> bool:
@@ -213,11 +213,11 @@ class Hg(RepoBase):
         try:
             return bytes(self._client.rawcommand(list(arguments)))
         except CommandError as error:
-            raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
+            raise RepositoryError(f"{self._options.directory}: {_error_text(error)}") from error
         except (ServerError, ResponseError, CapabilityError, OSError) as error:
             # The command server was killed: the next command gets a new one.
             self._open_own()
-            raise RepositoryError(f"{self._options.directory}: {_told(error)}") from error
+            raise RepositoryError(f"{self._options.directory}: {_error_text(error)}") from error
 
     # --- checking out ---------------------------------------------------------------------------------------
 
@@ -276,6 +276,6 @@ def _executable() -> str:
     return found
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     text = error.err.decode("utf-8", errors="replace") if isinstance(error, CommandError) else str(error)
     return without_password(" ".join(line.strip() for line in text.splitlines() if line.strip()))

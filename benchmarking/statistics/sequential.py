@@ -53,8 +53,8 @@ LOOK_GROWTH = 1.5
 LOOK_DISTANCE = 1.25
 """The smallest distance of a look from the last look, as a factor."""
 
-VERIFICATION_PASSES_FROM = 18
-"""The ``passes_from`` of the second stage. It confirms 89 % of true +2 %, while 1 confirms 85 %."""
+VERIFICATION_UNCHANGED_FROM = 18
+"""The ``unchanged_from`` of the second stage. It confirms 89 % of true +2 %, while 1 confirms 85 %."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class SequentialPlan:
     beta: float = 0.05
     """The largest probability that a change of ``target_change`` is called unchanged."""
     max_pairs: int = 40
-    passes_from: int = 1
+    unchanged_from: int = 1
     """With fewer pairs nothing is called unchanged; ``max_pairs`` are always enough."""
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class SequentialPlan:
         """The same plan for the second stage, which is rare and may therefore take more time before it drops
         a suspicion.
         """
-        return replace(self, passes_from=VERIFICATION_PASSES_FROM)
+        return replace(self, unchanged_from=VERIFICATION_UNCHANGED_FROM)
 
     def looks_until(self, pairs: int, *, limit_reached: bool, tests: int = 1) -> tuple[Look, ...]:
         """The looks possible with ``pairs`` pairs. At a limit, the last pair is a look that may spend
@@ -161,8 +161,8 @@ def _looks(plan: SequentialPlan, tests: int) -> tuple[Look, ...]:
         alpha_due += alpha_share * plan.alpha
         beta_due += beta_share * plan.beta
         alpha = tests * summaries.signed_rank_cut(pairs, alpha_due / tests)[1]
-        may_pass = pairs >= min(plan.passes_from, plan.max_pairs)
-        beta = summaries.signed_rank_cut(pairs, beta_due)[1] if may_pass else 0.0
+        may_be_unchanged = pairs >= min(plan.unchanged_from, plan.max_pairs)
+        beta = summaries.signed_rank_cut(pairs, beta_due)[1] if may_be_unchanged else 0.0
         alpha_due, beta_due = alpha_due - alpha, beta_due - beta
         looks.append(Look(pairs, alpha, beta))
     return tuple(looks)
@@ -250,7 +250,7 @@ def decide_all(
         for name, verdict in _verdicts(plan, own_looks, evidence).items():
             decided.setdefault(name, _Judgement(verdict, own_looks[name], evidence[name]))
         is_last = look.pairs == plan.max_pairs or (limit_reached and look.pairs == pairs)
-        if is_last or not _goes_on(plan, look, evidence, decided):
+        if is_last or not _needs_more_pairs(plan, look, evidence, decided):
             ended = {
                 name: decided.get(name, _Judgement(Verdict.INCONCLUSIVE, own_looks[name], one))
                 for name, one in evidence.items()
@@ -372,19 +372,19 @@ def holm(p_values: Mapping[str, float], level: float) -> set[str]:
 
     Holm 1979, A simple sequentially rejective multiple test procedure.
     """
-    refused: set[str] = set()
+    rejected: set[str] = set()
     for name in sorted(p_values, key=lambda one: p_values[one]):
-        if not _at_most(p_values[name], level / (len(p_values) - len(refused))):
+        if not _at_most(p_values[name], level / (len(p_values) - len(rejected))):
             break
-        refused.add(name)
-    return refused
+        rejected.add(name)
+    return rejected
 
 
 def _operators(types: Iterable[str]) -> list[str]:
     return [name for name in types if name != NET_DELAY]
 
 
-def _goes_on(
+def _needs_more_pairs(
     plan: SequentialPlan,
     look: Look,
     evidence: Mapping[str, _Evidence],

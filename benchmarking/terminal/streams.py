@@ -79,7 +79,7 @@ def show(text: str, *, is_styled: bool = False) -> None:
         raise StorageError(f"cannot write to stdout: {error.strerror or error}") from error
 
 
-def tell(text: str) -> None:
+def show_message(text: str) -> None:
     """Prints a message to the user on stderr; if that is closed, nobody can read it."""
     try:
         sys.stderr.write(f"{plain_lines(text)}\n")

@@ -209,19 +209,19 @@ class _Zygote:
 
     def serve(self) -> None:
         self._channel.answer({"protocol": PROTOCOL, "forks": True, "pid": os.getpid()})
-        untold = ""  # how the last worker failed while nobody waited for an answer
+        unreported = ""  # how the last worker failed while nobody waited for an answer
         while not self._channel.has_ended:
             line = self._channel.line()
             if line is None:
                 return
-            if untold:
-                self._channel.answer({"error": untold})
-                untold = ""
+            if unreported:
+                self._channel.answer({"error": unreported})
+                unreported = ""
             elif line == "fork":
-                untold = _problem(self._run_worker())
+                unreported = _problem(self._run_worker())
                 if self._channel.awaits_answer:
-                    self._channel.answer({"error": untold} if untold else {"ended": True})
-                    untold = ""
+                    self._channel.answer({"error": unreported} if unreported else {"ended": True})
+                    unreported = ""
             else:
                 self._channel.answer(
                     {"error": "there is no worker for the line %r; send fork first" % line[:100]}

@@ -168,7 +168,7 @@ def _mended_device() -> Any:
 
             return int(np.frombuffer(self.data, np.uint8).sum(dtype=np.uint32))
 
-    class MendedAdbDevice(AdbDevice):  # type: ignore[misc]
+    class PatchedAdbDevice(AdbDevice):  # type: ignore[misc]
         """Reports a service that the device refuses at once, not after a timeout, and keeps messages that the
         device sends during a push (for example, that its disk is full).
         """
@@ -203,7 +203,7 @@ def _mended_device() -> Any:
                 filesync_info.recv_buffer += answer
             filesync_info.send_idx = 0
 
-    return MendedAdbDevice
+    return PatchedAdbDevice
 
 
 def tcp_transport(host: str, port: int) -> Any:

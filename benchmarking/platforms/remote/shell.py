@@ -41,7 +41,7 @@ class RemoteShell:
         """Runs a script.
 
         Raises:
-            DeviceLostError: the device did not tell the script's end.
+            DeviceLostError: the device did not report the end of the script.
             RunCancelledError: ``cancellation`` was set.
         """
         token = secrets.token_hex(8)
@@ -82,10 +82,10 @@ def framed(script: str, token: str) -> str:
 def _unframed(stdout: str, stderr: str, omitted_bytes: int, token: str, address: str) -> ShellResult:
     """If a transport merges the streams, everything is in ``stdout``."""
     merged = not stderr and stdout.count(f"{token}\n") > 1
-    told = stdout if merged else stderr
-    head, end, tail = told.rpartition(f"\n{token} ")
+    framed_text = stdout if merged else stderr
+    head, end, tail = framed_text.rpartition(f"\n{token} ")
     if not end:
-        said = told.replace(f"{token}\n", "").strip()
+        said = framed_text.replace(f"{token}\n", "").strip()
         last_line = f": {said.splitlines()[-1]}" if said else ""
         raise DeviceLostError(f"{address}: the connection ended before the command did{last_line}", said)
     text = head.rpartition(f"{token}\n")[2]

@@ -122,7 +122,7 @@ class Bench:
             raise found
         return [Culprit(run.platform, run.revision.commit, SUSPECT, None, found)]
 
-    def tell(self, event):
+    def notify(self, event):
         self.told.append(f"{event['event']} {event.get('what') or event['platform']}")
 
     def loop(self, *, mode=Mode.ONCE, platforms=("host",), seconds=LONG_S, **options):

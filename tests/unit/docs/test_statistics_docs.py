@@ -30,7 +30,7 @@ def test_the_defaults():
     rows = re.findall(r"^\| `(\w+)` \| ([.\d]+) \|", TEXT, flags=re.MULTILINE)
     defaults = vars(SequentialPlan())
     assert {name: float(value) for name, value in rows} == {
-        name: defaults[name] for name in defaults if name != "passes_from"
+        name: defaults[name] for name in defaults if name != "unchanged_from"
     }
 
 

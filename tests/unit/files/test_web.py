@@ -13,7 +13,7 @@ import pytest
 
 from benchmarking.errors import RunCancelledError
 from benchmarking.files import web
-from benchmarking.files.web import PassingError, WebError, WebLimits, gunzipped, retry_after_s
+from benchmarking.files.web import TransientError, WebError, WebLimits, gunzipped, retry_after_s
 from benchmarking.programs.process import Cancellation
 from tests.support import http_server
 from tests.support.http_server import content, dripping, endless, packed, raw, redirect, truncated
@@ -125,7 +125,7 @@ def test_a_server_that_is_not_there_has_surely_not_taken_a_post(cancellation):
     with pytest.raises(WebError, match="refused") as caught:
         fetch("http://127.0.0.1:9/x", cancellation, method="POST")
     assert not caught.value.was_sent
-    assert caught.value.may_pass
+    assert caught.value.is_transient
 
 
 def test_a_server_that_resets_the_connection_may_have_taken_it(server, cancellation):
@@ -137,7 +137,7 @@ def test_a_server_that_resets_the_connection_may_have_taken_it(server, cancellat
 def test_a_link_that_was_cut_may_pass(server, cancellation):
     with pytest.raises(WebError) as caught:
         fetch(server.on("/x", truncated(b"x" * 1000, 10)), cancellation)
-    assert caught.value.may_pass
+    assert caught.value.is_transient
 
 
 def test_redirects_are_followed_with_the_password_to_the_same_server_only(server, cancellation):
@@ -239,9 +239,9 @@ def test_attempts_wait_as_the_server_wishes_and_else_longer_each_time():
 
     def fail():
         attempts.append(1)
-        raise PassingError("no", 7.0 if len(attempts) == 2 else None)
+        raise TransientError("no", 7.0 if len(attempts) == 2 else None)
 
-    with pytest.raises(PassingError):
+    with pytest.raises(TransientError):
         web.persistently(fail, 4, 0.5, waits)
     assert len(attempts) == 4
     assert len(waits.seconds) == 3

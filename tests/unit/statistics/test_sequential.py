@@ -466,7 +466,7 @@ def test_operators_do_not_keep_a_test_from_ending():
     }
 
 
-def test_a_test_goes_on_until_an_operator_explains_the_net():
+def test_a_test_continues_until_an_operator_explains_the_net():
     ratios = {NET_DELAY: gaussian(0.05, 0.005), "slower": gaussian(0.2, 0.01)}
     ratios |= {f"same {number}": gaussian(0, 0.2, seed=10 + number) for number in range(8)}
     eight = {name: values[:8] for name, values in ratios.items()}
@@ -478,7 +478,7 @@ def test_a_test_goes_on_until_an_operator_explains_the_net():
     assert decisions["slower"].pairs > 8
 
 
-def test_a_test_goes_on_for_a_suspicious_operator():
+def test_a_test_continues_for_a_suspicious_operator():
     ratios = {
         NET_DELAY: gaussian(0, 0.005),
         "faster": gaussian(-0.1, 0.01),

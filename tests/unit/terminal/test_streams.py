@@ -34,7 +34,7 @@ def test_a_traceback_is_harmless_too():
 
 def test_output_and_messages_have_no_control_characters(capsys):
     streams.show(f"{HOSTILE}\n")
-    streams.tell(HOSTILE)
+    streams.show_message(HOSTILE)
     assert capsys.readouterr() == (f"{HARMLESS}\n", f"{HARMLESS}\n")
 
 
@@ -60,7 +60,7 @@ def test_an_encoding_that_lacks_a_character_gets_a_similar_one(tmp_path, monkeyp
         monkeypatch.setattr(sys, "stderr", stream)
         streams.prepare_streams()
         streams.show("5 °C größe 模\n")
-        streams.tell("5 °C größe 模")
+        streams.show_message("5 °C größe 模")
     assert (tmp_path / "out").read_bytes() == expected + b"\n" + expected + b"\n"
 
 
@@ -71,7 +71,7 @@ def test_a_closed_pipe_is_not_a_failure(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setattr(sys, "stderr", stream)
     streams.show("nobody reads it")
-    streams.tell("nor this")
+    streams.show_message("nor this")
     with pytest.raises(BrokenPipeError):
         stream.close()
 

@@ -59,12 +59,12 @@ class Mkl(Device):
         """oneDNN reports its kernels only if an environment variable is set before its first run; this is
         done in a child process.
         """
-        told = _told_in_child(load)
-        if told is None:
+        reported = _observed_in_child(load)
+        if reported is None:
             return lambda part: part.kernel
 
         def kernel(part: Part) -> Kernel:
-            names = told.get(part.name, [])
+            names = reported.get(part.name, [])
             if part.kernel.kernel != self.kernel or not names:
                 return Kernel(part.kernel.kernel, False)
             return Kernel(names[0], library_kernels.is_onednn(names[0]) or part.source.type in _MOVING)
@@ -72,7 +72,7 @@ class Mkl(Device):
         return kernel
 
 
-def _told_in_child(load: Callable[[], Sequence[Part]]) -> Optional[Dict[str, List[str]]]:
+def _observed_in_child(load: Callable[[], Sequence[Part]]) -> Optional[Dict[str, List[str]]]:
     """The kernel of each operator; None: they could not be determined."""
     if not hasattr(os, "fork"):
         return None
@@ -93,8 +93,8 @@ def _told_in_child(load: Callable[[], Sequence[Part]]) -> Optional[Dict[str, Lis
             raise NetError("--backend mkl: Caffe2's oneDNN operators ended the process by signal %d" % signal)
         answer.seek(0)
         text = answer.read()
-    told: Dict[str, List[str]] = json.loads(text) if text else {}
-    return told if any(told.values()) else None
+    reported: Dict[str, List[str]] = json.loads(text) if text else {}
+    return reported if any(reported.values()) else None
 
 
 def _library_kernels(load: Callable[[], Sequence[Part]]) -> Dict[str, List[str]]:

@@ -64,13 +64,13 @@ def concatenate(device: Device, op: Operator) -> Compute:
         shape = list(inputs[0].shape)
         shape[place] = sum(sizes)
         y = DeviceBlob.to_be_written(device, shape)
-        told = torch.tensor(sizes, dtype=torch.int32)
+        lengths = torch.tensor(sizes, dtype=torch.int32)
         is_aligned = place == 1 and all(size % BLOCK == 0 for size in sizes[:-1])
         move = _by_copies(device, y) if is_aligned else _by_moves(device, y, inputs, place)
 
         def compute(*inputs: DeviceBlob) -> Any:
             move(inputs)
-            return y, told
+            return y, lengths
 
         return compute
 
