@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from benchmarking.errors import FAULTS_SHOWN, LONGEST_FAULT, SpecificationError
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import MOST_FAULTS, read_benchmarks
+from tests.unit.specs.test_later_form import LATER
 
 VALID = {
     "model": {
@@ -349,6 +350,29 @@ SEVERAL = {
 }
 
 
+MADE = {
+    "model": VALID["model"],
+    "tests": [
+        VALID["tests"][0]
+        | {
+            "inputs": {
+                "drawn": {
+                    "shapes": [[]],
+                    "type": "float",
+                    "random": {"distribution": "normal", "minimum": 0, "maximum": 1, "seed": 1},
+                },
+                "picture": {
+                    "shapes": [[1, 3, 8, 8]],
+                    "image": {"layout": "NCHW", "mean": [0.5], "std": [0.5], "white": 1},
+                },
+            },
+            "input_files": {"picture": "cat.png"},
+        }
+    ],
+}
+"""With values that are made of what a test says."""
+
+
 @pytest.mark.parametrize(
     ("model", "fault"),
     [
@@ -400,13 +424,13 @@ def places(value, path=()):
 
 
 @settings(max_examples=300, deadline=None)
-@given(data=st.data(), spec=st.sampled_from([VALID, SEVERAL]), value=json_values)
+@given(data=st.data(), spec=st.sampled_from([VALID, SEVERAL, LATER, MADE]), value=json_values)
 def test_a_wrong_value_anywhere_is_a_fault_or_fine_but_never_a_crash(tmp_path_factory, data, spec, value):
     path = data.draw(st.sampled_from([one for one in places(spec) if one]))
     file = tmp_path_factory.mktemp("specs") / "b.json"
     file.write_text(json.dumps(changed(path, value, spec)))
     try:
-        cases = expand(read_benchmarks(file), None)
+        cases = expand(read_benchmarks(file), tmp_path_factory.getbasetemp())
     except SpecificationError as error:
         assert error.faults
         assert all(fault.file and fault.json_path.startswith("$") and fault.message for fault in error.faults)
