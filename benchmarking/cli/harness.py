@@ -17,7 +17,7 @@ from benchmarking import start
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.declared import declarations
-from benchmarking.cli.options import ALL, HarnessOptions, access_token, mask_secrets
+from benchmarking.cli.options import ALL, TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, Fault, SpecificationError, UsageError
@@ -221,7 +221,11 @@ def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) ->
     from benchmarking.specs.expand import expand
     from benchmarking.specs.reader import read_benchmarks
 
-    cases = expand(read_benchmarks(*options.benchmark_files), options.root_model_dir)
+    cases = expand(
+        read_benchmarks(*options.benchmark_files),
+        options.root_model_dir,
+        allow_commands=options.allow_commands,
+    )
     if not options.compares_frameworks:
         cases = tuple(case.in_first_format_of(frameworks[0].formats) for case in cases)
     faults = [fault for case in cases if case.refusal is None for fault in _why_nobody_runs(case, frameworks)]
@@ -285,6 +289,7 @@ def _plan(
         treatment=treatment,
         control=_arm("control", info.control, options, framework) if info.control else None,
         command=command,
+        secrets=(TOKEN_VARIABLE,),
         seed=secrets.randbits(32) if options.seed is None else options.seed,
         comparing=_comparing(options),
         shared_libraries=tuple(

@@ -194,13 +194,20 @@ class HarnessOptions(DeclaredOptions):
     excluded_devices: tuple[str, ...] = option(
         (), group=WHERE, metavar="DEVICE,...", example="0", help="run on all devices except these"
     )
-    timeout: float = option(
-        300.0,
+    timeout: float | None = option(
+        None,
         group=WHERE,
         metavar="SECONDS",
         example="600",
+        usual="what the specification says, or 300",
         help="the longest that one run of the program may take before it is killed, with all its children; "
         "enough for the slowest device",
+    )
+    allow_commands: bool = option(
+        False,
+        group=WHERE,
+        help="run the shell commands that a specification has before and after its tests, on this machine; "
+        "without this option, such tests are not run",
     )
     android_dir: str | None = option(
         None,

@@ -120,7 +120,7 @@ def make_ready(
         outputs=names_in_model(plan.framework, case, files, outputs),
         shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
         backend=plan.backend,
-        timeout_s=case.timeout_s if plan.timeout_s is None else plan.timeout_s,
+        timeout_s=plan.limit_s(case),
     )
     _check_cores(bench, case)
     return ReadyArm(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarking.driver import arms, metrics, record
+from benchmarking.driver import arms, metrics, record, shell_commands
 from benchmarking.driver.arms import LocalFiles, ReadyArm
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.benchmark_driver import output_errors
@@ -249,6 +249,9 @@ class BackendMatrix:
             else:
                 for one in group:
                     one.files = files
+        if columns:
+            first = columns[0].chosen
+            stack.enter_context(shell_commands.around(first.bench, first.case, columns[0].files))
         outputs = _output_names(_working(columns))
         for one in _working(columns):
             if one.files is None:

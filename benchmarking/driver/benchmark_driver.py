@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
 
-from benchmarking.driver import arms, conditions, metrics, record
+from benchmarking.driver import arms, conditions, metrics, record, shell_commands
 from benchmarking.driver.arms import LocalFiles, ReadyArm
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.iteration_sampler import MOST_ROUNDS, IterationSampler
@@ -65,6 +65,7 @@ class BenchmarkDriver:
         measured = Measured()
         try:
             with ExitStack() as stack:
+                stack.enter_context(shell_commands.around(self._bench, case, files))
                 measured = self._measure_staged(stack, case, files)
                 if measured.failure is not None:
                     raise measured.failure

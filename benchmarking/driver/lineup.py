@@ -210,7 +210,7 @@ def _ask(bench: Bench) -> Statuses:
         )
         if command is None:
             return None
-        outcome = platform.run(replace(command, timeout_s=plan.timeout_s), bench.cancellation)
+        outcome = platform.run(replace(command, timeout_s=plan.limit_s()), bench.cancellation)
         return plan.framework.parse_backend_list(outcome)
 
 

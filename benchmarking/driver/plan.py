@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarking.driver.settings import ABMode, ClockChoice
+from benchmarking.driver.settings import USUAL_TIMEOUT_S, ABMode, ClockChoice
 from benchmarking.driver.stages import Stage
 from benchmarking.frameworks.framework_base import FrameworkBase
 from benchmarking.programs.command import Program
 from benchmarking.results.model import Fact, RunType, new_uid
+from benchmarking.specs.expand import TestCase
 from benchmarking.statistics.sequential import SequentialPlan
 
 
@@ -85,6 +86,9 @@ class RunPlan:
     """Of one; where there are several, each gets a plan with its own."""
     backends: ManyBackends | None = None
     timeout_s: float | None = None
+    """The user's choice."""
+    secrets: tuple[str, ...] = ()
+    """The names of environment variables that no command of a specification may see."""
     run_type: RunType = "benchmark"
     regressed_types: tuple[str, ...] = ()
     cooldown_s: float | None = None
@@ -99,6 +103,11 @@ class RunPlan:
 
     def for_stage(self, stage: Stage) -> RunPlan:
         return replace(self, run_type=stage.run_type, regressed_types=stage.suspects)
+
+    def limit_s(self, case: TestCase | None = None) -> float:
+        """How long a run of the program may take: the user's choice wins over the specification's."""
+        chosen = (self.timeout_s, case.timeout_s if case else None, USUAL_TIMEOUT_S)
+        return next(limit for limit in chosen if limit is not None)
 
     def for_run(self, tests: int) -> RunPlan:
         """The same, so strict that a run of so many comparisons raises false alarms as rarely as one."""

@@ -8,6 +8,8 @@ BLOCKS = 6
 """Of a comparison of backends by whole processes: the interval of a ratio then covers 95 %."""
 ITERATION_BLOCKS = 12
 """The largest number of blocks of a comparison by single iterations, whose blocks are shorter."""
+USUAL_TIMEOUT_S = 300.0
+"""How long a run of a program may take, where neither the user nor the specification says it."""
 
 Reboot = Literal["commit", "run"]
 """Before the first test of a run, or before each test."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarking.errors import Fault, SpecificationError
 from benchmarking.results.plain_text import plain
 from benchmarking.specs import input_rules, later_form, location
-from benchmarking.specs.later_form import TemplateRun
+from benchmarking.specs.later_form import ShellRun, TemplateRun
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import (
     Commands,
@@ -82,6 +82,7 @@ class TestCase:
     """How long the device may take to become steady before the test."""
     timeout_s: float | None = None
     """Of a run of the program."""
+    shell: ShellRun | None = None
     refusal: str | None = None
     """Why the test is not run; None: it is."""
 
@@ -101,7 +102,9 @@ class TestCase:
         return plain(f"{self.model.name} {self.metric} {self.identifier}")
 
 
-def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tuple[TestCase, ...]:
+def expand(
+    loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None, *, allow_commands: bool = False
+) -> tuple[TestCase, ...]:
     """Every test as one case per shape or set of files, in the order of the files.
 
     What is not run at all, such as the metric ``power``, is a single case with its ``refusal``.
@@ -109,13 +112,16 @@ def expand(loaded: Sequence[LoadedBenchmark], root_model_dir: Path | None) -> tu
     Each of several shapes becomes a case, in order. The i-th files of all lists belong together; a single
     path belongs to every case. ``{ID}`` is the running number, from 0, of the case in its benchmark file.
 
+    Args:
+        allow_commands: whether tests with shell commands before or after them are run.
+
     Raises:
         SpecificationError: with every fault of every test.
     """
     faults: dict[Fault, None] = {}
     cases: list[TestCase] = []
     for benchmark in loaded:
-        cases += _BenchmarkExpansion(benchmark, root_model_dir, faults).cases()
+        cases += _BenchmarkExpansion(benchmark, root_model_dir, faults, allow_commands).cases()
     faults |= dict.fromkeys(_duplicates(cases))
     if faults:
         raise SpecificationError(tuple(faults))
@@ -140,18 +146,26 @@ class _BenchmarkExpansion:
     """One benchmark file: counts its cases and collects its faults, each of them once."""
 
     def __init__(
-        self, loaded: LoadedBenchmark, root_model_dir: Path | None, faults: dict[Fault, None]
+        self,
+        loaded: LoadedBenchmark,
+        root_model_dir: Path | None,
+        faults: dict[Fault, None],
+        allow_commands: bool,
     ) -> None:
         self._path = loaded.path
         self._spec = loaded.spec
         self._root_model_dir = root_model_dir
         self._faults = faults
+        self._allow_commands = allow_commands
         self._next_number = 0
         self._files: Mapping[str, Mapping[str, Location]] = {}
         """The files of the model, by format."""
 
     def cases(self) -> list[TestCase]:
-        refusals = [later_form.refusal(self._spec.model, test) for test in self._spec.tests]
+        refusals = [
+            later_form.refusal(self._spec.model, test, allow_commands=self._allow_commands)
+            for test in self._spec.tests
+        ]
         if not all(refusals):
             self._files = {
                 name: self._model_files(self._spec.model.in_format(name))
@@ -333,6 +347,7 @@ class _BenchmarkExpansion:
             affinity_mask=test.platform_args.affinity_mask,
             cooldown_s=later_form.cooldown_s(model, test),
             timeout_s=model.timeout,
+            shell=later_form.shell_run(model, test, repetition) if self._allow_commands else None,
         )
 
     def _resolve(self, text: str, json_path: str) -> Location:

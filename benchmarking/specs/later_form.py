@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import PurePosixPath
 
 from benchmarking.programs.command_template import PROGRAM, CommandTemplate
@@ -54,12 +55,32 @@ class TemplateRun:
         return found
 
 
-def refusal(model: ModelSpec, test: TestSpec) -> str | None:
+@dataclass(frozen=True)
+class ShellRun:
+    """What is run on the machine of the harness, by its shell, before and after a test."""
+
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    variables: Mapping[str, str]
+    """The values of those placeholders that the specification itself gives."""
+
+
+def shell_run(model: ModelSpec, test: TestSpec, repetition: int) -> ShellRun | None:
+    """None: there are no commands. Those of the test are the innermost."""
+    before = [one.commands for one in (model.preprocess, test.preprocess) if one is not None]
+    after = [one.commands for one in (test.postprocess, model.postprocess) if one is not None]
+    if not before and not after:
+        return None
+    variables = {**model.variables, INDEX: str(repetition)}
+    return ShellRun(tuple(chain(*before)), tuple(chain(*after)), variables)
+
+
+def refusal(model: ModelSpec, test: TestSpec, *, allow_commands: bool) -> str | None:
     """Why a test is not run, in one line; None: it is."""
     if test.metric not in RUN_METRICS:
         return f"the metric {test.metric} is not measured; delay and error are"
-    if any((model.preprocess, model.postprocess, test.preprocess, test.postprocess)):
-        return "shell commands before and after a test are not run"
+    if not allow_commands and shell_run(model, test, 0) is not None:
+        return "its shell commands before or after it are not run; --allow_commands permits them"
     if len(test.templates) > 1:
         return f"it has {len(test.templates)} command lines; a test runs one"
     if test.templates and test.metric != "delay":

@@ -35,6 +35,7 @@ OTHER_VALUES = {
     "recovery_limit": 30.0,
     "health_check": "require",
     "timeout": 12.5,
+    "allow_commands": True,
     "run_type": "regress",
     "regressed_types": ("NET_DELAY", 'ID_0_"x",y'),
     "ab_mode": "process",

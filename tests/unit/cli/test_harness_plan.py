@@ -203,6 +203,7 @@ ELSEWHERE = {
     "benchmark_file": "test_the_benchmark_file_says_what_is_run",
     "framework": "test_several_frameworks",
     "root_model_dir": "test_the_root_of_the_models",
+    "allow_commands": "test_shell_commands_are_taken_with_the_tests",
     "reference_backend": "test_several_backends",
     "plot": "test_the_picture",
     "blocks": "test_several_backends",
@@ -234,7 +235,7 @@ def test_the_defaults_of_a_run(start):
     assert plan.comparing == Comparing(plan=SequentialPlan().for_run(2))
     assert (plan.backend, plan.backends, plan.run_type, plan.cooldown_s) == (None, None, "benchmark", None)
     assert (plan.shared_libraries, plan.regressed_types, plan.user_meta) == ((), (), {})
-    assert plan.timeout_s == 300.0
+    assert (plan.timeout_s, plan.limit_s(started.cases[0])) == (None, 300.0)
     assert list(started.reporters) == ["local", "screen"]
     assert len(started.sessions) == 2
 
@@ -263,6 +264,16 @@ def test_the_root_of_the_models(start, tmp_path):
     (tmp_path / "tiny.json").write_text(text)
     case, _ = start("--root_model_dir", tmp_path / "models").cases
     assert case.model_files["init"].value == str(tmp_path / "models/init_net.pb")
+
+
+def test_shell_commands_are_taken_with_the_tests(start, tmp_path):
+    Workshop(tmp_path).benchmark({"preprocess": {"commands": ["true"]}}, timeout=7)
+    (refused,) = start().cases
+    assert refused.refusal is not None
+    (allowed,) = start("--allow_commands").cases
+    assert (allowed.refusal, allowed.shell.before) == (None, ("true",))
+    assert start().plan.limit_s(allowed) == 7
+    assert start("--timeout", "9").plan.limit_s(allowed) == 9
 
 
 def test_several_backends(start):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,3 +208,35 @@ def test_values_that_are_made_here_are_what_the_program_gets(tmp_path):
         "--program", program, environment={"XDG_STATE_HOME": str(tmp_path / "state")}
     )
     assert "red.png: not an image that can be read" in document["results"][0]["failure"]["message"]
+
+
+def test_shell_commands_are_run_if_the_user_allows_them(tmp_path):
+    workshop = Workshop(tmp_path)
+    log = tmp_path / "log"
+    write = f"printf '%s ' {{name}} {{INDEX}} {{batch_size}} $BENCHMARK_REMOTE_ACCESS_TOKEN >> {log}; pwd >> {log}"
+    files = {key: {"filename": key, "location": f"{key}_net.pb"} for key in ("init", "predict")}
+    workshop.benchmark(
+        {"identifier": "good", "preprocess": {"commands": ["touch {HOSTDIR}/here", write]}},
+        {"identifier": "bad", "preprocess": {"commands": ["echo no >&2; exit 3"]}},
+        files=files,
+        batch_size=4,
+        postprocess={
+            "commands": [f"cat {{files.init}} >> {log}; ls {{HOSTDIR}} >> {log}; awk '{{print $1}}' {log}"]
+        },
+    )
+    environment = {"XDG_STATE_HOME": str(tmp_path / "state"), "BENCHMARK_REMOTE_ACCESS_TOKEN": "hidden"}
+    program = workshop.program()
+    document, done = workshop.json("--program", program, environment=environment)
+    assert (done.returncode, log.exists()) == (3, False)
+    assert {"--allow_commands permits them" in one["failure"]["message"] for one in document["results"]} == {
+        True
+    }
+    document, done = workshop.json("--program", program, "--allow_commands", environment=environment)
+    good, bad = document["results"]
+    assert good["failure"] is None
+    assert bad["failure"]["message"] == "the shell command 'echo no >&2; exit 3' ended with exit status 3"
+    assert "no" in bad["failure"]["evidence"]
+    first, rest = log.read_text().splitlines()[:2]
+    assert first.startswith("tiny 0 4 /")
+    assert not Path(first.split()[-1]).exists()
+    assert rest == "inithere"

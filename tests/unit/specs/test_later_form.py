@@ -109,7 +109,7 @@ def test_everything_in_a_file_is_read_as_it_means(tmp_path):
     assert [case.refusal for case in (whole, files)] == [None, None]
     assert "power is not measured" in power.refusal
     assert "accuracy is not measured" in accuracy.refusal
-    assert "shell commands" in shell.refusal
+    assert "shell commands before or after it are not run; --allow_commands permits them" in shell.refusal
 
 
 def test_a_file_of_nothing_that_is_run_needs_none_of_its_files(tmp_path):
