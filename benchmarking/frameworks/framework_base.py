@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from benchmarking.frameworks.kit.signature import Signature
     from benchmarking.specs.expand import TestCase
     from benchmarking.specs.later_form import TemplateRun
 
@@ -166,6 +167,16 @@ class FrameworkBase(ABC):
         """As the files name them; empty where that is not known, or where they are no model: what runs them
         says so in its own words."""
         return ()
+
+    def model_signature(self, model_files: Mapping[str, Path]) -> Signature | None:
+        """The inputs and outputs of a model, as its files describe them; None if they do not.
+
+        No runtime is needed for this.
+
+        Raises:
+            ModelError: the files are not such a model.
+        """
+        return None
 
     def times_operators(self, case: TestCase) -> bool:
         """Whether the case asks for the time of each operator."""

@@ -237,6 +237,15 @@ class OwnProgramFramework(FrameworkBase):
         names = tuple(case.model.outputs or ()) or self.model_outputs(model_files)
         return () if any(_SEPARATORS.search(name) for name in names) else names
 
+    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+        from benchmarking.frameworks.kit.errors import ModelError
+
+        try:
+            signature = self.model_signature(model_files)
+        except ModelError:  # what runs the model says so in its own words
+            return ()
+        return signature.outputs if signature else ()
+
     def times_operators(self, case: TestCase) -> bool:
         return _is_true(self.options(case).get("run_individual", False))
 

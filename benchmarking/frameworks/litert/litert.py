@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
 
@@ -28,11 +29,7 @@ class LiteRt(OwnProgramFramework):
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
         return {"model": invocation.model_files["model"]}
 
-    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+    def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import tflite_file
-        from benchmarking.frameworks.kit.errors import ModelError
 
-        try:
-            return tflite_file.read(str(model_files["model"])).signature.outputs
-        except ModelError:
-            return ()
+        return tflite_file.read(str(model_files["model"])).signature

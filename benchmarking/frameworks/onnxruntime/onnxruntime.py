@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
 
@@ -31,11 +32,7 @@ class OnnxRuntime(OwnProgramFramework):
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
         return {"model": invocation.model_files["model"]}
 
-    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
+    def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import onnx_file
-        from benchmarking.frameworks.kit.errors import ModelError
 
-        try:
-            return onnx_file.read(str(model_files["model"])).signature.outputs
-        except ModelError:
-            return ()
+        return onnx_file.read(str(model_files["model"])).signature

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
 
@@ -32,11 +33,7 @@ class OpenVino(OwnProgramFramework):
         files = invocation.model_files
         return {key: files[key] for key in self.composed_options if key in files}
 
-    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        from benchmarking.frameworks.kit.errors import ModelError
+    def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.openvino.program import model_file
 
-        try:
-            return model_file.read(str(model_files["model"]), str(model_files.get("weights", ""))).outputs
-        except ModelError:
-            return ()
+        return model_file.signature(str(model_files["model"]), str(model_files.get("weights", "")))

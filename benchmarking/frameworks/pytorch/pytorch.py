@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
 
@@ -31,11 +32,9 @@ class PyTorch(OwnProgramFramework):
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
         return {"model": invocation.model_files["model"]}
 
-    def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        from benchmarking.frameworks.kit.errors import ModelError
+    def model_signature(self, model_files: Mapping[str, Path]) -> Signature | None:
+        """Only torch.export packages describe it."""
         from benchmarking.frameworks.pytorch.program import model_file
 
-        try:
-            return model_file.read(str(model_files["model"])).signature.outputs
-        except ModelError:
-            return ()
+        path = str(model_files["model"])
+        return model_file.read(path).signature if model_file.kind(path) == model_file.EXPORTED else None

@@ -7,6 +7,22 @@ from typing import Dict, List, NamedTuple, Tuple
 from xml.etree import ElementTree
 
 from benchmarking.frameworks.kit.errors import ModelError
+from benchmarking.frameworks.kit.signature import TensorSignature
+
+_TYPES = {
+    "f64": "double",
+    "f32": "float",
+    "f16": "float16",
+    "i64": "int64_t",
+    "i32": "int",
+    "i16": "int16_t",
+    "i8": "int8_t",
+    "u16": "uint16_t",
+    "u8": "uint8_t",
+    "boolean": "bool",
+    "string": "string",
+}
+"""A specification's name of a type by OpenVINO's."""
 
 
 class IrFile(NamedTuple):
@@ -27,6 +43,24 @@ def read(path: str, weights: str) -> IrFile:
     weights = weights or (_beside(path) if needed else "")
     name = root.get("name") or os.path.splitext(os.path.basename(path))[0]
     return IrFile(name, tuple(_outputs(root)), weights)
+
+
+def inputs(path: str) -> Tuple[TensorSignature, ...]:
+    """
+    Raises:
+        ModelError: it is not such a model.
+    """
+    found = []
+    for layer in _parsed(path).iter("layer"):
+        data = layer.find("data")
+        if layer.get("type") != "Parameter" or data is None:
+            continue
+        ports = [one.get("id", "") for one in layer.iterfind("output/port")]
+        name = _port_name(layer, ports[0] if ports else "")
+        texts = [text.strip() for text in data.get("shape", "").split(",") if text.strip()]
+        shape = tuple(int(text) if text.isdigit() else "" for text in texts)
+        found.append(TensorSignature(name, _TYPES.get(data.get("element_type", ""), ""), shape))
+    return tuple(found)
 
 
 def _parsed(path: str) -> ElementTree.Element:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Tuple
 
 from benchmarking.frameworks.kit import onnx_file, tflite_file
 from benchmarking.frameworks.kit.errors import ModelError
+from benchmarking.frameworks.kit.signature import Signature
 
 from . import ir_file
 
@@ -39,3 +40,17 @@ def read(path: str, weights: str) -> ModelFile:
         signature = tflite_file.read(path).signature
         return ModelFile(path, "", signature.model, signature.outputs, "TensorFlow Lite")
     raise ModelError("--model: %s is neither an .xml, an .onnx nor a .tflite file" % path)
+
+
+def signature(path: str, weights: str) -> Signature:
+    """
+    Raises:
+        ModelError: as ``read``.
+    """
+    file = read(path, weights)
+    kind = os.path.splitext(path)[1].lower()
+    if kind == ".onnx":
+        return onnx_file.read(path).signature
+    if kind == ".tflite":
+        return tflite_file.read(path).signature
+    return Signature(file.name, ir_file.inputs(path), file.outputs)
