@@ -34,6 +34,9 @@ class Caffe2Settings(Settings):
         choices=("none", "fuse"),
     )
     text_output: bool = flag(False, "write text, one number per line, instead of BlobProto")
+    caffe2_threadpool_force_inline: bool = flag(
+        False, "run operators in the calling thread, as one thread (--threads 1) does"
+    )
 
 
 class Caffe2Program(Program[Caffe2Settings]):
@@ -51,6 +54,8 @@ class Caffe2Program(Program[Caffe2Settings]):
     def require(self, settings: Caffe2Settings) -> None:
         if not settings.net:
             raise UsageError("--net is missing: the NetDef file to run")
+        if settings.caffe2_threadpool_force_inline and settings.threads > 1:
+            raise UsageError("--caffe2_threadpool_force_inline leaves one thread; give --threads 1")
 
     def prepare(self, settings: Caffe2Settings) -> Preparation:
         return _Caffe2Preparation(settings)

@@ -157,6 +157,7 @@ def test_wrong_flags_end_with_status_2(workshop):
         ("iter",): "not a flag",
         ("--threads", "0"): "less than 1",
         (): "--net is missing",
+        ("--net", "x", "--caffe2_threadpool_force_inline", "True", "--threads", "2"): "leaves one thread",
     }.items():
         done = workshop.run(*words)
         assert done.returncode == 2, words
