@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.plan import Arm
 from benchmarking.errors import CaseError
+from benchmarking.frameworks import data_files
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
 from benchmarking.programs.command import Command
@@ -35,6 +36,8 @@ class LocalFiles:
     model: Mapping[str, Path]
     inputs: Mapping[str, Path]
     golden: Mapping[str, Path]
+    beside: tuple[Path, ...] = ()
+    """What files of the model refer to, in the same directory."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,14 @@ def local_files(bench: Bench, case: TestCase) -> LocalFiles:
     if case.refusal is not None:
         raise CaseError(case.refusal)
     named = case.template.input_files if case.template else {}
+    model = dict(bench.cache.resolve(case).files)
+    beside: list[Path] = []
+    for key, names in data_files.named_in(case.model.format, model).items():
+        model[key], *data = bench.cache.with_data(case, key, names)
+        beside += data
     return LocalFiles(
-        model=bench.cache.resolve(case).files,
+        model=model,
+        beside=tuple(beside),
         inputs={
             **{
                 blob.name: path
@@ -107,6 +116,7 @@ def make_ready(
                 arm.program.path,
                 *plan.shared_libraries,
                 *files.model.values(),
+                *files.beside,
                 *files.inputs.values(),
             ]
         )

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +30,8 @@ from benchmarking.specs.model import FileSpec
 
 logger = logging.getLogger(__name__)
 
+TOGETHER = "together_"
+"""The beginning of the name of a directory whose files are needed beside each other."""
 LOCK_POLL_S = 0.1
 LOCK_NOTICE_S = 2.0
 LEFTOVER_AGE_S = 3600.0
@@ -93,6 +95,77 @@ class ModelCache:
         with self._lock:
             known = self._with_hashes(case)
             return ResolvedModel({key: self._resolve_file(known, key) for key in known.model_files})
+
+    def with_data(self, case: TestCase, key: str, names: Sequence[str]) -> tuple[Path, ...]:
+        """A resolved model file and the files that it refers to, in a directory of their own.
+
+        A data file is one that ``model.files`` lists by this name, or else lies beside the original.
+
+        Args:
+            names: of the data files, as the model file has them.
+
+        Raises:
+            ModelError: a data file cannot be had, or is not beside the model.
+        """
+        with self._lock:
+            model = self._resolve_file(self._with_hashes(case), key)
+            parts = {case.model.files[key].filename: model}
+            for name in names:
+                parts[name] = self._data_file(case, key, name)
+            digest = hashlib.md5(usedforsecurity=False)
+            for name, path in parts.items():
+                digest.update(f"{name}\0{path.name}\0".encode())
+            directory = self._model_directory(case) / f"{TOGETHER}{digest.hexdigest()}"
+            self._make(directory)
+            for name, path in parts.items():
+                self._place(path, directory / name)
+            return tuple(directory / name for name in parts)
+
+    def _data_file(self, case: TestCase, key: str, name: str) -> Path:
+        """
+        Raises:
+            ModelError: as ``with_data``.
+        """
+        shown = plain(repr(name)[:200])
+        if not name or name in (".", "..") or Path(name).name != name or "\0" in name:
+            raise ModelError(
+                f"{case.model.files[key].filename} keeps weights in {shown}, which is not beside it"
+            )
+        listed = next((one for one, file in case.model.files.items() if file.filename == name), None)
+        if listed is not None:
+            return self._resolve_file(self._with_hashes(case), listed)
+        location = case.model_files[key]
+        if location.is_url:
+            raise ModelError(
+                f"{hide_credentials(str(location))} keeps weights in {shown}: add that file to "
+                f"{case.model.files_path} with its location and md5"
+            )
+        beside = location.path.parent / name
+        if beside.resolve().parent != location.path.parent.resolve():
+            raise ModelError(f"{beside} leads out of the directory of the model that refers to it")
+        path = self._local(Location(str(beside)), case)
+        md5 = self._md5_of.setdefault(Location(str(path)), self._md5(path))
+        file = FileSpec(filename=name, location=str(path), md5=md5)
+        extended = replace(
+            case,
+            model=case.model.model_copy(update={"files": {**case.model.files, name: file}}),
+            model_files={**case.model_files, name: Location(str(path))},
+        )
+        return self._resolve_file(extended, name)
+
+    def _place(self, source: Path, target: Path) -> None:
+        """The same content under another name; a link where the file system has such."""
+        try:
+            if target.exists() and target.samefile(source):
+                return
+            with suppress(OSError):
+                target.unlink(missing_ok=True)
+                target.hardlink_to(source)
+                return
+            with source.open("rb") as stream, atomic_file.writing(target) as copy:
+                shutil.copyfileobj(stream, copy)
+        except OSError as error:
+            raise _unusable(target.parent, error) from error
 
     def hashes(self, case: TestCase) -> Mapping[str, str]:
         """The MD5 of the files of the case's model, by the key of ``model.files``; without those that have

@@ -33,6 +33,8 @@ class OnnxFile(NamedTuple):
     operators: int
     positions: Dict[str, int]
     """Of operators in the file, by their names and by those of their outputs."""
+    data_files: Tuple[str, ...] = ()
+    """The files beside it that have weights."""
 
     @property
     def versions(self) -> str:
@@ -77,7 +79,7 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
     name, operators, weights = "", 0, set()
     inputs, outputs = [], []
     positions: Dict[str, int] = {}
-    _require_data_beside(path, graph, 0)
+    data_files = dict.fromkeys(_data_beside(path, graph, 0))
     for number, value in _fields(graph):
         if number == 1:
             for field, text in _fields(_message(value)):
@@ -99,7 +101,7 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
         tuple(one for one in inputs if one.name not in weights),
         tuple(outputs),
     )
-    return OnnxFile(path, signature, ir_version, opsets, operators, positions)
+    return OnnxFile(path, signature, ir_version, opsets, operators, positions, tuple(data_files))
 
 
 def _tensor(info: memoryview) -> TensorSignature:
@@ -124,8 +126,9 @@ def _dimension(dim: memoryview) -> Union[int, str]:
     return ""
 
 
-def _require_data_beside(path: str, graph: memoryview, depth: int) -> None:
-    """A model file is a stranger's: what it names outside of its directory is not opened.
+def _data_beside(path: str, graph: memoryview, depth: int) -> Iterator[str]:
+    """The names of files with weights. A model file is a stranger's: what it names outside of its directory
+    is not opened.
 
     Raises:
         ModelError: it names such data.
@@ -137,7 +140,7 @@ def _require_data_beside(path: str, graph: memoryview, depth: int) -> None:
         for attribute in _of(node, 5):
             tensors += [*_of(attribute, 5), *_of(attribute, 10)]
             for inner in [*_of(attribute, 6), *_of(attribute, 11)]:
-                _require_data_beside(path, inner, depth + 1)
+                yield from _data_beside(path, inner, depth + 1)
     directory = os.path.realpath(os.path.dirname(path) or ".")
     for tensor in tensors:
         for entry in _of(tensor, 13):
@@ -148,6 +151,7 @@ def _require_data_beside(path: str, graph: memoryview, depth: int) -> None:
                     raise ModelError(
                         "--model: %s keeps weights in %r; they have to lie beside it" % (path, location)
                     )
+                yield location
 
 
 def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from shlex import quote
 
 from benchmarking.errors import DeviceError
+from benchmarking.files.model_cache import TOGETHER
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.plain_text import plain
@@ -170,8 +171,10 @@ class Staging:
 
     def _path_of(self, path: Path) -> str:
         """Executables are kept separately: the same content may be staged with and without the executable
-        bit.
+        bit. Files that are needed beside each other stay so.
         """
+        if path.parent.name.startswith(TOGETHER):
+            return f"{self.directory}/files/{path.parent.name}/{path.name}"
         kind = "x" if os.access(path, os.X_OK) else ""
         return f"{self.directory}/files/{self._digest(path)}{kind}/{path.name}"
 

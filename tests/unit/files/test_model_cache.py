@@ -534,3 +534,68 @@ def test_messages_hide_credentials(tmp_path, server, resolve, caplog):
         resolve(case_of(tmp_path, url))
     assert "s3cret" not in str(caught.value) + caplog.text
     assert "***" in str(caught.value)
+
+
+# --- weights beside a model ---------------------------------------------------------------------------------
+
+
+def case_with_data(directory, **more):
+    """A model file whose weights lie in ``weights.data``."""
+    (directory / "model.onnx").write_bytes(b"model")
+    files = {"model": {"filename": "model.onnx", "location": "model.onnx"} | more.pop("model", {})}
+    test = {"identifier": "x", "metric": "delay", "iter": 1, "inputs": {"data": {"shapes": [[1]]}}}
+    spec = {"model": {"name": "tiny", "format": "onnx", "files": files | more}, "tests": [test]}
+    path = directory / "tiny.json"
+    path.write_text(json.dumps(spec, indent=2))
+    return expand(read_benchmarks(path), None)[0]
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with Cancellation() as cancellation:
+        yield ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
+
+
+def test_weights_are_kept_beside_the_model_that_refers_to_them(tmp_path, cache):
+    case = case_with_data(tmp_path)
+    (tmp_path / "weights.data").write_bytes(b"first")
+    first = cache.with_data(case, "model", ["weights.data"])
+    assert [(path.name, path.read_bytes()) for path in first] == [
+        ("model.onnx", b"model"),
+        ("weights.data", b"first"),
+    ]
+    assert len({path.parent for path in first}) == 1
+    assert cache.with_data(case, "model", ["weights.data"]) == first
+    (tmp_path / "other").mkdir()
+    other = case_with_data(tmp_path / "other")
+    (tmp_path / "other/weights.data").write_bytes(b"second")
+    second = cache.with_data(other, "model", ["weights.data"])
+    assert (first[1].read_bytes(), second[1].read_bytes()) == (b"first", b"second")
+
+
+def test_weights_that_a_specification_lists_are_checked(tmp_path, cache, server):
+    url = server.on("/w", content(DATA))
+    weights = {"filename": "weights.data", "location": url, "md5": hashlib.md5(DATA).hexdigest()}
+    _, data = cache.with_data(case_with_data(tmp_path, weights=weights), "model", ["weights.data"])
+    assert data.read_bytes() == DATA
+    weights["md5"] = "0" * 32
+    with pytest.raises(ChecksumError):
+        cache.with_data(case_with_data(tmp_path, weights=weights), "model", ["weights.data"])
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/b", "..", "", "link", "missing", "a\0b"])
+def test_weights_elsewhere_are_never_read(tmp_path, cache, name):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (inner / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(ModelError, match=r"is not beside it|leads out of the directory|there is no file"):
+        cache.with_data(case_with_data(inner), "model", [name])
+    assert "secret" not in files_below(tmp_path / "cache")
+
+
+def test_weights_of_a_model_on_a_server_are_listed(tmp_path, cache, server):
+    url = server.on("/model", content(b"model"))
+    case = case_with_data(tmp_path, model={"location": url, "md5": hashlib.md5(b"model").hexdigest()})
+    with pytest.raises(ModelError, match=r"add that file to \$.model.files with its location and md5"):
+        cache.with_data(case, "model", ["weights.data"])

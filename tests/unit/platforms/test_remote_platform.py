@@ -17,6 +17,7 @@ from benchmarking.errors import (
     ProgramTimeoutError,
     RunCancelledError,
 )
+from benchmarking.files.model_cache import TOGETHER
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.remote import live_run
 from benchmarking.platforms.remote.shell import RemoteShell
@@ -333,3 +334,15 @@ def test_a_python_that_lacks_modules_is_named(platform, tmp_path):
         platform.launcher(program, staged)
     assert "lacks nonesuch.sub, neither; install it there" in str(caught.value)
     assert "--remote_python" in str(caught.value)
+
+
+def test_files_that_are_needed_beside_each_other_stay_so(platform, tmp_path):
+    together = tmp_path / f"{TOGETHER}abc"
+    together.mkdir()
+    for name in ("model.onnx", "weights"):
+        (together / name).write_text(name)
+    with platform.stage([together / "model.onnx", together / "weights"]) as staged:
+        paths = [Path(path) for path in staged.paths.values()]
+        assert [path.name for path in paths] == ["model.onnx", "weights"]
+        assert len({path.parent for path in paths}) == 1
+        assert [path.read_text() for path in paths] == ["model.onnx", "weights"]
