@@ -19,18 +19,23 @@ from __future__ import annotations
 
 import argparse
 import ast
+import difflib
 import json
+import multiprocessing
+import os
 import queue
 import random
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import MutationVisitor
 from cosmic_ray.plugins import get_operator, operator_names
@@ -43,20 +48,38 @@ from benchmarks.tests_of_lines import TestsOfLines, load, measure  # noqa: E402
 PROGRAM = Path("benchmarking/frameworks/caffe2/program")
 LEFT_OUT = ("core/ReplaceBinaryOperator_BitOr",)
 """Operators whose mutants are nearly always the same program: ``X | None`` in annotations is not computed."""
-TESTS = {
-    "quick": (
-        *("tests/unit", "tests/contract", "--ignore=tests/unit/docs", "--ignore=tests/unit/specifications"),
-        *("--ignore=tests/unit/frameworks/caffe2/program", "--deselect=tests/unit/test_architecture.py"),
-        *("-k", "not arm64"),  # devices that are emulated, and run the same code of ours as others
-    ),
-    "end_to_end": (
-        *("tests/e2e", "--ignore=tests/e2e/test_gpu_benchmark.py", "--ignore=tests/e2e/test_real_caffe2.py"),
-        *("--ignore=tests/e2e/test_wheel.py", "--ignore=tests/e2e/test_robustness.py", "-k", "not arm64"),
-    ),
-}
+QUICK_TESTS = (
+    *("tests/unit", "tests/contract", "--ignore=tests/unit/docs", "--ignore=tests/unit/specifications"),
+    "--ignore-glob=tests/unit/frameworks/caffe2/program/test_[!pw]*",
+    "--deselect=tests/unit/test_architecture.py",
+    *("-k", "not arm64"),  # devices that are emulated, and run the same code of ours as others
+)
+END_TO_END_TESTS = (
+    *("tests/e2e", "--ignore=tests/e2e/test_gpu_benchmark.py", "--ignore=tests/e2e/test_real_caffe2.py"),
+    *("--ignore=tests/e2e/test_wheel.py", "--ignore=tests/e2e/test_robustness.py", "-k", "not arm64"),
+)
+DIFF_HEADS = ("--", "++", "@@")
 SECONDS_FOR_A_MUTANT = 300
 """Of tests, by what they took without it; those that take longest are left out beyond."""
 
+
+LONGEST_S = 1800
+PROCESSES = multiprocessing.get_context("forkserver")
+"""Every mutant gets a new process that has these modules already, as importing them takes seconds."""
+PROCESSES.set_forkserver_preload(
+    [
+        *(
+            "__main__",
+            "_pytest.assertion.rewrite",
+            "hypothesis.extra.numpy",
+            "git",
+            "jsonschema",
+            "junitparser",
+        ),
+        *("numpy", "psutil", "pydantic", "pytest_cov.plugin", "pytest_timeout", "requests", "rich.console"),
+        *("scipy.special", "scipy.stats", "tabulate", "tenacity", "xdist.plugin"),
+    ]
+)
 
 Outcome = dict[str, Any]
 """A line of the record."""
@@ -176,53 +199,78 @@ def tests_for(measured: TestsOfLines, source: str, mutant: Mutant) -> list[str]:
     )
 
 
-def noticed_by(clone: Path, tests: Sequence[str]) -> str | None:
-    """The first test that fails, or how pytest ended."""
+def run_pytest(clone: Path, arguments: Sequence[str], output: str) -> None:
+    """In a process of its own, as ``python -m pytest`` would."""
+    os.setsid()
+    os.chdir(clone)
+    sys.path[:] = [str(clone), *(one for one in sys.path if ROOT not in (Path(one), Path(one).parent))]
+    for name in [one for one in sys.modules if one.partition(".")[0] == "benchmarks"]:
+        del sys.modules[name]
+    stream = os.open(output, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(stream, descriptor)
+    status = pytest.main([*arguments])
+    sys.stdout.flush()
+    os._exit(status)
+
+
+def noticed_by(clone: Path, tests: Sequence[str], changes: Mapping[Path, str]) -> str | None:
+    """The first test that fails with these files changed, or how pytest ended."""
     if not tests:
         return None
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-        file.write("\n".join(tests))
-        file.flush()
-        options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", "--timeout=120")
-        command = [sys.executable, "-m", "pytest", *options, f"@{file.name}"]
-        try:
-            done = subprocess.run(
-                command,
-                cwd=clone,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=1800,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+    originals = {path: path.read_text(encoding="utf-8") for path in changes}
+    try:
+        for path, text in changes.items():
+            path.write_text(text, encoding="utf-8")
+        return first_failure(clone, tests)
+    finally:
+        for path, text in originals.items():
+            path.write_text(text, encoding="utf-8")
+
+
+def first_failure(clone: Path, tests: Sequence[str]) -> str | None:
+    with tempfile.TemporaryDirectory() as directory:
+        chosen, output = Path(directory) / "tests", Path(directory) / "output"
+        chosen.write_text("\n".join(tests), encoding="utf-8")
+        output.touch()
+        options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", "--timeout=120", f"@{chosen}")
+        process = PROCESSES.Process(target=run_pytest, args=(clone, options, str(output)))
+        process.start()
+        process.join(LONGEST_S)
+        if process.pid is not None and process.is_alive():
+            os.killpg(process.pid, signal.SIGKILL)
+            process.join()
             return "no end"
-    if done.returncode in (0, 5):
+        lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
+    if process.exitcode in (0, 5):
         return None
-    failed = [
-        line.split(" ", 1)[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))
-    ]
-    return failed[0][:200] if failed else f"status {done.returncode}: {(done.stderr or done.stdout)[-200:]}"
+    failed = [line.split(" ", 1)[1] for line in lines if line.startswith(("FAILED", "ERROR"))]
+    if failed:
+        return failed[0][:200]
+    if process.exitcode == 1 or not lines:
+        raise RuntimeError(f"pytest could not be run: {' '.join(lines)}")
+    return f"status {process.exitcode}: {' '.join(lines[-3:])[-200:]}"
 
 
 def attempt(clone: Path, mutant: Mutant, outcome: Outcome, stages: dict[str, TestsOfLines]) -> Outcome:
     """The outcome with those stages that it lacks."""
     path = clone / mutant.module
     original = path.read_text(encoding="utf-8")
-    path.write_text(mutated(original, mutant), encoding="utf-8")
-    try:
-        for name in [name for name in stages if name not in outcome]:
-            tests = tests_for(stages[name], original, mutant)
-            by = noticed_by(clone, tests)
-            outcome = {**outcome, name: len(tests)}
-            if by:
+    changed = mutated(original, mutant)
+    for name in [name for name in stages if name not in outcome]:
+        tests = tests_for(stages[name], original, mutant)
+        outcome = {**outcome, name: len(tests)}
+        while by := noticed_by(clone, tests, {path: changed}):
+            function = by.partition("[")[0].partition(" - ")[0]
+            if function not in tests or not noticed_by(clone, [function], {}):
                 return {**outcome, "outcome": "noticed", "by": by}
-        command = ["git", "diff", "--unified=0", "--no-color", str(mutant.module)]
-        shown = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=True).stdout
-        changed = [line for line in shown.splitlines()[4:] if line.startswith(("-", "+"))]
-        return {**outcome, "outcome": "survived", "difference": changed}
-    finally:
-        path.write_text(original, encoding="utf-8")
+            tests.remove(function)  # it fails without the mutant as well
+    lines = difflib.unified_diff(original.splitlines(), changed.splitlines(), n=0, lineterm="")
+    return {
+        **outcome,
+        "outcome": "survived",
+        "difference": [one for one in lines if one[:2] not in DIFF_HEADS],
+    }
 
 
 def clone_of(commit: str, workspace: Path, number: int) -> Path:
@@ -269,8 +317,9 @@ def main() -> None:
     for number in range(arguments.workers):
         clones.put(clone_of(head["commit"], workspace, number))
     first = workspace / "clone_0"
+    chosen = {"quick": QUICK_TESTS, **({"end_to_end": END_TO_END_TESTS} if arguments.end_to_end else {})}
     stages = {}
-    for name, tests in TESTS.items() if arguments.end_to_end else [("quick", TESTS["quick"])]:
+    for name, tests in chosen.items():
         measure(first, workspace / name, tests, arguments.workers)
         stages[name] = load(first, workspace / name)
 
