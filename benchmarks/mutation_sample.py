@@ -63,7 +63,7 @@ SECONDS_FOR_A_MUTANT = 300
 """Of tests, by what they took without it; those that take longest are left out beyond."""
 
 
-LONGEST_S = 1800
+LONGEST_S = 600
 PROCESSES = multiprocessing.get_context("forkserver")
 """Every mutant gets a new process that has these modules already, as importing them takes seconds."""
 PROCESSES.set_forkserver_preload(
@@ -229,21 +229,20 @@ def noticed_by(clone: Path, tests: Sequence[str], changes: Mapping[Path, str]) -
 
 
 def first_failure(clone: Path, tests: Sequence[str]) -> str | None:
-    with tempfile.TemporaryDirectory() as directory:
-        chosen, output = Path(directory) / "tests", Path(directory) / "output"
-        chosen.write_text("\n".join(tests), encoding="utf-8")
-        output.touch()
-        options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", "--timeout=120", f"@{chosen}")
-        process = PROCESSES.Process(target=run_pytest, args=(clone, options, str(output)))
-        process.start()
-        process.join(LONGEST_S)
-        if process.pid is not None and process.is_alive():
-            os.killpg(process.pid, signal.SIGKILL)
-            process.join()
-            return "no end"
-        lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
+    chosen, output = clone.with_suffix(".tests"), clone.with_suffix(".output")
+    chosen.write_text("\n".join(tests), encoding="utf-8")
+    output.write_text("", encoding="utf-8")
+    options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", "--timeout=60", f"@{chosen}")
+    process = PROCESSES.Process(target=run_pytest, args=(clone, options, str(output)))
+    process.start()
+    process.join(LONGEST_S)
+    if process.pid is not None and process.is_alive():
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        return "no end"
     if process.exitcode in (0, 5):
         return None
+    lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
     failed = [line.split(" ", 1)[1] for line in lines if line.startswith(("FAILED", "ERROR"))]
     if failed:
         return failed[0][:200]
