@@ -48,15 +48,16 @@ from benchmarks.tests_of_lines import TestsOfLines, load, measure  # noqa: E402
 PROGRAM = Path("benchmarking/frameworks/caffe2/program")
 LEFT_OUT = ("core/ReplaceBinaryOperator_BitOr",)
 """Operators whose mutants are nearly always the same program: ``X | None`` in annotations is not computed."""
+ON_DEVICES = "tests/contract/test_platform_contract.py"
 QUICK_TESTS = (
     *("tests/unit", "tests/contract", "--ignore=tests/unit/docs", "--ignore=tests/unit/specifications"),
     "--ignore-glob=tests/unit/frameworks/caffe2/program/test_[!pw]*",
-    "--deselect=tests/unit/test_architecture.py",
-    *("-k", "not arm64"),  # devices that are emulated, and run the same code of ours as others
+    *(f"--ignore={ON_DEVICES}", "--deselect=tests/unit/test_architecture.py"),
 )
 END_TO_END_TESTS = (
     *("tests/e2e", "--ignore=tests/e2e/test_gpu_benchmark.py", "--ignore=tests/e2e/test_real_caffe2.py"),
-    *("--ignore=tests/e2e/test_wheel.py", "--ignore=tests/e2e/test_robustness.py", "-k", "not arm64"),
+    *("--ignore=tests/e2e/test_wheel.py", "--ignore=tests/e2e/test_robustness.py", ON_DEVICES),
+    *("-k", "not arm64"),  # devices that are emulated, and run the same code of ours as others
 )
 DIFF_HEADS = ("--", "++", "@@")
 SECONDS_FOR_A_MUTANT = 300

@@ -117,8 +117,9 @@ def function_of(context: str) -> str:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Not before: pytest's own processes are measured by pytest-cov."""
-    if "WITHOUT_COVERAGE" not in os.environ:
+    """Not before: pytest's own processes are measured by pytest-cov. Git and Mercurial are not measured."""
+    os.environ.pop("COVERAGE_PROCESS_START", None)
+    if "WITHOUT_COVERAGE" not in os.environ and item.path.name != "test_repo_contract.py":
         os.environ["COVERAGE_PROCESS_START"] = str(Path(os.environ[DIRECTORY]) / "coverage.ini")
 
 
