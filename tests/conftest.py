@@ -21,6 +21,11 @@ def log_level():
     logging.getLogger("benchmarking").setLevel(logging.NOTSET)
 
 
+def pytest_collection():
+    """Programs under test, among them pytest, do not inherit what CI adds for these tests; workers have it now."""
+    os.environ.pop("PYTEST_ADDOPTS", None)
+
+
 @pytest.fixture(scope="module")
 def lab():
     """Real devices; while a module's tests run, this process is in the lab's network."""
