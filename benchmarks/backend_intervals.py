@@ -1,10 +1,10 @@
-"""How exactly are backends compared: by single iterations in turn, and by whole processes?
+"""How precisely are backends compared: by alternating single iterations, and by whole processes?
 
     python benchmarks/backend_intervals.py [--backends default,onednn,mkl,nnpack] [--size 224] [--rounds 1]
 
-Squeezenet with made-up weights. For each way: the ratio of every backend with its interval, how far the
-interval reaches to either side, the seconds that the harness took and the load before it. Both ways in random
-order.
+It uses Squeezenet with synthetic weights. For each method it shows the ratio of every backend with its
+interval, how far the interval reaches to either side, the seconds that the harness took and the load before
+it. Both methods run in random order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WAYS = ("iteration", "process")
 
 
 def write_benchmark(directory: Path, size: int) -> Path:
-    """One test of delays, of an image of ``size`` x ``size``."""
+    """One test of delays, with an image of ``size`` x ``size``."""
     suite = json.loads((MODEL / "squeezenet_synthetic.json").read_text())
     for file in suite["model"]["files"].values():
         file["location"] = str(MODEL / file["location"])
@@ -40,7 +40,7 @@ def write_benchmark(directory: Path, size: int) -> Path:
 
 
 def compare(benchmark: Path, backends: str, way: str, cache: Path) -> dict[str, Any]:
-    """The harness's document."""
+    """Returns the harness's document."""
     command = [sys.executable, str(ROOT / "harness.py"), "--benchmark_file", str(benchmark), "--json"]
     command += ["--backend", backends, "--ab_mode", way, "--model_cache", str(cache), "--log_level", "error"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
@@ -49,7 +49,7 @@ def compare(benchmark: Path, backends: str, way: str, cache: Path) -> dict[str, 
 
 
 def lines(document: dict[str, Any]) -> Iterator[tuple[float, str]]:
-    """Of each ratio: how far its interval reaches to either side, as a fraction, and what to print."""
+    """For each ratio: how far its interval reaches to either side, as a fraction, and the line to print."""
     for test in document["backends"][0]["tests"]:
         for name, entry in test["backends"].items():
             ratio, low, high = (entry[key] for key in ("ratio", "ratio_low", "ratio_high"))

@@ -1,14 +1,16 @@
-"""The backends of the Caffe2 program on the engine torch against those of real Caffe2: same nets and inputs.
+"""Compares the backends of the Caffe2 program on the engine torch with those of real Caffe2, on the same nets
+and inputs.
 
     python benchmarks/backends.py --caffe2_python PATH/TO/python3.9
 
-PATH/TO/python3.9 is an interpreter that has real Caffe2 (docs/caffe2.md says how to get one). For each net of
-the zoo, with made-up weights and batch 1, all backends of both take turns in random order, a whole process
-each, so what disturbs the machine disturbs all. Shown is real Caffe2's time over ours, as the median of the
-rounds' ratios with its interval, for each backend and its counterpart: ``default`` and ``onednn`` against
-``mkl`` of real Caffe2, which is its oneDNN; ``nnpack`` against ``nnpack``; and ``mkl``, which multiplies
-matrices, against ``default`` of real Caffe2, which does so, too. A net of which a backend computes nothing is
-left out there. ``--optimize`` says how ours runs the net; real Caffe2 always runs it as it is written.
+PATH/TO/python3.9 is an interpreter that has real Caffe2 (docs/caffe2.md says how to get it). For each net of
+the zoo, with synthetic weights and batch 1, all backends of both take turns in random order, as whole
+processes, so that disturbances affect all of them. The table shows the time of real Caffe2 divided by that of
+this program, as the median of the rounds' ratios with its interval, for each backend and its counterpart:
+``default`` and ``onednn`` compared with ``mkl`` of real Caffe2, which is its oneDNN; ``nnpack`` with
+``nnpack``; and ``mkl``, which multiplies matrices, with ``default`` of real Caffe2, which also does so. Nets
+of which a backend computes nothing are left out for that backend. ``--optimize`` sets how this program runs
+the net; real Caffe2 always runs it as it is written.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from caffe2_engines import (
 from tabulate import tabulate
 
 COUNTERPARTS = {"default": "mkl", "onednn": "mkl", "nnpack": "nnpack", "mkl": "default"}
-"""By backend of the engine torch, that of real Caffe2."""
+"""Maps the backend of the engine torch to that of real Caffe2."""
 COMPUTED_NOTHING = "computed none of the net's"
 
 
@@ -66,7 +68,7 @@ def computes_something(variant: Variant, net: str, threads: int) -> bool:
 
 
 def row(net: str, measured: Mapping[str, Measured], ratios: dict[str, list[float]]) -> list[str]:
-    """Of the net; the ratios are added to those of the other nets."""
+    """The row of the net; its ratios are added to those of the other nets."""
     cells = [net]
     for backend, values in ratios.items():
         real = f"real {COUNTERPARTS[backend]}"

@@ -1,14 +1,15 @@
-"""Our Caffe2 program against real Caffe2: the same nets, inputs and threads, time and memory.
+"""Compares the Caffe2 program with real Caffe2: the same nets, inputs and threads, time and memory.
 
     python benchmarks/caffe2_engines.py --caffe2_python PATH/TO/python3.9
 
-PATH/TO/python3.9 is an interpreter that has real Caffe2 (docs/caffe2.md says how to get one). For each net of
-the zoo, with made-up weights and batch 1, three programs take turns in random order, a whole process each:
-real Caffe2 (``--engine native``), ours operator by operator (``--optimize none``) and ours fused
-(``--optimize fuse``). A round is one process of each, so what disturbs the machine disturbs all three. Shown
-are the medians over all iterations, real Caffe2's time over ours as the median of the rounds' ratios with its
-interval (order statistics, at least 95 % where there are enough rounds), the peak memory of the process
-beyond that of importing torch there, and how far the outputs of our two are from real Caffe2's.
+PATH/TO/python3.9 is an interpreter that has real Caffe2 (docs/caffe2.md says how to get it). For each net of
+the zoo, with synthetic weights and batch 1, three programs take turns in random order, as whole processes:
+real Caffe2 (``--engine native``), this program operator by operator (``--optimize none``), and this program
+fused (``--optimize fuse``). A round is one process of each, so that disturbances affect all three. The table
+shows the medians over all iterations, the time of real Caffe2 divided by that of this program as the median
+of the rounds' ratios with its interval (order statistics, at least 95 % if there are enough rounds), the peak
+memory of the process beyond that of importing torch, and the differences between this program's outputs and
+real Caffe2's.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from benchmarking.statistics import summaries  # noqa: E402
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
 MODELS = ROOT / "specifications/models/caffe2"
 PROCESS_S = 1.0
-"""What a process measures, about."""
+"""The approximate measuring time of a process."""
 MEGABYTE = 2**20 if sys.platform == "darwin" else 1024
 """In units of ru_maxrss."""
 
@@ -60,7 +61,7 @@ class Measured:
 
     times_us: list[float] = field(default_factory=list)
     rounds: list[int] = field(default_factory=list)
-    """The round that each time is of."""
+    """The round of each time."""
     peak_mb: float = 0.0
     outputs: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -95,7 +96,7 @@ def flags(case: TestCase, threads: int) -> list[str]:
 
 
 def run(command: Sequence[str]) -> tuple[str, float]:
-    """What it says on stderr, and the peak memory in MB of that process alone."""
+    """The text on stderr, and the peak memory in MB of this process alone."""
     with tempfile.TemporaryFile() as stream:
         actions = [(os.POSIX_SPAWN_DUP2, stream.fileno(), number) for number in (1, 2)]
         pid = os.posix_spawn(command[0], command, os.environ, file_actions=actions)
@@ -149,7 +150,7 @@ def ratio(real: Measured, ours: Measured) -> tuple[float, str]:
 
 
 def difference(real: Measured, ours: Measured) -> float:
-    """The largest, over the largest value of the output."""
+    """The largest difference, relative to the largest value of the output."""
     return max(
         float(np.abs(ours.outputs[name] - value).max() / max(np.abs(value).max(), 1e-30))
         for name, value in real.outputs.items()

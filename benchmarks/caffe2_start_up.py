@@ -1,8 +1,10 @@
-"""How long the Caffe2 program takes from its start to the end of its first iteration, and for what.
+"""How long does the Caffe2 program take from its start to the end of its first iteration, and what takes the
+time?
 
     python benchmarks/caffe2_start_up.py [--runs 9]
 
-Squeezenet (1x3x224x224, one thread). A process of its own each time; each stage is the median over the runs.
+It uses Squeezenet (1x3x224x224, one thread), with a separate process each time; each stage is the median over
+the runs.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""Does the history find the changes that people see, and is it quiet where they see none?
+"""Does the history find the changes that people see, without false alarms elsewhere?
 
     python benchmarks/change_points.py DIRECTORY [--stability]
     python benchmarks/change_points.py --controls
 
-DIRECTORY holds `sap_hana_series_dev.csv.gz` (key, i, median) and `sap_hana_annotations_dev.json` (per key the
-change points that each annotator marked). They are read in place; without them the script says so and ends.
+DIRECTORY contains `sap_hana_series_dev.csv.gz` (key, i, median) and `sap_hana_annotations_dev.json` (for each
+key, the change points that each annotator marked). They are read in place; without them the script reports
+this and ends.
 
-Scoring. A consensus point is a place that at least half of a series' annotators, and at least two where there
-are two, marked within 5 versions of it. A found point is right when it lies within 5 of a consensus point
-that no other one took. F1 is over the points of all series together. Series without any consensus point are
-quiet; whatever is found in them is a false alarm, counted per 1,000 of their versions.
+Scoring: a consensus point is a place that at least half of a series' annotators, and at least two if there
+are two, marked within 5 versions of it. A found point is right if it is within 5 of a consensus point that no
+other point has matched. F1 is over the points of all series together. Series without any consensus point are
+quiet; points found in them are false alarms, counted per 1,000 of their versions.
 
-`--controls` needs no data: it makes up ratios to controls that follow the weeks, and tells what the error of
-the controls' own runs does, with and without the larger gate near them.
+`--controls` needs no data: it generates ratios to controls that change every week, and shows the effect of
+the errors of the controls' own runs, with and without the larger gate near them.
 """
 
 from __future__ import annotations
@@ -45,14 +46,14 @@ SERIES_FILE = "sap_hana_series_dev.csv.gz"
 ANNOTATIONS_FILE = "sap_hana_annotations_dev.json"
 
 Detector = Callable[[Sequence[float]], list[int]]
-"""From a series to the indexes at which new levels begin."""
+"""Maps a series to the indexes at which new levels begin."""
 
 
 @dataclass(frozen=True)
 class Annotated:
     values: tuple[float, ...]
     annotations: tuple[tuple[int, ...], ...]
-    """Of each annotator."""
+    """The points of each annotator."""
     consensus: tuple[int, ...]
 
 
@@ -70,7 +71,7 @@ def ours_with_creep(values: Sequence[float]) -> list[int]:
 
 
 def old_rule(values: Sequence[float], *, spread: float, runs: int = 20) -> list[int]:
-    """Above the p90 of the earlier runs' p90s, twice in a row; told once for each stretch.
+    """Above the p90 of the earlier runs' p90s, twice in a row; reported once for each stretch.
 
     The series hold medians only. ``spread`` 1 takes p90 of the medians for the bound, 2 adds as much again:
     what p90 of p90s is where samples within a run vary as much as the runs.
@@ -129,7 +130,9 @@ def _weighted_mean(side: NDArray[np.float64], weights: NDArray[np.float64]) -> t
 
 
 def consensus(annotations: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The place most annotators marked, then the next among what is left, while they are enough."""
+    """The place that most annotators marked, then the next of the remaining places, as long as there are
+    enough.
+    """
     left = [(point, who) for who, points in enumerate(annotations) for point in set(points)]
     needed = max(len(annotations) / 2, min(2, len(annotations)))
     found = []
@@ -147,7 +150,7 @@ def consensus(annotations: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 def matches(found: Iterable[int], wanted: Iterable[int]) -> int:
-    """How many of ``wanted`` are found, each by another one."""
+    """The number of points in ``wanted`` that are found, each by another point."""
     free = set(found)
     count = 0
     for point in sorted(wanted):
@@ -183,7 +186,7 @@ def score(found: Mapping[str, Sequence[int]], data: Mapping[str, Annotated]) -> 
 
 
 def annotators_against_the_others(data: Mapping[str, Annotated]) -> float:
-    """F1 of one annotator against the consensus of the others."""
+    """The F1 of one annotator compared with the consensus of the others."""
     right = told = wanted = 0
     for one in data.values():
         for number, own in enumerate(one.annotations):
@@ -238,7 +241,9 @@ CREEP_PER_COMMIT = 0.0005
 
 
 def controlled(true_levels: Sequence[float], week: int, noise: float, random: np.random.Generator) -> Levels:
-    """Each commit's ratio to the first of its week, that one's to its parent, as the loop has it."""
+    """Each commit's ratio to the first commit of its week, and the ratio of that commit to its parent, as in
+    the loop.
+    """
     points = []
     for number in range(1, len(true_levels)):
         control = number - (number % week or 1)

@@ -1,4 +1,4 @@
-"""What the continuous loop costs: its share of the time, a long history, memory over many commits.
+"""The cost of the continuous loop: its share of the time, a long history, memory over many commits.
 
 python benchmarks/continuous.py share
 python benchmarks/continuous.py history [--commits 10000] [--files 100]

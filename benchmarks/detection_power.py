@@ -1,11 +1,12 @@
-"""How often is a slowdown found, and how often one where there is none? Detectors replayed on known changes.
+"""How often is a slowdown found, and how often is one reported that does not exist? Detectors replayed on
+known changes.
 
     python benchmarks/detection_power.py [--repetitions 400] [--seed 1]
 
-Each detector is given a machine that it can ask two things: ``start`` processes, and ``measure`` one
-iteration of an arm. Machines are synthetic (five kinds of noise, of the traces' scale) or play back
-traces that were measured on a busy machine (tests/data/regression). The treatment is slower by a known
-change; identical programs are repeated more often. All detectors take about half an hour on one core.
+Each detector is given a machine with two operations: ``start`` processes, and ``measure`` one iteration of an
+arm. Machines are synthetic (five kinds of noise, with the scale of the traces) or play back traces that were
+measured on a busy machine (tests/data/regression). The treatment is slower by a known change; identical
+programs are repeated more often. All detectors take about half an hour on one core.
 
 Bounds are Clopper and Pearson's at 97.5 %; those of the traces are of the repetitions, which draw from the
 same few hundred measured pairs.
@@ -45,7 +46,7 @@ IDENTICAL_FACTOR = 10
 ROUNDS = 25
 PROCESS_ITERATIONS = 50
 PROCESS_SCATTER = 0.01
-"""Of the synthetic machines: the relative standard deviation from process to process, as in the traces."""
+"""For the synthetic machines: the relative standard deviation between processes, as in the traces."""
 HISTORY_RUNS = 10
 
 
@@ -80,7 +81,7 @@ def switching(generator: np.random.Generator, count: int, enter: float, leave: f
 
 
 def bimodal(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Half as slow again in a third of the time, five iterations on end."""
+    """Half as slow again for a third of the time, in runs of five iterations."""
     modes = switching(generator, count, enter=0.1, leave=0.2)
     return math.log(1.5) * modes + 0.02 * generator.standard_normal(count)
 
@@ -92,14 +93,16 @@ def drift(generator: np.random.Generator, count: int) -> np.ndarray:
 
 
 def bursts(generator: np.random.Generator, count: int) -> np.ndarray:
-    """Twice as slow, give or take, for twenty iterations on end, in two sevenths of the time."""
+    """About twice as slow, in runs of twenty iterations, for two sevenths of the time."""
     in_burst = switching(generator, count, enter=0.02, leave=0.05)
     size, noise = generator.standard_normal((2, count))
     return in_burst * np.abs(0.7 + 0.3 * size) + 0.02 * noise
 
 
 class SyntheticMachine:
-    """Both arms take their iterations from one course of noise, in the order in which they are measured."""
+    """Both arms take their iterations from the same course of noise, in the order in which they
+    are measured.
+    """
 
     def __init__(
         self, noise: Callable[[np.random.Generator, int], np.ndarray], change: float, seed: int
@@ -133,7 +136,7 @@ def trace_rows(file: str) -> dict[str, list[dict[str, Any]]]:
 
 
 class IterationTrace:
-    """Pairs of processes whose iterations alternated, from a random one on in the order of the time.
+    """Pairs of processes whose iterations alternated, in order of time, starting with a random pair.
 
     The treatment is one of the two identical programs, scaled by the change; at 3 % it is the program that
     really does 3 % more work. Which of the two identical ones is the treatment is drawn for each pair.
@@ -161,7 +164,7 @@ class IterationTrace:
 
 
 class ProcessTrace:
-    """Processes that ran one after the other, all of one program; the treatment's are scaled."""
+    """Processes that ran one after another, all of one program; the treatment's times are scaled."""
 
     def __init__(self, workload: str, clock: str, change: float, seed: int) -> None:
         self.rows = trace_rows("process_level_pairs.jsonl.gz")[workload]
@@ -184,7 +187,7 @@ class Outcome:
     verdict: Verdict
     launches: int
     covered: bool | None = None
-    """Whether the interval covers the true change, where there is one."""
+    """Whether the interval covers the true change, if there is one."""
 
 
 Detector = Callable[[Machine, random.Random, float], Outcome]
@@ -193,7 +196,7 @@ Detector = Callable[[Machine, random.Random, float], Outcome]
 def alternating_pair(
     machine: Machine, order: random.Random, rounds: int = ROUNDS
 ) -> tuple[list[float], list[float]]:
-    """Single iterations in turn, the order of each round drawn."""
+    """Alternates single iterations, with a random order in each round."""
     machine.start(*order.sample(ARMS, k=2))
     times: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for _ in range(rounds):
@@ -208,7 +211,7 @@ def process_median(machine: Machine, arm: str) -> float:
 
 
 def process_pair(machine: Machine, order: random.Random) -> tuple[list[float], list[float]]:
-    """Whole processes one after the other, in random order."""
+    """Whole processes one after another, in random order."""
     medians = {arm: process_median(machine, arm) for arm in order.sample(ARMS, k=2)}
     return [medians[TREATMENT]], [medians[CONTROL]]
 
@@ -245,7 +248,7 @@ class Sequential:
         return Outcome(verdict, 2 * pairs, interval.low <= 1 + change <= interval.high)
 
     def stage(self, plan: SequentialPlan, machine: Machine, order: random.Random) -> SequentialDecision:
-        """Asks at the looks only, which is the same as after every pair and takes less time."""
+        """Decides only at the looks, which is the same as after every pair and takes less time."""
         log_ratios: list[float] = []
         for look in plan.looks:
             while len(log_ratios) < look.pairs:
@@ -299,7 +302,7 @@ SYNTHETIC = [
     for noise in (gauss, lognormal, bimodal, drift, bursts)
 ]
 BEYOND = [Source("lognormal 20 %", partial(SyntheticMachine, wide))]
-"""Far noisier than the traces: shown, and not part of the means."""
+"""Far noisier than the traces: shown, but not part of the averages."""
 ITERATION_TRACES = [
     Source(f"trace {workload} {clock}", partial(IterationTrace, workload, key))
     for clock, (key, _) in CLOCKS.items()
@@ -317,7 +320,7 @@ class Replay:
     detector: Detector
     sources: Sequence[Source]
     identical_factor: int = 2
-    """How many times as often identical programs are compared."""
+    """The factor by which identical programs are compared more often."""
 
 
 ALTERNATING = [*SYNTHETIC, *ITERATION_TRACES]
@@ -415,7 +418,7 @@ def table(cells: dict[str, dict[float, Cell]]) -> str:
 
 
 def pooled(cells: Sequence[Cell]) -> Cell:
-    """Sources weigh the same, as each is repeated as often."""
+    """Sources have equal weights, because each is repeated equally often."""
     verdicts: Counter[Verdict] = sum((cell.verdicts for cell in cells), Counter())
     coverage = [cell.coverage for cell in cells if cell.coverage is not None]
     return Cell(
@@ -453,8 +456,8 @@ OPERATORS = 20
 def operator_pair(generator: np.random.Generator, change: float) -> dict[str, float]:
     """x of a net and its operators, of which one, a tenth of the net, makes the net slower by ``change``.
 
-    Each operator has a scatter of its own from process to process and from iteration to iteration, and all
-    share the noise of the machine.
+    Each operator has its own scatter between processes and between iterations, and all share the noise of the
+    machine.
     """
     shares = np.full(OPERATORS, 0.9 / (OPERATORS - 1))
     shares[0] = 0.1

@@ -1,4 +1,5 @@
-"""What devices cost beside doing it by hand: a test, a push, a second run, many devices at once.
+"""The time that devices take compared with doing the same by hand: a test, a push, a second run, many devices
+at once.
 
     python benchmarks/devices.py [overhead] [push] [many] [--rounds 5]
 
@@ -42,7 +43,7 @@ def timed(function: Callable[[], object]) -> float:
 
 
 def in_turn(rounds: int, **functions: Callable[[], object]) -> dict[str, float]:
-    """Median seconds of each."""
+    """The median seconds of each."""
     samples: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds):
         for name, function in functions.items():
@@ -74,7 +75,7 @@ def bare_commands(lab: DeviceLab, host: Host):
 
 
 def overhead(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
-    """A further test when nothing has to be staged, beside the bare program."""
+    """A further test when nothing has to be staged, compared with the bare program."""
     program = workshop.shell_program()
     for count in (1, TESTS):
         shapes = {"inputs": {"data": {"shapes": [[1, 2]] * count, "type": "float"}}}
@@ -108,7 +109,9 @@ def discovered(host: Host) -> RemotePlatform:
 
 
 def push(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
-    """A model that is not there yet, with both sides' hashes, beside the usual client; and again."""
+    """Transfers a model that the device lacks, with the hashes of both sides, compared with the usual client;
+    then again.
+    """
     model = workshop.directory / "model"
     device = discovered(host)
 
@@ -146,7 +149,7 @@ def push(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
 
 
 def second_run(host: Host, workshop: Workshop) -> None:
-    """What a second run of the harness brings to the device."""
+    """The files that a second run of the harness copies to the device."""
     workshop.benchmark()
     files = (
         host.data / "ml-benchmark" if isinstance(host, AndroidDevice) else host.home / ".cache/ml-benchmark"

@@ -1,4 +1,4 @@
-"""Is a known delay measured right, and do the operators' times add up to the net's?
+"""Is a known delay measured correctly, and do the operators' times add up to the net's?
 
     python benchmarks/fidelity.py
 
@@ -37,7 +37,7 @@ SPECIFICATION = ROOT / "specifications/models/caffe2/squeezenet/squeezenet_synth
 
 
 def harness(directory: Path, benchmark: dict[str, Any], *arguments: str) -> list[dict[str, dict[str, float]]]:
-    """Of each test: the summary of each type."""
+    """The summary of each type of each test."""
     path = directory / "benchmark.json"
     path.write_text(json.dumps(benchmark))
     command = [sys.executable, str(ROOT / "harness.py"), "--benchmark_file", str(path), "--json"]

@@ -1,4 +1,4 @@
-"""The Caffe2 program's backend cuda on the card of this machine: is it right, and how fast is it?
+"""The Caffe2 program's backend cuda on the GPU of this machine: is it right, and how fast is it?
 
     benchmarks/gpu.sh [--python PYTHON] [--wheels FOLDER] [--backend cuda] [--output build/gpu]
 
@@ -64,10 +64,10 @@ SHARES = {
     "other frameworks": 0.13,
     "comparisons": 0.23,
 }
-"""Of the time; what a part leaves is the next ones'."""
+"""Fractions of the time; time that a part does not use is available to the following parts."""
 PLAN = sequential.SequentialPlan(max_pairs=8)
 ANSWER_S = 60
-"""A program that is silent for so long is ended."""
+"""A program that is silent for this long is ended."""
 
 
 class OutOfTimeError(Exception):
@@ -76,11 +76,11 @@ class OutOfTimeError(Exception):
 
 @dataclass
 class Findings:
-    """Kept line by line, so that whatever ends the script costs only what was not measured yet."""
+    """Saved line by line, so that an interruption only loses what was not measured yet."""
 
     folder: Path
     rows: list[tuple[str, str, str]] = field(default_factory=list)
-    """Part, what, and what was found: the table."""
+    """The table: part, subject and finding."""
     wrong: int = 0
 
     def add(self, part: str, what: str, found: str, *, is_wrong: bool = False, **numbers: Any) -> None:
@@ -104,7 +104,7 @@ class Part:
     findings: Findings
     settings: argparse.Namespace
     ends: float
-    """On the steady clock."""
+    """On the monotonic clock."""
 
     def check_time(self) -> None:
         """Raises:
@@ -246,7 +246,7 @@ def clocks(part: Part) -> None:
 
 
 def _event_ns(run: Callable[[], None]) -> float:
-    """By CUDA events of our own."""
+    """Measured by separate CUDA events."""
     before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     before.record()
     run()
@@ -347,7 +347,7 @@ def _beside(part: Part, name: str, batch: int, options: Sequence[str], optimize:
 
 
 def _in_turn(runs: Sequence[Callable[[], None]], rounds: int) -> list[list[int]]:
-    """Nanoseconds of each, round by round in random order, after as many warm-up rounds."""
+    """The nanoseconds of each, round by round in random order, after the same number of warm-up rounds."""
     times: list[list[int]] = [[] for _ in runs]
     dice = random.Random(1)
     for number in range(2 * rounds):
@@ -410,7 +410,7 @@ class WorkerFailedError(Exception):
 
 
 class Worker:
-    """A program that runs single iterations; it forks a worker for each comparison where it can."""
+    """A program that runs single iterations; if possible, it forks a worker for each comparison."""
 
     def __init__(self, command: Sequence[str], errors: Path) -> None:
         self._command, self._errors = command, errors
@@ -425,7 +425,7 @@ class Worker:
             answer = self.ask("fork")
             if answer.get("ready"):
                 return
-            self._forks = False  # a driver that is there already cannot be forked
+            self._forks = False  # a driver that has already started cannot be forked
         self.close()
         if not self._start("true").get("ready"):
             raise WorkerFailedError(f"the program does not start: {self._tail()}")
@@ -492,7 +492,7 @@ class Worker:
 
 
 def comparisons(part: Part) -> None:
-    """Eight blocks of rounds of one pair of workers each; the verdicts are as the harness gives them."""
+    """Eight blocks of rounds of one pair of workers each; the verdicts are those of the harness."""
     settings = part.settings
     with _workers(part, {"control": 0.0}) as started:
         net_ns = _net_ns(started["control"])
@@ -563,7 +563,7 @@ def _net_ns(worker: Worker) -> float:
 
 
 def _times(arms: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[float]], str]:
-    """By the clock of the device where it computes for at least half of the time, and that clock's name."""
+    """By the clock of the device if it computes for at least half of the time, with the name of the clock."""
     samples = [sample for arm in arms for sample in arm]
     clock = "cpu_ns"
     if all("device_ns" in one for one in samples):
@@ -617,7 +617,8 @@ def _run(part: Part) -> None:
     except OutOfTimeError:
         part.add("time", "not finished: its share of the time is spent", is_wrong=True)
     except Exception as error:
-        # One part's failure, a bug included, must not cost the others: the card may be lent for minutes only.
+        # The failure of one part, even a bug, must not affect the others: the GPU may be available only for
+        # minutes.
         traceback.print_exc()
         part.add("failed", f"{type(error).__name__}: {error}", is_wrong=True)
 

@@ -1,13 +1,14 @@
-"""Is a true slowdown of one operator found, on this very machine, and nothing where there is none?
+"""Is a true slowdown of one operator found on this machine, without false alarms?
 
     python benchmarks/live_detection.py [--identical 300] [--each 100] [--sizes 1,2,3,5] [--spinners 0]
         [--save FILE]
 
-The treatment is our Caffe2 program in which one operator burns CPU time on top, so much that the net takes so
-many per cent longer; the control is the same program in which it burns none. Each comparison is what
-harness.py does for one test: pairs until there is a verdict, and a suspicion is verified on fresh pairs. With
---spinners so many processes compete for the cores. A line for each comparison goes to stderr. With --save, a
-line of JSON goes to FILE as well, and the comparisons that it holds already are counted, not made again.
+The treatment is the Caffe2 program in which one operator uses additional CPU time, so that the net takes the
+given number of per cent longer; the control is the same program without this. Each comparison is what
+harness.py does for one test: pairs until there is a verdict, and the verification of a suspected regression
+on fresh pairs. With --spinners, this number of processes compete for the cores. A line for each comparison
+goes to stderr. With --save, a line of JSON also goes to FILE, and comparisons that are already in it are
+counted and not repeated.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ parent = os.getppid()
 while os.getppid() == parent:
     pass
 """
-"""Until the script that started it is gone, however that ended."""
+"""Runs until the script that started it is gone, however that ended."""
 sys.path.insert(0, str(ROOT))
 
 from benchmarking.driver.bench import Bench  # noqa: E402
@@ -87,7 +88,7 @@ leave(run(Caffe2Program(), sys.argv[1:]))
 class Comparison:
     slower_percent: float
     outcome: str
-    """Of the net, by the first stage."""
+    """For the net, by the first stage."""
     reason: str
     ratio: float
     pairs: int
@@ -124,7 +125,7 @@ class Live:
         return result
 
     def net_cpu_ns(self) -> float:
-        """Of an iteration of the control."""
+        """The CPU time of an iteration of the control."""
         control = self.program("control", 0)
         plan = self.plan(control, control, 1, comparing=Comparing(fixed_pairs=3))
         return statistics.median(self.run(plan).types[0].cpu_values) * 1e3

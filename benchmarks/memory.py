@@ -1,4 +1,4 @@
-"""How much memory the harness takes, also while it downloads a large model.
+"""How much memory does the harness use, also while it downloads a large model?
 
     python benchmarks/memory.py [--megabytes 600]
 
@@ -44,7 +44,7 @@ def write_benchmark(directory: Path, init_location: str, init_md5: str) -> Path:
 
 
 def peak_megabytes(directory: Path, benchmark: Path) -> float:
-    """Of a harness process; its children are accounted for by themselves."""
+    """The peak of a harness process; its children are counted separately."""
     command = [sys.executable, str(ROOT / "harness.py"), "--benchmark_file", str(benchmark)]
     command += ["--program", str(directory / "program"), "--model_cache", str(directory / "cache")]
     command += ["--local_reporter", str(directory / "results"), "--log_level", "error"]

@@ -1,4 +1,4 @@
-"""How many faults the tests notice: a random sample of mutants, each tried by the tests of its line.
+"""How many faults do the tests notice? A random sample of mutants, each tried by the tests of its line.
 
     python benchmarks/mutation_sample.py [--count 100] [--seed 1] [--workers 1] [--end_to_end]
 
@@ -47,7 +47,7 @@ from benchmarks.tests_of_lines import TestsOfLines, load, measure  # noqa: E402
 
 PROGRAM = Path("benchmarking/frameworks/caffe2/program")
 LEFT_OUT = ("core/ReplaceBinaryOperator_BitOr",)
-"""Operators whose mutants are nearly always the same program: ``X | None`` in annotations is not computed."""
+"""Operators whose mutants are nearly always equivalent: ``X | None`` in annotations is not evaluated."""
 ON_DEVICES = "tests/contract/test_platform_contract.py"
 QUICK_TESTS = (
     *("tests/unit", "tests/contract", "--ignore=tests/unit/docs", "--ignore=tests/unit/specifications"),
@@ -57,7 +57,7 @@ QUICK_TESTS = (
 END_TO_END_TESTS = (
     *("tests/e2e", "--ignore=tests/e2e/test_gpu_benchmark.py", "--ignore=tests/e2e/test_real_caffe2.py"),
     *("--ignore=tests/e2e/test_wheel.py", "--ignore=tests/e2e/test_robustness.py", ON_DEVICES),
-    *("-k", "not arm64"),  # devices that are emulated, and run the same code of ours as others
+    *("-k", "not arm64"),  # devices that are emulated, and run the same code as others
 )
 DIFF_HEADS = ("--", "++", "@@")
 SECONDS_FOR_A_MUTANT = 300
@@ -89,7 +89,7 @@ Outcome = dict[str, Any]
 @dataclass(frozen=True)
 class Mutant:
     module: Path
-    """Relative to the root."""
+    """Relative to the root of the repository."""
     place: tuple[tuple[int, int], tuple[int, int]]
     """From line and column to line and column."""
     operator: str
@@ -153,7 +153,9 @@ def described(mutant: Mutant) -> Outcome:
 
 
 def lines_of(source: str, mutant: Mutant) -> tuple[Sequence[int], bool]:
-    """The lines of the mutant's statement (of a block those of its head); whether they are in a function."""
+    """The lines of the mutant's statement (for a block, those of its head), and whether they are in a
+    function.
+    """
     ((first, column), _) = mutant.place
     lines: Sequence[int] = (first,)
     in_function = False
@@ -171,7 +173,7 @@ def lines_of(source: str, mutant: Mutant) -> tuple[Sequence[int], bool]:
 
 
 def room_of(module: Path) -> str:
-    """Where the tests of a module lie: ``driver/clock.py`` has ``tests/unit/driver``."""
+    """The directory of a module's tests: ``driver/clock.py`` has ``tests/unit/driver``."""
     parts = module.relative_to("benchmarking").with_suffix("").parts
     return f"tests/unit/test_{parts[0]}" if len(parts) == 1 else f"tests/unit/{Path(*parts[:-1])}/"
 
@@ -253,7 +255,7 @@ def first_failure(clone: Path, tests: Sequence[str]) -> str | None:
 
 
 def attempt(clone: Path, mutant: Mutant, outcome: Outcome, stages: dict[str, TestsOfLines]) -> Outcome:
-    """The outcome with those stages that it lacks."""
+    """The outcome with the stages that it lacked."""
     path = clone / mutant.module
     original = path.read_text(encoding="utf-8")
     changed = mutated(original, mutant)

@@ -1,4 +1,5 @@
-"""The backend opengl of our Caffe2 program against the default one on one thread: time, start-up, result.
+"""Compares the backend opengl of the Caffe2 program with the default backend on one thread: time, start-up,
+result.
 
     python benchmarks/opengl.py [--nets squeezenet,lenet] [--rounds 15]
 
@@ -43,7 +44,7 @@ from benchmarking.statistics import summaries  # noqa: E402
 MODELS = ROOT / "specifications/models/caffe2"
 BACKENDS = ("default", "opengl")
 BLOCK_S = 0.3
-"""What a block of iterations takes, about."""
+"""The approximate time of a block of iterations."""
 
 
 def delay_case(net: str) -> TestCase:
@@ -107,7 +108,7 @@ def measure(net: str, rounds: int) -> list[str]:
 
 
 def preparing_s(net: str, cache: str) -> float:
-    """In a process of its own; the interpreter and its imports are not counted."""
+    """In a separate process; the interpreter and its imports are not counted."""
     argv = [sys.executable, __file__, "--prepare", net]
     environment = {**os.environ, "MESA_SHADER_CACHE_DIR": cache}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)

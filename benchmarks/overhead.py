@@ -1,9 +1,10 @@
-"""What the harness costs beside the programs that it runs: start-up, and each further test.
+"""The time that the harness adds to the programs that it runs: start-up, and each further test.
 
     python benchmarks/overhead.py [--rounds 9]
 
-The program is a shell script of a few lines, so that nearly everything else is ours. Runs of 1 and of 40
-tests, with and without A/B, and of as many bare programs, are interleaved in random order; medians are shown.
+The program is a shell script of a few lines, so that nearly all of the remaining time is the harness's. Runs
+of 1 and of 40 tests, with and without A/B, and of the same number of bare programs, are interleaved in random
+order; the table shows medians.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def wall_s(command: list[str], times: int = 1) -> float:
 
 
 def measure(rounds: int, directory: Path) -> dict[str, float]:
-    """Median seconds of each kind of run."""
+    """The median seconds of each kind of run."""
     program = directory / "program"
     program.write_text(PROGRAM)
     program.chmod(0o755)

@@ -1,10 +1,10 @@
-"""How often what is wrong, hostile or interrupted ends as it should: the counts of docs/robustness.md.
+"""How often does wrong, hostile or interrupted input end as it should? The counts of docs/robustness.md.
 
 python benchmarks/robustness.py [--seconds 60 | --count 500] [--only specifications,signals] [--seed 1]
 
-Each row is tried for so long, or so often. A fault is a traceback, a hang, an exit status that is not
-documented, a line that could drive a terminal, a process or a file that is left, or a damaged document. Each
-is printed with the seed that repeats it.
+Each row is tried for this time, or this number of times. A fault is a traceback, a hang, an undocumented exit
+status, output that could control a terminal, a process or a file that is left over, or a damaged document.
+Each fault is printed with the seed that reproduces it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
 
 HANG_S = 30.0
-"""For what takes milliseconds otherwise."""
+"""For work that otherwise takes milliseconds."""
 NET_HANG_S = 120.0
 NET_MEMORY_BYTES = 8 * 2**30
 TOKEN = "ROBUSTNESS_TOKEN"
@@ -98,16 +98,16 @@ class Trial(ABC):
 
     @abstractmethod
     def attempt(self, draw: random.Random) -> str:
-        """How it ended, in a word. Anything that is raised is a fault."""
+        """Returns a word for the outcome. Any exception is a fault."""
 
 
 class FaultError(Exception):
-    """Something that should not be, in a line."""
+    """A fault, described in one line."""
 
 
 @contextlib.contextmanager
 def within(limit_s: float) -> Iterator[None]:
-    """Also out of C code that lets signals through between its steps."""
+    """Also interrupts C code that handles signals between its steps."""
 
     def end(number: int, frame: object) -> None:
         raise HangError(f"longer than {limit_s:g} s")
@@ -122,7 +122,7 @@ def within(limit_s: float) -> Iterator[None]:
 
 
 def called(main: Callable[[Sequence[str]], int], *arguments: object) -> tuple[int, str]:
-    """The exit status of one of our programs, run in this process, and what it printed."""
+    """The exit status of a program of this project, run in this process, and its output."""
     output = io.StringIO()
     logging.getLogger().handlers.clear()  # that of the call before
     with within(HANG_S), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
@@ -155,7 +155,7 @@ ODD_TEXTS = (
 
 
 def mutated_value(value: Any, draw: random.Random) -> Any:
-    """JSON with one part replaced, left out, doubled, or put elsewhere."""
+    """JSON with one part replaced, removed, duplicated or moved."""
     if not isinstance(value, dict | list) or not value or draw.random() < 0.1:
         return draw.choice(ODD_VALUES)
     keys = list(value) if isinstance(value, dict) else list(range(len(value)))
@@ -176,7 +176,7 @@ def mutated_value(value: Any, draw: random.Random) -> Any:
 
 
 def mutated_text(text: str, draw: random.Random) -> str:
-    """With characters left out, put in, doubled or exchanged."""
+    """The text with characters removed, inserted, duplicated or exchanged."""
     for _ in range(draw.choice((1, 1, 1, 2, 5))):
         start = draw.randint(0, len(text))
         end = min(len(text), start + draw.choice((0, 1, 1, 5, 40)))
@@ -432,7 +432,7 @@ class Workshop:
         return [sys.executable, str(ROOT / "harness.py"), *map(str, given)]
 
     def processes(self) -> list[psutil.Process]:
-        """Ours and everything that they have started."""
+        """The processes of this project and all that they have started."""
         found = []
         for one in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -441,7 +441,7 @@ class Workshop:
         return found
 
     def left_over(self) -> str:
-        """Processes that are still there when each had time to end."""
+        """The processes that still exist after each had time to end."""
         deadline = time.monotonic() + 5
         while (left := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -518,7 +518,7 @@ class Signals(Trial):
         return f"{number.name}, {'too late' if finished else 'ended'}"
 
     def _run_again(self) -> None:
-        """The next run ends what the killed one has left."""
+        """The next run ends the processes that the killed run left behind."""
         done = subprocess.run(
             self._workshop.command("--screen_reporter"),
             env=self._workshop.environment,
@@ -729,7 +729,7 @@ class Nets(Trial):
         return "refused" if status else "ran"
 
     def _mutated(self, content: bytes, draw: random.Random) -> bytes:
-        """Its bytes, or one of its operators' fields."""
+        """The content with changed bytes, or with a changed field of one of its operators."""
         from google.protobuf import text_format
 
         from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
@@ -824,7 +824,7 @@ TRIALS: tuple[type[Trial], ...] = (Specifications, Outputs, Histories, Signals, 
 
 
 def tried(kind: type[Trial], options: argparse.Namespace) -> tuple[str, int]:
-    """A row of the table, and how many faults it has."""
+    """A row of the table, and the number of its faults."""
     endings: dict[str, int] = {}
     faults = 0
     longest_s = 0.0
@@ -861,7 +861,8 @@ def main() -> int:
     options = parser.parse_args()
     signal.signal(signal.SIGHUP, lambda *_: None)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # Where they are ignored, by nohup or in a shell's background, all that is started ignores them as well.
+    # If they are ignored, by nohup or in the background of a shell, all processes that are started here
+    # ignore them too.
     chosen = options.only.split(",")
     if unknown := sorted(set(chosen) - set(names)):
         parser.error(f"--only: {', '.join(unknown)}: known are {', '.join(names)}")

@@ -1,13 +1,13 @@
-"""Are the net's times those of the runtimes' own tools, and do the operators add up to the net?
+"""Do the net's times agree with those of the runtimes' own tools, and do the operators add up to the net?
 
     python specifications/models/zoo/make_models.py /tmp/models
     python benchmarks/runtimes.py /tmp/models/squeezenet.json [--rounds 9] [--runtime openvino]
 
-For each runtime that is installed its own tool and our program take turns, a whole process each, on the same
-file, one core and one thread: ONNX Runtime's Python interface with bound inputs and outputs, OpenVINO's
-benchmark_app, LiteRT's litert-benchmark, PyTorch's torch.utils.benchmark. Shown are the medians, and our time
-over the tool's as the median of the rounds' ratios with its interval. Then our program times each operator:
-their medians together, over the net's.
+For each installed runtime, its own tool and this project's program take turns, as whole processes, on the
+same file, one core and one thread: ONNX Runtime's Python interface with bound inputs and outputs, OpenVINO's
+benchmark_app, LiteRT's litert-benchmark, PyTorch's torch.utils.benchmark. The table shows the medians, and
+the program's time divided by the tool's as the median of the rounds' ratios with its interval. The program
+then times each operator: the sum of their medians is shown relative to the net's.
 """
 
 from __future__ import annotations

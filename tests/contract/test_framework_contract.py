@@ -1,4 +1,4 @@
-"""What every framework has to do, whatever its program looks like."""
+"""The requirements on every framework, for any program."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

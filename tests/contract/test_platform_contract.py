@@ -1,4 +1,4 @@
-"""What every platform has to do, on whatever device of it this machine has."""
+"""The requirements on every platform, on any device that this machine has."""
 
 import importlib
 import inspect
@@ -225,7 +225,7 @@ def test_files_of_any_name_and_size_come_back_as_they_are(platform, program, can
 
 
 def written(platform, program, cancellation, script, destination):
-    """Fetches what a script leaves in the output folder."""
+    """Fetches the files that a script leaves in the output folder."""
     with platform.stage([program.path]) as staged:
         argv = (*platform.launcher(program, staged), "do", staged.output_directory, script)
         assert platform.run(Command(argv, timeout_s=60), cancellation).exit_code == 0

@@ -1,4 +1,4 @@
-"""What every program of ours has to do, whatever runtime it is made of."""
+"""The requirements on every program of this project, for any runtime."""
 
 import ast
 import json

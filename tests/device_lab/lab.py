@@ -1,4 +1,4 @@
-"""Real devices for tests: Debian's adbd and OpenSSH's sshd, each in namespaces of its own.
+"""Real devices for tests: Debian's adbd and OpenSSH's sshd, each in separate namespaces.
 
 Everything that talks to them runs in the lab's network namespace, which has no way out. Where this machine
 does not allow it (no root, no namespaces, a package is missing), ``why_not`` says so and the tests skip.
@@ -296,7 +296,7 @@ class AndroidDevice(Host):
 
 
 class LinuxHost(Host):
-    """This machine's own system behind an sshd, with a home directory of its own."""
+    """This machine's own system behind an sshd, with a separate home directory."""
 
     def __init__(
         self, lab: DeviceLab, name: str, number: int, *, banner: bool, disk_size: str | None
@@ -363,7 +363,7 @@ class LinuxHost(Host):
 
 
 class DeviceLab:
-    """The network, and what is attached to it. Use as a context manager, from the main thread."""
+    """The network, and the devices attached to it. Use as a context manager, from the main thread."""
 
     def __init__(self, architectures: Sequence[str] = ("amd64",)) -> None:
         self._architectures = architectures

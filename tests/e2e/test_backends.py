@@ -1,4 +1,6 @@
-"""Tests on several backends as a user starts them, with a program that behaves on each as it is told."""
+"""Tests on several backends as a user starts them, with a program whose behaviour on each backend is
+configured.
+"""
 
 import json
 import random

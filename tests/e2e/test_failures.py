@@ -1,4 +1,4 @@
-"""What goes wrong costs as little as it can, and is told."""
+"""Failures have as little effect as possible, and are reported."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""One net in every format: the script that makes it, and what is documented of it."""
+"""One net in every format: the script that creates it, and its documentation."""
 
 import re
 import shlex

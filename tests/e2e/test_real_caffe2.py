@@ -20,7 +20,9 @@ SUITE = ROOT / "specifications/benchmarks/caffe2/synthetic.json"
 
 
 def base_python():
-    """An interpreter that the script would take; what a version manager puts on the PATH may not run."""
+    """An interpreter that the script would accept; an interpreter from a version manager on the PATH may not
+    run.
+    """
     candidates = [
         *(shutil.which(f"python3.{minor}") for minor in (9, 8)),
         *(path for minor in (9, 8) for path in Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python")),

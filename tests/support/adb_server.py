@@ -27,7 +27,7 @@ class AdbServer:
         self.knows_streams = knows_streams
         self.asked = []
         self.misbehave = {}
-        """Functions that take the connection, by the beginning of what is asked for."""
+        """Maps the beginning of a request to a function that takes the connection."""
         self.released = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]

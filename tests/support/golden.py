@@ -1,4 +1,4 @@
-"""Golden files: what a user sees, compared with what was seen last. UPDATE_GOLDEN=1 writes them anew."""
+"""Golden files: output for users, compared with the expected output. UPDATE_GOLDEN=1 writes them again."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that behaves as badly as it is told, path by path."""
+"""A real HTTP server on loopback whose behaviour, path by path, can be as bad as the test requires."""
 
 import gzip
 import socket
@@ -149,7 +149,7 @@ def endless(block, head=b""):
 
 
 def packed(data, body=None):
-    """As a store serves what it was given with Content-Encoding, whatever is asked for."""
+    """As a store serves a file that was uploaded with Content-Encoding, regardless of the request."""
 
     def answer(handler):
         blob = gzip.compress(data) if body is None else body

@@ -1,4 +1,4 @@
-"""This machine's own /bin/sh as a device: what is text in and text out needs no other machine."""
+"""This machine's own /bin/sh as a device, because scripts need no other machine."""
 
 import shutil
 

@@ -34,7 +34,7 @@ $(cat "$1/program_also" 2>/dev/null || true)
 PROGRAM
 chmod +x "$2"
 """
-"""The file ``called`` beside it has a line for every build."""
+"""The file ``called`` next to it has a line for every build."""
 
 
 class LoopWorkshop:
@@ -122,7 +122,7 @@ class LoopWorkshop:
 
     @property
     def builds(self) -> list[str]:
-        """The subjects of what was built, in order."""
+        """The subjects of the commits that were built, in order."""
         path = self.scripts / "called"
         return path.read_text().splitlines() if path.exists() else []
 

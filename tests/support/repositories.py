@@ -1,4 +1,4 @@
-"""Real repositories of both kinds, isolated from the configuration of whoever runs the tests."""
+"""Real repositories of both kinds, isolated from the configuration of the user that runs the tests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class GitRemote:
         author_time: int | None = None,
         zone: str = "+0000",
     ) -> str:
-        """The full hash. ``time`` is the committer's; Mercurial knows no other."""
+        """Returns the full hash. ``time`` is the committer's; Mercurial has no other."""
         self.write(files)
         self.run("git", "add", "--all")
         name, mail = author.removesuffix(">").split(" <")

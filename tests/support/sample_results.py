@@ -203,7 +203,7 @@ def decided(one: TypeResult, verdict: Verdict, reason: str, **more) -> TypeResul
 
 
 def by_cpu_time(one: TypeResult, typical_us: float, control_us: float) -> TypeResult:
-    """On a busy machine: the wall time beside it says something else."""
+    """A type on a busy machine, whose wall time differs from its CPU time."""
     own, control = delays(one.type, typical_us), delays(one.type, control_us)
     return replace(
         one,

@@ -71,7 +71,7 @@ class Workshop:
         return path
 
     def benchmark(self, *tests, name="tiny", **model):
-        """A benchmark file; each test is a delay test of one shape where nothing else is said."""
+        """A benchmark file; by default each test is a delay test of one shape."""
         files = {
             key: {
                 "filename": f"{key}_net.pb",

@@ -113,7 +113,7 @@ def test_nothing_but_the_programs_needs_torch(path):
 
 
 def test_every_module_imports_alone():
-    """Each in a fresh fork of an interpreter, as a cycle shows only for whoever comes first."""
+    """Each in a fresh fork of an interpreter, because a cycle only affects the module that is imported first."""
     code = """
 import os, sys, traceback
 for name in sys.argv[1:]:

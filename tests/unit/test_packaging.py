@@ -83,7 +83,7 @@ def test_a_missing_module_of_this_project_is_a_bug():
     ],
 )
 def test_what_the_light_installation_lacks_is_reported_before_anything_runs(package, arguments, tmp_path):
-    """A meta path finder that knows nothing of the extras stands for an installation without them."""
+    """A meta path finder that hides the extras simulates an installation without them."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "class Missing:\n"

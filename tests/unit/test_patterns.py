@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "benchmarking"
 LENGTH = 300_000
-"""Characters; what is quadratic takes many minutes."""
+"""In characters; a quadratic pattern takes many minutes."""
 
 
 def patterns() -> set[tuple[str | bytes, str]]:

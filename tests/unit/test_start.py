@@ -1,4 +1,4 @@
-"""How the programs begin: each test is a process of its own."""
+"""The start of the programs: each test is a separate process."""
 
 import ast
 import os

@@ -1,4 +1,4 @@
-"""From the arguments to what is run: every option arrives where it has its effect.
+"""From the arguments to the run: every option arrives where it has its effect.
 
 Nothing is measured here: the sessions are taken where they would start.
 """

@@ -82,14 +82,18 @@ class Clock(Cancellation):
 
 
 class Bench:
-    """What the loop needs besides a branch. It is the pipeline, too: ``outcomes`` says what a commit comes to."""
+    """The environment of the loop, except for a branch. It is also the pipeline: ``outcomes`` sets the
+    outcome of a commit.
+    """
 
     def __init__(self, directory, monkeypatch):
         self.state = State(directory / "state.sqlite3", "b.json")
         self.branch = Branch(5)
         self.monkeypatch = monkeypatch
         self.outcomes = {}
-        """By commit's number, or number and platform: a status or an error, or what comes of the next runs."""
+        """Maps the number of a commit, or its number and platform, to a status, an error, or the outcomes of
+        the next runs.
+        """
         self.explanations = []
         """Of the next regressions: culprits, or an error."""
         self.measured = []
@@ -282,7 +286,7 @@ def test_what_went_wrong_beside_a_commit_counts(bench):
     assert bench() is ExitStatus.REPORTER_FAILED
 
 
-# --- being told to stop -------------------------------------------------------------------------------------
+# --- stopping -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("word", "measured"), [("0", 1), (" 0\n", 1), ("1", 3), ("00", 3), ("", 3)])

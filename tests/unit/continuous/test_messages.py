@@ -66,7 +66,7 @@ def test_a_regression_names_its_tests_by_their_whole_identity():
     assert test == {"test": "a label", **asdict(KEY), "type": "NET_DELAY", "ratio": 2.0}
 
 
-# --- what goes on -------------------------------------------------------------------------------------------
+# --- activities ---------------------------------------------------------------------------------------------
 
 
 class Messages(logging.Handler):

@@ -177,7 +177,7 @@ def damaged(path, how):
 )
 @pytest.mark.parametrize("read_only", [False, True])
 def test_damage_is_a_storage_error(tmp_path, how, read_only):
-    """And an emptied file is not taken for a new one, nor is anything written over what is left."""
+    """An emptied file is also not mistaken for a new one, and the remaining data are not overwritten."""
     path = tmp_path / "state.sqlite3"
     damaged(path, how)
     before = None if path.is_dir() else path.read_bytes()

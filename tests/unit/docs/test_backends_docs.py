@@ -1,4 +1,4 @@
-"""docs/backends.md: what it shows is what is read and printed."""
+"""docs/backends.md: its examples are accepted, and its output is what is printed."""
 
 import json
 import re

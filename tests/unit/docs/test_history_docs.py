@@ -1,4 +1,4 @@
-"""What docs/history.md shows is what is printed."""
+"""The output in docs/history.md is what is printed."""
 
 import re
 import shlex

@@ -43,7 +43,7 @@ def test_it_is_short_and_shows_output():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
 def test_each_command_runs(command, tmp_path, monkeypatch):
-    """In a directory of its own that shows the repository, so that nothing is written into it."""
+    """Runs in a separate directory that links to the repository, so that nothing is written into it."""
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "user"))
     work = tmp_path / "work"

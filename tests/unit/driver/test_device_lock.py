@@ -112,7 +112,9 @@ def test_what_a_program_leaves_behind_is_ended_with_the_run(locks, device, caplo
 
 
 def test_strangers_and_the_run_itself_are_spared(locks, device, tmp_path):
-    """A stranger whose number stands in the owner's file, another lock's program, and a run below a leftover."""
+    """A stranger whose number is in the owner's file, the program of another lock, and a run below a
+    leftover.
+    """
     with held(locks, device):
         mark = device.tether.mark
     other = subprocess.Popen(["sleep", "600.625"], env={**os.environ, VARIABLE: f"x{mark}"})

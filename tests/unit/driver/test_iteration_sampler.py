@@ -159,7 +159,9 @@ def test_the_verdict(protocol, factor, verdict):
 
 
 def test_labels_swapped_give_the_mirrored_verdict():
-    """The same two programs with the same noise: what was slower is faster by as much."""
+    """The same two programs with the same noise: the slower program becomes the faster one by the same
+    amount.
+    """
     one = run(MadeUpArm("a", factor=1.05, seed=5), MadeUpArm("b", seed=6)).decisions["NET_DELAY"]
     other = run(MadeUpArm("b", seed=6), MadeUpArm("a", factor=1.05, seed=5)).decisions["NET_DELAY"]
     assert (one.verdict, other.verdict) == ("regressed", "improved")
@@ -296,7 +298,7 @@ def test_operators_that_do_not_matter_are_not_judged():
 
 
 def test_an_operator_that_some_iterations_lack_keeps_the_pairs_of_the_others():
-    """A branch of the net that is not always taken, and a program that at times tells of no operator."""
+    """A branch of the net that is not always taken, and a program that sometimes does not report an operator."""
 
     class Branching(MadeUpArm):
         number = 0

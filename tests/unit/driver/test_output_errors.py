@@ -1,4 +1,4 @@
-"""What is said of outputs that are compared with golden ones."""
+"""Messages about outputs that are compared with golden outputs."""
 
 import numpy as np
 import pytest

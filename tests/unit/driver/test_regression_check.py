@@ -77,7 +77,9 @@ def test_regressions_of_earlier_commits_are_not_reported_again(history):
 
 
 def test_a_regression_that_was_fixed_and_comes_back_is_reported(tmp_path):
-    """Two commits were slow, the next was as fast as the control: what is slow after that is new."""
+    """Two commits were slow, and the next was as fast as the control: a slow commit after that is a new
+    regression.
+    """
     store, commits = History(tmp_path), []
     for commit, verdict, ratio in (
         ("fixed", Verdict.UNCHANGED, 1.0),

@@ -13,7 +13,7 @@ from benchmarking.results.model import Measurement
 
 
 class Arm:
-    """Counts its runs in a journal that it shares with the other arm; fails at the run that it is told."""
+    """Counts its runs in a journal that it shares with the other arm; fails at the requested run."""
 
     def __init__(self, name, journal, error=None, fails_at=None, types=("NET_DELAY",)):
         self.name, self.journal, self.error, self.fails_at, self.types = name, journal, error, fails_at, types

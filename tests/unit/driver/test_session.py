@@ -1,4 +1,4 @@
-"""Sessions on devices that fail as they are told; everything else is real."""
+"""Sessions on devices with configured failures; everything else is real."""
 
 import hashlib
 import os

@@ -468,7 +468,7 @@ def test_odd_leftovers_of_others_do_no_harm(tmp_path, server, resolve):
 
 
 def test_a_disk_that_is_full(tmp_path, server):
-    """A limit on the size of files stands for the full disk: the write fails in the middle just the same."""
+    """A limit on the size of files simulates the full disk: the write also fails in the middle."""
     case_of(tmp_path, server.on("/init", content(DATA)))
     prelude = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))"
     output, _ = (process := child(tmp_path, prelude=prelude)).communicate()

@@ -1,4 +1,4 @@
-"""Our own connection to the real adbd: what adb-shell lacks and we mend."""
+"""The direct connection to the real adbd: defects of adb-shell that are patched."""
 
 import subprocess
 import threading

@@ -1,4 +1,6 @@
-"""Whose a process is, where it is kept, and what the system counts for its threads. Linux tells all of it."""
+"""Ownership of processes, their cores, and the system's counters for their threads. Linux reports all of
+these.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What is given to ssh, and what is made of its answers: a stand-in for ssh runs the commands here."""
+"""The arguments to ssh, and the interpretation of its answers: a stand-in for ssh runs the commands here."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Reading what a program answers, and what it should not."""
+"""Reading the answers of programs, valid and invalid."""
 
 import json
 

@@ -63,7 +63,7 @@ def test_delay_verdicts_at_the_limits():
     assert decide(history, delay(95.9)).verdict is Verdict.IMPROVED
     assert (
         decide([*history, delay(90)], delay(95)).verdict is Verdict.IMPROVED
-    )  # a single low run is no limit
+    )  # a single low run is not a limit
     assert decide([*history, delay(110)], delay(105)).verdict is Verdict.REGRESSED
 
 
@@ -130,7 +130,7 @@ def test_with_a_control_the_history_does_not_count():
 
 
 def runs(*levels, in_ab=False):
-    """Newest first. Of each level so many runs, with a noise of half a percent."""
+    """Newest first. The given number of runs of each level, with a noise of half a percent."""
     values = [
         level * (1 + 0.005 * ((7 * number) % 5 - 2) / 2) for level, count in levels for number in range(count)
     ]

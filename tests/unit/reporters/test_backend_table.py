@@ -1,4 +1,4 @@
-"""The table of backends: what stands where, its means, its JSON, its picture."""
+"""The table of backends: its cells, its means, its JSON, its picture."""
 
 import json
 import math

@@ -301,7 +301,7 @@ def test_words_of_a_server_are_harmless_and_short(server, make):
     assert len(str(caught.value)) < 600
 
 
-# --- what is kept -------------------------------------------------------------------------------------------
+# --- the spool ----------------------------------------------------------------------------------------------
 
 
 def named(name, of=DELAY):
@@ -315,7 +315,7 @@ def keep(make, *results):
 
 
 def set_aside(tmp_path):
-    """Reasons by what stands in the post."""
+    """Maps the content of the post to the reason."""
     reasons = {}
     for path in (tmp_path / "spool").rglob("set_aside/*.json"):
         reasons[path.read_text()[:20_000]] = path.with_suffix(".reason.txt").read_text()

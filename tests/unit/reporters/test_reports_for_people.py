@@ -144,7 +144,7 @@ def test_the_change_of_a_type_is_that_of_its_operators_by_their_time():
 
 
 def test_reports_show_the_times_that_the_verdict_rests_on(tmp_path):
-    """Of a test that is judged by CPU time: no wall time beside its verdict, and the clock's name."""
+    """A test that is judged by CPU time shows no wall time next to its verdict, and the name of the clock."""
     stream = io.StringIO()
     deliver(ScreenReporter(stream), "judged")
     deliver(MarkdownReporter(tmp_path / "r.md"), "judged")

@@ -1,4 +1,4 @@
-"""What a model is fed, held against what it takes."""
+"""The inputs of a model, compared with those that it takes."""
 
 import numpy as np
 import pytest

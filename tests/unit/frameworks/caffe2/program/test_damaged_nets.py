@@ -1,4 +1,4 @@
-"""Nets that are wrong in random ways: whatever they say, one clear line comes of it, never a traceback."""
+"""Nets with random faults: the result is always one clear line, never a traceback."""
 
 import os
 import random

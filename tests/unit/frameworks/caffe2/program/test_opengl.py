@@ -69,7 +69,7 @@ def both(net, inputs, constants=None):
 
 
 def check(net, inputs, constants=None, rtol=1e-5, atol=1e-5):
-    """Runs on the device, to the same result; what was dispatched."""
+    """Runs on the device, with the same result; returns the names of the dispatched shaders."""
     expected, found, log = both(net, inputs, constants)
     assert log
     assert all(name.startswith("opengl:") for name in log)

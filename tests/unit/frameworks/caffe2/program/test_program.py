@@ -213,7 +213,7 @@ def test_flags_take_both_forms():
 
 
 def test_the_proto_and_its_compiled_form_agree(tmp_path):
-    """UPDATE_GOLDEN=1 writes the compiled form anew."""
+    """UPDATE_GOLDEN=1 writes the compiled form again."""
     protoc = pytest.importorskip("grpc_tools.protoc")
     package = PROGRAM / "caffe2_benchmark"
     target = tmp_path / "set"
@@ -231,7 +231,7 @@ def test_the_proto_and_its_compiled_form_agree(tmp_path):
 
 
 def python38():
-    """An interpreter that runs: what a version manager puts on the PATH may only say that it is not there."""
+    """An interpreter that runs: one from a version manager on the PATH may only report that it is missing."""
     candidates = [*Path.home().glob(".pyenv/versions/3.8.*/bin/python"), shutil.which("python3.8")]
     for one in filter(None, candidates):
         if subprocess.run([one, "-c", ""], capture_output=True, check=False).returncode == 0:

@@ -246,7 +246,7 @@ def test_wrong_modes_and_systems_without_fork(start):
 
 
 def test_what_else_is_printed_goes_to_stderr(start, tmp_path):
-    """Here by whoever imports torch, as Python and past it."""
+    """Simulated by a module that prints when torch is imported, through Python and directly."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "class Noise:\n"
