@@ -35,7 +35,9 @@ class Invocation:
     model_files: Mapping[str, str]
     """Maps the key of ``model.files`` ("init", "predict") to the path."""
     input_files: Mapping[str, str]
-    """By blob, or by the name in a command template, where a case feeds files."""
+    """Maps the blob, or the name in a command template, to the path of its input file, if the case feeds
+    files.
+    """
     output_directory: str | None = None
     """The directory to which the program writes the requested blobs; None if none are requested."""
     outputs: tuple[str, ...] = ()
@@ -46,7 +48,7 @@ class Invocation:
     timeout_s: float | None = None
 
     def fill(self, run: TemplateRun) -> tuple[str, ...]:
-        """The argument list of a command line that the specification gives whole."""
+        """The argument list of a command line that the specification gives completely."""
         directory = self.output_directory or ""
         values = {
             **run.variables,
@@ -156,6 +158,7 @@ class FrameworkBase(ABC):
         """The backends in the output of the command of ``compose_backend_list``.
 
         Raises:
+            ProgramError: the program did not list them.
         """
         raise ProgramOutputError(f"programs of the framework {self.name} do not list their backends")
 
@@ -164,8 +167,9 @@ class FrameworkBase(ABC):
         return tuple(case.model.outputs or ())
 
     def model_outputs(self, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        """As the files name them; empty where that is not known, or where they are no model: what runs them
-        says so in its own words."""
+        """The outputs named in the files; empty if they are not known, or if the files are not a model; the
+        program that runs them reports this in its own words.
+        """
         return ()
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature | None:

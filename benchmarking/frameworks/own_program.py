@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from benchmarking.specs.model import OptionValue
 
 SCALAR = "[]"
-"""As the kit has it: the shape of a tensor without dimensions."""
+"""As in the kit: the shape of a tensor without dimensions."""
 COMPOSED_OPTIONS = (
     *("input", "input_dims", "input_type", "input_file", "iter", "warmup"),
     *("output", "output_folder", "worker"),
@@ -61,7 +61,7 @@ class OwnProgramFramework(FrameworkBase):
     composed_options: ClassVar[tuple[str, ...]]
     """Options of this program that are composed from the test, in addition to ``COMPOSED_OPTIONS``."""
     takes_command_lines: ClassVar[bool] = False
-    """Whether specifications of the later form have whole command lines of such a program."""
+    """Whether specifications of the later form contain whole command lines of such a program."""
     output_arguments: ClassVar[Mapping[str, str]] = {}
     """Further arguments of the program if outputs are requested."""
 
@@ -134,7 +134,7 @@ class OwnProgramFramework(FrameworkBase):
                 )
 
     def model_keys_of(self, model_format: str) -> tuple[str, ...]:
-        """What ``model.files`` has to have in one of the formats."""
+        """The keys that ``model.files`` has to have in one of the formats."""
         return self.model_keys
 
     def _model_files(self, keys: Sequence[str]) -> str:
@@ -201,7 +201,9 @@ class OwnProgramFramework(FrameworkBase):
         return Command((*invocation.launcher, *argv), environment, invocation.timeout_s)
 
     def _added_words(self, invocation: Invocation) -> list[str]:
-        """To a command line that the specification gives whole: the last of several equal flags counts."""
+        """Added to a command line that the specification gives completely: the last of several equal flags is
+        used.
+        """
         added = {} if invocation.backend is None else {"backend": invocation.backend}
         if invocation.outputs and invocation.output_directory is not None:
             added |= {"output": ",".join(invocation.outputs), "output_folder": invocation.output_directory}

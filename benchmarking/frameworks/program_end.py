@@ -1,4 +1,4 @@
-"""How a program ended."""
+"""Reports how a program ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN_CHARACTERS = 1000
 
 
 def require_success(outcome: Outcome, program_name: str = "") -> None:
-    """``program_name``: as the program calls itself in front of its errors, which are then in the message.
+    """``program_name``: the name that the program prints before its errors, which are then in the message.
 
     Raises:
         ProgramTimeoutError: it was killed after too long.

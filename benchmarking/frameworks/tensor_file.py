@@ -48,8 +48,9 @@ def read(path: Path) -> NDArray[np.float64]:
 
 
 def file_name(blob: str) -> str:
-    """Of an output, as programs of ours write it: what is not a letter, digit, ``_``, ``.`` or ``-`` is
-    percent-encoded, and so is a leading dot."""
+    """The file name of an output in this project's programs: characters other than letters, digits, ``_``,
+    ``.`` and ``-`` are percent-encoded, and so is a leading dot.
+    """
     encoded = re.sub(
         r"[^A-Za-z0-9_.-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), blob
     )

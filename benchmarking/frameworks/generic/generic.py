@@ -1,4 +1,4 @@
-"""Any program that prints how long it took: its command line and its numbers as the specification says."""
+"""Any program that prints how long it took: the specification describes its command line and its output."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ OPTIONS = ("command", "format", "pattern", "json_path", "unit", "net", "threads"
 OBSERVER = "observer"
 UNITS = ("ns", "us", "ms", "s")
 _DESCRIBED = ("pattern", "json_path")
-"""Options that describe what is printed, in place of the name of a form."""
+"""Options that describe the output, instead of the name of a form."""
 _NOWHERE = "/dev/null"
-"""What ``{output_files.NAME}`` is where no outputs are compared."""
+"""The value of ``{output_files.NAME}`` if no outputs are compared."""
 
 
 class Generic(FrameworkBase):
     name: ClassVar[str] = "generic"
 
-    # --- what can be run ------------------------------------------------------------------------------------
+    # --- checks ---------------------------------------------------------------------------------------------
 
     def check(self, case: TestCase) -> Sequence[Fault]:
         where = f"{case.json_path}.commands.{self.name}"
@@ -50,7 +50,7 @@ class Generic(FrameworkBase):
         ]
 
     def _problems(self, case: TestCase) -> Iterator[tuple[str, str]]:
-        """By option."""
+        """Maps the option to its problem."""
         options = self._options(case)
         for option in options:
             if option not in OPTIONS:
@@ -76,7 +76,7 @@ class Generic(FrameworkBase):
         return None if chosen is None else str(chosen)
 
     def outputs(self, case: TestCase, model_files: Mapping[str, Path]) -> tuple[str, ...]:
-        """Those that the command names a file for."""
+        """The outputs for which the command has a file."""
         if case.template is not None:
             return ()
         placeholders = self._template(case).placeholders
@@ -85,7 +85,7 @@ class Generic(FrameworkBase):
     # --- the program ----------------------------------------------------------------------------------------
 
     def default_program(self) -> Program:
-        raise UsageError("the framework generic runs a program of yours: name it with --program")
+        raise UsageError("the framework generic runs your own program: name it with --program")
 
     def compose(self, invocation: Invocation) -> Command:
         if invocation.case.template is not None:
@@ -101,7 +101,7 @@ class Generic(FrameworkBase):
         return Command(template.fill(invocation.launcher, values), {}, invocation.timeout_s)
 
     def _compose_whole(self, invocation: Invocation, run: TemplateRun) -> Command:
-        """The command line that a specification of the later form gives."""
+        """The command line of a specification of the later form."""
         if invocation.backend is not None:
             raise ProgramStartError(
                 f"the specification's command line has no place for the backend {plain(invocation.backend)}"
@@ -126,7 +126,7 @@ class Generic(FrameworkBase):
             },
         }
 
-    # --- what it printed and wrote --------------------------------------------------------------------------
+    # --- the program's output -------------------------------------------------------------------------------
 
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         require_success(outcome)
@@ -144,7 +144,7 @@ class Generic(FrameworkBase):
             raise ProgramOutputError(str(error), outcome.tail()) from error
 
     def _form(self, case: TestCase) -> Form | None:
-        """The later form says nothing of it: what runs TFLite models is ``benchmark_model``."""
+        """The later form does not describe the output; TFLite models are run by ``benchmark_model``."""
         options = self._options(case)
         if (
             case.template is not None
@@ -171,7 +171,7 @@ def _text(options: Mapping[str, OptionValue], name: str, *default: str) -> str:
 
 def _command_problems(case: TestCase, template: CommandTemplate) -> Iterator[tuple[str, str]]:
     if template.words[0] != f"{{{PROGRAM}}}":
-        yield "command", f"its first word is {{{PROGRAM}}}: what is run is the program that the user names"
+        yield "command", f"its first word has to be {{{PROGRAM}}}, the program that the user names"
     fed = {f"input_files.{blob.name}" for blob in case.inputs if blob.is_given}
     known = {
         PROGRAM,
@@ -184,13 +184,13 @@ def _command_problems(case: TestCase, template: CommandTemplate) -> Iterator[tup
     }
     golden = {f"output_files.{name}" for name in case.golden_files}
     for name in template.placeholders:
-        # Of a test of delays nobody knows the outputs; its command may be that of all tests of the model.
+        # The outputs are unknown in a test of delays; its command may be that of all tests of the model.
         is_output = name in golden or (not golden and name.startswith("output_files."))
         if name not in known and not is_output:
             there = ", ".join(f"{{{one}}}" for one in sorted(known | golden))
-            yield "command", f"there is nothing to put in place of {{{name}}}; there are {there}"
+            yield "command", f"{{{name}}} has no value; known are {there}"
     for name in sorted(golden - set(template.placeholders)):
-        yield "command", f"it has no {{{name}}}: the program is not told where to write this output"
+        yield "command", f"it has no {{{name}}}: the program needs to know where to write this output"
 
 
 def _form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, str]]:
@@ -204,7 +204,7 @@ def _form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, st
         yield "format", f"{_text(options, 'format')!r} is not one of {', '.join((OBSERVER, *FORMS))}"
         return
     if "unit" in options and given in ([], ["format"]):
-        yield "unit", "only pattern and json_path have a use for it; remove it"
+        yield "unit", "only pattern and json_path use it; remove it"
     for option in given:
         try:
             form = _form(options)
@@ -217,7 +217,7 @@ def _form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, st
 
 
 def _form(options: Mapping[str, OptionValue]) -> Form | None:
-    """None: the observer's lines.
+    """None: observer lines.
 
     Raises:
         ValueError: a pattern or a path cannot be used.
@@ -252,10 +252,10 @@ def _report(readings: Readings, form: Form, case: TestCase, net: str) -> Program
         for name, times in readings.samples_us.items()
         if name not in (chosen, "", NET_DELAY)
     ]
-    warning = "the program prints nothing but the mean of its iterations: how they are spread is not known"
+    warning = "the program prints only the mean of its iterations: their distribution is unknown"
     return ProgramReport(tuple(measurements), warnings=(warning,) if readings.is_mean else ())
 
 
 def _require_count(found: int, case: TestCase, *, exact: bool) -> None:
     if found != case.iterations if exact else found < case.iterations:
-        raise ProgramOutputError(f"the program gave {found} of {case.iterations} samples of the net")
+        raise ProgramOutputError(f"the program printed {found} of {case.iterations} samples of the net")

@@ -1,4 +1,4 @@
-"""Paths into JSON: ``results[0].times[*]``, ``benchmarks[*].stats["data"]``; ``$`` may stand in front."""
+"""Paths into JSON: ``results[0].times[*]``, ``benchmarks[*].stats["data"]``; they may begin with ``$``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parse(text: str) -> Path:
     while at < len(text):
         match = _STEP.match(text, at)
         if match is None:
-            raise ValueError(f"{text!r} is not a path like results[0].times[*] (see character {at + 1})")
+            raise ValueError(f"{text!r} is not a path such as results[0].times[*] (see character {at + 1})")
         key, position, _, quoted = match.groups()
         steps.append(key or (int(position) if position else json.loads(quoted) if quoted else None))
         at = match.end()
@@ -30,7 +30,7 @@ def parse(text: str) -> Path:
 
 
 def values(document: object, path: Path) -> Iterator[object]:
-    """What is there; nothing where a key or a position is missing."""
+    """The values at the path; empty if a key or a position is missing."""
     if not path:
         yield document
         return

@@ -1,4 +1,4 @@
-"""The times in what a program printed, in a form that has a name or that the specification describes."""
+"""Reads the times from a program's output, in a named form or in a form that the specification describes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarking.frameworks.program_output import microseconds
 from benchmarking.results.plain_text import plain
 
 LONGEST_LINE = 4096
-"""Characters that a pattern is matched with; longer lines are passed over."""
+"""The number of characters that a pattern is matched with; longer lines are skipped."""
 LONGEST_S = 10.0
-"""That a pattern may take for all lines of a stream: Python's ``re`` has no limit of its own."""
+"""The time limit of a pattern for all lines of a stream, because Python's ``re`` has no limit of its own."""
 MOST_DOCUMENTS = 100
-"""Places in a text that are tried as the beginning of a JSON document."""
+"""The number of positions in a text that are tried as the beginning of a JSON document."""
 
 _DOCUMENT = re.compile(r"^[\[{]|[\[{]$", re.MULTILINE)
 _NESTED_REPEAT = re.compile(r"\)[*+{]")
@@ -29,12 +29,12 @@ _ESCAPES_AND_CLASSES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]")
 
 @dataclass(frozen=True)
 class Readings:
-    """Of one stream of text."""
+    """The readings of one stream of text."""
 
     samples_us: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """By benchmark, in the order of the text. A program that has only one may give it no name: ""."""
+    """By benchmark, in the order of the text. A program with only one may leave its name empty: ""."""
     is_mean: bool = False
-    """The program prints a mean of its iterations in place of each of them."""
+    """The program prints a mean of its iterations instead of each of them."""
 
     @property
     def count(self) -> int:
@@ -42,10 +42,10 @@ class Readings:
 
 
 class Form(ABC):
-    """How numbers are printed."""
+    """A form in which numbers are printed."""
 
     exact: bool = True
-    """Whether the program runs exactly as often as it is told; else at least as often."""
+    """Whether the program runs exactly the requested number of times; otherwise at least that number."""
 
     @abstractmethod
     def read(self, text: str) -> Readings:
@@ -61,7 +61,7 @@ class _Samples:
 
     def add(self, name: str, value: object, unit: str) -> None:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ProgramOutputError(f"{plain(repr(value)[:40])} stands where a time is expected")
+            raise ProgramOutputError(f"{plain(repr(value)[:40])} is found where a time is expected")
         delay = microseconds(str(value), unit)
         if isinstance(delay, str):
             raise ProgramOutputError(delay)
@@ -76,7 +76,9 @@ class _Samples:
 
 @dataclass(frozen=True)
 class JsonForm(Form):
-    """The first JSON document of a text that has such times; it begins where a line begins or ends."""
+    """The first JSON document in a text that has such times; it begins at the beginning or the
+    end of a line.
+    """
 
     times: str
     """The path of the times, in each benchmark."""
@@ -85,9 +87,10 @@ class JsonForm(Form):
     name: str = ""
     """The path of a benchmark's name, in it."""
     unit: str = "s"
-    """Itself, or its path in a benchmark where it begins with ``$``; what follows ``/`` is left out."""
+    """The unit itself, or its path in a benchmark if it begins with ``$``; the part after ``/`` is ignored.
+    """
     only: tuple[str, str] | None = None
-    """A key of a benchmark and the value that it has in those that count."""
+    """A key of a benchmark, and the value that it has in the benchmarks that are used."""
     exact: bool = True
 
     def read(self, text: str) -> Readings:
@@ -132,8 +135,9 @@ def _documents(text: str) -> Iterator[object]:
 
 @dataclass(frozen=True)
 class PatternForm(Form):
-    """The group ``value`` of a regular expression, wherever it matches in a line; its groups ``unit`` and
-    ``name``, where it has them, are that value's."""
+    """The group ``value`` of a regular expression, at each match in a line; the groups ``unit`` and ``name``,
+    if present, belong to that value.
+    """
 
     pattern: re.Pattern[str]
     unit: str = ""
@@ -147,7 +151,7 @@ class PatternForm(Form):
         try:
             compiled = re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
-            raise ValueError(f"it is not a regular expression of Python's: {error}") from None
+            raise ValueError(f"it is not a Python regular expression: {error}") from None
         if "value" not in compiled.groupindex:
             raise ValueError("it has no group (?P<value>...), which is the time")
         if _NESTED_REPEAT.search(_ESCAPES_AND_CLASSES.sub("x", pattern)):
@@ -173,8 +177,9 @@ class PatternForm(Form):
 
 
 class BenchmarkModelForm(Form):
-    """TFLite's ``benchmark_model`` and LiteRT's successors of it, which print a mean. They run on until a
-    second is over."""
+    """TFLite's ``benchmark_model`` and its successors from LiteRT, which print a mean. They run until at
+    least a second is over.
+    """
 
     exact = False
     _MEAN = re.compile(r"nference timings in us: .*\b(?:Inference(?: \(avg\))?|no stats): ([0-9.e+-]+)")
@@ -187,7 +192,7 @@ class BenchmarkModelForm(Form):
 
 
 class PerfTestForm(Form):
-    """``onnxruntime_perf_test``: each iteration with its option ``-v``, or else their mean."""
+    """``onnxruntime_perf_test``: each iteration with its option ``-v``, otherwise their mean."""
 
     _ITERATION = re.compile(r"^iteration:\d+,time_cost:([0-9.e+-]+)", re.MULTILINE)
     _MEAN = re.compile(r"^Average (?:inference )?time cost(?: total)?: *([0-9.e+-]+) ms", re.MULTILINE)
@@ -224,4 +229,4 @@ FORMS: Mapping[str, Form] = {
     "benchmark_model": BenchmarkModelForm(),
     "onnxruntime_perf_test": PerfTestForm(),
 }
-"""By the name that a specification has for them."""
+"""Maps the name in specifications to the form."""

@@ -1,7 +1,7 @@
-"""The floating-point operations of an operator, from its kind and its shapes; ``costs`` says what counts.
+"""The floating-point operations of an operator, from its type and its shapes; ``costs`` defines what counts.
 
-Runtimes name the same operators alike: ``MaxPool``, ``MAX_POOL_2D`` and ``max_pool2d`` are one kind. Only
-shapes are known of what ran, so a window of a pool counts once for each value that it reads.
+Runtimes give the same operators similar names: ``MaxPool``, ``MAX_POOL_2D`` and ``max_pool2d`` are one kind.
+Only the shapes at run time are known, so a window of a pool counts once for each value that it reads.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Callable, Dict, Sequence
 from .costs import TensorFacts
 
 Count = Callable[[Sequence[TensorFacts], Sequence[TensorFacts]], int]
-"""Of an operator's inputs, weights included, and its outputs."""
+"""The shapes of an operator's inputs, including weights, and of its outputs."""
 
 
 def count(kind: str, inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> int:
-    """0 for kinds that move and look up, and for those that are not known."""
+    """0 for kinds that move or look up values, and for unknown kinds."""
     counted = _COUNTS.get(_plain(kind))
     return counted(inputs, outputs) if counted and inputs and outputs else 0
 
@@ -27,7 +27,7 @@ def _plain(kind: str) -> str:
 
 
 def convolution(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> int:
-    """Weights: output channels first. Channels are counted as they are padded."""
+    """Weights: output channels first. Padded channels count."""
     return 2 * outputs[0].size * math.prod(inputs[1].shape[1:]) if len(inputs) > 1 else 0
 
 
@@ -37,8 +37,9 @@ def transposed_convolution(inputs: Sequence[TensorFacts], outputs: Sequence[Tens
 
 
 def matrix_product(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> int:
-    """(M, K) and (K, N) to (M, N), each turned or not: the product of the three sizes is MNK squared.
-    Leading dimensions that both have are a batch; those of the first alone are rows like any other."""
+    """(M, K) and (K, N) to (M, N), each possibly transposed: the product of the three sizes is MNK squared.
+    Leading dimensions that both have are a batch; those of only the first are further rows.
+    """
     if len(inputs) < 2:
         return 0
     a, b, y = inputs[0].size, inputs[1].size, outputs[0].size
@@ -47,7 +48,7 @@ def matrix_product(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]
 
 
 def _biased_matrix_product(inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> int:
-    """What is added comes first."""
+    """The added input comes first."""
     return matrix_product(inputs[1:], outputs)
 
 

@@ -69,7 +69,7 @@ class Job:
         return loaded
 
     def observe(self, loaded: LoadedModel) -> None:
-        """Finds out what computes each operator. The model runs once or more for it.
+        """Finds out which kernel computes each operator, for which the model runs once or more.
 
         Raises:
             ModelError: the backend that was asked for computed nothing.

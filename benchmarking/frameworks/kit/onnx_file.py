@@ -1,4 +1,5 @@
-"""What has to be known of an ONNX file before it is loaded, read from its protobuf message directly.
+"""The information about an ONNX file that is needed before it is loaded, read directly from its protobuf
+message.
 
 The package onnx is not needed. Field numbers are those of ``onnx.proto``.
 """
@@ -15,24 +16,24 @@ from .signature import Signature, TensorSignature
 Value = Union[int, memoryview]
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _DEEPEST = 50
-"""Graphs in attributes of operators of graphs."""
+"""The limit on graphs in attributes of operators of graphs."""
 _TYPES = (
     *("undefined", "float", "uint8_t", "int8_t", "uint16_t", "int16_t", "int", "int64_t", "string", "bool"),
     *("float16", "double", "uint32_t", "uint64_t", "complex64", "complex128", "bfloat16"),
 )
-"""Of elements, as a specification has them; in the order of their numbers."""
+"""The element types, as in specifications, in the order of their numbers."""
 
 
 class OnnxFile(NamedTuple):
     path: str
     signature: Signature
-    """With the graph's name, or else the file's. Weights are not inputs."""
+    """With the name of the graph, or otherwise of the file. Weights are not inputs."""
     ir_version: int
     opsets: Dict[str, int]
-    """Versions by domain; the standard one is ``ai.onnx``."""
+    """Maps the domain to the version; the standard domain is ``ai.onnx``."""
     operators: int
     positions: Dict[str, int]
-    """Of operators in the file, by their names and by those of their outputs."""
+    """The positions of operators in the file, by their names and by those of their outputs."""
     data_files: Tuple[str, ...] = ()
     """The files beside it that have weights."""
 
@@ -43,14 +44,16 @@ class OnnxFile(NamedTuple):
 
 
 def read(path: str) -> OnnxFile:
-    """Raises:
-    ModelError: it cannot be read, is not an ONNX model, or names data outside of its directory.
+    """Reads the file.
+
+    Raises:
+        ModelError: it cannot be read, is not an ONNX model, or names data outside of its directory.
     """
     try:
         with open(path, "rb") as stream:
             if os.fstat(stream.fileno()).st_size == 0:
                 raise ModelError("--model: %s is empty" % path)
-            # Closed once nothing refers to it: what is found to be wrong refers to parts of it.
+            # Closed when nothing refers to it any more, because error messages refer to parts of it.
             content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return _model(path, memoryview(content))
     except OSError as error:
@@ -85,7 +88,7 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
             for field, text in _fields(_message(value)):
                 if field in (2, 3):
                     positions.setdefault(_text(text), operators)
-                elif field == 4:  # how ONNX Runtime calls an operator without a name
+                elif field == 4:  # the name that ONNX Runtime gives to an operator without a name
                     positions.setdefault("%s_%d" % (_text(text), operators), operators)
             operators += 1
         elif number == 2:
@@ -105,7 +108,7 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
 
 
 def _tensor(info: memoryview) -> TensorSignature:
-    """Of a ValueInfoProto."""
+    """Reads a ValueInfoProto."""
     name, type_ = "", "other than a tensor"
     shape: Optional[Tuple[Union[int, str], ...]] = None
     for number, value in _fields(info):
@@ -127,14 +130,14 @@ def _dimension(dim: memoryview) -> Union[int, str]:
 
 
 def _data_beside(path: str, graph: memoryview, depth: int) -> Iterator[str]:
-    """The names of files with weights. A model file is a stranger's: what it names outside of its directory
-    is not opened.
+    """The names of files with weights. Model files are not trusted: data outside the model's directory are
+    not opened.
 
     Raises:
         ModelError: it names such data.
     """
     if depth > _DEEPEST:
-        raise ValueError("it has graphs in graphs, more than %d deep" % _DEEPEST)
+        raise ValueError("its graphs are nested more than %d deep" % _DEEPEST)
     tensors = list(_of(graph, 5))
     for node in _of(graph, 1):
         for attribute in _of(node, 5):
@@ -149,7 +152,7 @@ def _data_beside(path: str, graph: memoryview, depth: int) -> Iterator[str]:
                 location = _text(pair.get(2, memoryview(b"")))
                 if os.path.dirname(os.path.realpath(os.path.join(directory, location))) != directory:
                     raise ModelError(
-                        "--model: %s keeps weights in %r; they have to lie beside it" % (path, location)
+                        "--model: %s keeps weights in %r; they have to be in its directory" % (path, location)
                     )
                 yield location
 
@@ -159,7 +162,7 @@ def _of(message: memoryview, wanted: int) -> Iterator[memoryview]:
 
 
 def _fields(message: memoryview) -> Iterator[Tuple[int, Value]]:
-    """The numbers and the values; those of fixed size are 0."""
+    """Yields the numbers and the values; values of fixed size are 0."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -174,7 +177,7 @@ def _fields(message: memoryview) -> Iterator[Tuple[int, Value]]:
         else:
             raise ValueError("it is not a protobuf message")
         if at > len(message):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         yield key >> 3, value
 
 

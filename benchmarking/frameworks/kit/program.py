@@ -116,15 +116,17 @@ class Program(ABC, Generic[AnySettings]):
     settings: type[AnySettings]
     """The settings, including the program's own flags."""
     input_types: Sequence[str] = ()
-    """Of ``tensors.TYPES``; empty: all of them but strings."""
+    """A subset of ``tensors.TYPES``; empty: all of them except strings."""
 
     @abstractmethod
     def backends(self) -> list[BackendRow]:
         """Every backend, available on this machine or not."""
 
     def require(self, settings: AnySettings) -> None:
-        """Raises:
-        UsageError: a flag that a run needs is missing or wrong. Nothing heavy is imported for it.
+        """Checks the flags without importing anything heavy.
+
+        Raises:
+            UsageError: a flag that a run needs is missing or wrong. Nothing heavy is imported for it.
         """
 
     @abstractmethod

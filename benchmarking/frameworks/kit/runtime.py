@@ -1,4 +1,4 @@
-"""The package that a program runs models with."""
+"""Imports the package with which a program runs models."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from .errors import UsageError
 
 
 def imported(module: str, title: str, requirement: str) -> Any:
-    """Raises:
-    UsageError: it is not installed, or is no more than a part of itself.
+    """Imports the package.
+
+    Raises:
+        UsageError: it is not installed, or is no more than a part of itself.
     """
     try:
         return importlib.import_module(module)

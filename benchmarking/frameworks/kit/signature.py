@@ -1,4 +1,4 @@
-"""What a model takes and gives, as it says itself; and whether what it is fed is that."""
+"""The inputs and outputs that a model declares, and a check of the inputs that it is fed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .errors import ModelError
 class TensorSignature(NamedTuple):
     name: str
     type: str
-    """As a specification has it (``tensors.TYPES``), or else a name of a type that cannot be fed. Empty: the
-    model does not say."""
+    """The type as in specifications (``tensors.TYPES``), or otherwise the name of a type that cannot be fed.
+    Empty: the model does not declare it.
+    """
     shape: Optional[Tuple[Union[int, str], ...]]
-    """A text is a dimension that is not fixed: its name, or nothing. None: any number of dimensions."""
+    """A string is a dimension that is not fixed: its name, or empty. None: any number of dimensions."""
 
 
 class Signature(NamedTuple):
@@ -22,10 +23,11 @@ class Signature(NamedTuple):
     inputs: Tuple[TensorSignature, ...]
     outputs: Tuple[str, ...]
     in_order: bool = False
-    """Whether tensors whose names the model does not have are taken in the model's order. A converter gives
-    tensors other names than those that the model had before."""
+    """Whether tensors whose names the model does not have are matched in the model's order, because
+    converters rename tensors.
+    """
     aliases: Mapping[str, str] = MappingProxyType({})
-    """The model's names of inputs and outputs by other names that these have as well."""
+    """Maps other names of inputs and outputs to the model's names."""
 
     def feed(self, given: Mapping[str, Any]) -> Dict[str, Any]:
         """The arrays by the model's own names, in its order.
@@ -45,7 +47,7 @@ class Signature(NamedTuple):
         return {one.name: given[name] for name, one in named.items()}
 
     def is_renamed(self, given: Mapping[str, Any]) -> bool:
-        """Whether inputs, and so outputs as well, are taken in the model's order."""
+        """Whether inputs, and therefore also outputs, are matched in the model's order."""
         own = {one.name for one in self.inputs}
         return self.in_order and len(own) == len(given) and own.isdisjoint(self._by_own_names(given))
 
@@ -56,7 +58,7 @@ class Signature(NamedTuple):
     def _require_names(self, own: Sequence[str], given: Mapping[str, Any]) -> None:
         for name in own:
             if name not in given:
-                raise ModelError("nobody feeds the model's input %r: name it in --input" % name)
+                raise ModelError("the model's input %r is not fed: name it in --input" % name)
         for name in given:
             if name not in own:
                 raise ModelError(
@@ -65,9 +67,9 @@ class Signature(NamedTuple):
                 )
 
     def find_outputs(self, wanted: AbstractSet[str], renamed: bool = False) -> Dict[str, int]:
-        """Places among the outputs, by the model's names and by those that are ``wanted``.
+        """The positions among the outputs, by the model's names or by those that are ``wanted``.
 
-        ``renamed``: what ``is_renamed`` says of the inputs.
+        ``renamed``: the result of ``is_renamed`` for the inputs.
 
         Raises:
             ModelError: there is no such output.
@@ -89,28 +91,32 @@ class Signature(NamedTuple):
 
 
 def require_computed(name: str, array: Any) -> Any:
-    """Raises:
-    ModelError: there is nothing in it. Some runtimes run an empty batch, in next to no time.
+    """Requires that an output has values.
+
+    Raises:
+        ModelError: there is nothing in it. Some runtimes run an empty batch, in next to no time.
     """
     require_values(name, array.shape)
     return array
 
 
 def require_values(name: str, shape: Sequence[int]) -> None:
-    """Raises:
-    ModelError: an output of this shape has none.
+    """Requires that a shape has values.
+
+    Raises:
+        ModelError: an output of this shape has none.
     """
     if 0 in shape:
         raise ModelError("output %r has the shape %s: nothing was computed" % (name, list(shape)))
 
 
 def _require_fit(name: str, array: Any, wanted: TensorSignature) -> None:
-    from . import tensors  # not earlier: numpy starts threads, unless it is told before how many
+    from . import tensors  # not earlier: numpy starts threads, whose number has to be set before
 
     if wanted.type and wanted.type not in tensors.TYPES:
         raise ModelError("input %r is of the type %s, which cannot be fed" % (name, wanted.type))
     if wanted.type and array.dtype != tensors.TYPES[wanted.type]:
-        raise ModelError("--input_type: %r is %s; write %s for it" % (name, array.dtype, wanted.type))
+        raise ModelError("--input_type: %r is %s; use %s for it" % (name, array.dtype, wanted.type))
     if wanted.shape is None:
         return
     problem = ""

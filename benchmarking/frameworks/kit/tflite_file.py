@@ -1,4 +1,4 @@
-"""What has to be known of a .tflite file before it is loaded, read from its flatbuffer directly.
+"""The information about a .tflite file that is needed before it is loaded, read directly from its flatbuffer.
 
 No package is needed. Field numbers are those of TensorFlow Lite's ``schema.fbs``.
 """
@@ -17,25 +17,29 @@ _TYPES = (
     *("float", "float16", "int", "uint8_t", "int64_t", "string", "bool", "int16_t", "complex64", "int8_t"),
     *("double", "complex128", "uint64_t", "resource", "variant", "uint32_t", "uint16_t", "int4", "bfloat16"),
 )
-"""Of elements, as a specification has them; in the order of their numbers."""
+"""The element types, as in specifications, in the order of their numbers."""
 
 
 class TfliteFile(NamedTuple):
     path: str
     signature: Signature
-    """Of the first graph, with the names of its tensors; names of the model's first signature are others."""
+    """The signature of the first graph, with the names of its tensors; the model's first signature has other
+    names.
+    """
     operators: int
 
 
 def read(path: str) -> TfliteFile:
-    """Raises:
-    ModelError: it cannot be read, is not a TensorFlow Lite model, or keeps weights in other files.
+    """Reads the file.
+
+    Raises:
+        ModelError: it cannot be read, is not a TensorFlow Lite model, or keeps weights in other files.
     """
     try:
         with open(path, "rb") as stream:
             content = stream.read()
         if content[4:8] != _IDENTIFIER:
-            raise ValueError("it does not begin as such a file does")
+            raise ValueError("it does not begin like such a file")
         return _model(path, content)
     except OSError as error:
         raise ModelError("--model: cannot read %s: %s" % (path, error.strerror)) from error
@@ -79,7 +83,9 @@ def _signature(tensor: "_Table") -> TensorSignature:
 
 
 class _Table:
-    """Of a flatbuffer. Whatever points outside of it is a ValueError, an IndexError or a struct.error."""
+    """A table of a flatbuffer. A reference outside the file is a ValueError, an IndexError or a
+    struct.error.
+    """
 
     def __init__(self, content: bytes, at: int) -> None:
         self._content = content
@@ -97,14 +103,14 @@ class _Table:
         return self._at + offset if offset else None
 
     def _vector(self, field: int) -> Tuple[int, int]:
-        """Where its elements begin, and their number."""
+        """The offset of its elements, and their number."""
         place = self._place(field)
         if place is None:
             return 0, 0
         start = place + _unsigned(self._content, place)
         count = _unsigned(self._content, start)
         if count > len(self._content):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         return start + 4, count
 
     def integer(self, field: int, format_: str) -> int:

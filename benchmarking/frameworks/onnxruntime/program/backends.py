@@ -1,4 +1,4 @@
-"""What runs a model: the CPU with the graph at an optimization level, or another execution provider."""
+"""Runs a model on the CPU with a level of graph optimization, or on another execution provider."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEVELS = {
     "basic": "ORT_ENABLE_BASIC",
     "disabled": "ORT_DISABLE_ALL",
 }
-"""Of the optimization of the graph, which then runs on the CPU."""
+"""Maps the backend to the level of graph optimization; the graph then runs on the CPU."""
 PROVIDERS = {
     "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
     "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu"),
@@ -21,7 +21,9 @@ PROVIDERS = {
     "xnnpack": ("XnnpackExecutionProvider", ""),
     "dnnl": ("DnnlExecutionProvider", ""),
 }
-"""Execution providers, and the package that has each of them; none: it has to be compiled."""
+"""Maps the backend to the execution provider, and to the package that has it; without a package it has to be
+compiled.
+"""
 CPU = "CPUExecutionProvider"
 
 
@@ -29,12 +31,14 @@ class Backend(NamedTuple):
     level: str
     provider: str
     options: Dict[str, str]
-    """Of the provider."""
+    """The options of the provider."""
 
 
 def choose(name: str, options: List[str], available: List[str]) -> Backend:
-    """Raises:
-    UsageError: there is no such backend, or it is not available, or it has no such option.
+    """Chooses a backend.
+
+    Raises:
+        UsageError: there is no such backend, or it is not available, or it has no such option.
     """
     if name not in LEVELS and name not in PROVIDERS:
         raise UsageError("--backend: %r is not one of %s" % (name, ", ".join([*LEVELS, *PROVIDERS])))
@@ -51,5 +55,5 @@ def choose(name: str, options: List[str], available: List[str]) -> Backend:
 
 def why_missing(name: str) -> str:
     package = PROVIDERS[name][1]
-    how = "use %s" % package if package else "compile one that has it"
+    how = "use %s" % package if package else "compile onnxruntime with it"
     return "this onnxruntime has no execution provider %s; %s" % (name, how)

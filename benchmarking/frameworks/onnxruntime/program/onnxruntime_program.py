@@ -25,10 +25,10 @@ class OnnxRuntimeSettings(Settings):
     model: str = flag("", "the .onnx file")
     backend: str = flag(
         "default",
-        "how the graph is optimized (default, extended, basic, disabled), or what else than the CPU runs it;"
-        " --list_backends lists them",
+        "the optimization of the graph (default, extended, basic, disabled) on the CPU, or another device;"
+        " --list_backends lists all",
     )
-    backend_options: str = flag("", "cuda has tf32: products of fewer bits, which are faster")
+    backend_options: str = flag("", "cuda has tf32: products of reduced precision, which are faster")
 
 
 class OnnxRuntimeProgram(Program[OnnxRuntimeSettings]):
@@ -91,7 +91,8 @@ def _runtime() -> Any:
     """Raises:
     UsageError: it is not installed.
     """
-    # Before the import: at once it starts a thread, writes below the home directory and looks up a host.
+    # Set before the import, which otherwise starts a thread, writes to the home directory and looks up a
+    # host.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     module = runtime.imported("onnxruntime", "ONNX Runtime", "onnxruntime>=1.20,<2")
     module.set_default_logger_severity(3)  # errors

@@ -1,4 +1,4 @@
-"""What operators have to do as ONNX Runtime runs them."""
+"""The costs of operators as ONNX Runtime runs them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def _tensor(operator: ProfiledOperator, kind: str, at: int, tensor: Tensor) -> T
 
 
 def _with_weights(inputs: List[TensorFacts], parameter_bytes: int) -> List[TensorFacts]:
-    """How many bytes are weights is known, and which inputs they are is not: mostly the last ones."""
+    """Marks inputs as weights: their number of bytes is known, but not which inputs they are; usually the
+    last ones.
+    """
     marked = list(inputs)
     for at in sorted(range(len(inputs)), key=lambda at: (at == 0, at)):
         size = inputs[at].size * inputs[at].item_bytes

@@ -1,4 +1,6 @@
-"""What ONNX Runtime writes at the end of a profiled session: a trace with an event for each operator."""
+"""Reads the trace that ONNX Runtime writes at the end of a profiled session, with an event for
+each operator.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,14 @@ from benchmarking.frameworks.kit.errors import ModelError
 
 _SUFFIX = "_kernel_time"
 _ADDED = re.compile(r"^fused |_nchwc$")
-"""To the name of an operator of the file, or of its output."""
+"""Added to the name of an operator of the file, or of its output."""
 _NUMBERED = re.compile(r"_token_\d+")
-"""Added to names that ONNX Runtime gives to operators of its own: the numbers differ from run to run."""
+"""Added to the names of operators that ONNX Runtime inserts: the numbers differ from run to run."""
 
 
 class Tensor(NamedTuple):
     type: str
-    """As ONNX has it: ``float``, ``int64`` ..."""
+    """The type in ONNX's terms: ``float``, ``int64`` ..."""
     shape: Tuple[int, ...]
 
 
@@ -30,7 +32,7 @@ class ProfiledOperator(NamedTuple):
     type: str
     provider: str
     inputs: Sequence[Tensor]
-    """Those that are left out, and weights that were packed before, are not among them."""
+    """Inputs that are left out, and weights that were packed before, are not included."""
     outputs: Sequence[Tensor]
     parameter_bytes: int
 
@@ -42,11 +44,13 @@ class ProfiledOperator(NamedTuple):
 class Profile(NamedTuple):
     operators: Sequence[ProfiledOperator]
     times_ns: List[Dict[str, int]]
-    """By run and operator. ONNX Runtime counts whole microseconds."""
+    """The nanoseconds by run and operator. ONNX Runtime counts whole microseconds."""
 
 
 class ProfileFile:
-    """It is open and without a name while the session writes to it: whoever is killed leaves nothing."""
+    """The file is open and has no name while the session writes to it, so that a killed process leaves
+    nothing behind.
+    """
 
     def __init__(self) -> None:
         try:
@@ -56,13 +60,13 @@ class ProfileFile:
         self.prefix = os.path.join(self._directory, "profile")
 
     def opened(self) -> None:
-        """The session has been made."""
+        """Called when the session has been created."""
         (name,) = os.listdir(self._directory)
         self._stream: BinaryIO = open(os.path.join(self._directory, name), "rb")  # noqa: SIM115
         shutil.rmtree(self._directory)
 
     def read(self, runs: int, positions: Mapping[str, int]) -> Profile:
-        """The session has ended.
+        """Called when the session has ended.
 
         Raises:
             ModelError: it does not say what is needed, for each of as many runs.
@@ -75,7 +79,7 @@ class ProfileFile:
 
 
 def parse(events: List[Dict[str, Any]], runs: int, positions: Mapping[str, int]) -> Profile:
-    """``positions``: of operators in the model's file, by name.
+    """``positions``: the positions of operators in the model's file, by name.
 
     Raises:
         ValueError: see ``ProfileFile.read``.
@@ -83,7 +87,7 @@ def parse(events: List[Dict[str, Any]], runs: int, positions: Mapping[str, int])
     found = [run for run in _runs(events) if run]
     counts = {len(run) for run in found}
     if len(found) != runs or len(counts) != 1:
-        raise ValueError("it has %d runs of %s operators; %d were made" % (len(found), counts, runs))
+        raise ValueError("it has %d runs of %s operators instead of %d" % (len(found), counts, runs))
     names = _names(found[0], positions)
     operators = [_operator(name, event) for name, event in zip(names, found[0])]
     operators.sort(key=lambda one: (int(one.name.split("_", 2)[1]), one.name))
@@ -92,7 +96,7 @@ def parse(events: List[Dict[str, Any]], runs: int, positions: Mapping[str, int])
 
 
 def _names(events: List[Dict[str, Any]], positions: Mapping[str, int]) -> List[str]:
-    """An operator that the runtime has added is named for the one before it."""
+    """An operator that the runtime has inserted is named after the operator before it."""
     names: List[str] = []
     seen: Dict[str, int] = {}
     position, last = 0, ""
@@ -111,7 +115,9 @@ def _names(events: List[Dict[str, Any]], positions: Mapping[str, int]) -> List[s
 
 
 def _runs(events: List[Dict[str, Any]]) -> List[List[Dict[str, Any]]]:
-    """The operators of each run. Events come when they end: a graph in an operator before the operator."""
+    """The operators of each run. Events are in the order of their ends: a graph in an operator comes before
+    the operator.
+    """
     runs: List[List[Dict[str, Any]]] = []
     operators: List[Dict[str, Any]] = []
     for event, following in zip(events, [*events[1:], {}]):
@@ -121,7 +127,7 @@ def _runs(events: List[Dict[str, Any]]) -> List[List[Dict[str, Any]]]:
             if following.get("name") == "model_run":
                 runs.append(operators)
                 operators = []
-            else:  # of a graph in an operator, whose time includes it
+            else:  # belongs to a graph in an operator, whose time includes it
                 operators = [one for one in operators if one["ts"] < event["ts"]]
     return runs
 

@@ -17,11 +17,12 @@ from .backends import CPU, LEVELS, Backend
 from .profile import Profile, ProfileFile
 
 MOST_EVENTS = 50_000
-"""Of a profile, which takes half a kilobyte for each; then another one is begun."""
+"""The number of operators in a profile, each of which takes half a kilobyte; then another profile is begun.
+"""
 
 
 class _Bound:
-    """Inputs that the session has already, and outputs that it may keep to itself."""
+    """Inputs that the session already has, and outputs that it may keep."""
 
     def __init__(self, session: Any, binding: Any) -> None:
         self._session = session
@@ -172,15 +173,16 @@ class OnnxModel(LoadedModel):
         return [operator_costs.facts(operator) for operator in self._observed().operators]
 
     def _observed(self) -> Profile:
-        """Of one run. Weights that are packed beforehand would be missing in it: their shapes are known of
-        nowhere else."""
+        """The operators of one run. Weights that are packed beforehand would be missing, and their shapes are
+        not recorded anywhere else.
+        """
         profiled = _Profiled(self, **{"session.disable_prepacking": "1"})
         profiled.run()
         return profiled.end()
 
 
 class _Profiled:
-    """A session of its own: profiling makes a run slower by some percent."""
+    """A separate session, because profiling makes a run slower by several percent."""
 
     def __init__(self, model: OnnxModel, **entries: str) -> None:
         self._model = model

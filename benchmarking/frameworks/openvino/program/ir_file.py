@@ -87,7 +87,7 @@ def _beside(path: str) -> str:
         raise ModelError("--weights is missing: %s has no weights beside it, in %s" % (path, weights))
     found = os.path.realpath(weights)
     if os.path.dirname(found) != os.path.realpath(os.path.dirname(path) or "."):
-        raise ModelError("--model: %s keeps weights in %r; they have to lie beside it" % (path, found))
+        raise ModelError("--model: %s keeps weights in %r; they have to be in its directory" % (path, found))
     return weights
 
 

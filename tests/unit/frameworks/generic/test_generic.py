@@ -61,22 +61,22 @@ def times(report):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"command": "benchmark {files.graph}"}, ".command: its first word is {program}: what is run is the program"),
+        ({"command": "benchmark {files.graph}"}, ".command: its first word has to be {program}, the program that"),
         ({"command": "{program} 'x"}, ".command: \"{program} 'x\" cannot be split into words: No closing quotation"),
-        ({"command": ""}, ".command: a command has at least one word"),
-        ({"command": "{program} {files.grahp}"}, ".command: there is nothing to put in place of {files.grahp}; there are"),
-        ({"command": "{program} {input_files.x}"}, ".command: there is nothing to put in place of {input_files.x}"),
+        ({"command": ""}, ".command: a command needs at least one word"),
+        ({"command": "{program} {files.grahp}"}, ".command: {files.grahp} has no value; known are"),
+        ({"command": "{program} {input_files.x}"}, ".command: {input_files.x} has no value"),
         ({"comand": "x"}, ".comand: the framework generic has no such option; did you mean command?"),
         ({"format": "nonesuch"}, ".format: 'nonesuch' is not one of observer, google_benchmark, hyperfine"),
         ({"format": "jmh", "pattern": "(?P<value>.)"}, ".pattern: format and pattern exclude each other"),
-        ({"format": "jmh", "unit": "s"}, ".unit: only pattern and json_path have a use for it"),
-        ({"pattern": "took ("}, ".pattern: it is not a regular expression of Python's: missing )"),
+        ({"format": "jmh", "unit": "s"}, ".unit: only pattern and json_path use it"),
+        ({"pattern": "took ("}, ".pattern: it is not a Python regular expression: missing )"),
         ({"pattern": "took .*"}, ".pattern: it has no group (?P<value>...), which is the time"),
         ({"pattern": r"(?P<value>(\d+,)+)"}, ".pattern: a group is repeated in it, which may take forever"),
         ({"pattern": r"(?P<value>(a|aa){2,})"}, ".pattern: a group is repeated in it, which may take forever"),
         ({"pattern": r"(?P<value>\d+)"}, ".unit: missing: the unit of the times, one of ns, us, ms, s"),
         ({"json_path": "a"}, ".unit: missing: the unit of the times, one of ns, us, ms, s"),
-        ({"json_path": "a[x]", "unit": "s"}, ".json_path: 'a[x]' is not a path like results[0].times[*] (see character 2)"),
+        ({"json_path": "a[x]", "unit": "s"}, ".json_path: 'a[x]' is not a path such as results[0].times[*] (see character 2)"),
         ({"json_path": "a", "unit": "min"}, ".unit: 'min' is not one of ns, us, ms, s"),
     ],
 )  # fmt: skip
@@ -111,7 +111,7 @@ def test_outputs_that_are_compared_have_a_place_in_the_command():
     golden = {"golden_files": {"y": Location("/y.txt")}}
     assert faults({"command": "{program} {output_files.y}"}, **golden) == []
     assert faults({"command": "{program}"}, **golden) == [
-        ".command: it has no {output_files.y}: the program is not told where to write this output"
+        ".command: it has no {output_files.y}: the program needs to know where to write this output"
     ]
 
 
@@ -197,7 +197,7 @@ def test_text_of_onnxruntime_perf_test():
     mean = parsed(verbose.replace("iteration:", ""), {"format": "onnxruntime_perf_test"}, iterations=2)
     assert times(mean) == {"NET_DELAY": (3500,)}
     assert mean.warnings == (
-        "the program prints nothing but the mean of its iterations: how they are spread is not known",
+        "the program prints only the mean of its iterations: their distribution is unknown",
     )
 
 
@@ -234,17 +234,17 @@ def test_by_default_observer_lines_are_read():
 @pytest.mark.parametrize(
     ("options", "text", "message"),
     [
-        ({}, "", "gave 0 of 3 samples"),
-        ({"format": "hyperfine"}, "{" * 100_000, "gave 0 of 3 samples"),
-        ({"format": "hyperfine"}, "{\n" * 10_000, "gave 0 of 3 samples"),
+        ({}, "", "printed 0 of 3 samples"),
+        ({"format": "hyperfine"}, "{" * 100_000, "printed 0 of 3 samples"),
+        ({"format": "hyperfine"}, "{\n" * 10_000, "printed 0 of 3 samples"),
         ({"format": "hyperfine"}, '{"results": [{"times": ["a"]}]}', "'a' is not a number"),
-        ({"format": "hyperfine"}, '{"results": [{"times": [true]}]}', "True stands where a time is expected"),
+        ({"format": "hyperfine"}, '{"results": [{"times": [true]}]}', "True is found where a time is expected"),
         ({"format": "hyperfine"}, '{"results": [{"times": [-1]}]}', "'-1' is not a delay"),
-        ({"format": "hyperfine"}, '{"results": [{"times": [1]}]}', "gave 1 of 3 samples"),
-        ({"format": "pytest_benchmark"}, json.dumps(PYTEST).replace(", 2e-05", ""), "gave 2 of 3 samples"),
+        ({"format": "hyperfine"}, '{"results": [{"times": [1]}]}', "printed 1 of 3 samples"),
+        ({"format": "pytest_benchmark"}, json.dumps(PYTEST).replace(", 2e-05", ""), "printed 2 of 3 samples"),
         ({"format": "jmh"}, json.dumps(JMH).replace("us/op", "ops/s"), "delays in 'ops'; known units are"),
-        ({"format": "benchmark_model"}, "count=3", "gave 0 of 3 samples"),
-        ({"pattern": r"(?P<value>\w+)", "unit": "s"}, "1,5", "gave 2 of 3 samples"),
+        ({"format": "benchmark_model"}, "count=3", "printed 0 of 3 samples"),
+        ({"pattern": r"(?P<value>\w+)", "unit": "s"}, "1,5", "printed 2 of 3 samples"),
         ({"pattern": r"(?P<value>[\d,]+)", "unit": "s"}, "1,5", "'1,5' is not a number; it has a decimal comma"),
         ({"pattern": r"(?P<value>\d+)(?P<unit>\w*)"}, "15", "delays in ''; known units are"),
         ({"pattern": r"(?P<name>\w) (?P<value>\d)", "unit": "s"}, "x 1\ny 2", "benchmarks x, y: name that of the whole net in the option net"),
@@ -266,7 +266,7 @@ def test_long_lines_are_passed_over_by_a_pattern():
 
 @pytest.mark.parametrize("path", ["a.", "a[", "a[1", "a..b", "[a]", "a b", "[-1]", '["a]', "$$"])
 def test_what_is_not_a_json_path_is_one_line(path):
-    with pytest.raises(ValueError, match=r"^[^\n]+is not a path like[^\n]+$"):
+    with pytest.raises(ValueError, match=r"^[^\n]+is not a path such as[^\n]+$"):
         json_path.parse(path)
 
 

@@ -43,7 +43,7 @@ def test_weights_elsewhere_are_refused(tmp_path, location):
     directory = tmp_path / "model"
     directory.mkdir()
     (directory / "link").symlink_to("/etc/hostname")
-    with pytest.raises(ModelError, match=r"keeps weights in .*; they have to lie beside it"):
+    with pytest.raises(ModelError, match=r"keeps weights in .*; they have to be in its directory"):
         onnx_file.read(written(directory, onnx_models.with_weights_in(location)))
 
 
@@ -51,7 +51,7 @@ def test_weights_elsewhere_are_found_in_graphs_of_operators(tmp_path):
     model = onnx_models.branches()
     inner = model.graph.node[1].attribute[0].g
     inner.initializer.append(onnx_models.with_weights_in("../x").graph.initializer[0])
-    with pytest.raises(ModelError, match="they have to lie beside it"):
+    with pytest.raises(ModelError, match="they have to be in its directory"):
         onnx_file.read(written(tmp_path, model))
 
 

@@ -22,7 +22,7 @@ def test_arrays_come_in_the_order_of_the_model():
 def test_other_names_are_taken_in_order_where_a_program_says_so():
     renamed = dict(zip(("a", "b"), GIVEN.values(), strict=True))
     assert LOOSE.feed(renamed)["count"] is GIVEN["count"]
-    with pytest.raises(ModelError, match="nobody feeds the model's input 'rows'"):
+    with pytest.raises(ModelError, match="the model's input 'rows' is not fed"):
         STRICT.feed(renamed)
 
 
@@ -35,7 +35,7 @@ def test_other_names_are_taken_in_order_where_a_program_says_so():
     ],
 )
 def test_names_in_order_have_to_fit_in_number_type_and_shape(given):
-    with pytest.raises(ModelError, match=r"--input_type: 'a' is int64|nobody feeds the model's input"):
+    with pytest.raises(ModelError, match=r"--input_type: 'a' is int64|the model's input .* is not fed"):
         LOOSE.feed(given)
 
 
@@ -48,7 +48,7 @@ def test_names_in_order_have_to_fit_in_number_type_and_shape(given):
             r"'rows' .* \[2, 4\].* \['batch', 3\]: dimension 1 has to be 3",
         ),
         ("rows", np.zeros(3, np.float32), "dimensions have to be 2"),
-        ("rows", np.zeros((2, 3)), "--input_type: 'rows' is float64; write float for it"),
+        ("rows", np.zeros((2, 3)), "--input_type: 'rows' is float64; use float for it"),
         ("count", np.zeros(1, np.int64), "dimensions have to be 0"),
     ],
 )

@@ -60,7 +60,7 @@ def test_tensors_are_known_by_the_names_of_the_signature_and_in_order(load):
         (("--input", "z", "--input_dims", "2,4"), "'z' has the shape [2, 4]; the model has ['any', 3]"),
         (("--input", "x,z", "--input_dims", "2,3;1"), "the model tiny has no input 'z'; it has 'x'"),
         (("--input", "x", "--input_dims", "0,3"), "output 'y' has the shape [0, 2]: nothing was computed"),
-        ((*ROWS, "--input_type", "int"), "--input_type: 'x' is int32; write float for it"),
+        ((*ROWS, "--input_type", "int"), "--input_type: 'x' is int32; use float for it"),
         ((*ROWS, "--output", "softmax"), "the model tiny has no output 'softmax'; it has y"),
         ((*ROWS, "--backend_options", "fast"), "LiteRT's backends have none"),
     ],

@@ -55,7 +55,7 @@ def test_an_answer(load, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--input", "z", "--input_dims", "2,3"), "nobody feeds the model's input 'x'"),
+        (("--input", "z", "--input_dims", "2,3"), "the model's input 'x' is not fed"),
         (("--input", "x,z", "--input_dims", "2,3;1"), "has no input 'z'; it has 'x'"),
         (
             ("--input", "x", "--input_dims", "2,4"),
@@ -65,10 +65,10 @@ def test_an_answer(load, tmp_path):
             ("--input", "x", "--input_dims", "3"),
             "'x' has the shape [3]; the model has ['rows', 3]: dimensions have to be 2",
         ),
-        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is int64; write float for it"),
+        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is int64; use float for it"),
         ((*ROWS, "--output", "xw"), "the model tiny has no output 'xw'; it has y"),
         ((*ROWS, "--backend", "fast"), "'fast' is not one of default, extended"),
-        ((*ROWS, "--backend", "xnnpack"), "no execution provider xnnpack; compile one that has it"),
+        ((*ROWS, "--backend", "xnnpack"), "no execution provider xnnpack; compile onnxruntime with it"),
         ((*ROWS, "--backend_options", "tf32"), "the backend default has no option 'tf32'"),
     ],
 )

@@ -51,7 +51,7 @@ def test_weights_that_are_missing_are_one_line(model):
 def test_weights_elsewhere_are_refused(model, target):
     (model.parent.parent / "secret").touch()
     model.with_suffix(".bin").symlink_to(target)
-    with pytest.raises(ModelError, match=r"keeps weights in .*; they have to lie beside it"):
+    with pytest.raises(ModelError, match=r"keeps weights in .*; they have to be in its directory"):
         ir_file.read(str(model), "")
 
 

@@ -83,7 +83,7 @@ def test_tensors_of_other_names_are_taken_in_order(load):
         (("--input", "x", "--input_dims", "2,4"), "'x' has the shape [2, 4]; the model has ['any', 3]"),
         (("--input", "x,z", "--input_dims", "2,3;1"), "has no input 'z'; it has 'x'"),
         (("--input", "x", "--input_dims", "0,3"), "output 'y' has the shape [0, 2]: nothing was computed"),
-        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is int64; write float for it"),
+        ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is int64; use float for it"),
         ((*ROWS, "--output", "xw"), "the model tiny has no output 'xw'; it has y"),
         ((*ROWS, "--backend", "fast"), "'fast' is not one of f32, bf16"),
         ((*ROWS, "--backend_options", "fast"), "'fast' is not throughput, the only one"),
@@ -109,7 +109,7 @@ def unknown_operator():
     [
         (unknown_operator(), "Mystery"),
         (onnx_models.linear().SerializeToString()[:-20], ""),
-        (onnx_models.with_weights_in("../x"), "they have to lie beside it"),
+        (onnx_models.with_weights_in("../x"), "they have to be in its directory"),
         (onnx_models.with_weights_in("missing"), "missing"),
     ],
 )

@@ -80,9 +80,9 @@ def test_the_graph_answers_and_names_its_operators():
     [
         (("--input", "data", "--input_dims", "2,1,28,27"), "'data' has the shape [2, 1, 28, 27]; the model has ["),
         (("--input", "data", "--input_dims", "2000,1,28,28"), "dimension 0 (s"),
-        ((*DATA, "--input_type", "double"), "--input_type: 'data' is float64; write float for it"),
+        ((*DATA, "--input_type", "double"), "--input_type: 'data' is float64; use float for it"),
         (("--input", "data,x", "--input_dims", "2,1,28,28;1"), "has no input 'x'; it has 'data'"),
-        (("--input", "", "--input_dims", ""), "nobody feeds the model's input 'data'"),
+        (("--input", "", "--input_dims", ""), "the model's input 'data' is not fed"),
         ((*DATA, "--output", "a,b"), "has no output 'a'; it has softmax"),
         ((*DATA, "--backend", "frozen"), "--backend frozen does not run torch.export files; take eager or"),
         ((*DATA, "--backend_options", "tf32"), "the backend eager has no option 'tf32'"),
@@ -120,7 +120,7 @@ def test_torchscript_runs_where_the_user_allows_code(pair, backend):
     ("flags", "message"),
     [
         (PAIR, "pair.pt is TorchScript, which is code: it is not run without --allow_code true"),
-        (("--input", "a", "--input_dims", "2,3,4,4", "--allow_code", "true"), "nobody feeds the model's input 'b'"),
+        (("--input", "a", "--input_dims", "2,3,4,4", "--allow_code", "true"), "the model's input 'b' is not fed"),
         (("--input", "a,b", "--input_dims", "2,3,4,4;2,3,5,4", "--allow_code", "true"), "cannot run pair: RuntimeError: The size of tensor"),
         ((*PAIR, "--allow_code", "true", "--backend", "inductor"), "--backend inductor does not run TorchScript files"),
     ],
