@@ -15,7 +15,7 @@ NAMES = ("eager", "channels_last", "frozen", "inductor", "cuda", "cuda_channels_
 _FILES = {
     "eager": (model_file.EXPORTED, model_file.TORCHSCRIPT),
     "channels_last": (model_file.EXPORTED, model_file.TORCHSCRIPT),
-    "frozen": (model_file.TORCHSCRIPT,),
+    "frozen": (model_file.EXPORTED, model_file.TORCHSCRIPT),
     "inductor": (model_file.EXPORTED, model_file.AOT_INDUCTOR),
 }
 """Kinds of files that a way runs. An AOTInductor package is compiled for one device."""

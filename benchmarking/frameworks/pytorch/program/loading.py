@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import contextmanager
-from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Sequence
+from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Sequence, Tuple
 
 import torch
 from torch.utils import _pytree as pytree
@@ -61,7 +61,7 @@ def load(
         model_file.TORCHSCRIPT: _scripted,
         model_file.AOT_INDUCTOR: _packaged,
     }
-    with one_line(name), _without_warnings(), torch.inference_mode():
+    with one_line(name), _without_warnings(), torch.no_grad():
         call = make[kind](path, name, backend, inputs)
     if call.outputs is not None:
         Signature(name, (), call.outputs).find_outputs(wanted, renamed=True)
@@ -111,7 +111,37 @@ def _exported(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
     # Not the module itself: its hooks would check the inputs once more, each time.
     run = module.forward
     call = Call(run, arguments, keywords, file.signature.outputs, _weights(module), _labels(module.graph))
+    if backend.way == "frozen":
+        return _frozen(module, call)
     return call._replace(function=_compiled(module), eager=run) if backend.way == "inductor" else call
+
+
+class _OfTensors(torch.nn.Module):
+    """A graph whose inputs and outputs are tensors alone, as those of TorchScript are."""
+
+    def __init__(self, graph: Any, call: Call) -> None:
+        super().__init__()
+        self.graph = graph
+        self.training = False  # eval() would ask the graph, which cannot be trained
+        self._leaves, self._structure = pytree.tree_flatten((call.arguments, call.keywords))
+
+    @property
+    def tensors(self) -> Tuple[Any, ...]:
+        return tuple(one for one in self._leaves if isinstance(one, torch.Tensor))
+
+    def forward(self, *tensors: Any) -> Any:
+        fed = iter(tensors)
+        leaves = [next(fed) if isinstance(one, torch.Tensor) else one for one in self._leaves]
+        arguments, keywords = pytree.tree_unflatten(leaves, self._structure)
+        return tuple(pytree.tree_leaves(self.graph(*arguments, **keywords)))
+
+
+def _frozen(module: Any, call: Call) -> Call:
+    """For these shapes alone: TorchScript cannot be traced with others that are open."""
+    fixed = torch.export.export(module, call.arguments, dict(call.keywords)).module(check_guards=False)
+    graph = _OfTensors(fixed, call)
+    traced = torch.jit.trace(graph, graph.tensors, check_trace=False)
+    return Call(torch.jit.freeze(traced), graph.tensors, {}, call.outputs, call.weights)
 
 
 def _compiled(module: Any) -> Any:

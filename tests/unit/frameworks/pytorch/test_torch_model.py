@@ -84,7 +84,6 @@ def test_the_graph_answers_and_names_its_operators():
         (("--input", "data,x", "--input_dims", "2,1,28,28;1"), "has no input 'x'; it has 'data'"),
         (("--input", "", "--input_dims", ""), "the model's input 'data' is not fed"),
         ((*DATA, "--output", "a,b"), "has no output 'a'; it has softmax"),
-        ((*DATA, "--backend", "frozen"), "--backend frozen does not run torch.export files; take eager or"),
         ((*DATA, "--backend_options", "tf32"), "the backend eager has no option 'tf32'"),
     ],
 )  # fmt: skip
@@ -103,6 +102,15 @@ def test_channels_last_is_reported_where_it_ran():
     assert ready.kernels["ID_0_Conv2d_conv1"].own
     assert not ready.kernels["ID_5_Linear_fc3"].own
     assert ready.facts["backend_summary"].startswith("channels_last: ")
+
+
+def test_a_graph_is_frozen_for_its_shapes():
+    eager, frozen = (job(LENET, *DATA, "--backend", name).load() for name in ("eager", "frozen"))
+    for loaded in (eager, frozen):
+        loaded.run()
+    assert frozen.output_names() == ("softmax",)
+    np.testing.assert_allclose(frozen.output("softmax"), eager.output("softmax"), rtol=1e-5)
+    assert len(frozen.run_operators()) == len(frozen.operator_names) > 0
 
 
 @pytest.mark.parametrize("backend", ["eager", "frozen", "channels_last"])
