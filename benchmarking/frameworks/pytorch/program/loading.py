@@ -64,7 +64,7 @@ def load(
     with one_line(name), _without_warnings(), torch.no_grad():
         call = make[kind](path, name, backend, inputs)
     if call.outputs is not None:
-        Signature(name, (), call.outputs).find_outputs(wanted, renamed=True)
+        Signature(name, (), call.outputs).find_outputs(wanted, call.renamed)
     return TorchModel(name, call, backend, wanted)
 
 
@@ -110,7 +110,9 @@ def _exported(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
     arguments, keywords = pytree.tree_unflatten(flat, program.call_spec.in_spec)
     # Not the module itself: its hooks would check the inputs once more, each time.
     run = module.forward
-    call = Call(run, arguments, keywords, file.signature.outputs, _weights(module), _labels(module.graph))
+    renamed = file.signature.is_renamed(inputs)
+    weights, labels = _weights(module), _labels(module.graph)
+    call = Call(run, arguments, keywords, file.signature.outputs, renamed, weights, labels)
     if backend.way == "frozen":
         return _frozen(module, call)
     return call._replace(function=_compiled(module), eager=run) if backend.way == "inductor" else call
@@ -141,7 +143,7 @@ def _frozen(module: Any, call: Call) -> Call:
     fixed = torch.export.export(module, call.arguments, dict(call.keywords)).module(check_guards=False)
     graph = _OfTensors(fixed, call)
     traced = torch.jit.trace(graph, graph.tensors, check_trace=False)
-    return Call(torch.jit.freeze(traced), graph.tensors, {}, call.outputs, call.weights)
+    return Call(torch.jit.freeze(traced), graph.tensors, {}, call.outputs, call.renamed, call.weights)
 
 
 def _compiled(module: Any) -> Any:
@@ -176,7 +178,7 @@ def _scripted(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
         name, tuple(TensorSignature(one.name, "", None) for one in taken), (), in_order=True
     )
     arguments = _tensors(signature.feed(inputs), backend)
-    return Call(module, (), arguments, None, _weights(module))
+    return Call(module, (), arguments, None, signature.is_renamed(inputs), _weights(module))
 
 
 def _packaged(path: str, name: str, backend: Backend, inputs: Mapping[str, Any]) -> Call:
@@ -193,7 +195,7 @@ def _packaged(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
         raise ModelError("--input: the model %s has %d inputs, and %d are fed" % (name, count, len(inputs)))
     flat = list(_tensors(inputs, backend).values())
     arguments, keywords = pytree.tree_unflatten(flat, pytree.treespec_loads(takes))
-    return Call(model, arguments, keywords, model_file.output_names(gives))
+    return Call(model, arguments, keywords, model_file.output_names(gives), renamed=True)
 
 
 def _tensors(arrays: Mapping[str, Any], backend: Backend) -> Dict[str, Any]:

@@ -72,7 +72,6 @@ class _PyTorchPreparation(Preparation):
             "pytorch": self._torch.__version__,
             "model_kind": self._kind,
             "way": self._backend.way,
-            "precision": "tf32" if self._backend.tf32 else "as in the model",
         }
 
     def load(self, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:

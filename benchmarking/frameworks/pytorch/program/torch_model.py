@@ -24,6 +24,15 @@ _COMPILED = "ID_0_compiled_model"
 _RUNS_BEFORE = 3
 """Before operators are looked at: TorchScript optimizes a graph in its first runs."""
 
+_PRECISIONS = {
+    torch.float64: "f64",
+    torch.float32: "f32",
+    torch.float16: "f16",
+    torch.bfloat16: "bf16",
+    torch.qint8: "int8",
+    torch.quint8: "int8",
+}
+
 
 class Call(NamedTuple):
     """What runs a model."""
@@ -33,6 +42,8 @@ class Call(NamedTuple):
     keywords: Mapping[str, Any]
     outputs: Optional[Tuple[str, ...]]
     """None: known once it has run."""
+    renamed: bool
+    """Whether inputs and outputs are named otherwise than in the model, and come in its order."""
     weights: Sequence[Any] = ()
     labels: Sequence[str] = ()
     """Of its operators, in the order in which they run, where that is known."""
@@ -69,7 +80,15 @@ class TorchModel(LoadedModel):
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        return {"gpu": torch.cuda.get_device_name()} if self._events else {}
+        gpu = {"gpu": torch.cuda.get_device_name()} if self._events else {}
+        return {**gpu, "precision": self._precision()}
+
+    def _precision(self) -> str:
+        """Of weights and inputs: torch computes in their types, unless it is allowed to use fewer bits."""
+        tensors = [*self._call.weights, *pytree.tree_leaves((self._call.arguments, self._call.keywords))]
+        types = {one.dtype for one in tensors if isinstance(one, torch.Tensor)}
+        names = [name for dtype, name in _PRECISIONS.items() if dtype in types]
+        return "+".join("tf32" if name == "f32" and self._backend.tf32 else name for name in names)
 
     def output_names(self) -> Sequence[str]:
         return self._call.outputs or model_file.output_names(
@@ -79,7 +98,7 @@ class TorchModel(LoadedModel):
     def output(self, name: str) -> Any:
         names = tuple(self.output_names())
         places = Signature(self._name, (), names).find_outputs(
-            {**dict.fromkeys(self._wanted), name: None}.keys(), renamed=True
+            {**dict.fromkeys(self._wanted), name: None}.keys(), self._call.renamed
         )
         value = pytree.tree_leaves(self._result)[places[name]]
         if not isinstance(value, torch.Tensor):

@@ -65,6 +65,7 @@ def test_the_graph_answers_and_names_its_operators():
     assert loaded.output_names() == ("softmax",)
     np.testing.assert_allclose(loaded.output("softmax").sum(1), [1, 1], rtol=1e-5)
     assert torch.get_num_threads() == 2
+    assert ready.facts["precision"] == "f32"
     assert list(ready.kernels)[:2] == ["ID_0_Conv2d_conv1", "ID_1_MaxPool2d_pool"]
     assert ready.kernels["ID_0_Conv2d_conv1"].kernel.startswith("aten::")
     assert ready.kernels["ID_0_Conv2d_conv1"].kernel.endswith(("convolution", "_forward", "slow_conv2d"))
