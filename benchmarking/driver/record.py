@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from benchmarking import __version__
@@ -47,6 +48,7 @@ def result(
     duration_s: float = 0.0,
 ) -> Result:
     plan, device = bench.plan, bench.platform.device
+    hashes = {} if case.refusal is not None else bench.cache.hashes(case)
     return Result(
         test=TestKey(
             net=case.model.name,
@@ -68,6 +70,7 @@ def result(
             iterations=case.iterations,
             warmup=case.warmup,
             input_shapes={blob.name: blob.shape for blob in case.inputs},
+            model_md5=hashes,
             ab_pairs=measured.sampling.pairs if measured.sampling and plan.control else None,
             random_seed=plan.seed if plan.control else None,
         ),
@@ -77,20 +80,21 @@ def result(
         warnings=(
             *(f"treatment: {text}" if plan.control else text for text in measured.treatment.warnings),
             *(f"control: {text}" for text in measured.control.warnings),
-            *_unchecked_files(bench, case),
+            *_unchecked_files(case, hashes),
         ),
         duration_s=duration_s,
     )
 
 
-def _unchecked_files(bench: Bench, case: TestCase) -> list[str]:
-    """Which file was measured has to be in the result where the specification does not say it."""
-    hashes = bench.cache.hashes(case)
-    return [
-        f"the specification has no md5 for the file {plain(key)!r} of the model; measured was {hashes[key]}"
+def _unchecked_files(case: TestCase, hashes: Mapping[str, str]) -> list[str]:
+    """Says which file was measured where the specification does not."""
+    unchecked = [
+        f"{plain(key)} {hashes[key]}"
         for key, file in case.model.files.items()
         if not file.md5 and key in hashes
     ]
+    text = "the specification has no md5 for files of the model; these were measured: "
+    return [text + ", ".join(unchecked)] if unchecked else []
 
 
 def missing(bench: Bench, case: TestCase, error: Exception) -> Result:

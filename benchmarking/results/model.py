@@ -441,6 +441,8 @@ class Workload:
     iterations: int = 0
     warmup: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    model_md5: Mapping[str, str] = field(default_factory=dict)
+    """The MD5 of each file of the model that was run, by its key in the specification."""
     ab_pairs: int | None = None
     random_seed: int | None = None
     """The seed of the random order of treatment and control, or of the backends."""

@@ -180,7 +180,11 @@ def test_a_command_line_of_the_later_form_is_run_as_it_means(tmp_path):
     assert argv[5::4] == ["3", "a b"]
     digest = hashlib.md5(b"init").hexdigest()
     assert argv[3].endswith(f"init_{digest}")
-    assert f"no md5 for the file 'init' of the model; measured was {digest}" in delay["warnings"][0]
+    assert (
+        f"no md5 for files of the model; these were measured: init {digest}, predict " in delay["warnings"][0]
+    )
+    assert delay["meta"]["model_md5"]["init"] == digest
+    assert refused["warnings"] == []
 
 
 def test_values_that_are_made_here_are_what_the_program_gets(tmp_path):
