@@ -5,7 +5,7 @@ from them.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
@@ -94,12 +94,18 @@ class DeclaredOptions:
 
 
 def add_options(
-    parser: Parser, options: type, descriptions: Mapping[str, str], required: Sequence[str]
+    parser: Parser,
+    options: type,
+    descriptions: Mapping[str, str],
+    required: Sequence[str],
+    only: Collection[str] | None = None,
 ) -> None:
-    """Adds a group to the parser for each group of the options, in order."""
+    """Adds a group to the parser for each group of the options, in order. ``only``: leaves the others out."""
     hints = get_type_hints(options)
     groups: dict[str, argparse._ArgumentGroup] = {}
     for name, declared in declarations(options).items():
+        if only is not None and name not in only:
+            continue
         title = declared.group
         if title not in groups:
             groups[title] = parser.add_argument_group(title, descriptions.get(title))

@@ -54,10 +54,15 @@ def main(
     arguments = sys.argv[1:] if argv is None else list(argv)
     options = harness_arguments.parse(arguments, program, takes_files=takes_files)
     streams.log_to_stderr(options.log_level)
-    return guarded(program, lambda: _main(options, [*program.split(), *arguments]))
+    return guarded(program, lambda: perform(options, [*program.split(), *arguments]))
 
 
-def _main(options: HarnessOptions, command: Sequence[str]) -> ExitStatus:
+def perform(options: HarnessOptions, command: Sequence[str]) -> ExitStatus:
+    """One run. ``command``: the command line that the results name.
+
+    Raises:
+        BenchmarkError: the run cannot be performed, or was cancelled.
+    """
     if options.validate:
         return _validate(options)
     return _run(options, mask_secrets(command, access_token(options)))

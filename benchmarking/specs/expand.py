@@ -191,7 +191,7 @@ class _BenchmarkExpansion:
         if test.templates:
             return self._template_cases(test, json_path, known_faults)
         inputs = test.inputs if test.inputs is not None else self._spec.model.inputs
-        if not inputs:
+        if inputs is None:
             self._fault(f"{json_path}.inputs", "missing: neither the test nor the model has inputs")
             return []
         self._check_outputs(test, json_path)

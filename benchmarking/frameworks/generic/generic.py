@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 OPTIONS = ("command", "format", "pattern", "json_path", "unit", "net", "threads", "backend")
 """Below ``commands.generic`` in a specification."""
 OBSERVER = "observer"
+PROCESS = "process"
+"""The form of programs that print no times: a process is an iteration, and its own time is taken."""
+KNOWN_FORMS = (PROCESS, OBSERVER, *FORMS)
 UNITS = ("ns", "us", "ms", "s")
 _DESCRIBED = ("pattern", "json_path")
 """Options that describe the output, instead of the name of a form."""
@@ -58,7 +61,7 @@ class Generic(FrameworkBase):
                 advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(OPTIONS)}"
                 yield option, f"the framework {self.name} has no such option; {advice}"
         if case.template is not None:
-            yield from _form_problems(options)
+            yield from form_problems(options)
             return
         try:
             yield from _command_problems(case, CommandTemplate.parse(_text(options, "command")))
@@ -66,7 +69,9 @@ class Generic(FrameworkBase):
             yield "command", "missing: how the program is called, as in {program} --model={files.model}"
         except ValueError as error:
             yield "command", str(error)
-        yield from _form_problems(options)
+        yield from form_problems(options)
+        if options.get("format") == PROCESS and case.iterations != 1:
+            yield "format", f"a whole process is one iteration; the test has {case.iterations}"
 
     def _options(self, case: TestCase) -> Mapping[str, OptionValue]:
         return case.commands.get(self.name, {})
@@ -130,6 +135,8 @@ class Generic(FrameworkBase):
 
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         require_success(outcome)
+        if _text(self._options(case), "format", "") == PROCESS:
+            return ProgramReport((Measurement(NET_DELAY, "us", (outcome.duration_s * 1e6,)),))
         streams = (outcome.stdout, outcome.stderr, outcome.device_log)
         form = self._form(case)
         try:
@@ -193,15 +200,16 @@ def _command_problems(case: TestCase, template: CommandTemplate) -> Iterator[tup
         yield "command", f"it has no {{{name}}}: the program needs to know where to write this output"
 
 
-def _form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, str]]:
+def form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, str]]:
+    """By option, what is wrong with the description of the output."""
     given = [option for option in ("format", *_DESCRIBED) if option in options]
     if len(given) > 1:
         yield given[1], f"{' and '.join(given)} exclude each other"
         return
     if "unit" in options and _text(options, "unit") not in UNITS:
         yield "unit", f"{_text(options, 'unit')!r} is not one of {', '.join(UNITS)}"
-    if "format" in options and _text(options, "format") not in (OBSERVER, *FORMS):
-        yield "format", f"{_text(options, 'format')!r} is not one of {', '.join((OBSERVER, *FORMS))}"
+    if "format" in options and _text(options, "format") not in KNOWN_FORMS:
+        yield "format", f"{_text(options, 'format')!r} is not one of {', '.join(KNOWN_FORMS)}"
         return
     if "unit" in options and given in ([], ["format"]):
         yield "unit", "only pattern and json_path use it; remove it"
@@ -217,7 +225,7 @@ def _form_problems(options: Mapping[str, OptionValue]) -> Iterator[tuple[str, st
 
 
 def _form(options: Mapping[str, OptionValue]) -> Form | None:
-    """None: observer lines.
+    """None: observer lines, or no lines at all.
 
     Raises:
         ValueError: a pattern or a path cannot be used.
@@ -230,7 +238,35 @@ def _form(options: Mapping[str, OptionValue]) -> Form | None:
         json_path.parse(path)
         return JsonForm(times=path, unit=unit)
     name = _text(options, "format", OBSERVER)
-    return None if name == OBSERVER else FORMS[name]
+    return FORMS.get(name)
+
+
+def printed_times(outcome: Outcome, options: Mapping[str, OptionValue]) -> int:
+    """The number of times of the net that a program printed; 0: none in the form that the options describe.
+
+    Raises:
+        ProgramOutputError: what it printed in that form are not times.
+    """
+    if options.get("format") == PROCESS:
+        return 1
+    streams = (outcome.stdout, outcome.stderr)
+    form = _form(options)
+    if form is None:
+        return len(program_output.richest(streams).net_us)
+    readings = max((form.read(text) for text in streams), key=lambda one: one.count)
+    samples = readings.samples_us
+    return len(samples.get(_text(options, "net", ""), ())) or max(map(len, samples.values()), default=0)
+
+
+def common_form(outcomes: Sequence[Outcome]) -> str:
+    """The form in which all of these programs printed times; ``PROCESS`` if there is none."""
+    for name in (*FORMS, OBSERVER):
+        try:
+            if all(printed_times(one, {"format": name}) for one in outcomes):
+                return name
+        except ProgramOutputError:
+            continue
+    return PROCESS
 
 
 def _report(readings: Readings, form: Form, case: TestCase, net: str) -> ProgramReport:

@@ -1,0 +1,128 @@
+"""mlbench compare: two commands of the user's."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarking.results import documents
+from benchmarking.results.model import Verdict
+
+ROOT = Path(__file__).parents[2]
+EXACT = ["--canary", "off", "--max_pairs", "12", "--json"]
+PRINTS = """import json, random, sys
+times = [float(sys.argv[1]) * random.uniform(1, 1.01) for _ in range(5)]
+print("a greeting")
+print(json.dumps({"results": [{"command": "x", "times": times}]}))
+"""
+
+
+@pytest.fixture
+def prints(tmp_path):
+    """A command whose times, in hyperfine's form, are those of its argument, in seconds."""
+    path = tmp_path / "prints.py"
+    path.write_text(PRINTS)
+    return lambda seconds: f"{shlex.quote(sys.executable)} {shlex.quote(str(path))} {seconds}"
+
+
+def compare(*arguments, cwd=ROOT):
+    command = [sys.executable, "-m", "benchmarking", "compare", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def only_result(done):
+    results = documents.read(documents.Document, done.stdout).results
+    return results[-1]
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "status", "verdict"),
+    [(0.1, 0.15, 5, Verdict.REGRESSED), (0.15, 0.1, 0, Verdict.IMPROVED), (0.1, 0.1, 0, Verdict.UNCHANGED)],
+)
+def test_the_times_that_both_print_are_compared(prints, base, head, status, verdict):
+    done = compare(prints(base), prints(head), *EXACT)
+    assert done.returncode == status, done.stderr
+    result = only_result(done)
+    assert (result.test.identifier, result.verdict) == ("hyperfine", verdict)
+    assert result.net.ratio == pytest.approx(head / base, rel=0.02)
+    assert result.net.summary.p50 == pytest.approx(head * 1e6, rel=0.02)
+
+
+def test_whole_processes_are_timed_where_nothing_known_is_printed(tmp_path):
+    done = compare("sleep 0.05", "sleep 0.05", "--ab_pairs", "2", *EXACT, cwd=tmp_path)
+    assert done.returncode in (0, 8), done.stderr
+    result = only_result(done)
+    assert result.test.identifier == "process"
+    assert min(result.net.values + result.net.control_values) >= 50_000
+    assert "no md5" not in done.stderr
+
+
+def test_a_command_runs_in_the_current_directory_and_no_shell_reads_it(tmp_path):
+    (tmp_path / "here").write_text("took 5 us\n")
+    command = "cat here '$HOME;x' /dev/null"
+    done = compare(command, command, *EXACT, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "BASE: the program ended with exit status 1: /" in done.stderr
+    assert "cat here '$HOME;x' /dev/null\n" in done.stderr
+    pattern = ("--pattern", "took (?P<value>[0-9.]+) us", "--unit", "us", "--ab_pairs", "2")
+    done = compare("cat here", "cat here", *pattern, *EXACT, cwd=tmp_path)
+    assert only_result(done).net.values == (5.0, 5.0), done.stderr
+
+
+def test_two_builds_at_one_path_are_two_versions(tmp_path):
+    program = tmp_path / "program"
+    commits = []
+    for text in ("#!/bin/sh\ntrue\n", "#!/bin/sh\ntrue\ntrue\n"):
+        program.write_text(text)
+        program.chmod(0o755)
+        done = compare(program, program, "--ab_pairs", "2", *EXACT, cwd=tmp_path)
+        commits.append(only_result(done).provenance.commit)
+    assert len(set(commits)) == 2
+    assert all(one.startswith("head-") for one in commits)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonesuch-x", "true"], "mlbench compare: BASE: there is no program 'nonesuch-x'"),
+        (["true", "sh '"], 'mlbench compare: HEAD: "sh \'" is not a command: No closing quotation'),
+        (["true", ""], "mlbench compare: HEAD: there is no program ''"),
+        (["true"], "mlbench compare: error: the following arguments are required: HEAD"),
+        (["true", "false"], "mlbench compare: HEAD: the program ended with exit status 1: "),
+        (["true", "true", "--format", "jmh"], "mlbench compare: BASE printed no times that can be read so"),
+        (
+            ["true", "true", "--format", "jhm"],
+            "mlbench compare: --format: 'jhm' is not one of process, observer, ",
+        ),
+        (
+            ["true", "true", "--pattern", "x"],
+            "mlbench compare: --pattern: it has no group (?P<value>...), which is the time",
+        ),
+        (["true", "true", "--framework", "x"], "mlbench compare: error: there is no option '--framework'"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_first(arguments, message):
+    done = compare(*arguments)
+    assert done.stderr.startswith(message)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_command_that_prints_no_times(prints):
+    done = compare(prints(0.1), "echo x", "--format", "hyperfine")
+    assert "HEAD printed no times that can be read so" in done.stderr
+
+
+def test_the_documented_command():
+    (command,) = re.findall(
+        r"```sh\nmlbench compare (.*?)\n```", (ROOT / "docs/compare.md").read_text("utf-8")
+    )
+    done = compare(*shlex.split(command), "--ab_pairs", "2", "--canary", "off", "--json")
+    assert done.returncode in (0, 8), done.stderr
+    assert json.loads(done.stdout)["results"][0]["meta"]["identifier"] == "printed"
