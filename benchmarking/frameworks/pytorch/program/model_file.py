@@ -11,6 +11,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from benchmarking.frameworks.kit.errors import ModelError
@@ -117,12 +118,14 @@ def read(path: str) -> ExportedFile:
         ModelError: it is not a torch.export package.
     """
     with _opened(path) as archive:
-        for record, info in _infos(archive).items():
-            if record.startswith("models/") and record.endswith(".json"):
-                if info.file_size > _LARGEST_JSON:
-                    break
-                return parse(path, archive.read(info))
-    raise ModelError("--model: %s is not a torch.export package" % path)
+        graphs = [info for name, info in _infos(archive).items() if re.fullmatch(r"models/.*\.json", name)]
+        if not graphs or graphs[0].file_size > _LARGEST_JSON:
+            raise ModelError("--model: %s is not a torch.export package" % path)
+        try:
+            content = archive.read(graphs[0])
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
+            raise ModelError("--model: %s is damaged: %s" % (path, error)) from error
+    return parse(path, content)
 
 
 def _records(path: str) -> Iterator[str]:

@@ -71,6 +71,16 @@ def test_what_is_not_a_model_is_one_line(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_archive_is_one_line(tmp_path):
+    content = bytearray(LENET.read_bytes())
+    at = content.index(b"models/model.json") + 500
+    content[at : at + 100] = bytes(100)
+    path = tmp_path / "net.pt2"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"is damaged: [^\n]+$"):
+        model_file.read(str(path))
+
+
 def test_a_package_without_code_passes(records):
     model_file.require_plain("net.pt2", records)
 
