@@ -67,7 +67,7 @@ def times(report):
         ({"command": "{program} {files.grahp}"}, ".command: {files.grahp} has no value; known are"),
         ({"command": "{program} {input_files.x}"}, ".command: {input_files.x} has no value"),
         ({"comand": "x"}, ".comand: the framework generic has no such option; did you mean command?"),
-        ({"format": "nonesuch"}, ".format: 'nonesuch' is not one of observer, google_benchmark, hyperfine"),
+        ({"format": "nonesuch"}, ".format: 'nonesuch' is not one of process, observer, google_benchmark, hyperf"),
         ({"format": "jmh", "pattern": "(?P<value>.)"}, ".pattern: format and pattern exclude each other"),
         ({"format": "jmh", "unit": "s"}, ".unit: only pattern and json_path use it"),
         ({"pattern": "took ("}, ".pattern: it is not a Python regular expression: missing )"),
@@ -84,6 +84,12 @@ def test_a_fault_names_its_place(options, message):
     found = faults(options)
     assert len(found) == 1
     assert found[0].startswith(message)
+
+
+def test_a_whole_process_is_one_iteration():
+    options = {"format": "process"}
+    assert faults(options, iterations=2) == [".format: a whole process is one iteration; the test has 2"]
+    assert faults(options, iterations=1) == []
 
 
 def test_a_command_has_to_be_there():
