@@ -246,7 +246,7 @@ def short_shapes(result: Result) -> str:
 
 
 def shape(sizes: tuple[int, ...]) -> str:
-    return "x".join(map(str, sizes))
+    return "x".join(map(str, sizes)) or "scalar"
 
 
 def counted(number: int, what: str) -> str:

@@ -291,6 +291,11 @@ def test_durations(value_us, text):
     assert numbers.duration(value_us) == text
 
 
+def test_the_shape_of_a_scalar_has_a_name():
+    result = having(DELAY, input_shapes={"data": (1, 3), "scale": ()})
+    assert numbers.shapes(result) == "data 1x3, scale scalar"
+
+
 def test_ranges_and_changes():
     assert numbers.duration_range(Interval(950.0, 1050.0, 0.95)) == "0.95 to 1.05 ms"
     assert numbers.percent(1.0311) == "+3.1 %"
