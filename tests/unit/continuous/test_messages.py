@@ -2,9 +2,10 @@
 
 import json
 import logging
+import math
 import os
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from benchmarking.continuous import messages
 from benchmarking.continuous.activities import Activities, age, read
 from benchmarking.continuous.overview import now_lines
 from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
+from benchmarking.errors import CaseError, StorageError
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import TestKey
 
@@ -33,6 +35,85 @@ def test_names_that_others_chose_are_harmless():
 
 def test_every_status_has_its_word():
     assert set(messages.WORDS) == set(RunStatus)
+
+
+ANN = Revision("a1" * 20, 1772442000, "Ann <ann@example.org>", "faster pooling")
+TWICE, DOUBLE = (Suspect(KEY, "label", name, 2.0) for name in ("NET_DELAY", "ID_0_Conv"))
+OTHERS = [Suspect(KEY, "label", name, ratio) for name, ratio in (("a", 3.5), ("b", None), ("c", math.inf))]
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (
+            Run("host", ANN, RunStatus.MEASURED, "of no interest", build_s=0.0, run_s=3.4),
+            "a1a1a1a1a1a1  host  built  before  measured  3.40 s  ok              7 left  faster pooling",
+        ),
+        (
+            Run(
+                "gpu", ANN, RunStatus.FAILED, "headline\ndelay-0: lost\ndelay-1: lost", build_s=61, run_s=0.25
+            ),
+            (
+                "a1a1a1a1a1a1  gpu  built  61.0 s  measured  250 ms  FAILED          7 left  faster pooling\n"
+                "    delay-0: lost\n"
+                "    delay-1: lost"
+            ),
+        ),
+        (
+            Run("host", ANN, RunStatus.BUILD_FAILED, "exit status 1\nno such header", build_s=1.25),
+            (
+                "a1a1a1a1a1a1  host  built  1.25 s      not measured  BUILD FAILED    7 left  faster pooling\n"
+                "    exit status 1\n"
+                "    no such header"
+            ),
+        ),
+        (
+            Run("host", ANN, RunStatus.REGRESSED, "1 test", run_s=12, suspects=(TWICE, *OTHERS)),
+            (
+                "a1a1a1a1a1a1  host  built  before  measured  12.0 s  REGRESSED       7 left  faster pooling\n"
+                "    c +infinite, a +250.0 %, NET_DELAY +100.0 %, 1 more"
+            ),
+        ),
+        (
+            Run("host", replace(ANN, subject=""), RunStatus.SKIPPED),
+            "a1a1a1a1a1a1  host  built  before      not measured  skipped         7 left  (no subject)",
+        ),
+        (
+            Run("host", replace(ANN, subject="x" * 61), RunStatus.KNOWN),
+            f"a1a1a1a1a1a1  host  built  before      not measured  known           7 left  {'x' * 59}…",
+        ),
+    ],
+)
+def test_the_line_of_a_run(run, expected):
+    assert messages.run_line(run, 7) == expected
+
+
+def test_the_lines_of_a_regression():
+    found = [
+        Culprit("host", ANN.commit, TWICE, "b2" * 20, ANN, "a note"),
+        Culprit("host", "c3" * 20, DOUBLE, "b2" * 20, ANN, "a note"),
+        Culprit("gpu", ANN.commit, OTHERS[1], None, ANN),
+    ]
+    assert list(messages.culprit_lines(found)) == [
+        "a1a1a1a1a1a1 made host slower: faster pooling (Ann <ann@example.org>, 2026-03-02 09:00)",
+        "    NET_DELAY +100.0 %, ID_0_Conv +100.0 % compared with b2b2b2b2b2b2",
+        "    a note",
+        "a1a1a1a1a1a1 made gpu slower: faster pooling (Ann <ann@example.org>, 2026-03-02 09:00)",
+        "    b",
+    ]
+    assert list(messages.culprit_lines(found[1:2]))[-1] == "    found by bisection from c3c3c3c3c3c3"
+
+
+def test_the_lines_of_what_is_passed_over_and_put_off():
+    assert messages.skipped([ANN]) == "a1a1a1a1a1a1 is skipped"
+    assert messages.skipped([ANN, COMMIT, COMMIT]) == "3 commits are skipped: a1a1a1a1a1a1 to 111111111111"
+    assert messages.behind_step([ANN], 3).startswith("1 commit is newer than the last step of 3")
+    assert messages.behind_step([ANN, ANN], 3).startswith("2 commits are newer than the last step of 3")
+    error = CaseError("the device is gone\nfor good", "adb: no device")
+    assert messages.put_off("host", error, ANN, 30.0) == (
+        "host: a1a1a1a1a1a1: the device is gone; trying again in 30 s\n    for good\n    adb: no device"
+    )
+    assert messages.put_off("everything", StorageError(""), None, math.inf) == "everything: "
 
 
 # --- events -------------------------------------------------------------------------------------------------

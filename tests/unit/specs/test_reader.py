@@ -285,6 +285,18 @@ def test_what_cannot_be_a_specification_is_never_read(tmp_path):
             read_benchmarks(tmp_path / "suite.json")
 
 
+@pytest.mark.parametrize("count", [1, 2, FAULTS_SHOWN])
+def test_faults_that_can_all_be_shown_are_the_whole_message(tmp_path, count):
+    (tmp_path / "b.json").write_text(
+        json.dumps({"benchmarks": [f"{number}.json" for number in range(count)]})
+    )
+    with pytest.raises(SpecificationError) as caught:
+        read_benchmarks(tmp_path / "b.json")
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/{number}.json: there is no such file" for number in range(count)
+    ]
+
+
 @pytest.mark.parametrize(
     "spec",
     [
