@@ -9,11 +9,13 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from benchmarking.continuous import messages
+from benchmarking.continuous import messages, notification
 from benchmarking.continuous.activities import Activities, age, read
+from benchmarking.continuous.notification import Notifier
 from benchmarking.continuous.overview import now_lines
 from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
 from benchmarking.errors import CaseError, StorageError
+from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import TestKey
 
@@ -217,3 +219,32 @@ def test_what_a_killed_loop_has_left_is_not_shown(tmp_path, content):
 )
 def test_an_age(seconds, text):
     assert age(seconds) == text
+
+
+# --- the user's own command ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def notify():
+    with Cancellation() as cancellation:
+        yield lambda *argv: Notifier(argv, cancellation).notify({"event": "works_again", "what": "ünï"})
+
+
+def test_the_command_gets_the_event_as_one_line_of_json(notify, tmp_path, caplog):
+    notify("sh", "-c", 'cat > "$0"', str(tmp_path / "event"))
+    (line,) = (tmp_path / "event").read_text().splitlines()
+    assert json.loads(line) == {"event": "works_again", "what": "ünï"}
+    notify()
+    assert caplog.text == ""
+
+
+def test_a_command_that_fails_is_logged_and_stops_nothing(notify, monkeypatch, caplog):
+    notify("sh", "-c", "echo no mail today; exit 3")
+    assert "--notify: sh ended with exit status 3\n--- end of stdout ---\nno mail today" in caplog.text
+    caplog.clear()
+    notify("/nonesuch/mail")
+    assert "--notify: /nonesuch/mail could not be run: " in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(notification, "LIMIT_S", 0.1)
+    notify("sleep", "60")
+    assert "--notify: sleep was killed" in caplog.text
