@@ -1,4 +1,4 @@
-"""What may be said of an input's values: random ones that its type holds, images that fit its shape. Pure."""
+"""Rules for an input's values: random values that its type can hold, images that fit its shape. Pure."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from benchmarking.specs.model import ImageSpec, InputSpec, RandomSpec, Shape, Va
 from benchmarking.specs.tensor_types import RANGES, is_whole
 
 LARGEST_MADE = 2**28
-"""Values of an input that this machine makes itself."""
+"""The limit on the values of an input that this machine generates."""
 LARGEST_IMAGE = 2**26
-"""Pixels of an image, as it is in its file and as it is fed."""
+"""The limit on the pixels of an image, in its file and as it is fed."""
 _CHANNELS = (1, 3)
 
 
 def problems(spec: InputSpec, *, has_file: bool) -> Iterator[tuple[str, str]]:
-    """Where in the input, and what is wrong there.
+    """Yields the location in the input and the problem.
 
     Args:
         has_file: whether the test has ``input_files`` for it.
     """
     for index, shape in enumerate(spec.shapes):
         if spec.random is not None and math.prod(shape) > LARGEST_MADE:
-            yield f"shapes[{index}]", f"at most {LARGEST_MADE:,} random values are made"
+            yield f"shapes[{index}]", f"at most {LARGEST_MADE:,} random values are generated"
         if spec.image is not None:
             for message in _image_shape_problems(spec.image, shape):
                 yield f"shapes[{index}]", message
     if spec.random is not None:
         if has_file:
-            yield "random", "the test has a file for this input: leave one of them out"
+            yield "random", "the test has a file for this input: remove one of them"
         yield from (
             (f"random{where}", message) for where, message in _random_problems(spec.random, spec.type)
         )
@@ -49,13 +49,13 @@ def _random_problems(spec: RandomSpec, type_: str) -> Iterator[tuple[str, str]]:
         if spec.distribution != "uniform":
             yield (
                 ".distribution",
-                f"whole numbers are drawn uniformly; {type_} has no {spec.distribution} ones",
+                f"whole numbers are drawn uniformly; {type_} has no {spec.distribution} distribution",
             )
         for name, value in bounds.items():
             if value is None and type_ != "bool":
                 yield f".{name}", f"missing: whole numbers are drawn from a range, such as 0 to {highest}"
             elif isinstance(value, float):
-                yield f".{name}", f"a whole number is wanted, not {value!r}"
+                yield f".{name}", f"a whole number is expected, not {value!r}"
     for name, value in {**bounds, "mean": spec.mean, "deviation": spec.deviation}.items():
         if value is not None and not lowest <= value <= highest:
             yield f".{name}", f"{type_} holds values from {lowest} to {highest}"
@@ -63,11 +63,11 @@ def _random_problems(spec: RandomSpec, type_: str) -> Iterator[tuple[str, str]]:
     if low is not None and high is not None and low > high:
         yield ".maximum", f"{high} is less than the minimum {low}"
     elif low is not None and high is not None and not math.isfinite(float(high) - float(low)):
-        yield ".maximum", "the range is wider than a double holds"
+        yield ".maximum", "the range is wider than a double can hold"
 
 
 def drawn_from(spec: RandomSpec) -> tuple[Value | None, Value | None]:
-    """The least and the largest value, as far as there are such."""
+    """The smallest and the largest value, as far as they exist."""
     if spec.distribution == "normal":
         return spec.minimum, spec.maximum
     return 0 if spec.minimum is None else spec.minimum, 1 if spec.maximum is None else spec.maximum
@@ -75,7 +75,7 @@ def drawn_from(spec: RandomSpec) -> tuple[Value | None, Value | None]:
 
 def _image_shape_problems(spec: ImageSpec, shape: Shape) -> Iterator[str]:
     if len(shape) != len(spec.layout):
-        yield f"{len(shape)} dimensions are not {spec.layout}"
+        yield f"{len(shape)} dimensions do not fit {spec.layout}"
         return
     sizes = dict(zip(spec.layout, shape, strict=True))
     if sizes.get("N", 1) != 1:
@@ -97,7 +97,7 @@ def _value_problems(spec: ImageSpec, type_: str) -> Iterator[tuple[str, str]]:
             if getattr(spec, name) is not None:
                 yield (
                     f".{name}",
-                    f"pixels are fed as they are, from 0 to 255, to an input of the type {type_}",
+                    f"pixels are fed unchanged, from 0 to 255, to an input of the type {type_}",
                 )
         if RANGES[type_][1] < 255:
-            yield "", f"{type_} does not hold the values of pixels, from 0 to 255"
+            yield "", f"{type_} cannot hold the values of pixels, from 0 to 255"

@@ -1,6 +1,6 @@
-"""What the later form of specifications has beyond docs/contracts.md: whole command lines.
+"""The additions of the later form of specifications to docs/contracts.md: whole command lines.
 
-Pure. What is not run costs its own test, never the file.
+Pure. An unsupported test only affects itself, never the whole file.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _OUTPUT_PREFIX = f"{{{OUTPUT_DIRECTORY}}}/"
 
 @dataclass(frozen=True)
 class InputFile:
-    """A file that a command template names."""
+    """A file in a command template."""
 
     location: Location
     md5: str | None = None
-    """None: the specification does not say it."""
+    """None: the specification does not give it."""
 
 
 @dataclass(frozen=True)
 class TemplateRun:
-    """A test whose specification gives the whole command line."""
+    """A test with a whole command line in its specification."""
 
     command: CommandTemplate
     variables: Mapping[str, str]
-    """The values of those placeholders that the specification itself gives, as in ``batch_size``."""
+    """The values of the placeholders that the specification itself gives, such as ``batch_size``."""
     input_files: Mapping[str, InputFile] = field(default_factory=dict)
-    """By the NAME of ``{input_files.NAME}``."""
+    """Maps the NAME in ``{input_files.NAME}`` to the file."""
     output_files: Mapping[str, str] = field(default_factory=dict)
-    """The file's name in the output directory, by the NAME of ``{output_files.NAME}``."""
+    """Maps the NAME in ``{output_files.NAME}`` to the file's name in the output directory."""
 
     @property
     def options(self) -> Mapping[str, str]:
-        """What the words after the program say as options: ``--name value`` and ``--name=value``."""
+        """The words after the program, interpreted as options: ``--name value`` and ``--name=value``."""
         found: dict[str, str] = {}
         words = list(self.command.words[1:])
         for word, following in zip(words, [*words[1:], ""], strict=True):
@@ -57,16 +57,16 @@ class TemplateRun:
 
 @dataclass(frozen=True)
 class ShellRun:
-    """What is run on the machine of the harness, by its shell, before and after a test."""
+    """Shell commands that run on the machine of the harness before and after a test."""
 
     before: tuple[str, ...]
     after: tuple[str, ...]
     variables: Mapping[str, str]
-    """The values of those placeholders that the specification itself gives."""
+    """The values of the placeholders that the specification itself gives."""
 
 
 def shell_run(model: ModelSpec, test: TestSpec, repetition: int) -> ShellRun | None:
-    """None: there are no commands. Those of the test are the innermost."""
+    """None: there are no commands. The commands of the test are the innermost."""
     before = [one.commands for one in (model.preprocess, test.preprocess) if one is not None]
     after = [one.commands for one in (test.postprocess, model.postprocess) if one is not None]
     if not before and not after:
@@ -76,15 +76,15 @@ def shell_run(model: ModelSpec, test: TestSpec, repetition: int) -> ShellRun | N
 
 
 def refusal(model: ModelSpec, test: TestSpec, *, allow_commands: bool) -> str | None:
-    """Why a test is not run, in one line; None: it is."""
+    """The reason why a test is not run, in one line; None: it is run."""
     if test.metric not in RUN_METRICS:
-        return f"the metric {test.metric} is not measured; delay and error are"
+        return f"the metric {test.metric} is not supported; only delay and error are"
     if not allow_commands and shell_run(model, test, 0) is not None:
         return "its shell commands before or after it are not run; --allow_commands permits them"
     if len(test.templates) > 1:
         return f"it has {len(test.templates)} command lines; a test runs one"
     if test.templates and test.metric != "delay":
-        return f"a command line of its own goes with the metric delay, not with {test.metric}: give inputs"
+        return f"a whole command line needs the metric delay, not {test.metric}: give inputs"
     return None
 
 
@@ -94,7 +94,7 @@ def cooldown_s(model: ModelSpec, test: TestSpec) -> float | None:
 
 
 class TemplateReader:
-    """The command line of one test, with everything that its placeholders stand for."""
+    """Reads the command line of one test, with the values of its placeholders."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class TemplateReader:
         self._resolve = resolve
 
     def run(self) -> TemplateRun | None:
-        """None, with a fault, where there is no such command line."""
+        """None, with a fault, if there is no valid command line."""
         ((where, text),) = self._test.templates.items()
         try:
             command = CommandTemplate.parse(text)
@@ -127,7 +127,9 @@ class TemplateReader:
 
     def _check(self, run: TemplateRun, json_path: str) -> None:
         if run.command.words[0] != f"{{{PROGRAM}}}":
-            self._fault(json_path, f"the command line has to begin with {{{PROGRAM}}}: nothing else is run")
+            self._fault(
+                json_path, f"the command line has to begin with {{{PROGRAM}}}: no other program is run"
+            )
         files = [key for name in self._model.format_names for key in self._model.in_format(name).files]
         known = [
             *(PROGRAM, "iter", "warmup", OUTPUT_DIRECTORY, INDEX, *run.variables),
@@ -137,7 +139,7 @@ class TemplateReader:
         ]
         for name in run.command.placeholders:
             if name not in known:
-                message = f"nothing is known of {{{name}}}; known are {', '.join(dict.fromkeys(known))}"
+                message = f"{{{name}}} is unknown; known are {', '.join(dict.fromkeys(known))}"
                 self._fault(json_path, message)
 
     def _inputs(self) -> Mapping[str, InputFile]:
@@ -151,7 +153,7 @@ class TemplateReader:
         return found
 
     def _outputs(self) -> Mapping[str, str]:
-        """They are written below the output directory, whatever their locations add to it."""
+        """Outputs are written below the output directory, regardless of their locations."""
         found = {}
         for name, paths in self._test.output_files.items():
             json_path = f"{self._json_path}.output_files.{name}"
@@ -164,7 +166,9 @@ class TemplateReader:
                 or len(path.parts) != 1
                 or path.name in ("", "..")
             ):
-                message = f"an output of a command line lies in {_OUTPUT_PREFIX}: write {_OUTPUT_PREFIX}NAME"
+                message = (
+                    f"an output of a command line has to be in {_OUTPUT_PREFIX}: use {_OUTPUT_PREFIX}NAME"
+                )
                 self._fault(f"{json_path}.location", message)
             else:
                 found[name] = path.name
@@ -172,6 +176,6 @@ class TemplateReader:
 
     def _only_file(self, paths: PathOrPaths, json_path: str) -> TestFile | None:
         if isinstance(paths, list):
-            self._fault(json_path, "a command line of its own takes one file for each name, not a list")
+            self._fault(json_path, "a whole command line takes one file for each name, not a list")
             return None
         return paths if isinstance(paths, TestFile) else TestFile(filename="file", location=paths)

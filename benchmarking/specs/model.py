@@ -25,7 +25,7 @@ Seconds = Annotated[float, Field(ge=0, le=10**6)]
 MD5 = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]
 Text = Annotated[str, Field(min_length=1)]
 Number = int | str
-"""The later form writes numbers also as texts, and as texts with placeholders."""
+"""The later form also writes numbers as strings, and as strings with placeholders."""
 
 
 def _usual_name(value: Any) -> Any:
@@ -55,7 +55,7 @@ class SpecModel(BaseModel):
 
 
 class TestFile(SpecModel):
-    """A file of a test, as the later form of specifications names it."""
+    """A file of a test in the later form of specifications."""
 
     __test__ = False  # not a test of ours, whatever pytest makes of the name
 
@@ -89,13 +89,13 @@ CommandsOrTemplates = Annotated[
 
 
 class ShellCommands(SpecModel):
-    """What the later form runs on the machine of the harness, before or after a test."""
+    """Shell commands of the later form, which run on the machine of the harness before or after a test."""
 
     commands: Templates
 
 
 class PlatformArguments(SpecModel):
-    """How the later form has a program started."""
+    """How the later form starts a program."""
 
     taskset: Annotated[str, Field(pattern=r"^(0[xX])?[0-9a-fA-F]{1,64}$")] | None = None
     """The cores that the program may use: a hexadecimal mask, bit 0 is core 0."""
@@ -103,7 +103,7 @@ class PlatformArguments(SpecModel):
 
     @property
     def affinity_mask(self) -> int | None:
-        """0: there is no core in it."""
+        """0: the mask contains no core."""
         return None if self.taskset is None else int(self.taskset, 16)
 
 
@@ -122,13 +122,13 @@ Value = int | float
 
 
 class RandomSpec(SpecModel):
-    """Values that are drawn, the same ones in each run and for every program."""
+    """Random values, the same in each run and for every program."""
 
     distribution: Literal["uniform", "normal"] = "uniform"
     minimum: Value | None = None
-    """No value is less. Of ``normal``, what is less becomes it. 0 where nothing is said of ``uniform``."""
+    """No value is smaller. With ``normal``, smaller values are set to it. 0 by default for ``uniform``."""
     maximum: Value | None = None
-    """No value is more; whole numbers may be this. 1 where nothing is said of ``uniform``."""
+    """No value is larger; whole numbers may be equal. 1 by default for ``uniform``."""
     mean: Value = 0
     deviation: Annotated[Value, Field(ge=0)] = 1
     """The standard deviation."""
@@ -139,12 +139,14 @@ class ImageSpec(SpecModel):
     """How the pixels of an image become values: ``(pixel * white / 255 - mean) / std``, by channel."""
 
     layout: Literal["NCHW", "NHWC", "CHW", "HWC"]
-    """Which dimension of the shape is the channels (1 or 3), the height and the width; N is 1."""
+    """The dimensions of the shape for the channels (1 or 3), the height and the width; N is 1."""
     resize: Literal["stretch", "crop"] = "stretch"
-    """``crop``: the middle of the image in the shape's proportions is taken."""
+    """``crop``: uses the middle of the image, in the shape's proportions."""
     colors: Literal["RGB", "BGR"] = "RGB"
     white: Annotated[Value, Field(gt=0)] | None = None
-    """What the brightest pixel is, before mean and std; None: 1 of floating-point types, 255 of others."""
+    """The value of the brightest pixel, before mean and std; None: 1 for floating-point types, 255 for
+    others.
+    """
     mean: Annotated[list[Value], Field(min_length=1, max_length=3)] | None = None
     std: Annotated[list[Annotated[Value, Field(gt=0)]], Field(min_length=1, max_length=3)] | None = None
 
@@ -155,9 +157,9 @@ class InputSpec(SpecModel):
     shapes: Annotated[list[Shape], Field(min_length=1)]
     type: TensorType = "float"
     random: RandomSpec | None = None
-    """None: noise of the program, where there is no file."""
+    """None: noise of the program, if there is no file."""
     image: ImageSpec | None = None
-    """Of ``input_files`` that are images."""
+    """For ``input_files`` that are images."""
 
 
 class OutputSpec(SpecModel):
@@ -202,11 +204,11 @@ class ModelSpec(SpecModel):
 
     # The later form:
     cooldown: Seconds | None = None
-    """How long the device may take to become steady, before each test."""
+    """The time that the device may take to become steady, before each test."""
     timeout: Annotated[float, Field(gt=0, le=10**6)] | None = None
-    """Of a run of the program, in seconds."""
+    """The limit of a run of the program, in seconds."""
     repeat: Annotated[int, Field(ge=1, le=LARGEST_COUNT)] = 1
-    """How often each test is run; ``{INDEX}`` is the number, from 0."""
+    """The number of runs of each test; ``{INDEX}`` is the number of the run, from 0."""
     preprocess: ShellCommands | None = None
     postprocess: ShellCommands | None = None
     batch_size: Number | None = None
@@ -219,7 +221,7 @@ class ModelSpec(SpecModel):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What command templates may name, by their placeholders."""
+        """The values that command templates may use, by their placeholders."""
         names = (
             *("name", "repeat", "batch_size", "total_images", "images_per_iter", "images_per_batch"),
             *("dataset_dir", "dataset_ann"),
@@ -259,24 +261,24 @@ class TestSpec(SpecModel):
 
     # The later form:
     arguments: Text | Templates | None = None
-    """As ``commands`` where those are templates."""
+    """As ``commands`` if those are templates."""
     platform_args: PlatformArguments = PlatformArguments()
     preprocess: ShellCommands | None = None
     postprocess: ShellCommands | None = None
     log_output: str | bool | None = None
     method: str | None = None
-    """Of the metric power, as the two after it: nothing here measures that."""
+    """For the metric power, like the two after it, which is not supported here."""
     collection_time: Seconds | None = None
     voltage: float | None = None
 
     @property
     def options(self) -> Commands:
-        """Of the program, by framework."""
+        """The options of the program, by framework."""
         return self.commands if isinstance(self.commands, dict) else {}
 
     @property
     def templates(self) -> dict[str, str]:
-        """The command lines of the later form, by where they are in the test."""
+        """The command lines of the later form, by their location in the test."""
         found = {}
         for key, value in (("commands", self.commands), ("arguments", self.arguments)):
             if isinstance(value, str):

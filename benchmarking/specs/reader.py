@@ -151,9 +151,9 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _both_commands(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
-    """Tests of the later form have ``commands`` twice, as templates and as options: both count.
+    """Tests of the later form have ``commands`` twice, as templates and as options: both are used.
 
-    ``arguments`` is another name of the templates.
+    ``arguments`` is another name for the templates.
     """
     others = {key: value for key, value in pairs if key != "commands"}
     values = [value for key, value in pairs if key == "commands"]
@@ -271,11 +271,11 @@ def _format_faults(path: Path, model: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _hash_faults(path: Path, spec: BenchmarkSpec) -> Iterator[Fault]:
-    """A file of this machine may do without; an empty ``md5`` says that nobody knows it."""
+    """A file on this machine needs no hash; an empty ``md5`` says that it is unknown."""
     for model in map(spec.model.in_format, spec.model.format_names):
         for key, file in model.files.items():
             if file.md5 is None and Location(file.location).is_url:
-                message = "the key 'md5' is missing: only a local file may do without"
+                message = "the key 'md5' is missing: only a local file may omit it"
                 yield Fault(str(path), f"{model.files_path}.{key}.md5", message)
 
 

@@ -1,4 +1,4 @@
-"""The types of tensors, by the names that specifications have for them."""
+"""The types of tensors, by their names in specifications."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUMPY_NAMES: Mapping[str, str] = MappingProxyType(
         "string": "str",
     }
 )
-"""Of the same types, by the names that programs are given. The first that there were are C++'s."""
+"""Maps the same types to the names that programs are given. The oldest names are those of C++."""
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {name: ours for ours, name in NUMPY_NAMES.items() if ours != "string"} | {"int32_t": "int"}
@@ -34,7 +34,7 @@ RANGES: Mapping[str, tuple[int | float, int | float]] = MappingProxyType(
     | {name: (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for name, bits in _SIGNED_BITS.items()}
     | {"uint8_t": (0, 2**8 - 1), "uint16_t": (0, 2**16 - 1), "bool": (0, 1)}
 )
-"""The least and the largest value of each type of numbers."""
+"""The smallest and the largest value of each numeric type."""
 
 
 def is_whole(name: str) -> bool:

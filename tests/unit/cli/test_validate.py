@@ -166,14 +166,14 @@ def test_a_command_line_of_the_later_form_is_run_as_it_means(tmp_path):
     assert checked.returncode == 0
     assert checked.stdout.splitlines() == [
         f"{benchmark}: no faults; 1 benchmark with 2 tests, of which 1 is not run",
-        f"  {benchmark}: $.tests[1]: the metric power is not measured; delay and error are",
+        f"  {benchmark}: $.tests[1]: the metric power is not supported; only delay and error are",
     ]
     document, done = workshop.json(
         "--program", program, environment={"XDG_STATE_HOME": str(tmp_path / "state")}
     )
     assert done.returncode == 3
     delay, refused = document["results"]
-    assert refused["failure"]["message"] == "the metric power is not measured; delay and error are"
+    assert refused["failure"]["message"] == "the metric power is not supported; only delay and error are"
     assert delay["meta"]["program_command"].startswith("taskset 1 ")
     argv = records(tmp_path / "calls")[-1]["argv"]
     assert argv[0::2] == ["--net", "--init_net", "--iter", "--warmup", "--text"]

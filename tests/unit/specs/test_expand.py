@@ -180,7 +180,7 @@ IMAGE = {"shapes": [[1, 3, 8, 8]], "image": {"layout": "NCHW"}}
             {"type": "uint8", "minimum": -1, "maximum": 5},
             "random.minimum: uint8_t holds values from 0 to 255",
         ),
-        ({"type": "int8", "minimum": 0, "maximum": 1.5}, "random.maximum: a whole number is wanted, not 1.5"),
+        ({"type": "int8", "minimum": 0, "maximum": 1.5}, "random.maximum: a whole number is expected, not 1.5"),
         (
             {"type": "int", "distribution": "normal", "minimum": 0, "maximum": 5},
             "random.distribution: whole numbers",
@@ -191,7 +191,7 @@ IMAGE = {"shapes": [[1, 3, 8, 8]], "image": {"layout": "NCHW"}}
         ({"type": "double", "minimum": -1e308, "maximum": 1e308}, "random.maximum: the range is wider"),
         ({"deviation": -1}, "random.deviation: -1: should be greater than or equal to 0"),
         ({"seed": 2**32}, "random.seed: 4294967296: should be less than 4294967296"),
-        ({"shapes": [[2**15, 2**14]]}, "shapes[0]: at most 268,435,456 random values are made"),
+        ({"shapes": [[2**15, 2**14]]}, "shapes[0]: at most 268,435,456 random values are generated"),
     ],
 )
 def test_random_values_that_cannot_be(tmp_path, given, fault):
@@ -209,17 +209,17 @@ def test_random_values_that_cannot_be(tmp_path, given, fault):
 @pytest.mark.parametrize(
     ("given", "image", "fault"),
     [
-        ({"shapes": [[3, 8, 8]]}, {}, "shapes[0]: 3 dimensions are not NCHW"),
+        ({"shapes": [[3, 8, 8]]}, {}, "shapes[0]: 3 dimensions do not fit NCHW"),
         ({"shapes": [[2, 3, 8, 8]]}, {}, "shapes[0]: a file is one image: the first dimension has to be 1"),
         ({"shapes": [[1, 4, 8, 8]]}, {}, "shapes[0]: an image has 1 or 3 channels, not 4"),
         ({"shapes": [[1, 3, 10**9, 10**9]]}, {}, "shapes[0]: an image has from 1 to 67,108,864 pixels"),
         ({"shapes": [[1, 3, 0, 8]]}, {}, "shapes[0]: an image has from 1"),
         ({}, {"mean": [1, 2]}, "shapes[0]: 3 channels, but 2 numbers for mean"),
-        ({"type": "uint8"}, {"white": 1}, "image.white: pixels are fed as they are"),
-        ({"type": "int8"}, {}, "image: int8_t does not hold the values of pixels"),
+        ({"type": "uint8"}, {"white": 1}, "image.white: pixels are fed unchanged"),
+        ({"type": "int8"}, {}, "image: int8_t cannot hold the values of pixels"),
         ({"type": "bool"}, {}, "image: an image cannot be fed as bool"),
         ({}, {"std": [0]}, "image.std[0]: 0: should be greater than 0"),
-        ({"random": {}}, {}, "random: the test has a file for this input: leave one of them out"),
+        ({"random": {}}, {}, "random: the test has a file for this input: remove one of them"),
     ],
 )
 def test_images_that_do_not_fit(tmp_path, given, image, fault):

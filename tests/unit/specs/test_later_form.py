@@ -171,9 +171,9 @@ def test_tests_without_a_command_line_have_the_conditions_too(tmp_path):
         ({"commands": ["rm -rf {program}"]}, "commands[0]: the command line has to begin with {program}"),
         (
             {"commands": ["{program} {files.graph}"]},
-            "commands[0]: nothing is known of {files.graph}; known are",
+            "commands[0]: {files.graph} is unknown; known are",
         ),
-        ({"commands": ["{program} {HOSTDIR}"]}, "commands[0]: nothing is known of {HOSTDIR}"),
+        ({"commands": ["{program} {HOSTDIR}"]}, "commands[0]: {HOSTDIR} is unknown"),
         ({"commands": ["{program} \0"]}, "commands[0]: a program's argument cannot contain a NUL"),
         ({"commands": []}, "commands: []: list should have at least 1 item"),
         ({"commands": [1]}, "commands[0]: a string is expected, not 1"),
@@ -182,12 +182,12 @@ def test_tests_without_a_command_line_have_the_conditions_too(tmp_path):
         ({"platform_args": {"taskset": "g"}}, 'platform_args.taskset: "g" is not a hexadecimal mask'),
         ({"platform_args": {"taskset": "f" * 65}}, "platform_args.taskset: "),
         ({"platform_args": {"taksset": "f"}}, "platform_args.taksset: unknown key 'taksset'; did you mean"),
-        ({"input_files": {"x": ["a", "b"]}}, "input_files.x: a command line of its own takes one file"),
+        ({"input_files": {"x": ["a", "b"]}}, "input_files.x: a whole command line takes one file"),
         (
             {"input_files": {"x": {"filename": "a", "location": "a", "md": ""}}},
             "input_files.x.md: unknown key 'md'; did you mean 'md5'?",
         ),
-        ({"output_files": {"x": "out.txt"}}, "output_files.x.location: an output of a command line lies in"),
+        ({"output_files": {"x": "out.txt"}}, "output_files.x.location: an output of a command line has to be in"),
         (
             {"output_files": {"x": {"filename": "x", "location": "{TGTDIR}/../x"}}},
             "output_files.x.location: an output",
@@ -210,7 +210,7 @@ def test_what_is_wrong_is_a_fault_with_its_place(tmp_path, changes, fault):
     ("changes", "reason"),
     [
         ({"commands": [CAFFE2_LINE, CAFFE2_LINE]}, "it has 2 command lines; a test runs one"),
-        ({"metric": "error"}, "a command line of its own goes with the metric delay, not with error"),
+        ({"metric": "error"}, "a whole command line needs the metric delay, not error"),
     ],
 )
 def test_what_is_not_run_costs_its_own_test(tmp_path, changes, reason):
