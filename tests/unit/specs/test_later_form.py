@@ -107,8 +107,8 @@ def test_everything_in_a_file_is_read_as_it_means(tmp_path):
     assert files.template.variables["batch_size"] == "4"
     assert (files.identifier, files.cooldown_s) == ("files-1", 30)
     assert [case.refusal for case in (whole, files)] == [None, None]
-    assert "power is not measured" in power.refusal
-    assert "accuracy is not measured" in accuracy.refusal
+    assert "power is not supported" in power.refusal
+    assert "accuracy is not supported" in accuracy.refusal
     assert "shell commands before or after it are not run; --allow_commands permits them" in shell.refusal
 
 
