@@ -1,4 +1,4 @@
-"""A program with everything that it needs for a case, on a device."""
+"""A program on a device, with everything that it needs for a case."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNLIMITED_S = 24 * 3600.0
-"""For an answer of a program, where nothing else is said."""
+"""The time limit of a program's answer, if no other limit is given."""
 
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """Everything a case reads, as checked local files."""
+    """All files that a case reads, as verified local files."""
 
     model: Mapping[str, Path]
     inputs: Mapping[str, Path]
@@ -42,13 +42,14 @@ class LocalFiles:
 
 @dataclass(frozen=True)
 class ReadyArm:
-    """Treatment or control of one case, staged on the device."""
+    """The treatment or the control of one case, staged on the device."""
 
     case: TestCase
     command: Command
     invocation: Invocation
     output_names: tuple[str, ...]
-    """As the test calls what the model's own file may call otherwise (``Invocation.outputs``)."""
+    """Maps the names in the test to those in the model's own file, if they differ (``Invocation.outputs``).
+    """
     staged: StagedFiles
     platform: PlatformBase
     framework: FrameworkBase
@@ -62,14 +63,14 @@ class ReadyArm:
 
     def _start_worker(self, forks: bool, layout_seed: int) -> AbstractContextManager[LiveProgram] | None:
         command = self.framework.compose_worker(self.invocation, forks=forks, layout_seed=layout_seed)
-        # Its time limit is for a single answer; all of them together may take long.
+        # The time limit applies to a single answer; all of them together may take longer.
         if command is None:
             return None
         command = replace(command, timeout_s=None, affinity_mask=self.case.affinity_mask)
         return self.platform.start(command, self.cancellation)
 
     def outputs(self) -> dict[str, NDArray[np.float64]]:
-        """What the last run wrote, by blob as the test calls it: flattened values."""
+        """The values that the last run wrote, flattened, by the name of the blob in the test."""
         with tempfile.TemporaryDirectory(prefix="benchmark-outputs-") as directory:
             self.platform.fetch_outputs(self.staged, Path(directory))
             return {
@@ -108,7 +109,7 @@ def local_files(bench: Bench, case: TestCase) -> LocalFiles:
 def make_ready(
     bench: Bench, stack: ExitStack, case: TestCase, files: LocalFiles, arm: Arm, outputs: tuple[str, ...]
 ) -> ReadyArm:
-    """``outputs``: the blobs that its program shall write."""
+    """``outputs``: the blobs that the program writes."""
     plan = bench.plan
     staged = stack.enter_context(
         bench.platform.stage(
@@ -148,9 +149,9 @@ def make_ready(
 def names_in_model(
     framework: FrameworkBase, case: TestCase, files: LocalFiles, outputs: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """What these outputs are called in the model's own file, which in another format may have other names.
+    """Maps these outputs to their names in the model's own file, which may differ in another format.
 
-    Names that the file does not have are matched by their order, where it has as many outputs.
+    Names that the file does not have are matched by their order, if it has the same number of outputs.
     """
     own = framework.model_outputs(files.model) if case.formats else ()
     return outputs if set(outputs) <= set(own) or len(own) != len(outputs) else own
@@ -165,6 +166,6 @@ def _check_cores(bench: Bench, case: TestCase) -> None:
     mask = case.affinity_mask
     if mask is not None and isinstance(cores, int) and mask >> cores:
         raise CaseError(
-            f"the specification asks for the cores of the mask {mask:x}; {bench.platform.device.name} has "
+            f"the specification requests the cores of the mask {mask:x}; {bench.platform.device.name} has "
             f"the cores 0 to {cores - 1}"
         )

@@ -1,4 +1,6 @@
-"""One test on several backends or frameworks of a device, side by side, so that they share its conditions."""
+"""One test on several backends or frameworks of a device, side by side, so that all have the same
+conditions.
+"""
 
 from __future__ import annotations
 
@@ -49,20 +51,23 @@ if TYPE_CHECKING:
 
 GOLDEN = "golden"
 LOOKS = (6, 8)
-"""After this many blocks a comparison may be exact enough; fewer do not have an interval that covers 95 %."""
+"""From this number of blocks on, a comparison may be precise enough; fewer have no interval that covers 95 %.
+"""
 PRECISION = 0.01
-"""Of a ratio: an interval of at most this much to either side is exact enough."""
+"""For a ratio: an interval of at most this size to either side is precise enough."""
 TURNS_S = 0.25
-"""Of a backend in a block: making all of them ready takes longer than making a pair ready."""
+"""The time for a backend in a block, which is longer than for a pair because setting up all backends takes
+longer.
+"""
 OPERATOR_ROUNDS = 2
-"""Of each block: operators of different backends are shown and not judged, so a few samples are enough."""
+"""Per block: operators of different backends are shown but not judged, so a few samples are enough."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class _Column:
-    """One arm, as far as the test has come on it."""
+    """One arm, with its part of the test so far."""
 
     chosen: ChosenArm
     failure: BaseException | None = None
@@ -70,7 +75,7 @@ class _Column:
     arm: ReadyArm | None = None
     samples: ArmSamples = field(default_factory=ArmSamples)
     sampling: Sampling | None = None
-    """How its delays were sampled; None of other tests, and where they were not."""
+    """How its delays were sampled; None for other tests, and if they were not sampled."""
     types: tuple[TypeResult, ...] = ()
     comparison: Comparison | None = None
     answer_of: str = ""
@@ -103,25 +108,28 @@ class _Column:
         )
 
     def take(self, sampled: Sampled) -> None:
-        """Its part of what was sampled."""
+        """Takes its part of the samples."""
         self.samples = sampled.arms[self.name]
         self.failure = sampled.failures.get(self.name)
 
     def take_delays(self, sampled: Sampled) -> None:
-        """What follows from it for a test of delays."""
+        """Derives the results of a test of delays."""
         self.comparison = _comparison(sampled.log_ratios, self.name)
         self.sampling = sampled.sampling[self.name]
         self.types = metrics.delay_results(Samples(self.samples, None, sampling=self.sampling))
 
 
 class _Enough:
-    """When a comparison has blocks enough: by their number, or earlier where all of its ratios are exact
-    enough or the time is over."""
+    """Decides when a comparison has enough blocks: by their number, or earlier if all of its ratios are
+    precise enough or the time is over.
+    """
 
     def __init__(
         self, blocks: int, device: str, looks: tuple[int, ...] = (), limit_s: float = math.inf
     ) -> None:
-        """``looks``: after which of them it may end earlier; the time limit counts from the first one on."""
+        """``looks``: the numbers of blocks after which it may end earlier; the time limit applies from the
+        first of them.
+        """
         self._blocks = blocks
         self._device = device
         self._looks = looks
@@ -151,14 +159,14 @@ class _Enough:
 
 
 def _comparison(blocks: Sequence[LogRatios], arm: str) -> Comparison | None:
-    """Of its net; None where it has no block with the reference."""
+    """The comparison of its net; None if it has no block in common with the reference."""
     values = [block.get(arm, {}).get(NET_DELAY, math.nan) for block in blocks]
     usable = [value for value in values if math.isfinite(value)]
     return summaries.compare_log_ratios(usable) if usable else None
 
 
 class BackendMatrix:
-    """Runs a test on one device, on several backends or frameworks."""
+    """Runs a test on one device with several backends or frameworks."""
 
     def __init__(self, bench: Bench, lineup: Lineup) -> None:
         self._bench = bench
@@ -168,7 +176,7 @@ class BackendMatrix:
         self._lineup = lineup
 
     def results(self, case: TestCase) -> tuple[Result, ...]:
-        """A result for each arm, of a failed one too.
+        """A result for each arm, including failed arms.
 
         Raises:
             RunCancelledError: the run was cancelled.
@@ -188,7 +196,7 @@ class BackendMatrix:
         )
 
     def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
-        """The results of a case that was not even tried."""
+        """The results of a case that was not tried."""
         return tuple(
             replace(record.missing(arm.bench, arm.case, error), cell=self._cell(arm.name, 0))
             for arm in self._lineup.arms
@@ -230,14 +238,14 @@ class BackendMatrix:
                     self._hold_against_reference(columns)
                 else:
                     for one in _working(columns):
-                        self._hold_against_golden(one)
+                        self._compare_with_golden(one)
         except RunCancelledError:
             raise
-        except Exception as error:  # a device that is gone, a bug: of them all
+        except Exception as error:  # a device that is gone, or a bug: an error of all arms
             _fail(_working(columns), error)
 
     def _make_ready(self, stack: ExitStack, columns: Sequence[_Column]) -> None:
-        """What cannot be had, or made ready, costs the arms that need it."""
+        """Files that are unavailable, or a failed setup, only fail the arms that need them."""
         by_format: dict[str, list[_Column]] = {}
         for one in _working(columns):
             by_format.setdefault(one.chosen.case.model.format, []).append(one)
@@ -263,7 +271,7 @@ class BackendMatrix:
                 one.failure = error
 
     def _sample(self, case: TestCase, ready: Mapping[str, ReadyArm]) -> Sampled:
-        """An output does not vary from run to run as a delay does: one block of it is enough.
+        """An output does not vary from run to run as a delay does, so one block is enough.
 
         Raises:
             NoWorkersError: single iterations were demanded, and the program does not run them.
@@ -335,12 +343,14 @@ class BackendMatrix:
                 whose = f"the {'reference' if self._wanted.contenders else 'backend'} {reference.name}'s"
                 allowed = self._tolerance(one.precision, reference.precision)
                 try:
-                    self._hold_against(one, expected, reference.name, allowed, whose)
+                    self._compare_with(one, expected, reference.name, allowed, whose)
                 except CaseError as error:
                     one.failure = error
 
-    def _hold_against_golden(self, column: _Column) -> None:
-        """With the test's tolerance, where it has one, but no closer than the arm's precision allows."""
+    def _compare_with_golden(self, column: _Column) -> None:
+        """Compares with the golden outputs, using the test's tolerance, if it has one, but no less than the
+        arm's precision needs.
+        """
         if column.arm is None or column.files is None:
             return
         case, framework = column.chosen.case, column.framework
@@ -354,7 +364,7 @@ class BackendMatrix:
                 return
             golden = {blob: framework.read_tensor(path) for blob, path in column.files.golden.items()}
             allowed = self._tolerance(column.precision)
-            self._hold_against(column, golden, GOLDEN, allowed, "the golden output")
+            self._compare_with(column, golden, GOLDEN, allowed, "the golden output")
         except CaseError as error:
             column.failure = error
 
@@ -362,7 +372,7 @@ class BackendMatrix:
         wanted = self._wanted.tolerance
         return precision.tolerance(*precisions) if wanted is None else wanted
 
-    def _hold_against(
+    def _compare_with(
         self, column: _Column, expected: Tensors, name: str, allowed: float, whose: str
     ) -> None:
         """Raises:
@@ -386,7 +396,9 @@ def _fail(columns: Iterable[_Column], error: BaseException) -> None:
 
 
 def _output_names(columns: Sequence[_Column]) -> tuple[str, ...]:
-    """What is compared: the golden outputs, or those that the first model file with outputs has."""
+    """The outputs that are compared: the golden outputs, or those of the first model file that
+    has outputs.
+    """
     for one in columns:
         case, files = one.chosen.case, one.files
         names = tuple(case.golden_files) or (one.framework.outputs(case, files.model) if files else ())
@@ -396,7 +408,7 @@ def _output_names(columns: Sequence[_Column]) -> tuple[str, ...]:
 
 
 def _explained(arm: ReadyArm, error: ArmFailure) -> ArmFailure:
-    """Why the only program of several that did not become a worker has failed.
+    """Explains why the only program that did not become a worker has failed.
 
     Raises:
         NoWorkersError: it has not: it runs as a whole process.
@@ -415,11 +427,11 @@ def _working(columns: Sequence[_Column]) -> list[_Column]:
 
 
 def _expected_answer(reference: _Column) -> tuple[Tensors | None, str]:
-    """What the other backends should answer, or why that is not known."""
+    """The outputs expected of the other backends, or the reason why they are unknown."""
     if reference.failure is not None or reference.arm is None:
         return None, f"the reference {reference.name} failed"
     if not reference.arm.invocation.outputs:
-        return None, "which blobs are the model's outputs is not known: name them in its specification"
+        return None, "the outputs of the model are unknown: name them in its specification"
     try:
         return reference.arm.outputs(), ""
     except CaseError as error:

@@ -1,4 +1,4 @@
-"""What everything that is measured on a device needs."""
+"""The objects that every measurement on a device needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarking.specs.expand import TestCase
 
 @dataclass(frozen=True)
 class Bench:
-    """A device, and what shall be measured on it."""
+    """A device, and the plan of what is measured on it."""
 
     platform: PlatformBase
     plan: RunPlan
@@ -29,7 +29,7 @@ class Bench:
         return conditions.read(self.platform)
 
     def watch(self, case: TestCase) -> conditions.Watch:
-        """Before a case: the user's limit for the wait wins over the specification's.
+        """Called before a case: the user's limit for the wait takes precedence over the specification's.
 
         Raises:
             RunCancelledError: as ``Watch``.

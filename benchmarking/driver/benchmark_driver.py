@@ -33,7 +33,7 @@ class BenchmarkDriver:
         self._plan = bench.plan
 
     def results(self, case: TestCase) -> tuple[Result, ...]:
-        """The one that ``run`` gives, as a session takes them."""
+        """The single result of ``run``, in the form that a session expects."""
         return (self.run(case),)
 
     def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
@@ -56,11 +56,11 @@ class BenchmarkDriver:
             return self._measure(case)
         except RunCancelledError:
             raise
-        except Exception as error:  # a bug, too, costs one case only; it keeps its traceback
+        except Exception as error:  # a bug also affects only one case; it keeps its traceback
             return Measured(failure=error)
 
     def _measure(self, case: TestCase) -> Measured:
-        """What had been measured until a failure is kept; the stages see the failure all the same."""
+        """Measurements made before a failure are kept; the stages still see the failure."""
         files = arms.local_files(self._bench, case)
         measured = Measured()
         try:
@@ -98,7 +98,7 @@ class BenchmarkDriver:
         )
 
     def _sample(self, case: TestCase, treatment: ReadyArm, control: ReadyArm | None) -> Samples:
-        """An output does not vary from run to run as a delay does: one pair of it is enough."""
+        """An output does not vary from run to run as a delay does, so one pair is enough."""
         if control is None:
             return sample_once(treatment.run)
         comparing = self._plan.comparing
@@ -136,13 +136,13 @@ class BenchmarkDriver:
 
 
 def _if_comparable(samples: Samples) -> Samples:
-    """Programs that were told to run differently are not judged against each other."""
+    """Programs that ran with different settings are not compared."""
     control = samples.control.facts if samples.control else {}
     different = "; ".join(comparability.differences(samples.treatment.facts, control))
     if not different:
         return samples
     decisions = {
-        name: replace(one, verdict=Verdict.NOT_COMPARABLE, reason=f"the two ran with {different}")
+        name: replace(one, verdict=Verdict.NOT_COMPARABLE, reason=f"the two programs ran with {different}")
         for name, one in samples.decisions.items()
     }
     return replace(samples, decisions=decisions)
@@ -155,7 +155,7 @@ def output_errors(
     treatment: ReadyArm,
     control: ReadyArm | None = None,
 ) -> tuple[tuple[TypeResult, ...], CaseError | DeviceError | None]:
-    """The outputs of the last runs against the golden ones, and what is wrong with them."""
+    """Compares the outputs of the last runs with the golden outputs, and reports what is wrong with them."""
     golden = {blob: framework.read_tensor(path) for blob, path in files.golden.items()}
     names = {blob: hide_credentials(str(location)) for blob, location in case.golden_files.items()}
     outputs = treatment.outputs()

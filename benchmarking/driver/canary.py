@@ -1,4 +1,6 @@
-"""The control against its own copy: where the two seem to differ, a machine is no judge of programs."""
+"""Compares the control with its own copy: if they seem to differ, the machine cannot be trusted to compare
+programs.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,11 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Canary:
     verdict: SequentialDecision | Confirmation | None = None
-    """None: there was none, or it could not be run."""
+    """None: there was no canary, or it could not be run."""
     text: str = ""
 
     def applied_to(self, result: Result) -> Result:
-        """What the run's results say of it; where it alarmed, their verdicts are void."""
+        """Adds the outcome to the run's results; after an alarm their verdicts are void."""
         sampling = result.sampling
         if sampling is None or not self.text:
             return result
@@ -76,7 +78,7 @@ def run_canary(
             verdict = sequential.confirm(first, second) if isinstance(second, SequentialDecision) else second
     if isinstance(verdict, str):
         return _not_run(platform, verdict)
-    text = f"the control against its own copy: {verdict.verdict}, {verdict.reason}"
+    text = f"the control compared with its own copy: {verdict.verdict}, {verdict.reason}"
     log = logger.error if sequential.canary_alarms(verdict) else logger.info
     log("canary on %s: %s", platform.device.name, text)
     return Canary(verdict, text)
@@ -89,14 +91,14 @@ def _not_run(platform: PlatformBase, reason: str) -> Canary:
 
 
 def _copy(control: Arm, directory: Path) -> Arm:
-    """In another directory and under another name: on devices, files lie by their content and name."""
+    """A copy in another directory and under another name, because devices store files by content and name."""
     path = directory / f"copy-of-{control.program.path.name}"
     shutil.copy2(control.program.path, path)
     return replace(control, program=replace(control.program, path=path))
 
 
 def _judged(result: Result) -> SequentialDecision | str:
-    """The net's decision, or why there is none."""
+    """The decision about the net, or the reason why there is none."""
     if result.failure is not None:
         return result.failure.message
     decisions = [one.decision for one in result.types if one.type == NET_DELAY and one.decision]

@@ -1,4 +1,4 @@
-"""Which clock tells how long a program's iterations take. Pure."""
+"""Chooses the clock for the times of a program's iterations. Pure."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from benchmarking.programs.worker_protocol import IterationSample
 from benchmarking.results.model import Clock, Fact
 
 SEVERAL_THREADS = 1.2
-"""CPU time over wall time from which on more than one thread must have computed."""
+"""The ratio of CPU time to wall time from which on more than one thread must have computed."""
 WAITS = 0.8
-"""CPU time, with the waiting for a core, over wall time below which a program waits for something else."""
+"""The ratio of CPU time, including waiting for a core, to wall time, below which a program waits for
+something else.
+"""
 COMPUTES = 0.5
-"""Time of a device over wall time from which on it is the device that computes."""
+"""The ratio of device time to wall time from which on the device does the computing."""
 COARSE_STEPS = 100
-"""An iteration that is shorter than so many steps of a clock is not timed with it."""
+"""An iteration with fewer steps of a clock is not timed with that clock."""
 
 
 OPERATOR_STEP = "operator_resolution_ns"
-"""The fact of programs whose runtime times operators with a coarse clock of its own."""
+"""The fact of programs whose runtime times operators with its own coarse clock."""
 
 
 def shortest_operator_ns(*facts: Mapping[str, Fact]) -> float:
-    """The time from which on operators can be compared: a step of the clock would pass for a change."""
+    """The shortest time of operators that can be compared: for shorter ones a step of the clock would look
+    like a change.
+    """
     steps = [step for one in facts if isinstance(step := one.get(OPERATOR_STEP), int | float)]
     return COARSE_STEPS * max(steps, default=0.0)
 
 
 def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: int = 1) -> tuple[Clock, str]:
-    """CPU time where one thread computes all the time, else wall time; and why.
+    """CPU time if one thread computes all the time, otherwise wall time; with the reason.
 
     Args:
         samples: of programs that compute on the CPU; at least one.
@@ -37,7 +41,7 @@ def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: 
             core take as much CPU time as wall time, just as one that has it alone.
     """
     if any(one.cpu_ns is None for one in samples):
-        return "wall", "the program does not tell its CPU time"
+        return "wall", "the program does not report its CPU time"
     if threads > 1:
         return "wall", f"{threads} threads compute"
     wall_ns = sum(one.wall_ns for one in samples)
@@ -48,15 +52,15 @@ def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: 
         return "wall", "several threads compute at once"
     waits_ns = [one.run_delay_ns for one in samples if one.run_delay_ns is not None]
     if cpu_ns + sum(waits_ns) < WAITS * wall_ns:
-        reason = f"the CPU is used for {_percent(cpu_ns / wall_ns)} of the time only"
+        reason = f"the CPU is used for only {_percent(cpu_ns / wall_ns)} of the time"
         if len(waits_ns) < len(samples):
-            reason += ", and how long the program waited for a core is not known"
+            reason += ", and the time that the program waited for a core is unknown"
         return "wall", reason
     return "cpu", "one thread computes all the time"
 
 
 def device_clock(wall: Sequence[float], device: Sequence[float | None]) -> tuple[Clock, str] | None:
-    """The clock of a device that does most of the work, and why; None where there is none.
+    """The clock of a device that does most of the work, with the reason; None if there is none.
 
     Args:
         wall: times of iterations, in any unit.

@@ -1,4 +1,6 @@
-"""Whether a device's conditions held while a case ran, and whether they are steady before one."""
+"""Checks whether a device's conditions were stable while a case ran, and whether they are steady
+before it.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,22 @@ Conditions = Mapping[str, Fact]
 WARMED_CELSIUS = 5.0
 LOW_BATTERY_PERCENT = 15
 LOAD_FACTOR = 1.5
-"""A program's own threads make a load of up to 1 per core; this much more is somebody else's."""
+"""A program's own threads cause a load of up to 1 per core; an excess of this much is caused by other
+programs.
+"""
 PRESSURE = 0.25
-"""Share of the time in which processes of the harness's own control group waited for a core. Where this is
-known the machine's load does not count: in a container most of it may be on other cores."""
+"""The fraction of the time for which processes of the harness's control group waited for a core. If this is
+known, the machine's load is not used, because in a container most of the load may be on other cores.
+"""
 
 STEADY_READINGS = 3
 READING_INTERVAL_S = 2.0
 STEADY_CELSIUS = 1.0
 STEADY_LOAD = 0.1
-"""Of the number of cores: how far the load may move between readings that count as steady."""
+"""Relative to the number of cores: the largest change of the load between readings that count as steady."""
 
 RUN_DELAY = "run_delay_share"
-"""Of a pair: how long its programs waited for a core, over their wall time."""
+"""For a pair: the time that its programs waited for a core, relative to their wall time."""
 DOUBTFUL_RUN_DELAY = 0.05
 DOUBTFUL_STEAL = 0.02
 
@@ -48,7 +53,7 @@ NOT_WATCHED = Watched({}, {}, ())
 
 class Watch:
     def __init__(self, platform: PlatformBase, cooldown_s: float | None, cancellation: Cancellation) -> None:
-        """Waits for the device to be steady, for ``cooldown_s`` at most.
+        """Waits until the device is steady, for at most ``cooldown_s``.
 
         Raises:
             RunCancelledError: the run was cancelled.
@@ -63,14 +68,14 @@ class Watch:
         self._before = read(platform)
 
     def finish(self, *, lost: bool) -> Watched:
-        """``lost``: the device cannot be asked any more."""
+        """``lost``: the device does not answer any more."""
         after = {} if lost else read(self._platform)
         tainted = taints(self._before, after, core_count(self._platform))
         return Watched(self._before, after, (self._unsteady, *tainted) if self._unsteady else tainted)
 
 
 def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[str, ...]:
-    """Why a measurement between two readings is not to be trusted; empty where nothing speaks against it."""
+    """The reasons why a measurement between two readings cannot be trusted; empty if there are none."""
     reasons = []
     temperatures = _both(before, after, "temperature_celsius")
     if temperatures and abs(temperatures[1] - temperatures[0]) >= WARMED_CELSIUS:
@@ -83,13 +88,13 @@ def taints(before: Conditions, after: Conditions, cores: int | None) -> tuple[st
     statuses = _both(before, after, "thermal_status")
     if statuses and max(statuses) > 0:
         reasons.append(f"Android reports thermal throttling, status {max(statuses):.0f}")
-    for name, words in (
-        ("battery_charging", ("charging", "not charging")),
-        ("screen_on", ("the screen on", "the screen off")),
+    for name, switched_on, switched_off in (
+        ("battery_charging", "charging began", "charging ended"),
+        ("screen_on", "the screen was switched on", "the screen was switched off"),
     ):
         old, new = before.get(name), after.get(name)
         if old is not None and new is not None and old != new:
-            reasons.append(f"it went from {words[not old]} to {words[not new]}")
+            reasons.append(switched_on if new else switched_off)
     levels = _both(before, after, "battery_percent")
     if levels and levels[1] < LOW_BATTERY_PERCENT and not after.get("battery_charging"):
         reasons.append(f"the battery is at {levels[1]:.0f} %")
@@ -104,13 +109,13 @@ def _held_up(before: Conditions, after: Conditions) -> str | None:
     if not periods or periods[1] <= periods[0]:
         return None
     quota = after.get("cpu_quota_cores")
-    text = f"the CPU quota{f' of {quota:g} cores' if isinstance(quota, int | float) else ''} held up what ran"
+    text = f"the CPU quota{f' of {quota:g} cores' if isinstance(quota, int | float) else ''} delayed the test"
     count = f"in {periods[1] - periods[0]:.0f} periods"
     return f"{text} for {seconds[1] - seconds[0]:.1f} s, {count}" if seconds else f"{text} {count}"
 
 
 def _crowded(before: Conditions, after: Conditions, load: float, cores: int | None) -> str | None:
-    """``load``: the machine's."""
+    """``load``: of the whole machine."""
     waited, time_s = (_both(before, after, name) for name in ("cpu_pressure_s", "uptime_s"))
     if waited and time_s and time_s[1] > time_s[0]:
         share = (waited[1] - waited[0]) / (time_s[1] - time_s[0])
@@ -123,7 +128,7 @@ def _crowded(before: Conditions, after: Conditions, load: float, cores: int | No
 
 
 def wall_time_is_doubtful(pairs: Sequence[Conditions], cores: int | None) -> str | None:
-    """Why wall time says little of the programs that ran between the readings, or None."""
+    """The reason why wall time says little about the programs that ran between the readings, or None."""
     delays = _series(pairs, RUN_DELAY)
     if delays and (share := statistics.fmean(delays)) > DOUBTFUL_RUN_DELAY:
         return f"the programs waited for a core for {_percent(share)} of the time"
@@ -141,21 +146,21 @@ def wall_time_is_doubtful(pairs: Sequence[Conditions], cores: int | None) -> str
 
 
 def unsteady(readings: Sequence[Conditions], cores: int | None) -> str | None:
-    """What still moves over the readings, or None."""
+    """The condition that still changes over the readings, or None."""
     temperatures = _series(readings, "temperature_celsius")
     if temperatures and max(temperatures) - min(temperatures) > STEADY_CELSIUS:
-        return f"the temperature moves between {min(temperatures):.1f} and {max(temperatures):.1f} °C"
+        return f"the temperature varies between {min(temperatures):.1f} and {max(temperatures):.1f} °C"
     limits = _series(readings, "cpu_limit_khz")
     if limits and max(limits) != min(limits):
-        return "the limit of the CPU's frequency moves"
+        return "the limit of the CPU's frequency varies"
     loads = _series(readings, "load_1_min")
     if loads and max(loads) - min(loads) > STEADY_LOAD * (cores or 1):
-        return f"the load moves between {min(loads):.2f} and {max(loads):.2f}"
+        return f"the load varies between {min(loads):.2f} and {max(loads):.2f}"
     return None
 
 
 def cool_down(platform: PlatformBase, limit_s: float, cancellation: Cancellation) -> str | None:
-    """Waits until nothing moves any more, at most ``limit_s``.
+    """Waits until the conditions are stable, for at most ``limit_s``.
 
     Returns:
         What still moved at the end; None where the device is steady.
@@ -183,14 +188,14 @@ def cool_down(platform: PlatformBase, limit_s: float, cancellation: Cancellation
 
 
 def core_count(platform: PlatformBase) -> int | None:
-    """Of the whole machine, as its load is: a container or --affinity may allow less."""
+    """The number for the whole machine, like its load: a container or --affinity may allow fewer."""
     facts = platform.device.facts
     cores = facts.get("logical_cores", facts.get("usable_cores"))
     return cores if isinstance(cores, int) else None
 
 
 def read(platform: PlatformBase) -> Conditions:
-    """A device that cannot be asked costs its conditions only."""
+    """If the device does not answer, only its conditions are missing."""
     try:
         return platform.conditions()
     except DeviceError as error:

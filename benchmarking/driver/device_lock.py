@@ -1,4 +1,4 @@
-"""One user of a device at a time, between the threads and processes of this machine."""
+"""One user of a device at a time, among the threads and processes of this machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from benchmarking.results.plain_text import plain
 
 LOOK_AGAIN_S = 0.5
 VARIABLE = "ML_BENCHMARK_DEVICE_LOCK"
-"""In the environment of all that works on a device and runs on this machine: the lock, and a word for the run
-that has taken it."""
+"""In the environment of every process on this machine that works on a device: the lock, and a word that
+identifies the run.
+"""
 OWNER_LIMIT_BYTES = 10_000
 
 logger = logging.getLogger(__name__)
@@ -36,10 +37,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DeviceLocks:
-    """The operating system holds the lock: as long as the process that took it lives, or any that it started.
+    """The operating system holds the lock as long as the process that took it lives, or any process that it
+    started.
 
-    So a run that is killed leaves no device that looks free while its program still computes there. What such
-    a run has left is named and ended by the next one.
+    If a run is killed, its device therefore does not look free while the run's program still computes there.
+    The next run names the processes that are left and ends them.
     """
 
     directory: Path
@@ -79,11 +81,11 @@ class DeviceLocks:
             leftovers.end_marked(VARIABLE, mark.__eq__, "a program of this run")
             with suppress(OSError):
                 _owner_path(path).unlink()
-            # Only closed, not unlocked: whatever could not be ended keeps it.
+            # Only closed, not unlocked: a process that could not be ended keeps the lock.
             os.close(descriptor)
 
     def holder(self, platform: PlatformBase) -> str | None:
-        """Who of this machine uses a device now."""
+        """The user of a device on this machine."""
         path = self._path(platform)
         try:
             descriptor = os.open(path, os.O_RDWR)
@@ -96,20 +98,20 @@ class DeviceLocks:
 
     def _wait_for(self, descriptor: int, platform: PlatformBase, cancellation: Cancellation) -> None:
         name, path = platform.device.name, self._path(platform)
-        told = False
+        is_reported = False
         while not _is_taken(descriptor):
             owner = _Owner.read(path)
             if owner is not None and not owner.is_alive(path):
-                # By its own mark: another run may take the lock at this moment, and start programs.
+                # By its own mark: another run may take the lock at this moment and start programs.
                 leftovers.end_marked(VARIABLE, owner.mark.__eq__)
                 if _is_taken(descriptor):
                     return
             holder = f"{name} is in use by {_describe(owner, path)}"
             if self.when_busy == "fail":
                 raise DeviceBusyError(f"{holder}; --when_busy wait waits for it")
-            if not told:
+            if not is_reported:
                 logger.warning("%s: waiting until it is free", holder)
-                told = True
+                is_reported = True
             if cancellation.wait(LOOK_AGAIN_S):
                 raise RunCancelledError(f"cancelled while waiting for {name}")
 
@@ -123,12 +125,12 @@ def _owner_path(lock: Path) -> Path:
 
 
 def _lock_mark(lock: Path, descriptor: int) -> str:
-    """Of this very file: runs that still hold another one, which was removed, are not taken for leftovers."""
+    """The mark of this very file: runs that hold another file, which was removed, are not leftovers."""
     return f"{lock.absolute()} {os.fstat(descriptor).st_ino} "
 
 
 def _is_taken(descriptor: int) -> bool:
-    """By us, from now on."""
+    """Takes the lock for this process if it is free; whether it was taken by another."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -138,7 +140,7 @@ def _is_taken(descriptor: int) -> bool:
 
 @dataclass(frozen=True)
 class _Owner:
-    """The process that took a lock, as it wrote itself down."""
+    """The process that took a lock, as it recorded itself."""
 
     user: str
     pid: int
@@ -152,7 +154,7 @@ class _Owner:
 
     @classmethod
     def read(cls, lock: Path) -> _Owner | None:
-        """None where there is none, or it cannot be read."""
+        """None if there is none, or if it cannot be read."""
         try:
             said = parse_json(read_file(_owner_path(lock), OWNER_LIMIT_BYTES))
             return cls(
@@ -168,7 +170,7 @@ class _Owner:
         atomic_file.write_text(_owner_path(lock), json.dumps(asdict(self)))
 
     def is_alive(self, lock: Path) -> bool:
-        """Its number alone may be another's by now."""
+        """Its number alone may belong to another process by now."""
         return leftovers.holds_open(self.pid, lock)
 
 
@@ -182,4 +184,4 @@ def _describe(owner: _Owner | None, lock: Path) -> str:
     process = f"process {owner.pid} of {plain(owner.user)}"
     if owner.is_alive(lock):
         return f"{process} since {since}"
-    return f"what {process}, which took it at {since} and is gone, has left running"
+    return f"the processes that {process}, which took it at {since} and is gone, left running"

@@ -1,4 +1,4 @@
-"""Is a device what it was? A tiny reference computation, compared with its own history."""
+"""Detects devices that became slower or faster than usual, by a short reference computation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from benchmarking.files import atomic_file
 from benchmarking.platforms.platform_base import PlatformBase
 
 KEPT = 50
-"""Readings of a device's history."""
+"""The number of readings in a device's history."""
 NEEDED = 5
-"""Before there are so many, nothing is known of a device."""
+"""With fewer readings than this, the health of a device is unknown."""
 LEAST_BAND = 0.15
-"""Of the median: what every device may be off by."""
+"""Relative to the median: the deviation that every device may have."""
 BAND_DEVIATIONS = 4.0
 """In median absolute deviations, scaled to standard deviations of a normal distribution (1.4826)."""
 
@@ -48,7 +48,7 @@ class Diagnosis:
 
 
 def judge(history: Sequence[float], newest_s: float) -> Diagnosis:
-    """Seconds of earlier references, in any order, and the newest. Pure."""
+    """``history`` is the seconds of earlier references, in any order. Pure."""
     if len(history) < NEEDED:
         return Diagnosis(Health.UNKNOWN, newest_s, None)
     median = statistics.median(history)
@@ -61,7 +61,7 @@ def judge(history: Sequence[float], newest_s: float) -> Diagnosis:
 @dataclass(frozen=True)
 class HealthCheck:
     directory: Path
-    """Where the histories are kept, a file per device."""
+    """The directory of the histories, one file per device."""
     strictness: Strictness = "warn"
 
     def run(self, platform: PlatformBase) -> Diagnosis:
@@ -70,7 +70,7 @@ class HealthCheck:
         """
         diagnosis = self.diagnose(platform)
         if diagnosis.health is Health.BAD:
-            text = f"{platform.device.name} is not what it was: {diagnosis}"
+            text = f"{platform.device.name} is not as fast or slow as usual: {diagnosis}"
             if self.strictness == "require":
                 raise DeviceError(text)
             logger.warning("%s", text)
@@ -84,7 +84,7 @@ class HealthCheck:
         path = self.directory / f"{sha256(platform.device.hash.encode()).hexdigest()[:16]}.json"
         history = _read(path)
         diagnosis = judge([seconds for _, seconds in history], reference_s)
-        # What is out of the band stays out of it, however often it comes.
+        # A reading outside the band stays outside, however often it repeats.
         if diagnosis.health is not Health.BAD:
             self._write(path, [*history, (time.time(), reference_s)][-KEPT:])
         return diagnosis
@@ -98,7 +98,7 @@ class HealthCheck:
 
 
 def _read(path: Path) -> list[tuple[float, float]]:
-    """A damaged file is no history."""
+    """A damaged file counts as an empty history."""
     try:
         return [(float(moment), float(seconds)) for moment, seconds in json.loads(path.read_text("utf-8"))]
     except (OSError, ValueError, TypeError):

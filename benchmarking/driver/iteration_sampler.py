@@ -1,4 +1,6 @@
-"""All arms alive side by side, single iterations in turn: what disturbs one disturbs all."""
+"""All arms stay alive side by side and take turns running single iterations: a disturbance affects all of
+them.
+"""
 
 from __future__ import annotations
 
@@ -30,57 +32,60 @@ from benchmarking.results.model import NET_DELAY, Clock, Cost, Fact, Kernel, Sam
 from benchmarking.statistics import sequential
 
 TURNS_S = 0.125
-"""Of an arm in a block, where nothing else is said: as long as making it ready takes."""
+"""The default time for the iterations of an arm in a block: about the time that its setup takes."""
 FEWEST_ROUNDS, MOST_ROUNDS = 8, 200
 WARM_UP_S = 0.05
-"""Of each arm: what the iterations take that are run before, all arms in turn, and are not counted."""
+"""For each arm: the time of the warm-up iterations, all arms in turn, which are not counted."""
 MOST_WARM_UP_ROUNDS = 30
 TRIED_ROUNDS = 3
-"""This many show how long an iteration takes."""
+"""This number of iterations shows how long an iteration takes."""
 LEAST_SHARE = 0.01
-"""Of the net's time: operators that take less in both arms are not judged. What such an operator gains or
-loses does not matter, and a few nanoseconds of chance would look like much."""
+"""As a fraction of the net's time: operators that take less in both arms are not judged. Their changes do not
+matter, and a few nanoseconds of chance would look like a large change.
+"""
 RENEWAL_BLOCKS = 6
-"""Workers that one process forked have its places in memory in common, which may favour an arm a little.
-After this many blocks those processes are started again."""
+"""Workers forked by the same process share its memory layout, which may slightly favour an arm. After this
+many blocks the processes are restarted.
+"""
 MEMORY_MARGIN = 1.2
-"""Each further arm may need this many times what the first one took."""
+"""Each further arm may need this many times the memory of the first."""
 SILENT_ARMS = 2
-"""Where this many do not speak the worker protocol, the program does not; a single one may have crashed."""
+"""If this many starts do not speak the worker protocol, the program does not; a single one may have crashed.
+"""
 
 ReadConditions = Callable[[], Conditions]
 ReadThreadTimes = Callable[[int], Times | None]
-"""As ``PlatformBase.thread_times``."""
+"""See ``PlatformBase.thread_times``."""
 
 
 @dataclass
 class _ArmRecord:
-    """What one arm's workers have told, in time order."""
+    """The reports of one arm's workers, in order of time."""
 
     net: list[tuple[int, IterationSample]] = field(default_factory=list)
-    """Each with the number of its block."""
+    """Each sample with the number of its block."""
     by_operator: list[tuple[int, IterationSample]] = field(default_factory=list)
     names: tuple[str, ...] = ()
-    """Of the operators, in the order of the net."""
+    """The samples of operators, in the order of the net."""
     facts: Mapping[str, Fact] = field(default_factory=dict)
     kernels: Mapping[str, Kernel] = field(default_factory=dict)
     costs: Mapping[str, Cost] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     cpu_resolution_ns: float = 0.0
     computing: list[int] = field(default_factory=list)
-    """How many threads were seen to compute in an iteration of the first block."""
+    """The number of threads that were seen to compute in an iteration of the first block."""
     tells_waiting: bool = False
-    """How long it waits for a core."""
+    """The time for which it waits for a core."""
 
     @property
     def threads(self) -> int:
-        """That compute at once, as far as it says so or was seen."""
-        told = self.facts.get("threads")
+        """The number of threads that compute at once, as reported or observed."""
+        reported = self.facts.get("threads")
         seen = statistics.median_low(self.computing) if self.computing else 1
-        return max(seen, told) if isinstance(told, int) else seen
+        return max(seen, reported) if isinstance(reported, int) else seen
 
     def take(self, ready: WorkerReady) -> None:
-        """Of its first worker."""
+        """Takes the report of its first worker."""
         self.facts = {**ready.facts, **ready.start_facts}
         self.names = tuple(ready.operators)
         self.warnings = ready.shown_warnings
@@ -89,14 +94,14 @@ class _ArmRecord:
         self.costs = {name: Cost(one.parameters, one.flops, one.bytes) for name, one in ready.costs.items()}
 
     def complete_operators(self, number: int, worker: Worker) -> None:
-        """With the times that the program reports after the iterations."""
+        """Adds the times that the program reports after the iterations."""
         first = next((at for at, (block, _) in enumerate(self.by_operator) if block == number), None)
         if first is not None:
             samples = [sample for _, sample in self.by_operator[first:]]
             self.by_operator[first:] = [(number, sample) for sample in worker.with_operators(samples)]
 
     def forget(self, number: int) -> None:
-        """A block that shall be measured again."""
+        """Drops a block that will be measured again."""
         self.net = [one for one in self.net if one[0] != number]
         self.by_operator = [one for one in self.by_operator if one[0] != number]
 
@@ -113,7 +118,9 @@ class _ArmRecord:
 
 
 class IterationSampler(Sampler[WorkerSource]):
-    """In each block a fresh worker of each arm, and as many iterations of each, in random order."""
+    """In each block, a fresh worker of each arm, and the same number of iterations of each, in
+    random order.
+    """
 
     level: ClassVar[SamplingLevel] = "iteration"
 
@@ -151,7 +158,7 @@ class IterationSampler(Sampler[WorkerSource]):
         self._records: dict[str, _ArmRecord] = {}
         self._rounds = 0
         self._renewed_at: int | None = None
-        """The block before which the programs were started; None: they have to be."""
+        """The block before which the programs were started; None: they have to be started."""
         self._judged: dict[str, tuple[str, ...]] = {}
 
     def _open(self, stack: ExitStack) -> None:
@@ -172,12 +179,12 @@ class IterationSampler(Sampler[WorkerSource]):
                 for arm in order:
                     if arm != error.arm:
                         self._records[arm].forget(block)
-                self._renewed_at = None  # the others' workers were left in the middle of it
+                self._renewed_at = None  # the workers of the other arms were left in the middle of the block
             raise
         return self._noted(block, order)
 
     def _renew(self, order: Sequence[str]) -> None:
-        """Starts the programs again, where they fork workers."""
+        """Restarts the programs that fork workers."""
         for arm, source in self._sources.items():
             if arm not in order:
                 source.close()
@@ -203,7 +210,8 @@ class IterationSampler(Sampler[WorkerSource]):
     def _run_block(self, block: int, order: Sequence[str], before: Conditions) -> None:
         with ExitStack() as stack:
             workers: dict[str, Worker] = {}
-            # The first ones after each other: whether all of them fit into the memory is not known yet.
+            # The first programs are started one after another, because it is unknown whether all of them fit
+            # into memory.
             for arm in order if block else ():
                 with blaming(arm):
                     self._sources[arm].prepare()
@@ -221,14 +229,17 @@ class IterationSampler(Sampler[WorkerSource]):
                     self._records[arm].complete_operators(block, worker)
 
     def _pinned(self, worker: Worker) -> int | None:
-        """All on the same core: on several, whatever runs beside one of them makes it look slower."""
+        """All on the same core: on several cores, anything that runs on one of them makes one arm look
+        slower.
+        """
         if worker.ready.facts.get("threads") != 1 or worker.pid is None:
             return None
         return self._pin(worker.pid)
 
     def _iteration(self, arm: str, worker: Worker, number: int) -> IterationSample:
-        """The system is asked how long it waited where it does not say so itself, and in the first block how
-        many threads computed. Both readings lie outside of what is timed."""
+        """The system is asked for the waiting time if the worker does not report it, and in the first block
+        for the number of threads that computed. Both readings are outside the timed part.
+        """
         record = self._records[arm]
         pid = None if record.tells_waiting and number else worker.local_pid
         before = None if pid is None else self._thread_times(pid)
@@ -242,7 +253,7 @@ class IterationSampler(Sampler[WorkerSource]):
         return watched.completed(sample)
 
     def _warm_up(self, workers: Mapping[str, Worker]) -> None:
-        """All together: the first to be ready has cooled down while the others got ready."""
+        """All together: while the others got ready, the caches of the first went cold."""
         took_ns = 0.0
         for arms in self._orders(list(workers))[:MOST_WARM_UP_ROUNDS]:
             for operators in (False, True) if self._operator_rounds else (False,):
@@ -267,7 +278,7 @@ class IterationSampler(Sampler[WorkerSource]):
                 return
 
     def _orders(self, arms: Sequence[str]) -> list[list[str]]:
-        """Each arm has each place equally often (but for the last rounds), in random order."""
+        """Each arm has each position equally often (except for the last rounds), in random order."""
         rounds = self._rounds or MOST_ROUNDS
         orders: list[list[str]] = []
         while len(orders) < rounds:
@@ -278,9 +289,10 @@ class IterationSampler(Sampler[WorkerSource]):
         return orders
 
     def _worth(self, arms: Iterable[str]) -> int:
-        """How many rounds each block gets, by what the first ones took at best; the same for all arms.
+        """The number of rounds in each block, from the fastest times of the first block; the same for all
+        arms.
 
-        Without the waiting for a core: on a busy machine more rounds are needed, and not fewer.
+        Waiting for a core is excluded: a busy machine needs more rounds, not fewer.
         """
         records = [self._records[arm] for arm in arms]
         takes_ns = sum(
@@ -319,7 +331,7 @@ class IterationSampler(Sampler[WorkerSource]):
     # --- clock and conditions -------------------------------------------------------------------------------
 
     def _own_clock(self, arm: str) -> tuple[Clock, str]:
-        """By what the arm did in the first block.
+        """The clock that suits the arm's first block.
 
         Raises:
             ArmFailedError: it does not have the clock that was chosen.
@@ -328,12 +340,12 @@ class IterationSampler(Sampler[WorkerSource]):
         samples = record.of_block(0)
         if self._clock_choice != "auto":
             _require_clock(arm, self._clock_choice, samples)
-            return self._clock_choice, "--clock says so"
+            return self._clock_choice, "requested by --clock"
         by_device = device_clock([one.wall_ns for one in samples], [one.device_ns for one in samples])
         if by_device is not None:
             return by_device
         if not self._computes_on_cpu:
-            return "wall", "the work is not the CPU's"
+            return "wall", "the CPU does not do the work"
         return suitable_clock(samples, record.cpu_resolution_ns, record.threads)
 
     def _noted(self, block: int, arms: Sequence[str]) -> dict[str, Fact]:
@@ -357,15 +369,15 @@ def _require_clock(arm: str, clock: Clock, samples: Sequence[IterationSample]) -
     ArmFailedError: the arm's program does not have this clock.
     """
     if clock == "cpu" and any(one.cpu_ns is None for one in samples):
-        raise ArmFailedError(arm, CaseError("--clock cpu: the program does not tell its CPU time"))
+        raise ArmFailedError(arm, CaseError("--clock cpu: the program does not report its CPU time"))
     if clock == "device" and any(one.device_ns is None for one in samples):
-        raise ArmFailedError(arm, CaseError("--clock device: the program tells no time of a device"))
+        raise ArmFailedError(arm, CaseError("--clock device: the program reports no device time"))
 
 
 def _worth_judging(
     ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]], shortest_ns: float
 ) -> tuple[str, ...]:
-    """By the first block: operators that take more than ``LEAST_SHARE`` in either arm and can be timed."""
+    """From the first block: operators that take more than ``LEAST_SHARE`` in either arm and can be timed."""
     shares: dict[str, float] = {}
     too_short: set[str] = set()
     for arm in (ours, theirs):
@@ -379,7 +391,7 @@ def _worth_judging(
 
 @contextmanager
 def _fresh(arm: str, source: WorkerSource) -> Iterator[Worker]:
-    """What goes wrong before and after the work is the arm's, too; what does meanwhile is not, by itself."""
+    """An error before or after the work is also the arm's; an error during the work is not necessarily."""
     with ExitStack() as stack:
         with blaming(arm):
             worker = stack.enter_context(source.fresh())
@@ -413,10 +425,10 @@ def _arm_samples(record: _ArmRecord) -> ArmSamples:
             ),
         )
     ]
-    told = dict.fromkeys(name for _, sample in record.by_operator for name in sample.operators or ())
+    reported = dict.fromkeys(name for _, sample in record.by_operator for name in sample.operators or ())
     for name in (
-        *(one for one in record.names if one in told),
-        *(one for one in told if one not in record.names),
+        *(one for one in record.names if one in reported),
+        *(one for one in reported if one not in record.names),
     ):
         of_type = [
             (pair, sample.operators[name] / 1e3)

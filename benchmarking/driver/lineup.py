@@ -1,4 +1,4 @@
-"""Which arms a test has on a device: backends of one framework, or of several."""
+"""Chooses the arms of a test on a device: backends of one framework, or of several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarking.specs.expand import TestCase
 
 USUAL_REFERENCE = "default"
 Statuses = tuple[BackendStatus, ...] | None
-"""What a program says of its backends; None: it does not say anything."""
+"""The program's list of its backends; None: it does not report any."""
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,15 @@ class ChosenArm:
     """One backend of one framework."""
 
     name: str
-    """In tables: ``mkl``; with several frameworks ``caffe2/mkl``, or ``caffe2`` on its usual backend."""
+    """The name in tables: ``mkl``; with several frameworks ``caffe2/mkl``, or ``caffe2`` on its usual
+    backend.
+    """
     bench: Bench
     """With its framework, program and backend."""
     case: TestCase
     """With the model in a format that the framework runs."""
     missing: str = ""
-    """Why the device lacks what was named; empty: nothing is known against it."""
+    """The reason why the device lacks it; empty: no reason is known."""
 
     @property
     def framework(self) -> FrameworkBase:
@@ -40,31 +42,31 @@ class Lineup:
 
     arms: tuple[ChosenArm, ...]
     reference: str
-    """The name of the arm that the others are compared with."""
+    """The name of the arm with which the others are compared."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
-    """What the device lacks, or what cannot run the test, by its name: why."""
+    """Maps the name of what the device lacks, or what cannot run the test, to the reason."""
 
 
 @dataclass(frozen=True)
 class DeviceBackends:
-    """On which backends of one framework the tests run on a device."""
+    """The backends of one framework on which the tests run on a device."""
 
     chosen: tuple[str, ...]
     reference: str
     missing: Mapping[str, str] = field(default_factory=dict)
-    """Of those that were chosen by name: what the device lacks, and why."""
+    """For backends chosen by name: those that the device lacks, with the reason."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
-    """Where all were asked for: what the device lacks, and why."""
+    """If all were requested: those that the device lacks, with the reason."""
 
 
 @dataclass(frozen=True)
 class FoundBackends:
-    """What the programs say of their backends on a device."""
+    """The reports of the programs about their backends on a device."""
 
     statuses: Mapping[str, Statuses]
     """By framework that runs there."""
     unusable: Mapping[str, str] = field(default_factory=dict)
-    """By framework that does not: why, and how to get it."""
+    """Maps the framework that does not run there to the reason, and how to get it."""
 
     def lineup(self, bench: Bench, case: TestCase) -> Lineup:
         """Raises:
@@ -94,7 +96,7 @@ class FoundBackends:
     def _of_contender(
         self, bench: Bench, case: TestCase, contender: Contender, names: tuple[str, ...] | None
     ) -> tuple[list[ChosenArm], Mapping[str, str]]:
-        """Its arms, and which backends it lacks.
+        """The arms of one framework, and the backends that it lacks.
 
         Raises:
             CaseError: it cannot run the test, or has none of the backends.
@@ -109,7 +111,7 @@ class FoundBackends:
             return [ChosenArm(framework.name, own, own_case)], {}
         chosen, lacking = self._backends_of(framework, own_case, names)
         if not chosen:
-            raise CaseError(f"it has none of the backends that were asked for: {', '.join(names) or 'all'}")
+            raise CaseError(f"it has none of the requested backends: {', '.join(names) or 'all'}")
         arms = [
             ChosenArm(
                 f"{framework.name}/{backend}", own.planned(replace(own.plan, backend=backend)), own_case
@@ -131,10 +133,12 @@ class FoundBackends:
     def _backends_of(
         self, framework: FrameworkBase, case: TestCase, names: Sequence[str]
     ) -> tuple[tuple[str, ...], Mapping[str, str]]:
-        """Those that the test runs on, and why not on the others. A name may follow its framework's."""
+        """The backends on which the test runs, and the reasons against the others. A name may follow its
+        framework's.
+        """
         own = [one.rpartition("/")[2] for one in names if one.rpartition("/")[0] in ("", framework.name)]
         statuses = self.statuses.get(framework.name)
-        if statuses is None:  # whether each can be used, its own first run tells
+        if statuses is None:  # whether each can be used is shown by its own first run
             known = framework.backends
             return tuple(name for name in own if not known or name in known), {}
         engine = framework.engine(case)
@@ -148,9 +152,9 @@ class FoundBackends:
 
 
 def reference_among(arms: Sequence[ChosenArm], wanted: str | None) -> str:
-    """The arm of this name, or of this framework or backend; else of the first framework.
+    """The arm with this name, or with this framework or backend; otherwise an arm of the first framework.
 
-    Of a framework it is the backend ``default`` where that is among them, else the first one.
+    For a framework it is the backend ``default`` if that is among the arms, otherwise the first.
     """
     by_name = {arm.name: arm for arm in arms}
     if wanted in by_name:
@@ -167,7 +171,7 @@ def find_backends(bench: Bench) -> FoundBackends:
     """Asks the programs on the device.
 
     Raises:
-        CaseError: all backends of a single framework are wanted, and its program does not tell them.
+        CaseError: all backends of a single framework are wanted, and its program does not list them.
         DeviceError: the device does not answer.
         RunCancelledError: the run was cancelled.
     """
@@ -189,13 +193,13 @@ def _of_single(bench: Bench, wanted: ManyBackends) -> Statuses:
     try:
         statuses = _ask(bench)
         if statuses is None:
-            raise ProgramError(f"programs of the framework {bench.plan.framework.name} do not")
+            raise ProgramError(f"programs of the framework {bench.plan.framework.name} do not list them")
         return statuses
     except CaseError as error:
         if wanted.names:
             return None
         raise ProgramError(
-            f"--backend all: the program does not tell which backends it has ({error}); "
+            f"--backend all: the program does not list its backends ({error}); "
             "name them, as in --backend default,nnpack",
             error.evidence,
         ) from error
@@ -215,12 +219,12 @@ def _ask(bench: Bench) -> Statuses:
 
 
 def of_engine(wanted: ManyBackends, statuses: Statuses, engine: str | None) -> DeviceBackends:
-    """The backends that the tests run on which ask for an engine of the program; None: for any of them.
+    """The backends for tests that request an engine of the program; None: for any engine.
 
     Raises:
         CaseError: there are none.
     """
-    if statuses is None:  # whether each can be used, its own first run tells
+    if statuses is None:  # whether each can be used is shown by its own first run
         names = wanted.names or ()
         return DeviceBackends(names, wanted.reference or _usual_reference(names))
     return choose(wanted, [one for one in statuses if engine in (None, one.engine or engine)])
@@ -233,8 +237,10 @@ def choose(wanted: ManyBackends, statuses: Sequence[BackendStatus]) -> DeviceBac
         missing = {name: reasons[name] for name in wanted.names if name in reasons}
         return DeviceBackends(wanted.names, wanted.reference or _usual_reference(wanted.names), missing)
     if not available:
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise ProgramError(f"--backend all: the program has none here: {told or 'it names none at all'}")
+        reasons_text = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise ProgramError(
+            f"--backend all: the program has none on this device: {reasons_text or 'it lists none at all'}"
+        )
     reference = wanted.reference or _usual_reference(available)
     if reference in available:
         return DeviceBackends(available, reference, unavailable=reasons)
@@ -243,10 +249,10 @@ def choose(wanted: ManyBackends, statuses: Sequence[BackendStatus]) -> DeviceBac
 
 
 def _reasons(unavailable: Sequence[BackendStatus]) -> dict[str, str]:
-    """By name; of a backend that several engines could have, each engine's."""
+    """By name; for a backend that several engines could have, the reason of each engine."""
     by_name: dict[str, dict[str, str]] = {}
     for one in unavailable:
-        by_name.setdefault(one.name, {})[one.engine] = one.reason or "the program does not say why"
+        by_name.setdefault(one.name, {})[one.engine] = one.reason or "the program gives no reason"
     return {
         name: "; ".join(f"engine {engine}: {why}" for engine, why in reasons.items())
         if len(reasons) > 1

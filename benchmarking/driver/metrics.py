@@ -1,4 +1,4 @@
-"""From samples and outputs to results, metric by metric. Pure."""
+"""Turns samples and outputs into results, metric by metric. Pure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Tensors = Mapping[str, NDArray[np.float64]]
-    """Flattened values by blob."""
+    """Maps the blob to its flattened values."""
 
 LARGE_WHOLE_NUMBER = 100
-"""From which on one more or less is a rounding error."""
+"""From this value on, a difference of one is a rounding error."""
 
 
 def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
-    """One result per type that the treatment has; compared where the control has it too."""
+    """One result per type of the treatment; compared if the control has it too."""
     control_types = {one.type: one for one in samples.control.types} if samples.control else {}
     costs, kernels = samples.treatment.costs, samples.treatment.kernels
     facts = [arm.facts for arm in (samples.treatment, samples.control) if arm]
@@ -44,14 +44,14 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
 
 
 def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
-    """The comparison is that of the decision, which may rest on another clock than the samples."""
+    """The comparison is that of the decision, which may use another clock than the samples."""
     return {"decision": decision, "comparison": decision.comparison, "too_short": False} if decision else {}
 
 
 def _by_clock(
     treatment: TypeSamples, control: TypeSamples | None, sampling: Sampling | None
 ) -> dict[str, Any]:
-    """The summaries of the times that the comparison rests on, where those are not wall time."""
+    """The summaries of the times on which the comparison is based, if those are not wall time."""
     if sampling is None or sampling.clock == "wall":
         return {}
     arms = {"clock_summary": treatment, **({"control_clock_summary": control} if control else {})}
@@ -123,7 +123,7 @@ def error_results(
 
 
 def answer_errors(outputs: Tensors, expected: Tensors, whose: str) -> dict[str, ErrorStatistics]:
-    """By blob of ``expected``.
+    """The errors of each blob in ``expected``.
 
     Raises:
         CaseError: an output has another number of values than what is expected.
@@ -140,9 +140,10 @@ def _require_same_sizes(outputs: Tensors, expected: Tensors, whose: Mapping[str,
 
 
 def check_answer(outputs: Tensors, expected: Tensors, fraction: float, whose: str) -> None:
-    """Whether each output is within ``fraction`` of the largest expected value.
+    """Checks that each output is within ``fraction`` of the largest expected value.
 
-    Outputs of whole numbers up to 100 or more (an image's bytes) may be one off: rounding may go either way.
+    Outputs of whole numbers up to 100 or more (the bytes of an image) may differ by one, because rounding can
+    go either way.
 
     Raises:
         ToleranceError: names every blob that is too far off, and its worst value.
@@ -154,7 +155,7 @@ def check_answer(outputs: Tensors, expected: Tensors, fraction: float, whose: st
         if beyond:
             complaints.append(
                 f"{beyond} of {values.size} values of {blob!r} are more than {allowed:.3g} off {whose}; "
-                f"the worst is number {worst}: {outputs[blob][worst]:.6g} in place of {values[worst]:.6g}"
+                f"the worst is number {worst}: {outputs[blob][worst]:.6g} instead of {values[worst]:.6g}"
             )
     if complaints:
         raise ToleranceError("; ".join(complaints))

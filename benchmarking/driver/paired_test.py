@@ -1,4 +1,4 @@
-"""The pairs of a test as they come in, and when they are enough for a verdict."""
+"""Collects the pairs of a test, and decides when there are enough for a verdict."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TREATMENT, CONTROL = "treatment", "control"
 
 NEWS_AFTER_S = 10.0
 NEWS_FACTOR = 1.5
-"""How much later each line about a long wait comes than the one before."""
+"""The factor between the times of successive log lines about a long wait."""
 
 logger = logging.getLogger(__name__)
 
 
 class PairedTest:
     def __init__(self, comparing: Comparing, suspects: tuple[str, ...] = (), what: str = "") -> None:
-        """``suspects``: the types to judge; all, where there are none. ``what``: is measured, for people."""
+        """``suspects``: the types to judge; empty: all. ``what``: the name of the measurement, for people."""
         self._comparing = comparing
         self._suspects = suspects
         self._what = what
@@ -39,7 +39,9 @@ class PairedTest:
         return time.monotonic() - self._started
 
     def add(self, log_ratios: Mapping[str, float]) -> dict[str, SequentialDecision] | None:
-        """Takes a pair's log(treatment / control) by type; gives the verdicts once there are pairs enough."""
+        """Takes a pair's log(treatment / control) by type; returns the verdicts once there are
+        enough pairs.
+        """
         for name in log_ratios:
             if not self._suspects or name in self._suspects:
                 self._log_ratios.setdefault(name, [math.nan] * self.pairs)
@@ -61,7 +63,7 @@ class PairedTest:
         return sequential.decide_all(self._comparing.plan, self._log_ratios, limit_reached=limit_reached)
 
     def _tell_progress(self) -> None:
-        """Of a long wait only, and ever more rarely."""
+        """Logs only long waits, at growing intervals."""
         elapsed_s = self.duration_s
         if elapsed_s < self._next_news_s:
             return
@@ -115,7 +117,7 @@ def sample_pairs(
 def _trusted(
     decisions: Mapping[str, SequentialDecision], sampling: Sampling, cores: int | None
 ) -> Mapping[str, SequentialDecision]:
-    """On a busy machine wall time hides changes: what then looks unchanged is not known to be."""
+    """On a busy machine, wall time hides changes: a test that then looks unchanged is inconclusive."""
     wall = {name for name in decisions if name != NET_DELAY or sampling.clock == "wall"}
     if sampling.level == "process" or not wall:
         return decisions

@@ -1,4 +1,4 @@
-"""What is the same for every case of a run."""
+"""The settings that are the same for every case of a run."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Arm:
     """Unix seconds of the committer time."""
     program: Program
     position: int | None = None
-    """The commit's, in its repository (``run_info.Version``)."""
+    """The position of the commit in its repository (``run_info.Version``)."""
 
 
 @dataclass(frozen=True)
 class Comparing:
-    """How treatment and control are compared, where there is a control."""
+    """How treatment and control are compared, if there is a control."""
 
     plan: SequentialPlan = field(default_factory=SequentialPlan)
     mode: ABMode = "auto"
     fixed_pairs: int | None = None
-    """So many pairs, whatever they show; None: until they are enough for a verdict."""
+    """The exact number of pairs, regardless of the outcome; None: until there are enough for a verdict."""
     max_seconds: float = 120.0
-    """Of one test; the pair that is under way is finished."""
+    """The time limit of one test; the current pair is finished."""
     clock: ClockChoice = "auto"
     canary: bool = True
     what: str = "comparing treatment and control"
-    """For people who wait."""
+    """Shown to people who wait."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A framework beside others, with the program that runs its tests."""
+    """One of several frameworks, with the program that runs its tests."""
 
     framework: FrameworkBase
     arm: Arm
@@ -53,22 +53,24 @@ class Contender:
 
 @dataclass(frozen=True)
 class ManyBackends:
-    """Every test on several backends, of one framework or of several."""
+    """Runs every test on several backends, of one framework or of several."""
 
     names: tuple[str, ...] | None = ()
-    """Empty: all that a device has; None: the usual one of each framework."""
+    """Empty: all backends of a device; None: the usual backend of each framework."""
     reference: str | None = None
-    """The backend, framework or ``framework/backend`` that the others are compared with; None: ``default``,
-    or the first, of the first framework."""
+    """The backend, framework or ``framework/backend`` with which the others are compared; None: ``default``,
+    or the first, of the first framework.
+    """
     blocks: int | None = None
-    """In each of which every backend takes its turn; None: as many as usual."""
+    """In each block every backend takes its turn; None: the usual number."""
     tolerance: float | None = None
-    """How far an output may be from the reference's, in parts of its largest value; None: as belongs to the
-    precision."""
+    """The largest deviation of an output from the reference's, as a fraction of its largest value; None:
+    depends on the precision.
+    """
     contenders: tuple[Contender, ...] = ()
-    """The frameworks, where several were asked for; empty: the plan's alone."""
+    """The frameworks, if several were requested; empty: only that of the plan."""
     unusable: Mapping[str, str] = field(default_factory=dict)
-    """By framework that was asked for too and cannot run anywhere here: why, and how to get it."""
+    """Maps each requested framework that cannot run on any device here to the reason, and how to get it."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,12 @@ class RunPlan:
     control: Arm | None
     """Turns on A/B."""
     command: tuple[str, ...]
-    """The harness's own command line, secrets masked: for the record."""
+    """The harness's own command line, without secrets, for the record."""
     seed: int
     comparing: Comparing = field(default_factory=Comparing)
     shared_libraries: tuple[Path, ...] = ()
     backend: str | None = None
-    """Of one; where there are several, each gets a plan with its own."""
+    """The program of one arm; if there are several, each gets its own plan."""
     backends: ManyBackends | None = None
     timeout_s: float | None = None
     """The user's choice."""
@@ -92,7 +94,7 @@ class RunPlan:
     run_type: RunType = "benchmark"
     regressed_types: tuple[str, ...] = ()
     cooldown_s: float | None = None
-    """How long to wait at most, before each case, for the device to be steady."""
+    """The longest wait, before each case, for the device to be steady."""
     user_meta: Mapping[str, Fact] = field(default_factory=dict)
     run_uid: str = field(default_factory=new_uid)
     """Of the whole run, on every device and in every stage."""
@@ -110,5 +112,7 @@ class RunPlan:
         return next(limit for limit in chosen if limit is not None)
 
     def for_run(self, tests: int) -> RunPlan:
-        """The same, so strict that a run of so many comparisons raises false alarms as rarely as one."""
+        """The same plan, but so strict that a run with this number of comparisons raises false alarms as
+        rarely as a single one.
+        """
         return replace(self, comparing=replace(self.comparing, plan=self.comparing.plan.for_run(tests)))

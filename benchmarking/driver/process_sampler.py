@@ -1,4 +1,6 @@
-"""Whole processes of several arms in turn, for programs that do not run single iterations on demand."""
+"""Takes turns running whole processes of several arms, for programs that do not run single iterations on
+demand.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ class ProcessSampler(Sampler[RunProgram]):
 
     def _measure(self, block: int, order: Sequence[str], before: Conditions) -> Mapping[str, Fact]:
         for arm in order:
-            if block not in self._by_arm[arm]:  # else it had its turn before another arm failed
+            if block not in self._by_arm[arm]:  # otherwise it had its turn before another arm failed
                 with blaming(arm):
                     self._by_arm[arm][block] = self._sources[arm]()
                 if block == 0:
@@ -48,7 +50,7 @@ class ProcessSampler(Sampler[RunProgram]):
 
 
 def _clock(report: ProgramReport, choice: ClockChoice) -> tuple[Clock, str]:
-    """Of a device where one does the work, else the one that programs print anyway."""
+    """The clock of a device if one does the work, otherwise the clock that programs print anyway."""
     net = [one for one in report.measurements if one.type == NET_DELAY]
     wall = [value for one in net for value in one.values]
     device = [value for one in net for value in one.device_values]
@@ -57,7 +59,7 @@ def _clock(report: ProgramReport, choice: ClockChoice) -> tuple[Clock, str]:
 
 
 def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) -> dict[str, float]:
-    """By type that both have, but for operators that are too short to be timed; NaN where a time is 0."""
+    """By type that both have, except for operators that are too short to be timed; NaN if a time is 0."""
     theirs = {one.type: _median(one, clock) for one in control.measurements}
     ours = {one.type: _median(one, clock) for one in treatment.measurements}
     shortest_us = shortest_operator_ns(treatment.facts, control.facts) / 1e3
@@ -69,6 +71,6 @@ def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) 
 
 
 def _median(measurement: Measurement, clock: Clock) -> float:
-    """By the device's clock of what has one: operators are timed by the wall."""
+    """By the device's clock if there is one; operators are timed by wall time."""
     by_device = measurement.device_values if clock == "device" else ()
     return statistics.median(by_device or measurement.values)

@@ -98,7 +98,7 @@ def _unchecked_files(case: TestCase, hashes: Mapping[str, str]) -> list[str]:
 
 
 def missing(bench: Bench, case: TestCase, error: Exception) -> Result:
-    """The result of a case that was not even tried."""
+    """The result of a case that was not tried."""
     return result(bench, case, Measured(failure=error))
 
 

@@ -1,4 +1,4 @@
-"""Whether a result looks regressed: by its pairs, or by the runs of earlier commits."""
+"""Decides whether a result looks regressed: by its pairs, or by the runs of earlier commits."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RegressionCheck:
-    """Judges delays by their pairs where there is a control, else by the runs of earlier commits.
+    """Judges delays by their pairs if there is a control, otherwise by the runs of earlier commits.
 
-    Errors are judged by the control's, or by those runs.
+    Errors are compared with the control's, or with those of earlier runs.
     """
 
     history: History | None = None
-    """What the local reporter has saved; None: nothing is known of earlier commits."""
+    """The results saved by the local reporter; None: earlier commits are unknown."""
     commits: tuple[Commit, ...] = ()
     """The earlier commits, newest first."""
     detector: str | None = None
-    """The name of what judges delays by the earlier runs, pairs or no pairs; None: as said above."""
+    """The name of the detector that judges delays by the earlier runs, even if there are pairs; None: as
+    described above.
+    """
 
     def marked(self, result: Result, plan: RunPlan) -> Result:
-        """With a mark on what regressed, but no further than earlier commits already had."""
+        """With a mark on the types that regressed, but not beyond earlier commits."""
         suspects = {one.type for one in result.types if one.verdict is Verdict.REGRESSED}
         if not suspects:
             return result
@@ -44,7 +46,7 @@ class RegressionCheck:
         return replace(result, types=tuple(types))
 
     def finished(self, result: Result, plan: RunPlan, first: Result | None = None) -> Result:
-        """What a stage came to, before anybody sees it.
+        """The outcome of a stage, before it is reported.
 
         Args:
             first: the result of the first stage, where this is a later one.
@@ -56,7 +58,7 @@ class RegressionCheck:
         return result
 
     def suspects(self, result: Result) -> tuple[str, ...]:
-        """The types that look regressed, of a stage that another may follow.
+        """The types that look regressed, in a stage that another may follow.
 
         Args:
             result: as ``finished``.
@@ -93,7 +95,7 @@ class RegressionCheck:
 def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:
     """Whether it is slower than the control, but no slower than the earlier commits already were.
 
-    Those have the same known regressions between them and their controls.
+    The earlier commits have the same known regressions between them and their controls.
 
     Args:
         runs: of the earlier commits, the newest first.
@@ -109,7 +111,9 @@ def _was_known(newest: TypeResult, runs: Sequence[Run], plan: RunPlan) -> bool:
         interval is not None and interval.low <= level
     )
     if is_known:
-        logger.info("%s is slower than the control by no more than earlier commits already were", newest.type)
+        logger.info(
+            "%s is slower than the control, but not slower than earlier commits already were", newest.type
+        )
     return is_known
 
 
@@ -119,8 +123,8 @@ _DECIDED = (Verdict.REGRESSED, Verdict.UNCHANGED, Verdict.IMPROVED)
 def _has_returned(newest: TypeResult, past: Sequence[TypeResult]) -> bool:
     """Whether a regression had been fixed before this commit.
 
-    The last earlier commit with a verdict has to be as fast as the control, and clearly faster than this one:
-    by chance alone, a small regression that is still there is missed now and then.
+    The last earlier commit with a verdict has to be as fast as the control, and clearly faster than this
+    commit: by chance alone, a small regression that still exists is sometimes missed.
     """
     last = next((earlier for earlier in past if earlier.verdict in _DECIDED), None)
     if last is None or last.verdict is Verdict.REGRESSED:
@@ -130,7 +134,7 @@ def _has_returned(newest: TypeResult, past: Sequence[TypeResult]) -> bool:
 
 
 def _with_confirmations(first: Result, second: Result, suspects: Sequence[str]) -> Result:
-    """The second stage's result, with what both stages came to."""
+    """The result of the second stage, with the combined outcome of both stages."""
     before = {one.type: one.decision for one in first.types}
 
     def confirmed(one: TypeResult) -> TypeResult:

@@ -1,7 +1,7 @@
-"""How the samples of a case are taken: once, or of several programs side by side in blocks.
+"""Takes the samples of a case: once, or of several programs side by side in blocks.
 
-In each block every program (arm) takes its turn, in random order: what disturbs the machine for longer than
-that disturbs all of them alike.
+In each block every program (arm) takes its turn, in random order: a disturbance that lasts longer than that
+affects all of them equally.
 """
 
 from __future__ import annotations
@@ -38,16 +38,18 @@ Raises:
 
 @dataclass(frozen=True)
 class TypeSamples:
-    """All samples of one type of one arm, in time order, each with the number of its block (in A/B: pair)."""
+    """All samples of one type of one arm, in order of time, each with the number of its block (in
+    A/B: pair).
+    """
 
     type: str
     unit: str
     values: tuple[float, ...]
     pairs: tuple[int, ...]
     cpu_values: tuple[float, ...] = ()
-    """The CPU time of the same iterations, where it is known."""
+    """The CPU time of the same iterations, if it is known."""
     device_values: tuple[float, ...] = ()
-    """Their time by the clock of the device that computed, where it is known."""
+    """Their time by the clock of the device that computed, if it is known."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Samples:
     treatment: ArmSamples
     control: ArmSamples | None
     failure: CaseError | DeviceError | None = None
-    """What ended the sampling early. What had been measured until then is kept."""
+    """The error that ended the sampling early. Samples taken before are kept."""
     decisions: Mapping[str, SequentialDecision] = field(default_factory=dict)
     """By type; empty without a control, or after a failure."""
     sampling: Sampling | None = None
@@ -74,7 +76,7 @@ class Samples:
 
 
 def sample_once(program: RunProgram) -> Samples:
-    """One process, without a control. A failure is part of the answer.
+    """Runs one process, without a control. A failure is part of the result.
 
     Raises:
         RunCancelledError: the run was cancelled.
@@ -87,27 +89,28 @@ def sample_once(program: RunProgram) -> Samples:
 
 ArmFailure = CaseError | DeviceError
 LogRatios = Mapping[str, Mapping[str, float]]
-"""Of one block: log(arm / baseline) by arm and type, of each arm but the baseline; empty where the baseline
-has failed. NaN: the block says nothing of this type."""
+"""For one block: log(arm / baseline) by arm and type, for each arm except the baseline; empty if the baseline
+has failed. NaN: the block has no valid ratio of this type.
+"""
 Enough = Callable[[LogRatios], bool]
-"""Takes the ratios of the latest block and says whether it shall be the last one."""
+"""Takes the ratios of the latest block and says whether to stop."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """What several arms' blocks gave."""
+    """The samples of the blocks of several arms."""
 
     arms: Mapping[str, ArmSamples]
     failures: Mapping[str, ArmFailure]
-    """By arm. What a failed arm had measured until then is kept."""
+    """By arm. The samples that a failed arm took before are kept."""
     log_ratios: tuple[LogRatios, ...]
-    """Of each block."""
+    """The conditions of each block."""
     sampling: Mapping[str, Sampling]
-    """By arm: with the clock that its ratios rest on."""
+    """Maps the arm to its description, with the clock of its ratios."""
 
 
 class ArmFailedError(Exception):
-    """One arm failed while several were at work."""
+    """One arm failed while several were working."""
 
     def __init__(self, arm: str, cause: ArmFailure) -> None:
         super().__init__(str(cause))
@@ -126,7 +129,7 @@ def blaming(arm: str) -> Iterator[None]:
 
 
 Source = TypeVar("Source")
-"""What an arm is measured with."""
+"""The source of an arm's measurements."""
 
 
 class Sampler(ABC, Generic[Source]):
@@ -155,12 +158,13 @@ class Sampler(ABC, Generic[Source]):
         self._sources: Mapping[str, Source] = {}
         self._baseline = ""
         self._clocks: dict[str, tuple[Clock, str]] = {}
-        """What suits each arm by itself, and why."""
+        """The clock that suits each arm, with the reason."""
         self._rounds = 1
         self._core: int | None = None
 
     def sample(self, sources: Mapping[str, Source], baseline: str, enough: Enough) -> Sampled:
-        """Blocks until there are ``enough``, or no arm is left. A failed arm is part of the answer.
+        """Runs blocks until there are ``enough``, or until no arm is left. A failed arm is part of the
+        result.
 
         Raises:
             NoWorkersError: single iterations are wanted, and the programs do not do them.
@@ -209,7 +213,9 @@ class Sampler(ABC, Generic[Source]):
         )
 
     def _clock_of(self, arm: str) -> tuple[Clock, str]:
-        """That of its ratios: what suits both it and the baseline, or else wall time; and why."""
+        """The clock of its ratios, with the reason: one that suits both it and the baseline, otherwise wall
+        time.
+        """
         unknown: tuple[Clock, str] = ("wall", "")
         own = self._clocks.get(arm, unknown)
         baseline = self._clocks.get(self._baseline, own)
@@ -224,18 +230,18 @@ class Sampler(ABC, Generic[Source]):
         return not self._goes_on_without_failed or isinstance(error.cause, DeviceError)
 
     def _lost_with(self, error: ArmFailedError, order: Sequence[str]) -> Sequence[str]:
-        """Without the device nobody goes on."""
+        """Without the device no arm can continue."""
         return order if self._goes_on_without_failed and self._is_end(error) else [error.arm]
 
     def _open(self, stack: ExitStack) -> None:
-        """What ``stack`` holds lasts until the end of the sampling."""
+        """The contents of ``stack`` last until the end of the sampling."""
         return
 
     @abstractmethod
     def _measure(self, block: int, order: Sequence[str], before: Conditions) -> Mapping[str, Fact]:
-        """Measures the block, and returns what else is to be noted about its conditions.
+        """Measures the block, and returns further notes about its conditions.
 
-        After an arm has failed the block is asked for again, without it.
+        After an arm has failed, the block is measured again without it.
 
         Raises:
             ArmFailedError: an arm failed.
@@ -247,11 +253,11 @@ class Sampler(ABC, Generic[Source]):
 
     @abstractmethod
     def _samples(self, arm: str) -> ArmSamples:
-        """All that it measured."""
+        """All samples of the arm."""
 
 
 def say_which_arm(error: CaseError | DeviceError, arm: str) -> CaseError | DeviceError:
-    """The same error, with the arm in front of its message."""
+    """The same error, with the name of the arm before its message."""
     return type(error)(f"{arm}: {error}", error.evidence)
 
 
@@ -275,7 +281,7 @@ def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
                 units[name],
                 tuple(values[name]),
                 tuple(pairs[name]),
-                # Of all the iterations or of none: each of them belongs to a value.
+                # For all iterations or for none, because each belongs to a value.
                 device_values=tuple(one) if len(one := device_values[name]) == len(values[name]) else (),
             )
             for name in units

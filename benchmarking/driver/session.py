@@ -1,4 +1,4 @@
-"""A device's cases one after the other; devices side by side."""
+"""Runs the cases of a device one after another, and devices side by side."""
 
 from __future__ import annotations
 
@@ -42,28 +42,28 @@ class Runner(Protocol):
     """Runs a test once, on one backend or on several."""
 
     def results(self, case: TestCase) -> tuple[Result, ...]:
-        """Never raises for a test that fails: the failure is part of its result.
+        """Never raises for a failed test: the failure is part of its result.
 
         Raises:
             RunCancelledError: the run was cancelled.
         """
 
     def missing(self, case: TestCase, error: Exception) -> tuple[Result, ...]:
-        """Those of a test that could not be run."""
+        """The results of a test that could not be run."""
 
 
 class Publisher(Protocol):
-    """Takes what a session has to report as soon as it is there, from any thread. Never raises."""
+    """Takes the reports of a session as soon as they are available, from any thread. Never raises."""
 
     def report(self, *results: Result) -> None:
         """The results of one test, on one backend or on several."""
 
     def report_bug(self, where: str, error: Exception) -> None:
-        """A bug that cost no test's result."""
+        """Reports a bug that affected no test's result."""
 
 
 RECOVERIES = 3
-"""A device that is lost more often in one run is given up."""
+"""A device that is lost more often than this in one run is given up."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ class Session:
         return Bench(self.platform, self.plan, self.cache, self.cancellation)
 
     def run(self, cases: Sequence[TestCase]) -> tuple[Result, ...]:
-        """Every result that there is; fewer than asked for only after a cancellation.
+        """Returns every result; fewer than the number of tests only after a cancellation.
 
-        Never raises for a device that fails or for a bug: they cost what they hit, and nothing else.
+        Never raises for a device that fails or for a bug: these only affect their own tests.
         """
         name = self.platform.device.name
         state = _DeviceState()
@@ -96,7 +96,7 @@ class Session:
             with ExitStack() as stack:
                 stack.callback(self._end, "closing the connection", self.platform.close)
                 held = ExitStack()
-                stack.callback(self._end, "giving the device back", held.close)
+                stack.callback(self._end, "releasing the device", held.close)
                 with state.giving_up():
                     held.enter_context(self.locks.held(self.platform, self.cancellation))
                     held.enter_context(self.platform.hold())
@@ -136,10 +136,10 @@ class Session:
             self._log_backends(state.backends, cases)
 
     def _log_backends(self, found: FoundBackends, cases: Sequence[TestCase]) -> None:
-        """Once for all tests that have the same."""
+        """Logged once for all tests with the same backends."""
         lines: dict[str, None] = {}
         for case in cases:
-            with suppress(CaseError):  # each of its tests says so
+            with suppress(CaseError):  # each of its tests reports this
                 lineup = found.lineup(self.bench, case)
                 names = [arm.name for arm in lineup.arms if not arm.missing]
                 lines[f"backends on {self.platform.device.name}: {', '.join(names)}"] = None
@@ -150,7 +150,7 @@ class Session:
             logger.info("%s", line)
 
     def _run_case(self, case: TestCase, state: _DeviceState, results: list[Result]) -> None:
-        """In all its stages. Each result is added and published as soon as it is there."""
+        """Runs all stages of a case. Each result is added and published as soon as it is available."""
         if self.plan.backends is not None:
             self._publish(self._run_on_backends(case, state), results)
             return
@@ -167,17 +167,17 @@ class Session:
         (measured,) = self._run_once(BenchmarkDriver(bench), case, state)
         try:
             return self.regression_check.finished(state.canary.applied_to(measured), bench.plan, first)
-        except Exception as error:  # what was measured is kept
+        except Exception as error:  # measurements made so far are kept
             return replace(measured, failure=measured.failure or record.describe_failure(error))
 
     def _stage_after(self, stage: Stage, result: Result) -> Stage | None:
-        """A run that was asked to verify or to confirm does nothing else."""
+        """A run of type verify or regress has no other stages."""
         if self.plan.run_type != "benchmark" or stage.is_last:
             return None
         try:
             return next_stage(stage, self.regression_check.suspects(result))
         except Exception as error:
-            self.publisher.report_bug(f"whether {result.label} has regressed is not known", error)
+            self.publisher.report_bug(f"whether {result.label} has regressed is unknown", error)
             return None
 
     def _check_cancellation(self) -> None:
@@ -189,10 +189,10 @@ class Session:
         self.publisher.report(*new)
 
     def _run_on_backends(self, case: TestCase, state: _DeviceState) -> tuple[Result, ...]:
-        """A result for each backend; a single one where they are not known."""
+        """A result for each backend; a single result if they are unknown."""
         self._check_cancellation()
         if state.backends is None:
-            error = state.given_up or DeviceError("its backends are not known")
+            error = state.given_up or DeviceError("its backends are unknown")
             return (record.missing(self.bench, case, error),)
         try:
             lineup = state.backends.lineup(self.bench, case)
@@ -201,7 +201,7 @@ class Session:
         return self._run_once(BackendMatrix(self.bench, lineup), case, state)
 
     def _run_once(self, runner: Runner, case: TestCase, state: _DeviceState) -> tuple[Result, ...]:
-        """Once more after the device was lost and came back; never again for what it measured."""
+        """Runs it once more after the device was lost and restored; never because of the measured numbers."""
         self._check_cancellation()
         if self.reboot == "run" and state.given_up is None:
             with state.giving_up():
@@ -213,7 +213,7 @@ class Session:
         lost = next((one.message for one in failures if one.kind is FailureKind.LOST), None)
         if lost is None or not self._recover(lost, state):
             return results
-        text = f"run again, as the device was lost the first time: {lost}"
+        text = f"run again, because the device was lost the first time: {lost}"
         return tuple(replace(again, warnings=(*again.warnings, text)) for again in _attempt(runner, case))
 
     def _recover(self, reason: str, state: _DeviceState) -> bool:
@@ -223,10 +223,10 @@ class Session:
             state.give_up(DeviceLostError(f"{name} was lost more than {RECOVERIES} times: {reason}"))
             return False
         state.recoveries += 1
-        logger.warning("%s is lost: %s; trying to get it back", name, reason)
+        logger.warning("%s is lost: %s; trying to reconnect", name, reason)
         with state.giving_up():
             self.platform.recover()
-            logger.warning("%s is back", name)
+            logger.warning("%s is connected again", name)
         return state.given_up is None
 
 
@@ -243,9 +243,9 @@ def _attempt(runner: Runner, case: TestCase) -> tuple[Result, ...]:
 class _DeviceState:
     recoveries: int = 0
     given_up: Exception | None = None
-    """Why no more cases are run: each of them has it for its result."""
+    """The reason why no more cases are run, which is the result of each of them."""
     backends: FoundBackends | None = None
-    """Where the tests run on several."""
+    """The backends, if the tests run on several."""
     canary: Canary = field(default_factory=Canary)
 
     def give_up(self, error: Exception) -> None:
@@ -257,7 +257,7 @@ class _DeviceState:
 
     @contextmanager
     def giving_up(self) -> Iterator[None]:
-        """Whatever fails inside ends the tests on the device, but neither the run nor its reports."""
+        """A failure inside ends the tests on the device, but neither the run nor its reports."""
         try:
             yield
         except RunCancelledError:
@@ -267,7 +267,7 @@ class _DeviceState:
 
 
 def run_sessions(sessions: Sequence[Session], cases: Sequence[TestCase]) -> tuple[Result, ...]:
-    """Runs every session in a thread of its own and waits for all of them."""
+    """Runs every session in its own thread and waits for all of them."""
     with ThreadPoolExecutor(max_workers=len(sessions), thread_name_prefix="device") as executor:
         futures = [executor.submit(session.run, cases) for session in sessions]
     return tuple(result for future in futures for result in future.result())
@@ -280,7 +280,7 @@ def exit_status(
     devices_missing: bool = False,
     fail_on: FailOn = "regressed",
 ) -> ExitStatus:
-    """The gravest that applies."""
+    """The most severe status that applies."""
     failures = [result.failure for result in results if result.failure]
     if cancelled:
         return ExitStatus.INTERRUPTED
@@ -301,5 +301,7 @@ UNDECIDED = (Verdict.INCONCLUSIVE, Verdict.NOT_COMPARABLE)
 
 
 def _final_verdicts(results: Sequence[Result]) -> list[Verdict | None]:
-    """Of each test on each device what its last run says: a suspicion was run again."""
+    """For each test on each device, the verdict of its last run, because a suspected regression is measured
+    again.
+    """
     return [stages[-1].verdict for stages in by_test(results)]

@@ -1,11 +1,11 @@
-"""The words of a run's settings, and what holds where a setting is not given."""
+"""The values of a run's settings, and their defaults."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 BLOCKS = 6
-"""Of a comparison of backends by whole processes: the interval of a ratio then covers 95 %."""
+"""For a comparison of backends by whole processes: the interval of a ratio then covers 95 %."""
 ITERATION_BLOCKS = 12
 """The largest number of blocks of a comparison by single iterations, whose blocks are shorter."""
 USUAL_TIMEOUT_S = 300.0
@@ -14,11 +14,13 @@ USUAL_TIMEOUT_S = 300.0
 Reboot = Literal["commit", "run"]
 """Before the first test of a run, or before each test."""
 WhenBusy = Literal["wait", "fail"]
-"""What happens when somebody else uses a device."""
+"""The reaction if somebody else uses a device."""
 ABMode = Literal["auto", "iteration", "process"]
-"""What alternates: single iterations where both programs can, else whole processes; or one of the two."""
+"""What alternates: single iterations if both programs support them, otherwise whole processes; or one of the
+two.
+"""
 ClockChoice = Literal["auto", "cpu", "wall", "device"]
 FailOn = Literal["regressed", "inconclusive", "never"]
-"""Which verdicts the exit status shows."""
+"""The verdicts that the exit status reflects."""
 Strictness = Literal["warn", "require"]
-"""What happens to a device in poor health: a warning, or it is not used."""
+"""The reaction to a device in poor health: a warning, or it is not used."""

@@ -1,4 +1,4 @@
-"""Detect, verify, confirm: what runs after what, by what was found. Pure."""
+"""Detect, verify, confirm: chooses the next stage from the findings. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Stage:
 
     run_type: RunType = "benchmark"
     suspects: tuple[str, ...] = ()
-    """The types that it is about; empty: all of them."""
+    """The types that it measures; empty: all."""
 
     @property
     def is_last(self) -> bool:
@@ -22,10 +22,10 @@ class Stage:
 
 
 def next_stage(done: Stage, regressed: Sequence[str]) -> Stage | None:
-    """What runs after a stage in which these types look regressed; None: the test is over.
+    """The stage after a stage in which these types look regressed; None: the test is over.
 
-    A suspicion is verified, and what its verification shows again is confirmed. What only the verification
-    shows is not: nothing has verified it.
+    A suspected regression is verified, and what the verification shows again is confirmed. Regressions that
+    only the verification shows are not confirmed, because nothing has verified them.
     """
     if done.is_last:
         return None

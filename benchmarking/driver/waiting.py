@@ -1,4 +1,4 @@
-"""How long a program waited for a core, seen from outside, where it does not tell. Pure."""
+"""Measures from outside how long a program waited for a core, if it does not report this. Pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from benchmarking.platforms.platform_base import ThreadTimes
 from benchmarking.programs.worker_protocol import IterationSample
 
 Times = Mapping[int, ThreadTimes]
-"""By thread."""
+"""Maps the thread to its times."""
 
 SEEN = 0.5
-"""Of an iteration's CPU time: where the threads that were watched ran for less, others have computed."""
+"""As a fraction of an iteration's CPU time: if the watched threads ran for less, other threads have computed.
+"""
 COMPUTES = 0.2
-"""Of what the busiest thread ran: a thread that ran more computes too."""
+"""As a fraction of the busiest thread's time: a thread that ran more also computes."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """The threads of a process, between a reading before and another after an iteration."""
+    """The threads of a process, between readings before and after an iteration."""
 
     ran_ns: tuple[int, ...]
-    """Of each thread that ran."""
+    """The times of each thread that ran."""
     waited_ns: int
-    """Of all together; a little of it may lie before and after the iteration."""
+    """The total of all threads; a small part of it may be before and after the iteration."""
 
     @classmethod
     def between(cls, before: Times | None, after: Times | None) -> Watched | None:
-        """None where one of the two is not known."""
+        """None if one of the readings is unknown."""
         if before is None or after is None:
             return None
         none = ThreadTimes(0, 0)
@@ -38,12 +39,14 @@ class Watched:
 
     @property
     def computing(self) -> int:
-        """How many threads computed."""
+        """The number of threads that computed."""
         busiest = max(self.ran_ns, default=0)
         return sum(one >= COMPUTES * busiest for one in self.ran_ns)
 
     def completed(self, sample: IterationSample) -> IterationSample:
-        """With how long its threads waited, where it does not say and these are the threads that computed."""
+        """The sample with the waiting time of its threads, if the worker does not report it and these threads
+        computed.
+        """
         computed_ns = sample.wall_ns if sample.cpu_ns is None else sample.cpu_ns
         if sample.run_delay_ns is not None or sum(self.ran_ns) < SEEN * computed_ns:
             return sample

@@ -121,7 +121,7 @@ def test_a_wrong_kernel_is_caught_and_its_number_shown_as_wrong(compare, worksho
     assert (
         "1 of 3 values of 'out' are more than 0.004 off the backend default's" in result["failure"]["message"]
     )
-    assert "-3.9 in place of -4" in result["failure"]["message"]
+    assert "-3.9 instead of -4" in result["failure"]["message"]
     assert result["types"][0]["summary"]["p50"] == 51.0
     entry = document["backends"][0]["tests"][0]["backends"]["onednn"]
     assert (entry["state"], entry["p50"], entry["ratio"]) == ("wrong", 51.0, None)
@@ -245,14 +245,14 @@ def test_a_program_that_lists_no_backends_runs_on_named_ones(compare, workshop):
     document, done = workshop.json("--program", program, "--backend", "all")
     assert done.returncode == 3
     (result,) = document["results"]
-    assert "--backend all: the program does not tell which backends it has" in result["failure"]["message"]
+    assert "--backend all: the program does not list its backends" in result["failure"]["message"]
     assert "name them, as in --backend default,nnpack" in result["failure"]["message"]
 
 
 def test_a_device_with_no_backend_at_all_says_why(compare):
     document, done = compare("--backend", "all", backends={"cuda": "no CUDA"})
     assert done.returncode == 3
-    assert "none here: cuda: no CUDA" in document["results"][0]["failure"]["message"]
+    assert "none on this device: cuda: no CUDA" in document["results"][0]["failure"]["message"]
 
 
 def test_results_lie_apart_and_the_screen_has_the_table(compare, workshop):

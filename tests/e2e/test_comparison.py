@@ -64,7 +64,7 @@ def test_identical_programs_are_unchanged(compare):
     assert "canary on " in done.stderr
     sampling = result["meta"]["sampling"]
     assert (sampling["level"], sampling["clock"]) == ("iteration", "cpu")
-    assert sampling["canary"].startswith("the control against its own copy: unchanged")
+    assert sampling["canary"].startswith("the control compared with its own copy: unchanged")
     net = result["types"][0]
     assert len(net["values"]) == sampling["pairs"] * sampling["rounds"] == len(net["control_values"])
     assert len(net["cpu_values"]) == len(net["values"])
@@ -124,7 +124,10 @@ def test_programs_with_other_settings_are_not_judged(compare):
     document, done = compare("--canary", "off", treatment={"factor": 1.5, "facts": {"threads": 4}})
     assert done.returncode == 0
     decision = document["results"][0]["types"][0]["decision"]
-    assert (decision["verdict"], decision["reason"]) == ("not comparable", "the two ran with threads 4 and 1")
+    assert (decision["verdict"], decision["reason"]) == (
+        "not comparable",
+        "the two programs ran with threads 4 and 1",
+    )
     _, done = compare(*("--canary", "off", "--fail_on", "inconclusive"), treatment={"facts": {"threads": 4}})
     assert done.returncode == 8
 
@@ -152,7 +155,7 @@ def test_wall_time_on_a_busy_machine_is_not_trusted_to_be_unchanged(compare):
     decision = result["types"][0]["decision"]
     assert decision["verdict"] == "inconclusive"
     assert "waited for a core for 17 % of the time" in decision["reason"]
-    assert result["meta"]["sampling"]["clock_reason"] == "the program does not tell its CPU time"
+    assert result["meta"]["sampling"]["clock_reason"] == "the program does not report its CPU time"
     busy["tells_cpu_time"] = True
     document, _ = compare("--canary", "off", treatment=busy, control=busy)
     assert verdicts(document["results"][0]) == {"NET_DELAY": "unchanged"}

@@ -228,7 +228,7 @@ SAMPLING = Sampling(
     core=1,
     pairs=12,
     duration_s=4.25,
-    canary="the control against its own copy: unchanged, +0.10 % after 6 pairs",
+    canary="the control compared with its own copy: unchanged, +0.10 % after 6 pairs",
 )
 PROGRAM = Program(
     facts={"threads": 1, "peak_flops_per_s": 104_000_000_000, "peak_bytes_per_s": 21_400_000_000}

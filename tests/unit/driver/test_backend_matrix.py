@@ -32,7 +32,7 @@ def test_all_are_those_that_one_of_the_engines_has():
     assert found.unavailable == {
         "eigen": "no Caffe2",
         "cuda": "engine torch: no CUDA here; engine native: no Caffe2",
-        "mkl": "the program does not say why",
+        "mkl": "the program gives no reason",
     }
 
 
@@ -43,7 +43,7 @@ def test_a_test_that_names_an_engine_has_the_backends_of_that_engine_only():
     assert of_torch.chosen == ("nnpack", "default", "mine")
     assert of_torch.unavailable["cuda"] == "no CUDA here"
     assert of_engine(ManyBackends(), statuses, "native").chosen == ("mine",)  # of a program without engines
-    with pytest.raises(ProgramError, match="none here: nnpack: no Caffe2"):
+    with pytest.raises(ProgramError, match="none on this device: nnpack: no Caffe2"):
         of_engine(ManyBackends(), STATUSES, "native")
     named = of_engine(ManyBackends(("nnpack", "default")), STATUSES, "native")
     assert named.missing == {"nnpack": "no Caffe2"}
@@ -71,9 +71,9 @@ def test_a_missing_reference_is_reported_like_a_named_backend():
 
 
 def test_no_backend_at_all():
-    with pytest.raises(ProgramError, match="none here: eigen: no Caffe2"):
+    with pytest.raises(ProgramError, match="none on this device: eigen: no Caffe2"):
         choose(ManyBackends(), STATUSES[:1])
-    with pytest.raises(ProgramError, match="names none at all"):
+    with pytest.raises(ProgramError, match="lists none at all"):
         choose(ManyBackends(), ())
 
 

@@ -30,15 +30,15 @@ FACTS = st.dictionaries(
     [
         ({"temperature_celsius": 30.0}, {"temperature_celsius": 36.5}, "from 30.0 to 36.5 °C"),
         ({"cpu_limit_khz": 1_800_000}, {"cpu_limit_khz": 1_200_000}, "from 1800 to 1200 MHz"),
-        ({"battery_charging": True}, {"battery_charging": False}, "from charging to not charging"),
-        ({"screen_on": False}, {"screen_on": True}, "from the screen off to the screen on"),
+        ({"battery_charging": True}, {"battery_charging": False}, "charging ended"),
+        ({"screen_on": False}, {"screen_on": True}, "the screen was switched on"),
         ({"battery_percent": 15}, {"battery_percent": 14}, "battery is at 14 %"),
         ({"thermal_status": 0}, {"thermal_status": 2}, "thermal throttling, status 2"),
         ({"load_1_min": 3.1}, {"load_1_min": 2.0}, "the load was 3.1 on 2 cores"),
         (
             {"cpu_throttled_periods": 3, "cpu_throttled_s": 0.5},
             {"cpu_throttled_periods": 5, "cpu_throttled_s": 0.75, "cpu_quota_cores": 0.2},
-            "the CPU quota of 0.2 cores held up what ran for 0.2 s, in 2 periods",
+            "the CPU quota of 0.2 cores delayed the test for 0.2 s, in 2 periods",
         ),
         (
             {"cpu_pressure_s": 1.0, "uptime_s": 100.0, "load_1_min": 0.5},
@@ -84,16 +84,16 @@ def test_the_load_of_a_container_without_pressure_is_judged_by_the_machines_core
 
 def test_wall_time_under_a_quota_is_doubtful():
     pairs = [{"cpu_throttled_periods": count, "cpu_throttled_s": count / 20} for count in (3, 4, 9)]
-    assert "held up what ran for 0.3 s, in 6 periods" in conditions.wall_time_is_doubtful(pairs, 2)
+    assert "delayed the test for 0.3 s, in 6 periods" in conditions.wall_time_is_doubtful(pairs, 2)
     assert conditions.wall_time_is_doubtful(pairs[:1] * 3, 2) is None
 
 
-def test_what_moves_is_not_steady():
+def test_varying_conditions_are_not_steady():
     def temperatures(*values):
         return [{"temperature_celsius": value, "load_1_min": 0.5} for value in values]
 
     assert unsteady(temperatures(31.0, 31.4, 31.2), 2) is None
-    assert "moves between 31.0 and 33.0" in unsteady(temperatures(33.0, 32.0, 31.0), 2)
+    assert "varies between 31.0 and 33.0" in unsteady(temperatures(33.0, 32.0, 31.0), 2)
     assert "load" in unsteady([{"load_1_min": 1.0}, {"load_1_min": 0.5}], 2)
     assert unsteady([{}, {}, {}], None) is None
 

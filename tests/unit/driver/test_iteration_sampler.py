@@ -203,13 +203,13 @@ def test_parents_are_restarted_with_the_same_seed_for_both(monkeypatch):
             {"waits": 1.0, "tells_waiting": False},
             *(
                 "wall",
-                "the CPU is used for 50 % of the time only, and how long the program waited for a core",
+                "the CPU is used for only 50 % of the time, and the time that the program waited for a core",
             ),
         ),
         ({"device_share": 0.9}, "device", "a device computes for 90 % of the time, by its own clock"),
         ({"device_share": 0.3}, "cpu", "one thread computes all the time"),
-        ({"device_share": 0.3, "wall_over_cpu": 2.0}, "wall", "the CPU is used for 50 % of the time only"),
-        ({"wall_over_cpu": 2.0}, "wall", "the CPU is used for 50 % of the time only"),
+        ({"device_share": 0.3, "wall_over_cpu": 2.0}, "wall", "the CPU is used for only 50 % of the time"),
+        ({"wall_over_cpu": 2.0}, "wall", "the CPU is used for only 50 % of the time"),
         ({"waits": 1.0}, "cpu", "one thread computes all the time"),
         ({"net_ns": 50}, "wall", "the clock of CPU time has steps of 0.001 us"),
     ],
@@ -276,7 +276,7 @@ def test_a_devices_own_clock_finds_what_the_wall_hides():
 
 def test_a_clock_that_the_program_does_not_have_is_an_error():
     samples = run(MadeUpArm("t"), MadeUpArm("c", seed=2), clock="device")
-    assert "--clock device: the program tells no time of a device" in str(samples.failure)
+    assert "--clock device: the program reports no device time" in str(samples.failure)
 
 
 def test_the_clock_can_be_chosen_and_a_gpu_is_not_timed_by_the_cpu():

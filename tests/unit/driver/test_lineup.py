@@ -100,7 +100,7 @@ def test_all_backends_of_all_frameworks():
             ["caffe2/mkl"],
             {
                 "caffe2/cuda": "no card",
-                "onnxruntime": "it has none of the backends that were asked for: mkl, cuda",
+                "onnxruntime": "it has none of the requested backends: mkl, cuda",
             },
         ),
     ],

@@ -349,7 +349,7 @@ def test_a_device_that_is_lost_among_the_backends_runs_the_case_again_whole(run)
     assert on_backends(results) == [
         (str(number), name, None) for number in range(3) for name in SEVERAL.names
     ]
-    assert "run again, as the device was lost" in results[0].warnings[0]
+    assert "run again, because the device was lost" in results[0].warnings[0]
     assert device.runs == 1 + 3 + 3 * 4
 
 

@@ -180,7 +180,10 @@ IMAGE = {"shapes": [[1, 3, 8, 8]], "image": {"layout": "NCHW"}}
             {"type": "uint8", "minimum": -1, "maximum": 5},
             "random.minimum: uint8_t holds values from 0 to 255",
         ),
-        ({"type": "int8", "minimum": 0, "maximum": 1.5}, "random.maximum: a whole number is expected, not 1.5"),
+        (
+            {"type": "int8", "minimum": 0, "maximum": 1.5},
+            "random.maximum: a whole number is expected, not 1.5",
+        ),
         (
             {"type": "int", "distribution": "normal", "minimum": 0, "maximum": 5},
             "random.distribution: whole numbers",

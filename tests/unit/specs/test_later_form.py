@@ -187,7 +187,10 @@ def test_tests_without_a_command_line_have_the_conditions_too(tmp_path):
             {"input_files": {"x": {"filename": "a", "location": "a", "md": ""}}},
             "input_files.x.md: unknown key 'md'; did you mean 'md5'?",
         ),
-        ({"output_files": {"x": "out.txt"}}, "output_files.x.location: an output of a command line has to be in"),
+        (
+            {"output_files": {"x": "out.txt"}},
+            "output_files.x.location: an output of a command line has to be in",
+        ),
         (
             {"output_files": {"x": {"filename": "x", "location": "{TGTDIR}/../x"}}},
             "output_files.x.location: an output",
