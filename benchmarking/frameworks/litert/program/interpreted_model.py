@@ -36,7 +36,8 @@ class LiteRtModel(LoadedModel):
         self._places = file.signature.find_outputs(wanted, file.signature.is_renamed(inputs))
         self._inputs = list(file.signature.feed(inputs).values())
         self._interpreter = self._make_interpreter(backend)
-        outputs = self._interpreter.get_output_details()
+        with self._one_line():  # names that are not UTF-8 are ValueErrors
+            outputs = self._interpreter.get_output_details()
         self._outputs = [entry["index"] for entry in outputs]
         for name, entry in zip(file.signature.outputs, outputs):
             if any(array.size == 0 for array in self._inputs):
@@ -79,11 +80,15 @@ class LiteRtModel(LoadedModel):
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        return {"precision": Graph.of(self._interpreter).precision}
+        return {"precision": self._graph(self._interpreter).precision}
 
     @property
     def warnings(self) -> Sequence[str]:
         return (self._unprofiled,) if self._unprofiled else ()
+
+    def _graph(self, interpreter: Any) -> Graph:
+        with self._one_line():
+            return Graph.of(interpreter)
 
     @contextmanager
     def _one_line(self) -> Iterator[None]:
@@ -110,7 +115,7 @@ class LiteRtModel(LoadedModel):
 
     def _executed(self) -> Sequence[ExecutedOperator]:
         if not self._operators:
-            self._operators = executed(Graph.of(self._interpreter), self._profiled().run())
+            self._operators = executed(self._graph(self._interpreter), self._profiled().run())
         return self._operators
 
     @property
@@ -140,5 +145,7 @@ class LiteRtModel(LoadedModel):
     def operators(self) -> Sequence[OperatorFacts]:
         if self._unprofiled:
             return ()
-        shaped = Graph.of(self._make_interpreter("builtin"))  # others keep shapes of the file inside XNNPACK
+        shaped = self._graph(
+            self._make_interpreter("builtin")
+        )  # others keep shapes of the file inside XNNPACK
         return [one.facts(shaped) for one in self._executed()]

@@ -80,6 +80,11 @@ def test_an_operator_that_nobody_knows_is_named(load):
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_that_is_damaged_is_one_line(load):
+    with pytest.raises(BenchmarkProgramError, match=r"LiteRT cannot run tiny: .*'utf-8'"):
+        load(tflite_models.linear().replace(b"\0w\0", b"\0\xff\0"), *ROWS)
+
+
 def test_what_xnnpack_has_no_kernel_for_is_not_its_own(load):
     loaded = load(tflite_models.partly(), *PARTLY)
     observed = loaded.observe()
