@@ -19,23 +19,9 @@ from benchmarking.frameworks.kit.signature import (
 
 from . import execution_graph
 from .execution_graph import ExecutedOperator
+from .ir_file import TYPES
 from .model_file import ModelFile
 
-TYPES = {
-    "f32": "float",
-    "f64": "double",
-    "f16": "float16",
-    "boolean": "bool",
-    "i8": "int8_t",
-    "i16": "int16_t",
-    "i32": "int",
-    "i64": "int64_t",
-    "u8": "uint8_t",
-    "u16": "uint16_t",
-    "u32": "uint32_t",
-    "u64": "uint64_t",
-}
-"""The specification's name of a type by OpenVINO's."""
 _WHERE = re.compile(r"Exception from \S+:|Check '.*?' failed at \S+:|FrontEnd API failed with \w+:")
 _SHOWN_CHARACTERS = 400
 
@@ -56,17 +42,15 @@ class OpenVinoModel(LoadedModel):
         self._asked = properties["INFERENCE_PRECISION_HINT"]
         device = "CPU" if "INFERENCE_NUM_THREADS" in properties else "GPU"
         self._threads = properties.get("INFERENCE_NUM_THREADS", 0)
-        with self._one_line():
-            core = runtime.Core()
-            model = core.read_model(file.path, file.weights) if file.weights else core.read_model(file.path)
+        self._core = runtime.Core()
+        model = self._read()
         self._signature = _signature(file.name, model)
         self._places = self._signature.find_outputs(wanted, self._signature.is_renamed(inputs))
         self._arrays = list(self._signature.feed(inputs).values())
         """OpenVINO's tensors lie in their memory and do not keep it."""
+        self._reshape(model)
         with self._one_line():
-            if self._arrays:
-                model.reshape({port: list(one.shape) for port, one in zip(model.inputs, self._arrays)})
-            self._compiled = core.compile_model(model, device, properties)
+            self._compiled = self._core.compile_model(model, device, properties)
             self._requests = self._make_requests(runtime)
         for name, port in zip(self._signature.outputs, self._compiled.outputs):
             if port.partial_shape.is_static:
@@ -77,6 +61,16 @@ class OpenVinoModel(LoadedModel):
         """Runs, and what operators took in them, before the first iteration by operators."""
         self._untold = 0
         """Iterations by operators since times were last asked for."""
+
+    def _read(self) -> Any:
+        files = [self._file.path, self._file.weights]
+        with self._one_line():
+            return self._core.read_model(*filter(None, files))
+
+    def _reshape(self, model: Any) -> None:
+        if self._arrays:
+            with self._one_line():
+                model.reshape({port: list(one.shape) for port, one in zip(model.inputs, self._arrays)})
 
     def _make_requests(self, runtime: Any) -> List[Any]:
         """As many as run at once; each has the same inputs."""
@@ -203,11 +197,17 @@ class OpenVinoModel(LoadedModel):
         return Observation(
             {one.name: Kernel(one.kernel, own[one.name]) for one in operators},
             "operators",
-            [one.name for one in operators if not one.added],
+            [one.name for one in operators if one.layers],
         )
 
     def operators(self) -> Sequence[OperatorFacts]:
-        return [one.facts for one in self._executed()]
+        model = self._read()
+        self._reshape(model)
+        by_layer = execution_graph.layer_flops(model)
+        return [
+            one.facts._replace(flops=one.facts.flops or sum(by_layer.get(name, 0) for name in one.layers))
+            for one in self._executed()
+        ]
 
 
 def _signature(name: str, model: Any) -> Signature:

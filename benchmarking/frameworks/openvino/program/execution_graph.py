@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set
 
 from benchmarking.frameworks.kit import flops
@@ -10,6 +11,8 @@ from benchmarking.frameworks.kit.costs import OperatorFacts, TensorFacts
 _ITEM_BYTES = {"f64": 8, "i64": 8, "u64": 8, "f16": 2, "bf16": 2, "i16": 2, "u16": 2}
 _ITEM_BYTES.update(dict.fromkeys(("i8", "u8", "boolean"), 1))
 _CONSTANT = "Const"
+_NUMBERED = re.compile(r"^([A-Z][A-Za-z]+)_\d+$")
+"""A name that OpenVINO has made up of the type, with a number that differs from version to version."""
 _PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
 _PRECISIONS = ("f64", "f32", "f16", "bf16", "int8")
 """From the most precise to the least. Other types are those of indices and of data that is moved."""
@@ -23,8 +26,8 @@ class ExecutedOperator(NamedTuple):
     kernel: str
     """With the layers that were fused into the operator."""
     precision: str
-    added: bool
-    """By OpenVINO, to convert a layout or a type."""
+    layers: Sequence[str]
+    """Of the model, that it computes; none: OpenVINO has added it, to convert a layout or a type."""
     facts: OperatorFacts
 
 
@@ -41,7 +44,8 @@ def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperato
             continue
         layers = [layer for layer in _text(node, "originalLayersNames").split(",") if layer]
         type_ = _text(node, "layerType")
-        name = "ID_%d_%s_%s" % (place, type_, (title if layers else _consumer(node)).replace(" ", "_"))
+        own = _NUMBERED.sub(r"\1", title if layers else _consumer(node)).replace(" ", "_")
+        name = "ID_%d_%s_%s" % (place, type_, own)
         place += bool(layers)
         seen[name] = seen.get(name, 0) + 1
         if seen[name] > 1:
@@ -52,11 +56,23 @@ def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperato
                 title,
                 _kernel(node, layers),
                 _precision(node),
-                not layers,
+                layers,
                 _facts(name, type_, node, constants),
             )
         )
     return operators
+
+
+def layer_flops(model: Any) -> Dict[str, int]:
+    """Of each layer of a model whose shapes are set. OpenVINO may compute several as one of another kind."""
+    return {
+        node.get_friendly_name(): flops.count(
+            node.get_type_name(),
+            [_tensor(port.get_source_output(), set()) for port in node.inputs()],
+            [_tensor(port, set()) for port in node.outputs()],
+        )
+        for node in model.get_ops()
+    }
 
 
 def precisions(graph: Any) -> Sequence[str]:

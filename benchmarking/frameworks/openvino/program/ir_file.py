@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from benchmarking.frameworks.kit.errors import ModelError
 from benchmarking.frameworks.kit.signature import TensorSignature
 
-_TYPES = {
+TYPES = {
     "f64": "double",
     "f32": "float",
     "f16": "float16",
@@ -41,7 +41,8 @@ def read(path: str, weights: str) -> IrFile:
     root = _parsed(path)
     needed = any(layer.get("type") == "Const" for layer in root.iter("layer"))
     weights = weights or (_beside(path) if needed else "")
-    name = root.get("name") or os.path.splitext(os.path.basename(path))[0]
+    # The name in the file is mostly that of the converter.
+    name = os.path.splitext(os.path.basename(path))[0]
     return IrFile(name, tuple(_outputs(root)), weights)
 
 
@@ -59,7 +60,7 @@ def inputs(path: str) -> Tuple[TensorSignature, ...]:
         name = _port_name(layer, ports[0] if ports else "")
         texts = [text.strip() for text in data.get("shape", "").split(",") if text.strip()]
         shape = tuple(int(text) if text.isdigit() else "" for text in texts)
-        found.append(TensorSignature(name, _TYPES.get(data.get("element_type", ""), ""), shape))
+        found.append(TensorSignature(name, TYPES.get(data.get("element_type", ""), ""), shape))
     return tuple(found)
 
 

@@ -159,6 +159,19 @@ def test_costs_are_those_of_what_ran():
     assert connected == (400_500, 2 * 2 * 800 * 500, 4 * (2 * 800 + 400_500 + 2 * 500))
 
 
+def test_operators_that_openvino_has_made_of_several_cost_what_these_cost(load):
+    nodes = [
+        helper.make_node("Exp", ["x"], ["a"], "exponential"),
+        helper.make_node("Mul", ["a", "x"], ["b"], "product"),
+        helper.make_node("Tanh", ["b"], ["y"], "tangent"),
+    ]
+    tensors = [onnx_models.tensor("x", [2, 4])], [onnx_models.tensor("y", [2, 4])]
+    loaded = load(onnx_models.model(nodes, *tensors), "--input", "x", "--input_dims", "2,4")
+    assert costs.total(loaded.operators()).flops == 3 * 8
+    (kernel,) = loaded.observe().kernels.values()
+    assert kernel.kernel.endswith(" of exponential+product+y")
+
+
 def test_another_precision_is_reported_where_the_processor_has_it_or_is_a_reason():
     rows = {row["name"]: row for row in OpenVinoProgram().backends()}
     lower = job(LENET, *IMAGE, "--backend", "bf16")
