@@ -83,6 +83,8 @@ def refusal(model: ModelSpec, test: TestSpec, *, allow_commands: bool) -> str | 
         return "its shell commands before or after it are not run; --allow_commands permits them"
     if len(test.templates) > 1:
         return f"it has {len(test.templates)} command lines; a test runs one"
+    if model.command_args and not test.templates:
+        return "command_args goes with command lines, and this test has none: give its options as commands"
     if test.templates and test.metric != "delay":
         return f"a whole command line needs the metric delay, not {test.metric}: give inputs"
     return None
@@ -114,6 +116,7 @@ class TemplateReader:
     def run(self) -> TemplateRun | None:
         """None, with a fault, if there is no valid command line."""
         ((where, text),) = self._test.templates.items()
+        text = " ".join(filter(None, (text, self._model.command_args)))
         try:
             command = CommandTemplate.parse(text)
         except ValueError as error:

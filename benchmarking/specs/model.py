@@ -24,6 +24,7 @@ Shape = list[Dimension]
 Seconds = Annotated[float, Field(ge=0, le=10**6)]
 MD5 = Annotated[str, Field(pattern=r"^([0-9a-fA-F]{32})?$")]
 Text = Annotated[str, Field(min_length=1)]
+CommandLine = Annotated[str, Field(min_length=1, max_length=100_000)]
 Number = int | str
 """The later form also writes numbers as strings, and as strings with placeholders."""
 
@@ -80,7 +81,7 @@ PathOrPaths = Annotated[
     | Annotated[TestFile, Tag("file")],
     Discriminator(_kind_of_paths),
 ]
-Templates = Annotated[list[Text], Field(min_length=1)]
+Templates = Annotated[list[CommandLine], Field(min_length=1)]
 """Command lines with placeholders (``programs.command_template``)."""
 CommandsOrTemplates = Annotated[
     Annotated[Commands, Tag("options")] | Annotated[Templates, Tag("templates")],
@@ -209,6 +210,8 @@ class ModelSpec(SpecModel):
     """The limit of a run of the program, in seconds."""
     repeat: Annotated[int, Field(ge=1, le=LARGEST_COUNT)] = 1
     """The number of runs of each test; ``{INDEX}`` is the number of the run, from 0."""
+    command_args: CommandLine | None = None
+    """Further words for each command line of a test; usually they come from a suite's ``meta``."""
     preprocess: ShellCommands | None = None
     postprocess: ShellCommands | None = None
     batch_size: Number | None = None
@@ -260,7 +263,7 @@ class TestSpec(SpecModel):
     tolerance: ToleranceSpec | None = None
 
     # The later form:
-    arguments: Text | Templates | None = None
+    arguments: CommandLine | Templates | None = None
     """As ``commands`` if those are templates."""
     platform_args: PlatformArguments = PlatformArguments()
     preprocess: ShellCommands | None = None

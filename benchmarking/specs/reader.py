@@ -26,7 +26,7 @@ MOST_FAULTS = 50_000
 """The limit on faults in the types of a file; further faults are not reported."""
 LONGEST_SHOWN = 60
 """The number of characters of a value that a fault shows."""
-SUITE_META_KEYS = ("category", "description", "kind", "group")
+SUITE_META_KEYS = ("category", "description", "kind", "group", "command_args")
 """The keys that a suite's ``meta`` may pass to each of its models."""
 
 M = TypeVar("M", bound=BaseModel)

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarking.errors import SpecificationError
+from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
 
@@ -176,6 +177,7 @@ def test_tests_without_a_command_line_have_the_conditions_too(tmp_path):
         ({"commands": ["{program} {HOSTDIR}"]}, "commands[0]: {HOSTDIR} is unknown"),
         ({"commands": ["{program} \0"]}, "commands[0]: a program's argument cannot contain a NUL"),
         ({"commands": []}, "commands: []: list should have at least 1 item"),
+        ({"commands": ["{program}" * 100_000]}, 'commands[0]: "{program}{program}'),
         ({"commands": [1]}, "commands[0]: a string is expected, not 1"),
         ({"commands": 1}, "commands: an object is expected, not 1"),
         ({"platform_args": {"taskset": "0"}}, "platform_args.taskset: the mask has no core in it"),
@@ -226,3 +228,14 @@ def test_few_lines_do_not_become_more_than_memory_holds(tmp_path):
     spec["model"]["repeat"] = 10**9
     with pytest.raises(SpecificationError, match="1000000000 cases"):
         cases_of(tmp_path, spec)
+
+
+def test_a_suite_adds_words_to_every_command_line(tmp_path):
+    (tmp_path / "b.json").write_text(json.dumps(LATER))
+    suite = {"meta": {"group": "MKL", "command_args": "--backend mkl --tag 'a b'"}, "benchmarks": ["b.json"]}
+    (tmp_path / "suite.json").write_text(json.dumps(suite))
+    whole, *_ = expand(read_benchmarks(tmp_path / "suite.json"), tmp_path)
+    assert whole.template.command.words[-4:] == ("--backend", "mkl", "--tag", "a b")
+    assert Caffe2().backend(whole, None) == "mkl"
+    (refused,) = cases_of(tmp_path, {"model": LATER["model"] | suite["meta"], "tests": [PLAIN]})
+    assert refused.refusal.startswith("command_args goes with command lines")
