@@ -17,7 +17,14 @@ from benchmarking import start
 from benchmarking.cli import backend_choice, harness_arguments
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.declared import declarations
-from benchmarking.cli.options import ALL, TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
+from benchmarking.cli.options import (
+    ALL,
+    TOKEN_VARIABLE,
+    HarnessOptions,
+    access_token,
+    mask_secrets,
+    shapes_of,
+)
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import default_results, platform_options
 from benchmarking.errors import ExitStatus, Fault, SpecificationError, UsageError
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.reporters.reporters import ReporterGroup
     from benchmarking.specs.expand import TestCase
+    from benchmarking.specs.reader import LoadedBenchmark
     from benchmarking.specs.run_info import RunInfo, Version
 
 PYTHON_SUFFIXES = (".py", ".pyz")
@@ -226,8 +234,9 @@ def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) ->
     from benchmarking.specs.expand import expand
     from benchmarking.specs.reader import read_benchmarks
 
+    of_model_files = _of_model_files(options)
     cases = expand(
-        read_benchmarks(*options.benchmark_files),
+        (*read_benchmarks(*options.specification_files), *of_model_files),
         options.root_model_dir,
         allow_commands=options.allow_commands,
     )
@@ -239,6 +248,21 @@ def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) ->
     if any(blob.image for case in cases for blob in case.inputs):
         require("PIL")
     return cases
+
+
+def _of_model_files(options: HarnessOptions) -> Sequence[LoadedBenchmark]:
+    if not options.model_files:
+        for name in ("input", "threads", "save_spec"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"--{name} goes with a model file, as in mlbench run model.onnx")
+        return ()
+    from benchmarking.cli import model_files
+
+    shapes = shapes_of(options.input) if options.input else {}
+    loaded = model_files.benchmarks(options.model_files, shapes=shapes, threads=options.threads)
+    if options.save_spec is not None:
+        model_files.save(loaded, options.save_spec)
+    return loaded
 
 
 def _why_nobody_runs(case: TestCase, frameworks: Sequence[FrameworkBase]) -> Sequence[Fault]:

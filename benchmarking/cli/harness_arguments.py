@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from benchmarking.cli.argument_types import Parser, exit_statuses
 from benchmarking.cli.declared import add_options
-from benchmarking.cli.options import DESCRIPTIONS, HarnessOptions, benchmark_file
+from benchmarking.cli.options import ALL, DESCRIPTIONS, HarnessOptions, benchmark_file, is_model
 from benchmarking.errors import EXIT_STATUS_MEANING
 
 PROGRAM = "harness.py"
@@ -15,12 +15,16 @@ PROGRAM = "harness.py"
 def parse(argv: Sequence[str], program: str = PROGRAM, *, takes_files: bool = False) -> HarnessOptions:
     """Parses the arguments; if they are wrong, ends the process with status 2 and a message."""
     parser = make_parser(program, takes_files=takes_files)
+    if takes_files:
+        parser.set_defaults(framework=None)
     values = vars(parser.parse(argv))
     if takes_files:
         files = (*filter(None, [values["benchmark_file"]]), *values.pop("files"))
         if not files:
             parser.error("the following arguments are required: FILE")
         values |= {"benchmark_file": files[0], "more_files": files[1:]}
+        if values["framework"] is None:
+            values["framework"] = ALL if any(map(is_model, files)) else HarnessOptions.framework
     return HarnessOptions(**values)
 
 
@@ -36,7 +40,7 @@ def make_parser(program: str = PROGRAM, *, takes_files: bool = False) -> Parser:
             nargs="*",
             type=benchmark_file,
             metavar="FILE",
-            help="JSON files of benchmarks or of suites",
+            help="JSON files of benchmarks or of suites, or model files, which run on all frameworks",
         )
     add_options(parser, HarnessOptions, DESCRIPTIONS, () if takes_files else ("benchmark_file",))
     return parser

@@ -64,6 +64,51 @@ def benchmark_file(text: str) -> Path:
 ALL = "all"
 
 
+MODEL_SUFFIXES = {
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+    ".pt2": "pytorch",
+    ".pt": "pytorch",
+    ".xml": "openvino",
+    ".pte": "executorch",
+    ".pb": "caffe2",
+}
+"""The format of a model file by its suffix."""
+
+
+def is_model(path: Path) -> bool:
+    """Whether it is a model, and not the JSON file of a benchmark."""
+    return path.suffix.lower() in MODEL_SUFFIXES
+
+
+def input_shapes(text: str) -> str:
+    """As in ``ids:1,128;mask:1,128``; checked, and otherwise as it is."""
+    try:
+        shapes_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is not NAME:SIZE,... as in images:1,3,640,640; several have semicolons between "
+            "them"
+        ) from None
+    return text
+
+
+def shapes_of(text: str) -> dict[str, tuple[int, ...]]:
+    """By input. The name of one may have a colon.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    shapes = {}
+    for one in text.split(";"):
+        name, colon, sizes = one.rpartition(":")
+        shape = tuple(int(size) for size in sizes.split(",") if sizes.strip())
+        if not (name.strip() and colon) or any(size < 0 for size in shape):
+            raise ValueError(one)
+        shapes[name.strip()] = shape
+    return shapes
+
+
 def frameworks(text: str) -> str:
     """Names with commas between them, or ``all``; checked, and otherwise as they are."""
     names = [name.strip() for name in text.split(",")]
@@ -112,6 +157,33 @@ class HarnessOptions(DeclaredOptions):
         help=f"the framework to benchmark: {', '.join(framework_names())}. With several, or all, each test "
         "runs on each of them that can run it, and they are compared",
         page="backends.md",
+    )
+    input: str | None = option(
+        None,
+        group=WHAT,
+        read=input_shapes,
+        metavar="NAME:SIZES[;...]",
+        example="images:1,3,640,640",
+        usual="as the model's file says",
+        help="the shapes of inputs, when model files are run; a file may leave dimensions open",
+        page="model_files.md",
+    )
+    threads: int | None = option(
+        None,
+        group=WHAT,
+        metavar="N",
+        example="2",
+        usual="1",
+        help="the number of threads, when model files are run",
+        page="model_files.md",
+    )
+    save_spec: Path | None = option(
+        None,
+        group=WHAT,
+        metavar="FILE",
+        example="yolo.json",
+        help="when model files are run, also save the specification that they were run with",
+        page="model_files.md",
     )
     program: Path | None = option(
         None,
@@ -518,6 +590,14 @@ class HarnessOptions(DeclaredOptions):
     @property
     def benchmark_files(self) -> tuple[Path, ...]:
         return (self.benchmark_file, *self.more_files)
+
+    @property
+    def specification_files(self) -> tuple[Path, ...]:
+        return tuple(path for path in self.benchmark_files if not is_model(path))
+
+    @property
+    def model_files(self) -> tuple[Path, ...]:
+        return tuple(path for path in self.benchmark_files if is_model(path))
 
     @property
     def frameworks(self) -> tuple[str, ...]:

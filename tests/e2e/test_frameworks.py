@@ -1,5 +1,10 @@
 """One test on several frameworks through the harness, each with its own program and model format."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from tests.support.workshop import ROOT, Workshop
@@ -65,3 +70,26 @@ def test_each_arm_is_saved_for_itself(document):
         ("onnxruntime", "delay-on-default"),
         ("onnxruntime", "delay-on-disabled"),
     }
+
+
+def test_a_model_file_needs_no_specification(tmp_path):
+    """From the command to the table; what was run is saved, and is as good as any specification."""
+    model = ROOT / "specifications/models/zoo/small_squeezenet/small_squeezenet.onnx"
+    command = [sys.executable, "-m", "benchmarking", "run", model, "--framework", "onnxruntime,caffe2"]
+    command += ["--blocks", "1", "--json", "--save_spec", "saved.json", "--threads", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "input data: 1x3x224x224, where the file leaves open: batch (" in done.stderr
+    document = json.loads(done.stdout)
+    (result,) = document["results"]
+    assert result["failure"] is None
+    assert result["warnings"] == []
+    assert len(result["types"]) > 60
+    (table,) = document["backends"]
+    assert [one["name"] for one in table["unavailable"]] == ["caffe2"]
+    validated = [*command[:4], "saved.json", "--framework", "onnxruntime", "--validate"]
+    again = subprocess.run(
+        validated, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False
+    )
+    assert "no faults; 1 benchmark with 1 test" in again.stdout

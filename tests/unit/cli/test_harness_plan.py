@@ -200,6 +200,9 @@ TABLE = {
 }
 ELSEWHERE = {
     "more_files": "test_commands.py",
+    "input": "test_model_files.py",
+    "threads": "test_model_files.py",
+    "save_spec": "test_model_files.py",
     "benchmark_file": "test_the_benchmark_file_says_what_is_run",
     "framework": "test_several_frameworks",
     "root_model_dir": "test_the_root_of_the_models",

@@ -1,0 +1,231 @@
+"""Benchmarks of model files, for which nobody has written a specification."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from benchmarking.cli.argument_types import quoted
+from benchmarking.cli.options import MODEL_SUFFIXES
+from benchmarking.errors import UsageError
+from benchmarking.files import atomic_file
+from benchmarking.frameworks.frameworks import framework_names, make_framework
+from benchmarking.frameworks.kit.errors import ModelError
+from benchmarking.frameworks.own_program import OwnProgramFramework
+from benchmarking.specs.model import BenchmarkSpec
+from benchmarking.specs.reader import LoadedBenchmark
+from benchmarking.specs.tensor_types import is_whole
+
+if TYPE_CHECKING:
+    from benchmarking.frameworks.kit.signature import Signature, TensorSignature
+
+Shape = tuple[int, ...]
+Files = dict[str, Path]
+"""By the key of ``model.files``."""
+
+BATCH, CHANNELS, IMAGE, SEQUENCE = 1, 3, 224, 128
+"""What dimensions become that a file leaves open; all others become 1."""
+ITERATIONS, WARMUP = 50, 5
+
+logger = logging.getLogger(__name__)
+
+
+def benchmarks(
+    paths: Sequence[Path],
+    *,
+    shapes: Mapping[str, Shape],
+    threads: int | None = None,
+) -> list[LoadedBenchmark]:
+    """A benchmark for each model. Files of different formats that follow each other are the same model.
+
+    Args:
+        shapes: of inputs, by their names, in place of what a file says or leaves open.
+
+    Raises:
+        UsageError: a file cannot be read or is not a model, or what it takes is not known.
+    """
+    models = _grouped(paths)
+    loaded = [LoadedBenchmark(_first(model), _specification(model, shapes, threads)) for model in models]
+    known = {name for one in loaded for name in one.spec.model.inputs or {}}
+    for name in shapes.keys() - known:
+        raise UsageError(f"--input: there is no input {quoted(name)}; there are {', '.join(sorted(known))}")
+    return loaded
+
+
+def save(loaded: Sequence[LoadedBenchmark], path: Path) -> None:
+    """
+    Raises:
+        UsageError: there are several models, or the file cannot be written.
+    """
+    if len(loaded) != 1:
+        raise UsageError(f"--save_spec: a specification is of one model, and these are {len(loaded)}")
+    value = loaded[0].spec.model_dump(mode="json", exclude_defaults=True)
+    try:
+        with atomic_file.writing(path) as stream:
+            stream.write((json.dumps(value, indent=2) + "\n").encode())
+    except OSError as error:
+        raise UsageError(f"--save_spec: cannot write {path}: {error.strerror or error}") from error
+
+
+def _grouped(paths: Sequence[Path]) -> list[dict[str, Files]]:
+    """The files of each model, by format."""
+    models: list[dict[str, Files]] = []
+    for path in paths:
+        if not path.is_file():
+            raise UsageError(f"there is no file {quoted(str(path))}")
+        name = MODEL_SUFFIXES[path.suffix.lower()]
+        key = ("init" if "init" in path.stem else "predict") if name == "caffe2" else "model"
+        if not models or key in models[-1].get(name, {}):
+            models.append({})
+        files = models[-1].setdefault(name, {})
+        files[key] = path.resolve()
+        if name == "openvino":
+            files["weights"] = path.resolve().with_suffix(".bin")
+    return models
+
+
+def _first(model: Mapping[str, Files]) -> Path:
+    return next(path for files in model.values() for path in files.values())
+
+
+def _specification(
+    model: Mapping[str, Files], shapes: Mapping[str, Shape], threads: int | None
+) -> BenchmarkSpec:
+    path = _first(model)
+    options = {"run_individual": True, **({"threads": threads} if threads else {})}
+    test = {
+        "identifier": "delay",
+        "metric": "delay",
+        "iter": ITERATIONS,
+        "warmup": WARMUP,
+        "commands": dict.fromkeys(_own_frameworks(), options),
+    }
+    value = {
+        "model": {
+            "name": path.stem,
+            "formats": {name: {"files": _described(files)} for name, files in model.items()},
+            "inputs": _inputs(path, _signature(model), shapes),
+        },
+        "tests": [test],
+    }
+    try:
+        return BenchmarkSpec.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{path}: {where}: {first['msg']}") from error
+
+
+def _own_frameworks() -> list[str]:
+    return [name for name in framework_names() if isinstance(make_framework(name), OwnProgramFramework)]
+
+
+def _described(files: Mapping[str, Path]) -> dict[str, Any]:
+    return {
+        key: {"filename": path.name, "location": str(path), "md5": _md5(path)} for key, path in files.items()
+    }
+
+
+def _md5(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "md5").hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {quoted(str(path))}: {error.strerror or error}") from error
+
+
+def _signature(model: Mapping[str, Files]) -> Signature | None:
+    """Of a file that insists on its names of inputs, where there is one; others take them in their order.
+
+    Raises:
+        UsageError: a file is not such a model.
+    """
+    found = [one for name, files in model.items() if (one := _signature_of(name, files)) is not None]
+    return min(found, key=lambda one: one.in_order, default=None)
+
+
+def _signature_of(model_format: str, files: Mapping[str, Path]) -> Signature | None:
+    for framework in map(make_framework, framework_names()):
+        if model_format in framework.formats:
+            try:
+                signature = framework.model_signature(files)
+            except ModelError as error:
+                raise UsageError(str(error).removeprefix("--model: ")) from error
+            if signature is not None:
+                return signature
+    return None
+
+
+# --- inputs -------------------------------------------------------------------------------------------------
+
+
+def _inputs(path: Path, signature: Signature | None, shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """
+    Raises:
+        UsageError: neither the file nor the user gives the shape of an input.
+    """
+    if signature is None:
+        if not shapes:
+            raise UsageError(f"{path.name} does not describe its inputs: add --input NAME:1,3,224,224")
+        return {name: {"shapes": [list(shape)], "type": "float"} for name, shape in shapes.items()}
+    sizes: dict[str, int] = {}
+    inputs: dict[str, Any] = {}
+    for one in signature.inputs:
+        shape = shapes.get(one.name)
+        if shape is None:
+            shape = _filled(path, one, sizes)
+        type_ = one.type or "float"
+        inputs[one.name] = {"shapes": [list(shape)], "type": type_}
+        if type_ == "bool" or is_whole(type_):
+            inputs[one.name]["random"] = {"minimum": 0, "maximum": 1}
+    return inputs
+
+
+def _filled(path: Path, one: TensorSignature, sizes: dict[str, int]) -> Shape:
+    """The shape with a size for each open dimension, which is logged.
+
+    Args:
+        sizes: of dimensions with names, which have the same size wherever they are; is added to.
+    """
+    if one.shape is None:
+        raise UsageError(
+            f"{path.name}: the input {quoted(one.name)} has any number of dimensions: add "
+            f"--input {one.name}:1,3,224,224"
+        )
+    shape = [size if isinstance(size, int) and size > 0 else 0 for size in one.shape]
+    opened = [at for at, size in enumerate(shape) if not size]
+    for at in opened:
+        name = str(one.shape[at])
+        usual = _usual(one, shape, at)
+        shape[at] = sizes.setdefault(name, usual) if name else usual
+    text = ",".join(map(str, shape))
+    if opened:
+        names = ", ".join(str(one.shape[at] or f"number {at}") for at in opened)
+        logger.info(
+            "input %s: %s, where the file leaves open: %s (--input %s:%s changes that)",
+            one.name,
+            "x".join(map(str, shape)),
+            names,
+            one.name,
+            text,
+        )
+    return tuple(shape)
+
+
+def _usual(one: TensorSignature, shape: Sequence[int], at: int) -> int:
+    """Args:
+    shape: with 0 for what is still open.
+    """
+    if at == 0:
+        return BATCH
+    if len(shape) == 4:
+        channels_last = shape[3] in (1, CHANNELS)
+        return CHANNELS if at == 1 and not channels_last else IMAGE
+    is_text = len(shape) == 2 and is_whole(one.type or "float")
+    return SEQUENCE if at == 1 and (is_text or len(shape) == 3) else 1
