@@ -46,7 +46,10 @@ class Installation:
         subprocess.run([*pip, *python, "install", *offline, self.wheel], check=True)
         shutil.rmtree(source)  # nothing of it may be needed
 
-    def run(self, *argv: str | Path, limit_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *argv: str | Path, limit_s: float = 120.0, first: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """``first``: a directory whose modules take the place of installed ones."""
         program, *arguments = argv
         variables = {f"XDG_{kind}_HOME": str(self.user / kind) for kind in ("CACHE", "DATA", "STATE")}
         path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
@@ -55,7 +58,7 @@ class Installation:
         return subprocess.run(
             [self.programs / program, *arguments],
             cwd=self.elsewhere,
-            env={**os.environ, **variables, "PATH": path, "PYTHONPATH": ""},
+            env={**os.environ, **variables, "PATH": path, "PYTHONPATH": str(first or "")},
             capture_output=True,
             text=True,
             timeout=limit_s,
@@ -87,6 +90,20 @@ def test_the_quick_start(installed):
     document = installed.harness(*shlex.split(arguments))
     assert {one["meta"]["net_name"] for one in document["results"]} >= {"lenet"}
     assert not any(one["failure"] for one in document["results"])
+
+
+def test_onnx_runtime_without_torch(installed, tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "torch.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n"
+    )
+    quick_start = "specifications/benchmarks/onnxruntime/quickstart.json"
+    command = ("mlbench", "run", quick_start, "--framework", "onnxruntime", "--json")
+    done = installed.run(*command, first=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not any(one["failure"] for one in json.loads(done.stdout)["results"])
+    without = installed.run("mlbench", "run", LENET, first=tmp_path)
+    assert without.returncode == 3, "torch was there all the time"
 
 
 def test_a_comparison(installed):
