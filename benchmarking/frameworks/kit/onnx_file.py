@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Dict, Iterator, NamedTuple, Optional, Tuple, Union
+from typing import Dict, Iterator, NamedTuple, Optional, Set, Tuple, Union
 
 from .errors import ModelError
 from .signature import Signature, TensorSignature
@@ -24,6 +24,20 @@ _TYPES = (
 """The element types, as in specifications, in the order of their numbers."""
 
 
+_QUANTIZED = frozenset(
+    (
+        "QuantizeLinear",
+        "DynamicQuantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+    )
+)
+_WEIGHTS = {16: "bf16", 10: "f16", 1: "f32", 11: "f64"}
+"""Precisions by the numbers of their types, from the least."""
+
+
 class OnnxFile(NamedTuple):
     path: str
     signature: Signature
@@ -36,6 +50,8 @@ class OnnxFile(NamedTuple):
     """The positions of operators in the file, by their names and by those of their outputs."""
     data_files: Tuple[str, ...] = ()
     """The files beside it that have weights."""
+    precision: str = "f32"
+    """What it asks for: ``f32``, ``f16``, ``bf16``, ``f64`` or ``int8``; of several, the least."""
 
     @property
     def versions(self) -> str:
@@ -80,6 +96,8 @@ def _model(path: str, view: memoryview) -> OnnxFile:
 
 def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]) -> OnnxFile:
     name, operators, weights = "", 0, set()
+    kinds: Set[str] = set()
+    weight_types: Set[int] = set()
     inputs, outputs = [], []
     positions: Dict[str, int] = {}
     data_files = dict.fromkeys(_data_beside(path, graph, 0))
@@ -89,12 +107,15 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
                 if field in (2, 3):
                     positions.setdefault(_text(text), operators)
                 elif field == 4:  # the name that ONNX Runtime gives to an operator without a name
+                    kinds.add(_text(text))
                     positions.setdefault("%s_%d" % (_text(text), operators), operators)
             operators += 1
         elif number == 2:
             name = _text(value)
         elif number == 5:
-            weights.add(next((_text(text) for field, text in _fields(_message(value)) if field == 8), ""))
+            tensor = {field: part for field, part in _fields(_message(value)) if field in (2, 8)}
+            weights.add(_text(tensor[8]) if 8 in tensor else "")
+            weight_types.add(_integer(tensor.get(2, 0)))
         elif number == 11:
             inputs.append(_tensor(_message(value)))
         elif number == 12:
@@ -104,7 +125,16 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
         tuple(one for one in inputs if one.name not in weights),
         tuple(outputs),
     )
-    return OnnxFile(path, signature, ir_version, opsets, operators, positions, tuple(data_files))
+    precision = _precision(kinds, weight_types)
+    return OnnxFile(path, signature, ir_version, opsets, operators, positions, tuple(data_files), precision)
+
+
+def _precision(kinds: Set[str], weight_types: Set[int]) -> str:
+    """The least that something is computed in. Whole numbers among the weights alone do not say that they are
+    computed with: they may be unpacked first."""
+    if kinds & _QUANTIZED:
+        return "int8"
+    return next((name for number, name in _WEIGHTS.items() if number in weight_types), "f32")
 
 
 def _tensor(info: memoryview) -> TensorSignature:

@@ -77,8 +77,12 @@ class _OnnxPreparation(Preparation):
             "model_versions": self._file.versions,
             "operators_in_file": self._file.operators,
             "operator_resolution_ns": 1000,
-            "precision": "tf32" if self._backend.options.get("use_tf32") == "1" else "as in the model",
+            "precision": "tf32" if self._uses_tf32 else self._file.precision,
         }
+
+    @property
+    def _uses_tf32(self) -> bool:
+        return self._backend.options.get("use_tf32") == "1" and self._file.precision in ("f32", "f64")
 
     def load(self, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
         from .session import OnnxModel

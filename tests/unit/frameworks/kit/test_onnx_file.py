@@ -1,5 +1,6 @@
 """What is read of an ONNX file without the package onnx."""
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -20,6 +21,26 @@ def test_what_a_model_takes_and_gives(tmp_path):
     assert found.signature[:3] == ("tiny", (("x", "float", ("rows", 3)),), ("y",))
     assert found.operators == 2
     assert found.versions == "IR version 9, opset ai.onnx 15"
+
+
+@pytest.mark.parametrize(
+    ("weights", "operator", "precision"),
+    [
+        ([np.float32], "MatMul", "f32"),
+        ([np.float16], "MatMul", "f16"),
+        ([np.float32, np.float16], "MatMul", "f16"),
+        ([np.float64], "MatMul", "f64"),
+        ([np.float32, np.uint8], "MatMul", "f32"),  # unpacked before they are used
+        ([np.uint8], "QuantizeLinear", "int8"),
+        ([], "Relu", "f32"),
+    ],
+)
+def test_what_a_model_asks_to_be_computed_in(tmp_path, weights, operator, precision):
+    arrays = {f"w{number}": np.ones(2, kind) for number, kind in enumerate(weights)}
+    nodes = [onnx_models.helper.make_node(operator, ["x"], ["y"])]
+    ends = ([onnx_models.tensor("x", [2])], [onnx_models.tensor("y", [2])])
+    found = onnx_file.read(written(tmp_path, onnx_models.model(nodes, *ends, arrays)))
+    assert found.precision == precision
 
 
 def test_weights_that_are_inputs_too_are_not_fed(tmp_path):
