@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -39,26 +38,29 @@ COMPOSED_OPTIONS = (
     *("output", "output_folder", "worker"),
 )
 """Options of every program that the specification expresses with its own keys, not in ``commands``."""
+NUMBER_TYPES = (
+    *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
+    *("uint8_t", "uint16_t", "bool"),
+)
+"""Types of inputs that most runtimes are fed."""
 _SEPARATORS = re.compile(r"[,;]")
 
 
 class OwnProgramFramework(FrameworkBase):
-    """Base class: derive from it, fill in the class variables, and name the arguments for the
-    model's files.
-    """
+    """Base class: derive from it, and fill in the class variables."""
 
     title: ClassVar[str]
     """The name as people write it: ``Caffe2``."""
-    model_keys: ClassVar[tuple[str, ...]]
+    model_keys: ClassVar[tuple[str, ...]] = ("model",)
     """The keys that ``model.files`` has to have."""
-    input_types: ClassVar[tuple[str, ...]]
+    input_types: ClassVar[tuple[str, ...]] = NUMBER_TYPES
     program_name: ClassVar[str]
     """The name that the program prints before its errors."""
     program_package: ClassVar[str]
     """The dotted name of the program's package, which has a ``__main__``."""
     program_modules: ClassVar[tuple[str, ...]]
     """The packages that the program imports in addition to the standard library."""
-    composed_options: ClassVar[tuple[str, ...]]
+    composed_options: ClassVar[tuple[str, ...]] = ("model",)
     """Options of this program that are composed from the test, in addition to ``COMPOSED_OPTIONS``."""
     takes_command_lines: ClassVar[bool] = False
     """Whether specifications of the later form contain whole command lines of such a program."""
@@ -71,9 +73,10 @@ class OwnProgramFramework(FrameworkBase):
         """
         self._program_directory = program_directory
 
-    @abstractmethod
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
-        """The flags that name the files of the model."""
+        """The flags that name the files of the model: by default, each key of ``model.files`` is a flag."""
+        keys = self.model_keys_of(invocation.case.model.format)
+        return {key: invocation.model_files[key] for key in keys}
 
     # --- checks ---------------------------------------------------------------------------------------------
 

@@ -68,6 +68,16 @@ class Job:
             self.observe(loaded)
         return loaded
 
+    def warm_up(self, loaded: LoadedModel) -> int | None:
+        """The nanoseconds that the first iteration took; None: there was none."""
+        first_ns = None
+        for number in range(self._settings.warmup):
+            start = time.perf_counter_ns()
+            loaded.run()
+            if number == 0:
+                first_ns = time.perf_counter_ns() - start
+        return first_ns
+
     def observe(self, loaded: LoadedModel) -> None:
         """Finds out which kernel computes each operator, for which the model runs once or more.
 

@@ -73,12 +73,15 @@ def _benchmark(program: Program[Any], settings: Settings) -> None:
     from .job import Job
 
     job = Job(program, settings)
-    loaded = job.load()
+    loaded = job.load(observes=False)
     if settings.summary:
         print(summary.table(loaded.operators()))
         return
+    first_ns = job.warm_up(loaded)
+    job.observe(loaded)  # not earlier: the first iteration is the first
     observer = Observer(sys.stderr, program.name)
-    observer.facts({**job.facts, "load_ns": job.load_ns})
+    first = {} if first_ns is None else {"first_ns": first_ns}
+    observer.facts({**job.facts, "load_ns": job.load_ns, **first})
     observer.model_name(job.model_name)
     for name, kernel in job.kernels.items():
         observer.kernel(name, kernel)
@@ -103,11 +106,6 @@ def _benchmark(program: Program[Any], settings: Settings) -> None:
 
 def _run(loaded: LoadedModel, settings: Settings, observer: Observer) -> None:
     clock = time.perf_counter_ns
-    for number in range(settings.warmup):
-        start = clock()
-        loaded.run()
-        if number == 0:
-            observer.facts({"first_ns": clock() - start})
     for _ in range(settings.iter):
         start = clock()
         loaded.run()

@@ -55,9 +55,9 @@ def _serve(program: Program[Any], settings: Settings) -> int:
             raise UsageError("--worker fork: this system has no fork; use --worker true")
         job = Job(program, settings)
         if settings.worker == "fork":
-            _Zygote(channel, job, settings.warmup).serve()
+            _Zygote(channel, job).serve()
         else:
-            _work(channel, job, settings.warmup)
+            _work(channel, job)
     except BenchmarkProgramError as error:
         channel.answer({"protocol": PROTOCOL, "error": str(error)})
         raise
@@ -115,17 +115,10 @@ class _Channel:
             content = content[os.write(self._answers, content) :]
 
 
-def _work(
-    channel: _Channel, job: Job, warmup: int, last_line: str | None = None, observes: bool = True
-) -> None:
+def _work(channel: _Channel, job: Job, last_line: str | None = None, observes: bool = True) -> None:
     """Sets up, reports this, and serves until it is told to quit or ``last_line`` arrives."""
     loaded = job.load(observes=False)
-    first_ns = None
-    for number in range(warmup):
-        start = time.perf_counter_ns()
-        loaded.run()
-        if number == 0:
-            first_ns = time.perf_counter_ns() - start
+    first_ns = job.warm_up(loaded)
     memory = {
         "rss_bytes": counters.resident_bytes(),
         "peak_rss_bytes": counters.peak_resident_bytes(),
@@ -201,10 +194,9 @@ def _timed(run: Callable[[], Any]) -> tuple[dict[str, Any], Any]:
 class _Zygote:
     """Has imported and read everything, and forks a worker for the rest whenever a line requests it."""
 
-    def __init__(self, channel: _Channel, job: Job, warmup: int) -> None:
+    def __init__(self, channel: _Channel, job: Job) -> None:
         self._channel = channel
         self._job = job
-        self._warmup = warmup
         self._forked = 0
 
     def serve(self) -> None:
@@ -247,7 +239,7 @@ class _Zygote:
         try:
             self._held = scatter()
             # The kernels are those of the first worker; observing again would take a third of the setup time.
-            _work(self._channel, self._job, self._warmup, "end", observes=self._forked == 0)
+            _work(self._channel, self._job, "end", observes=self._forked == 0)
             return _ENDED
         except BrokenPipeError:
             return _ENDED  # nobody reads the answers

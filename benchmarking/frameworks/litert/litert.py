@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
@@ -16,18 +15,9 @@ class LiteRt(OwnProgramFramework):
     title: ClassVar[str] = "LiteRT"
     backends: ClassVar[tuple[str, ...]] = ("xnnpack", "builtin")
     formats: ClassVar[tuple[str, ...]] = ("tflite",)
-    model_keys: ClassVar[tuple[str, ...]] = ("model",)
-    input_types: ClassVar[tuple[str, ...]] = (
-        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
-        *("uint8_t", "uint16_t", "bool"),
-    )
     program_name: ClassVar[str] = "litert_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.litert.program"
     program_modules: ClassVar[tuple[str, ...]] = ("ai_edge_litert", "numpy")
-    composed_options: ClassVar[tuple[str, ...]] = ("model",)
-
-    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
-        return {"model": invocation.model_files["model"]}
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import tflite_file

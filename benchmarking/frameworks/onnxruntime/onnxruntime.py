@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.kit.signature import Signature
-from benchmarking.frameworks.own_program import OwnProgramFramework
+from benchmarking.frameworks.own_program import NUMBER_TYPES, OwnProgramFramework
 
 
 class OnnxRuntime(OwnProgramFramework):
@@ -19,18 +18,10 @@ class OnnxRuntime(OwnProgramFramework):
         *("cuda", "tensorrt", "openvino", "coreml", "xnnpack", "dnnl"),
     )
     formats: ClassVar[tuple[str, ...]] = ("onnx",)
-    model_keys: ClassVar[tuple[str, ...]] = ("model",)
-    input_types: ClassVar[tuple[str, ...]] = (
-        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
-        *("uint8_t", "uint16_t", "bool", "string"),
-    )
+    input_types: ClassVar[tuple[str, ...]] = (*NUMBER_TYPES, "string")
     program_name: ClassVar[str] = "onnxruntime_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.onnxruntime.program"
     program_modules: ClassVar[tuple[str, ...]] = ("onnxruntime", "numpy")
-    composed_options: ClassVar[tuple[str, ...]] = ("model",)
-
-    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
-        return {"model": invocation.model_files["model"]}
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import onnx_file

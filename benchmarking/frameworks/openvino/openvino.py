@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
@@ -16,11 +15,6 @@ class OpenVino(OwnProgramFramework):
     title: ClassVar[str] = "OpenVINO"
     backends: ClassVar[tuple[str, ...]] = ("f32", "bf16", "f16", "gpu")
     formats: ClassVar[tuple[str, ...]] = ("openvino", "onnx", "tflite")
-    model_keys: ClassVar[tuple[str, ...]] = ("model",)
-    input_types: ClassVar[tuple[str, ...]] = (
-        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
-        *("uint8_t", "uint16_t", "bool"),
-    )
     program_name: ClassVar[str] = "openvino_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.openvino.program"
     program_modules: ClassVar[tuple[str, ...]] = ("openvino", "numpy")
@@ -28,10 +22,6 @@ class OpenVino(OwnProgramFramework):
 
     def model_keys_of(self, model_format: str) -> tuple[str, ...]:
         return ("model", "weights") if model_format == "openvino" else self.model_keys
-
-    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
-        files = invocation.model_files
-        return {key: files[key] for key in self.composed_options if key in files}
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.openvino.program import model_file

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
@@ -19,18 +18,9 @@ class PyTorch(OwnProgramFramework):
         *("cuda", "cuda_channels_last", "cuda_inductor"),
     )
     formats: ClassVar[tuple[str, ...]] = ("pytorch",)
-    model_keys: ClassVar[tuple[str, ...]] = ("model",)
-    input_types: ClassVar[tuple[str, ...]] = (
-        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
-        *("uint8_t", "uint16_t", "bool"),
-    )
     program_name: ClassVar[str] = "pytorch_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.pytorch.program"
     program_modules: ClassVar[tuple[str, ...]] = ("torch", "numpy")
-    composed_options: ClassVar[tuple[str, ...]] = ("model",)
-
-    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
-        return {"model": invocation.model_files["model"]}
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature | None:
         """Only torch.export packages describe it."""
