@@ -386,7 +386,7 @@ def test_a_program_for_python(platform, tmp_path, cancellation):
     program = Program(path, needs_python=True)
     with platform.stage([path]) as staged:
         if platform.name == "android":
-            with pytest.raises(ProgramStartError, match="no 'python3'"):
+            with pytest.raises(ProgramStartError, match="'python3' does not exist"):
                 platform.launcher(program, staged)
             return
         argv = (*platform.launcher(program, staged), "a b")
