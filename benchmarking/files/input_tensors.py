@@ -1,6 +1,6 @@
-"""The tensor files of inputs, made of what a specification says: random values, arrays, images.
+"""Creates the tensor files of inputs from a specification: random values, arrays, images.
 
-They are made once, on this machine, so that every program gets the same bytes.
+They are created once, on this machine, so that every program gets the same bytes.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST_BYTES = 2**30
-"""Of a file, or of what is unpacked of it."""
+"""The size limit of a file, and of its unpacked content."""
 BLOCK = 2**20
-"""Random values that are drawn at once."""
+"""The number of random values that are drawn at once."""
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _NPY_MAGIC = b"\x93NUMPY"
 _ZIP_MAGIC = b"PK"
 
 
 def made(blob: InputBlob, source: Path | None) -> NDArray[Any] | None:
-    """The array of an input; None where programs read ``source`` itself.
+    """The array of an input; None if programs read ``source`` themselves.
 
     Args:
         source: the local file of the input, where it has one.
@@ -72,7 +72,7 @@ def made(blob: InputBlob, source: Path | None) -> NDArray[Any] | None:
 
 
 def _random(blob: InputBlob, spec: RandomSpec) -> NDArray[Any]:
-    """The same for the same name and seed, with every version of NumPy."""
+    """The same values for the same name and seed, with every version of NumPy."""
     import numpy as np
 
     random = np.random.RandomState((zlib.crc32(blob.name.encode()) ^ spec.seed) & 0xFFFFFFFF)
@@ -112,13 +112,13 @@ def _array(content: bytes) -> NDArray[Any]:
 
     try:
         array: NDArray[Any] = np.load(BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy reads the header as Python, and raises what that raises
+    except Exception as error:  # NumPy evaluates the header as Python, and raises whatever that raises
         raise ValueError(f"NumPy cannot read it: {plain(str(error)[:200])}") from error
     return array
 
 
 def _archived(blob: InputBlob, stream: BinaryIO) -> NDArray[Any]:
-    """The array of the input's name in an ``.npz``, or its only one."""
+    """The array with the input's name in an ``.npz``, or its only array."""
     try:
         with zipfile.ZipFile(stream) as archive:
             names = [name for name in archive.namelist() if name.endswith(".npy")]
@@ -138,7 +138,7 @@ def _archived(blob: InputBlob, stream: BinaryIO) -> NDArray[Any]:
 
 
 def _fitting(blob: InputBlob, array: NDArray[Any]) -> NDArray[Any]:
-    """In the type and shape of the input.
+    """Converts to the type and shape of the input.
 
     Raises:
         ValueError: it has another number of values, or holds something that the type does not.
@@ -151,12 +151,12 @@ def _fitting(blob: InputBlob, array: NDArray[Any]) -> NDArray[Any]:
             f"{list(blob.shape)} needs {math.prod(blob.shape)}"
         )
     if (array.dtype.kind == "U") != (blob.type == "string") or array.dtype.kind not in "biufU":
-        raise ValueError(f"it holds {array.dtype}, and {plain(blob.name)!r} takes {blob.type}")
+        raise ValueError(f"it contains {array.dtype}, but {plain(blob.name)!r} takes {blob.type}")
     if is_whole(blob.type) and array.size:
         low, high = RANGES[blob.type]
         whole = array.dtype.kind != "f" or bool((array == np.floor(array)).all())
         if not whole or array.min() < low or array.max() > high:
-            raise ValueError(f"it holds values that are not whole numbers from {low} to {high}")
+            raise ValueError(f"it contains values that are not whole numbers from {low} to {high}")
     return array.reshape(blob.shape).astype(NUMPY_NAMES[blob.type] if blob.type != "string" else array.dtype)
 
 
@@ -177,7 +177,7 @@ def _image(blob: InputBlob, spec: ImageSpec, stream: BinaryIO) -> NDArray[Any]:
                 pixels = np.asarray(_sized(image, spec, sizes))
     except OutOfBoundsError:
         raise
-    except Exception as error:  # what Pillow raises of a damaged file is of every kind
+    except Exception as error:  # Pillow raises any kind of exception for a damaged file
         formats = ", ".join(IMAGE_FORMATS)
         raise ValueError(f"not an image that can be read ({formats}): {plain(str(error)[:200])}") from error
     values = pixels.reshape(sizes["H"], sizes["W"], sizes["C"])
@@ -192,7 +192,7 @@ def _image(blob: InputBlob, spec: ImageSpec, stream: BinaryIO) -> NDArray[Any]:
 
 
 def _sized(image: Image, spec: ImageSpec, sizes: dict[str, int]) -> Image:
-    """Upright, in the input's colours and size."""
+    """Rotates the image upright and converts it to the input's colours and size."""
     from PIL import ImageOps
     from PIL.Image import Resampling
 

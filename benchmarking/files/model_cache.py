@@ -31,7 +31,7 @@ from benchmarking.specs.model import FileSpec
 logger = logging.getLogger(__name__)
 
 TOGETHER = "together_"
-"""The beginning of the name of a directory whose files are needed beside each other."""
+"""The prefix of the name of a directory whose files are needed together."""
 LOCK_POLL_S = 0.1
 LOCK_NOTICE_S = 2.0
 LEFTOVER_AGE_S = 3600.0
@@ -79,9 +79,10 @@ class ModelCache:
         self._checked: dict[tuple[str, FileSpec, Path], Path | ModelError] = {}
         self._fetched: dict[Location, Path] = {}
         self._md5_of: dict[Location, str] = {}
-        """Of the files of models whose specification gives none."""
+        """The hashes of files without a hash in the specification."""
         self._own_directory: tempfile.TemporaryDirectory[str] | None = None
-        """The directory for inputs that are made, and for fetched ones if the cache is read-only."""
+        """The directory for inputs that are generated, and for downloaded inputs if the cache is read-only.
+        """
         self._made: dict[str, Path] = {}
         self._warn_of_git()
 
@@ -97,9 +98,9 @@ class ModelCache:
             return ResolvedModel({key: self._resolve_file(known, key) for key in known.model_files})
 
     def with_data(self, case: TestCase, key: str, names: Sequence[str]) -> tuple[Path, ...]:
-        """A resolved model file and the files that it refers to, in a directory of their own.
+        """A resolved model file and the files that it refers to, in a separate directory.
 
-        A data file is one that ``model.files`` lists by this name, or else lies beside the original.
+        A data file is listed in ``model.files`` with this name, or is next to the original.
 
         Args:
             names: of the data files, as the model file has them.
@@ -129,7 +130,7 @@ class ModelCache:
         shown = plain(repr(name)[:200])
         if not name or name in (".", "..") or Path(name).name != name or "\0" in name:
             raise ModelError(
-                f"{case.model.files[key].filename} keeps weights in {shown}, which is not beside it"
+                f"{case.model.files[key].filename} keeps weights in {shown}, which is not next to it"
             )
         listed = next((one for one, file in case.model.files.items() if file.filename == name), None)
         if listed is not None:
@@ -142,7 +143,7 @@ class ModelCache:
             )
         beside = location.path.parent / name
         if beside.resolve().parent != location.path.parent.resolve():
-            raise ModelError(f"{beside} leads out of the directory of the model that refers to it")
+            raise ModelError(f"{beside} is outside the directory of the model that refers to it")
         path = self._local(Location(str(beside)), case)
         md5 = self._md5_of.setdefault(Location(str(path)), self._md5(path))
         file = FileSpec(filename=name, location=str(path), md5=md5)
@@ -154,7 +155,7 @@ class ModelCache:
         return self._resolve_file(extended, name)
 
     def _place(self, source: Path, target: Path) -> None:
-        """The same content under another name; a link where the file system has such."""
+        """The same content under another name; a link if the file system supports links."""
         try:
             if target.exists() and target.samefile(source):
                 return
@@ -168,8 +169,9 @@ class ModelCache:
             raise _unusable(target.parent, error) from error
 
     def hashes(self, case: TestCase) -> Mapping[str, str]:
-        """The MD5 of the files of the case's model, by the key of ``model.files``; without those that have
-        none in the specification and were not resolved yet."""
+        """The MD5 of the files of the case's model, by the key of ``model.files``; without those that have no
+        hash in the specification and have not been resolved yet.
+        """
         known = {
             key: case.model.files[key].md5 or self._md5_of.get(location)
             for key, location in case.model_files.items()
@@ -177,7 +179,7 @@ class ModelCache:
         return {key: md5.lower() for key, md5 in known.items() if md5}
 
     def local_file(self, location: Location, case: TestCase, md5: str | None = None) -> Path:
-        """An input or golden file. One from a server is fetched again in each run.
+        """An input or golden file. A file from a server is downloaded again in each run.
 
         Raises:
             ModelError: there is no such file.
@@ -193,7 +195,8 @@ class ModelCache:
         return path
 
     def input_file(self, blob: InputBlob, case: TestCase) -> Path | None:
-        """The file of an input, made once in a run where it is not there as it is fed; None: it has none.
+        """The file of an input, which is generated once in a run if it is not given in its final form; None:
+        it has none.
 
         Raises:
             CaseError: as ``local_file``; the file is not what the specification says of it.
@@ -235,7 +238,7 @@ class ModelCache:
             raise DownloadError(f"cannot read {path}: {error.strerror}") from error
 
     def _with_hashes(self, case: TestCase) -> TestCase:
-        """The case with the hashes of those files, too, that its specification gives none for."""
+        """The case with the hashes of the files for which its specification gives none."""
         files, locations = dict(case.model.files), dict(case.model_files)
         for key, location in case.model_files.items():
             if files[key].md5:
@@ -334,7 +337,7 @@ class ModelCache:
         return directory
 
     def _temporary(self) -> Path:
-        """For this run only."""
+        """A directory for this run only."""
         if self._own_directory is None:
             self._own_directory = tempfile.TemporaryDirectory(prefix="benchmark-inputs-")
         return Path(self._own_directory.name)
@@ -366,7 +369,7 @@ class ModelCache:
     def _warn_of_git(self) -> None:
         if any((parent / ".git").exists() for parent in (self._directory, *self._directory.parents)):
             logger.warning(
-                "the model cache %s lies in a git directory; choose another with --model_cache",
+                "the model cache %s is in a git directory; choose another with --model_cache",
                 self._directory,
             )
 

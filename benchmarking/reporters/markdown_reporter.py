@@ -128,8 +128,8 @@ def _backend(result: Result) -> str:
     lines = [
         f"- {_escape(f'{result.test.name}: {framework}{numbers.ran_on(result) or result.test.backend}')}"
     ]
-    told = [*numbers.fallbacks(result), numbers.without_kernels(result), numbers.unused_options(result)]
-    lines += [f"  - {_escape(line)}" for line in told if line]
+    notes = [*numbers.fallbacks(result), numbers.without_kernels(result), numbers.unused_options(result)]
+    lines += [f"  - {_escape(line)}" for line in notes if line]
     return "\n".join(lines)
 
 

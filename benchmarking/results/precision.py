@@ -18,8 +18,8 @@ USUAL = "f32"
 
 def of(facts: Mapping[str, Fact]) -> str:
     """The least precise of those that are reported (``bf16+f32``); empty where none is known."""
-    told = facts.get(PRECISION)
-    known = [one for one in str(told).split("+") if one in TOLERANCES]
+    reported = facts.get(PRECISION)
+    known = [one for one in str(reported).split("+") if one in TOLERANCES]
     return max(known, key=_rank, default="")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 URL_SCHEMES = ("http://", "https://")
 ROOT_PREFIX = "//"
 MODEL_DIR_PREFIX = "{MODEL_DIR}/"
-"""How the later form of specifications writes it."""
+"""The form in the later form of specifications."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Location:
 
 
 def resolve(text: str, specification: Path, root_model_dir: Path | None) -> Location:
-    """``http(s)://`` stays; ``//path`` and ``{MODEL_DIR}/path`` are below ``root_model_dir``, other paths
-    relative to the specification file.
+    """``http(s)://`` is unchanged; ``//path`` and ``{MODEL_DIR}/path`` are below ``root_model_dir``; other
+    paths are relative to the specification file.
 
     Raises:
         ValueError: one of these without a ``root_model_dir``, or one that leaves it; not a path at all.

@@ -1,4 +1,4 @@
-"""LiteRT, which was TensorFlow Lite: models in .tflite files, run by a program of ours."""
+"""LiteRT, formerly TensorFlow Lite: models in .tflite files, run by a program of this project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""OpenVINO: models in its own files, in ONNX files and in TensorFlow Lite's, run by a program of ours."""
+"""OpenVINO: models in its own files, in ONNX files and in TensorFlow Lite's, run by a program of this
+project.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch: torch.export packages, AOTInductor packages and TorchScript, run by a program of ours."""
+"""PyTorch: torch.export packages, AOTInductor packages and TorchScript, run by a program of this project."""
 
 from __future__ import annotations
 

@@ -107,12 +107,12 @@ HUGE = b"\x93NUMPY\x01\x00v\x00" + (
     ("content", "type_", "problem"),
     [
         (npy(np.zeros(3)), "float", "it has 3 values of the shape .3.; 'data' of the shape .2. needs 2"),
-        (npy(np.array(["a", "b"])), "float", "it holds <U1, and 'data' takes float"),
-        (npy(np.zeros(2)), "string", "it holds float64, and 'data' takes string"),
+        (npy(np.array(["a", "b"])), "float", "it contains <U1, but 'data' takes float"),
+        (npy(np.zeros(2)), "string", "it contains float64, but 'data' takes string"),
         (npy(np.array([1, 300])), "uint8_t", "not whole numbers from 0 to 255"),
         (npy(np.array([1, 0.5])), "int", "not whole numbers from"),
         (npy(np.array([1, np.nan])), "int64_t", "not whole numbers from"),
-        (npy(np.array([1j, 2j])), "float", "it holds complex128"),
+        (npy(np.array([1j, 2j])), "float", "it contains complex128"),
         (
             npy(np.array([print, 2], dtype=object)),
             "float",

@@ -1,4 +1,4 @@
-"""What ran of a graph: the operators in a profile, and those of the file that they stand for."""
+"""Relates the operators in a profile to the operators of the file."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ _KINDS = {
     "CONCATENATION": "concatenate",
     "PAD": "constantpad",
 }
-"""XNNPACK's kind of an operator, by the one that the file has, where the words differ."""
+"""Maps the kind of an operator in the file to XNNPACK's kind, if they differ."""
 _ADDED = re.compile(r"^(Static|Dynamic|Global) ")
 
 
 _PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL")
 _PRECISIONS = {"int8": "int8", "uint8": "int8", "float16": "f16"}
-"""Of products, by the type of an input; f32 otherwise. Weights that an operator unpacks are no inputs of
-theirs."""
+"""The precision of products by the type of an input; f32 otherwise. Weights that an operator unpacks are not
+among their inputs.
+"""
 
 
 class Node(NamedTuple):
@@ -49,11 +50,11 @@ class Graph(NamedTuple):
     nodes: Sequence[Node]
     tensors: Dict[int, TensorFacts]
     precision: str
-    """Of the least precise product."""
+    """The precision of the least precise product."""
 
     @classmethod
     def of(cls, interpreter: Any) -> "Graph":
-        """Of an interpreter whose tensors have been allocated."""
+        """The graph of an interpreter whose tensors have been allocated."""
         nodes = [
             Node(entry["op_name"], [at for at in entry["inputs"] if at >= 0], entry["outputs"])
             for entry in interpreter._get_ops_details()
@@ -78,7 +79,7 @@ class Graph(NamedTuple):
 
 
 def _computed(nodes: Sequence[Node], fed: Set[int]) -> Set[int]:
-    """Tensors that depend on an input; all others are weights, also where an operator unpacks them."""
+    """The tensors that depend on an input; all others are weights, even if an operator unpacks them."""
     moving = set(fed)
     for node in nodes:
         if moving.intersection(node.inputs) or not node.inputs:
@@ -88,11 +89,11 @@ def _computed(nodes: Sequence[Node], fed: Set[int]) -> Set[int]:
 
 class ExecutedOperator(NamedTuple):
     name: str
-    """``ID_<place>_<kind>_<tensor>``: its output as the file names it, where that is known."""
+    """``ID_<place>_<kind>_<tensor>``: the name of its output in the file, if it is known."""
     kernel: str
     by_xnnpack: bool
     place: Optional[int]
-    """Of the operator of the file that it stands for."""
+    """The properties of the corresponding operator in the file."""
 
     def facts(self, graph: Graph) -> OperatorFacts:
         if self.place is None:
@@ -111,8 +112,9 @@ class ExecutedOperator(NamedTuple):
 
 
 def executed(graph: Graph, events: Sequence[Event]) -> Sequence[ExecutedOperator]:
-    """XNNPACK does not say which operators of the file it computes, but keeps their order: each of its
-    operators stands for the first one of its kind that is left."""
+    """XNNPACK does not report which operators of the file it computes, but keeps their order: each of its
+    operators corresponds to the first remaining operator of the same kind.
+    """
     left = list(range(len(graph.nodes)))
     for event in events:
         if not event.by_xnnpack and event.place in left:

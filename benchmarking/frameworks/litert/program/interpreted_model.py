@@ -1,4 +1,4 @@
-"""A model in LiteRT's interpreter, which is timed; its operators come from a profile of another session."""
+"""A model in LiteRT's interpreter, which is timed; its operators come from a profile in another session."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class LiteRtModel(LoadedModel):
 
     def output(self, name: str) -> Any:
         if name not in self._places:
-            self._file.signature.find_outputs({name})  # it says what there is
+            self._file.signature.find_outputs({name})  # the message lists the available tensors
         return require_computed(name, self._interpreter.get_tensor(self._outputs[self._places[name]]))
 
     @property
@@ -110,7 +110,7 @@ class LiteRtModel(LoadedModel):
             profiler.require_readable(make)
             with printed.captured(printed.STDERR):
                 self._profile = make()
-            self._profile.run()  # not counted: it fills the memory pools
+            self._profile.run()  # not counted, because it fills the memory pools
         return self._profile
 
     def _executed(self) -> Sequence[ExecutedOperator]:
@@ -127,7 +127,7 @@ class LiteRtModel(LoadedModel):
         events = self._profiled().run()
         if len(events) != len(operators):
             raise ModelError(
-                "LiteRT's profile has %d operators and had %d before" % (len(events), len(operators))
+                "LiteRT's profile has %d operators instead of %d as before" % (len(events), len(operators))
             )
         return [event.duration_ns for event in events]
 

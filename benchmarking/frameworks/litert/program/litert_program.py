@@ -20,7 +20,7 @@ BACKENDS = ("xnnpack", "builtin")
 class LiteRtSettings(Settings):
     model: str = flag("", "the .tflite file")
     backend: str = flag(
-        "xnnpack", "xnnpack: its kernels where it has one; builtin: LiteRT's own alone", choices=BACKENDS
+        "xnnpack", "xnnpack: XNNPACK's kernels where they exist; builtin: only LiteRT's own", choices=BACKENDS
     )
 
 
@@ -38,7 +38,9 @@ class LiteRtProgram(Program[LiteRtSettings]):
         if not settings.model:
             raise UsageError("--model is missing: the .tflite file to run")
         if settings.backend_options:
-            raise UsageError("--backend_options: %r; LiteRT's backends have none" % settings.backend_options)
+            raise UsageError(
+                "--backend_options: %r; LiteRT's backends have no options" % settings.backend_options
+            )
 
     def prepare(self, settings: LiteRtSettings) -> Preparation:
         return _LiteRtPreparation(settings)

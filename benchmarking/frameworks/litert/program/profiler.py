@@ -1,7 +1,7 @@
-"""LiteRT's profile of a run, which Python's bindings do not have: its C interface, called with ctypes.
+"""LiteRT's profile of a run through its C interface, called with ctypes, because the Python bindings lack it.
 
-The layout of what it fills in is nowhere declared for Python. A wrong one crashes: so it is tried in another
-process first.
+The layout of the structures is not declared for Python. A wrong layout crashes, so it is first tried in
+another process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TYPES = {1 << bit for bit in range(9)}
 _SOURCES = 3
 _LONGEST_US = 3_600_000_000
 _READABLE, _UNREADABLE = 0, 3
-"""Exit statuses of the process that tries."""
+"""Exit statuses of the process that tries it."""
 _MOST_DIMENSIONS = 8
 
 
@@ -47,11 +47,11 @@ class UnreadableProfileError(ModelError):
 
 class Event(NamedTuple):
     tag: str
-    """The kernel, as XNNPACK names it, or the operator of the file."""
+    """The name of the kernel in XNNPACK, or the operator of the file."""
     duration_ns: int
     by_xnnpack: bool
     place: int
-    """Of the operator in the file; of XNNPACK's, among its own."""
+    """The number of the operator in the file, or, for XNNPACK's, among its own operators."""
 
 
 class _Event(Structure):
@@ -83,7 +83,7 @@ class _TensorType(Structure):
 class Maker(NamedTuple):
     path: str
     inputs: Mapping[str, Any]
-    """Arrays by the names of their tensors."""
+    """Maps the names of tensors to arrays."""
     threads: int
     by_xnnpack: bool
 
@@ -96,7 +96,7 @@ def require_readable(make: Maker) -> None:
     UnreadableProfileError: another process could not read a profile of the same model, or has crashed.
     """
     if not hasattr(os, "fork"):
-        raise UnreadableProfileError("operators are not reported: trying LiteRT's profile needs fork")
+        raise UnreadableProfileError("operators are not reported: trying out LiteRT's profile needs fork")
     child = os.fork()
     if child == 0:
         os._exit(_try(make))
@@ -113,7 +113,7 @@ def require_readable(make: Maker) -> None:
 
 
 def _try(make: Maker) -> int:
-    """In the other process."""
+    """Runs in the other process."""
     try:
         with printed.captured(printed.STDOUT, printed.STDERR):
             return _READABLE if make().run() else _UNREADABLE
@@ -122,12 +122,12 @@ def _try(make: Maker) -> int:
 
 
 class ProfiledModel:
-    """A session of its own: profiling makes a run slower by some percent."""
+    """A separate session, because profiling makes a run slower by several percent."""
 
     def __init__(self, wanted: Maker) -> None:
         self._library = _library()
         self._kept: List[Any] = []
-        """What the session refers to."""
+        """Objects that the session refers to."""
         self._environment = self._made("LiteRtCreateEnvironment", c_int(0), None)
         self._model = self._made(
             "LiteRtCreateModelFromFile", self._environment, c_char_p(os.fsencode(wanted.path))
@@ -139,7 +139,7 @@ class ProfiledModel:
         self._profiler = self._made("LiteRtCompiledModelGetProfiler", self._compiled)
 
     def run(self) -> Sequence[Event]:
-        """One iteration: its operators in the order in which they ran."""
+        """The operators of one iteration, in the order in which they ran."""
         self._call("LiteRtResetProfiler", self._profiler)
         self._call("LiteRtStartProfiler", self._profiler)
         self._call(
@@ -244,7 +244,9 @@ def _valid(event: _Event) -> _Event:
         or event.source not in range(_SOURCES)
         or (event.type in _OPERATORS and (not event.tag or event.duration_us > _LONGEST_US))
     ):
-        raise UnreadableProfileError("operators are not reported: this LiteRT lays its profile out otherwise")
+        raise UnreadableProfileError(
+            "operators are not reported: the profile of this LiteRT has another layout"
+        )
     return event
 
 
@@ -262,7 +264,8 @@ def _library() -> Any:
     version: str = ai_edge_litert.__version__
     if not version.startswith(_VERSION):
         raise UnreadableProfileError(
-            "operators are not reported: LiteRT %s is not %s*, whose profile is known" % (version, _VERSION)
+            "operators are not reported: only the profile of LiteRT %s* is known, not that of %s"
+            % (_VERSION, version)
         )
     directory = os.path.dirname(os.path.abspath(ai_edge_litert.__file__))
     for name in ("libLiteRt.so", "libLiteRt.dylib"):

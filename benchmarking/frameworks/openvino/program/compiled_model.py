@@ -1,4 +1,4 @@
-"""A model that OpenVINO has compiled: run, and described by the graph that it made of it."""
+"""A model compiled by OpenVINO: runs it, and describes it by the graph that OpenVINO created."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class OpenVinoModel(LoadedModel):
         self._signature = _signature(file.name, model)
         self._places = self._signature.find_outputs(wanted, self._signature.is_renamed(inputs))
         self._arrays = list(self._signature.feed(inputs).values())
-        """OpenVINO's tensors lie in their memory and do not keep it."""
+        """The memory of OpenVINO's tensors, which do not keep it alive."""
         self._reshape(model)
         with self._one_line():
             self._compiled = self._core.compile_model(model, device, properties)
@@ -58,9 +58,9 @@ class OpenVinoModel(LoadedModel):
         self._operators: Sequence[ExecutedOperator] = ()
         self._runs = 0
         self._before: Optional[Tuple[int, Dict[str, int]]] = None
-        """Runs, and what operators took in them, before the first iteration by operators."""
+        """The number of runs, and the times of operators in them, before the first iteration by operators."""
         self._untold = 0
-        """Iterations by operators since times were last asked for."""
+        """The number of iterations by operators since the times were last requested."""
 
     def _read(self) -> Any:
         files = [self._file.path, self._file.weights]
@@ -73,7 +73,7 @@ class OpenVinoModel(LoadedModel):
                 model.reshape({port: list(one.shape) for port, one in zip(model.inputs, self._arrays)})
 
     def _make_requests(self, runtime: Any) -> List[Any]:
-        """As many as run at once; each has the same inputs."""
+        """One request for each inference that runs at once; all have the same inputs."""
         requests = []
         for _ in range(max(self._streams, 1)):
             request = self._compiled.create_infer_request()
@@ -100,7 +100,7 @@ class OpenVinoModel(LoadedModel):
 
     def output(self, name: str) -> Any:
         if name not in self._places:
-            self._signature.find_outputs({name})  # it says what there is
+            self._signature.find_outputs({name})  # the message lists the available outputs
         return require_computed(name, self._requests[0].get_output_tensor(self._places[name]).data.copy())
 
     @property
@@ -118,11 +118,12 @@ class OpenVinoModel(LoadedModel):
         found = []
         if len(self._requests) > 1:
             found.append(
-                "an iteration is %d inferences at once: its time is that of all of them" % len(self._requests)
+                "an iteration consists of %d inferences at once; its time is that of all of them"
+                % len(self._requests)
             )
         if self._threads and self._property("INFERENCE_NUM_THREADS") != self._threads:
             used = self._property("INFERENCE_NUM_THREADS")
-            found.append("OpenVINO uses %d of the %d threads that were asked for" % (used, self._threads))
+            found.append("OpenVINO uses %d of the %d requested threads" % (used, self._threads))
         return found
 
     @property
@@ -146,7 +147,7 @@ class OpenVinoModel(LoadedModel):
     # --- operator by operator -------------------------------------------------------------------------------
 
     def _executed(self) -> Sequence[ExecutedOperator]:
-        """Known once the model has run."""
+        """Available once the model has run."""
         if not self._operators:
             if not self._runs:
                 self.run()
@@ -154,8 +155,9 @@ class OpenVinoModel(LoadedModel):
         return self._operators
 
     def _profile(self) -> Dict[str, int]:
-        """Nanoseconds of the operators that were executed, by OpenVINO's names of them: of all runs, as it
-        reports means only, in whole microseconds."""
+        """The nanoseconds of the executed operators, by OpenVINO's names: for all runs, because it reports
+        only means, in whole microseconds.
+        """
         return {
             one.node_name: self._runs * (one.real_time.seconds * 10**6 + one.real_time.microseconds) * 1000
             for one in self._requests[0].get_profiling_info()
@@ -177,7 +179,7 @@ class OpenVinoModel(LoadedModel):
         return []
 
     def take_operator_times(self) -> Mapping[str, List[int]]:
-        """The mean since the first iteration of ``run operators``, for each of them."""
+        """For each of them, the mean since the first iteration of ``run operators``."""
         if self._before is None:
             return {}
         runs, before = self._before

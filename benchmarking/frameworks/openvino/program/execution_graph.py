@@ -1,4 +1,4 @@
-"""The graph that OpenVINO runs: the kernel and the precision of each operator, and what it has to do."""
+"""The graph that OpenVINO runs: the kernel, the precision and the cost of each operator."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ _ITEM_BYTES = {"f64": 8, "i64": 8, "u64": 8, "f16": 2, "bf16": 2, "i16": 2, "u16
 _ITEM_BYTES.update(dict.fromkeys(("i8", "u8", "boolean"), 1))
 _CONSTANT = "Const"
 _NUMBERED = re.compile(r"^([A-Z][A-Za-z]+)_\d+$")
-"""A name that OpenVINO has made up of the type, with a number that differs from version to version."""
+"""A name that OpenVINO has generated from the type, with a number that differs between versions."""
 _PRODUCTS = ("Convolution", "Deconvolution", "FullyConnected", "MatMul")
 _PRECISIONS = ("f64", "f32", "f16", "bf16", "int8")
-"""From the most precise to the least. Other types are those of indices and of data that is moved."""
+"""From the most precise to the least precise. Other types are those of indices and of data that is only
+moved.
+"""
 
 
 class ExecutedOperator(NamedTuple):
     name: str
-    """``ID_<place>_<type>_<name>``: the place among the model's own operators that were executed."""
+    """``ID_<place>_<type>_<name>``: the position among the executed operators of the model."""
     node: str
     """OpenVINO's name, which may differ from process to process."""
     kernel: str
-    """With the layers that were fused into the operator."""
+    """Includes the layers that were fused into the operator."""
     precision: str
     layers: Sequence[str]
-    """Of the model, that it computes; none: OpenVINO has added it, to convert a layout or a type."""
+    """The layers of the model that it computes; empty: OpenVINO has inserted it to convert a layout or a
+    type.
+    """
     facts: OperatorFacts
 
 
 def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperator]:
-    """``graph``: a runtime model. ``profile``: what was executed."""
+    """``graph``: a runtime model. ``profile``: the executed operators."""
     nodes = sorted(graph.get_ops(), key=lambda node: int(_text(node, "execOrder")))
     constants = _constants(nodes)
     operators: List[ExecutedOperator] = []
@@ -64,7 +68,9 @@ def executed(graph: Any, profile: Mapping[str, int]) -> Sequence[ExecutedOperato
 
 
 def layer_flops(model: Any) -> Dict[str, int]:
-    """Of each layer of a model whose shapes are set. OpenVINO may compute several as one of another kind."""
+    """The operations of each layer of a model with fixed shapes. OpenVINO may compute several layers as one
+    of another kind.
+    """
     return {
         node.get_friendly_name(): flops.count(
             node.get_type_name(),
@@ -76,7 +82,7 @@ def layer_flops(model: Any) -> Dict[str, int]:
 
 
 def precisions(graph: Any) -> Sequence[str]:
-    """Those that the model's operators are computed in, the least precise last. Nothing has to have run."""
+    """The precisions of the model's operators, the least precise last. The model need not have run."""
     used = {
         "int8"
         if _text(node, "layerType") in _PRODUCTS and _precision(node) in ("i8", "u8")
@@ -88,7 +94,9 @@ def precisions(graph: Any) -> Sequence[str]:
 
 
 def _precision(node: Any) -> str:
-    """The kernel's, which ends in it: OpenVINO's own figure is the type of weights where these are packed."""
+    """The precision at the end of the kernel's name: OpenVINO's own value is the type of the weights if these
+    are packed.
+    """
     return _text(node, "primitiveType").rpartition("_")[2].lower()
 
 
@@ -98,7 +106,9 @@ def _kernel(node: Any, layers: List[str]) -> str:
 
 
 def _constants(nodes: Sequence[Any]) -> Set[str]:
-    """Names of what does not depend on an input of the model: weights, also where they are laid out anew."""
+    """The names of nodes that do not depend on an input of the model: weights, including
+    reordered weights.
+    """
     found: Set[str] = set()
     for node in nodes:
         sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]

@@ -1,4 +1,6 @@
-"""What has to be known of OpenVINO's own files, a graph in XML and its weights, before they are loaded."""
+"""The information about OpenVINO's own files, a graph in XML and its weights, that is needed before they are
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -22,18 +24,18 @@ TYPES = {
     "boolean": "bool",
     "string": "string",
 }
-"""A specification's name of a type by OpenVINO's."""
+"""Maps OpenVINO's name of a type to that in specifications."""
 
 
 class IrFile(NamedTuple):
     name: str
     outputs: Tuple[str, ...]
     weights: str
-    """Their file; empty: the model has none."""
+    """The file of the weights; empty: the model has none."""
 
 
 def read(path: str, weights: str) -> IrFile:
-    """``weights``: their file; empty: the one beside the model.
+    """``weights``: the file of the weights; empty: the file next to the model.
 
     Raises:
         ModelError: it is not such a model, or it has no weights where they have to be.
@@ -41,7 +43,7 @@ def read(path: str, weights: str) -> IrFile:
     root = _parsed(path)
     needed = any(layer.get("type") == "Const" for layer in root.iter("layer"))
     weights = weights or (_beside(path) if needed else "")
-    # The name in the file is mostly that of the converter.
+    # The name in the file is usually that of the converter.
     name = os.path.splitext(os.path.basename(path))[0]
     return IrFile(name, tuple(_outputs(root)), weights)
 
@@ -82,10 +84,10 @@ def _parsed(path: str) -> ElementTree.Element:
 
 
 def _beside(path: str) -> str:
-    """A model file is a stranger's: weights that it leads to outside of its directory are not opened."""
+    """Model files are not trusted: weights outside the model's directory are not opened."""
     weights = os.path.splitext(path)[0] + ".bin"
     if not os.path.exists(weights):
-        raise ModelError("--weights is missing: %s has no weights beside it, in %s" % (path, weights))
+        raise ModelError("--weights is missing: %s has no weights next to it, in %s" % (path, weights))
     found = os.path.realpath(weights)
     if os.path.dirname(found) != os.path.realpath(os.path.dirname(path) or "."):
         raise ModelError("--model: %s keeps weights in %r; they have to be in its directory" % (path, found))
@@ -93,7 +95,7 @@ def _beside(path: str) -> str:
 
 
 def _outputs(root: ElementTree.Element) -> List[str]:
-    """The names of the tensors that lead to results; the name of the layer where a tensor has none."""
+    """The names of the tensors that lead to results, or the name of the layer if a tensor has none."""
     layers: Dict[str, ElementTree.Element] = {one.get("id", ""): one for one in root.iter("layer")}
     sources = {edge.get("to-layer", ""): edge for edge in root.iterfind("edges/edge")}
     names = []

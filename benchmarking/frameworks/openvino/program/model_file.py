@@ -1,4 +1,4 @@
-"""A model's file, of whichever of the kinds that OpenVINO reads, looked at before OpenVINO is."""
+"""A model file of any kind that OpenVINO reads, checked before OpenVINO is imported."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from . import ir_file
 class ModelFile(NamedTuple):
     path: str
     weights: str
-    """In a file of their own; empty: they are in the model's, or OpenVINO finds them beside it."""
+    """The separate file of the weights; empty: they are in the model's file, or OpenVINO finds them next to
+    it.
+    """
     name: str
     outputs: Tuple[str, ...]
     versions: str
 
 
 def read(path: str, weights: str) -> ModelFile:
-    """What is not meant to be read, OpenVINO would try as every kind of file that it knows.
+    """Refuses other files, because OpenVINO would try to read them as every kind of file that it supports.
 
     Raises:
         ModelError: it is not a model, or has weights in files that are not beside it.
@@ -32,7 +34,7 @@ def read(path: str, weights: str) -> ModelFile:
         own = ir_file.read(path, weights)
         return ModelFile(path, own.weights, own.name, own.outputs, "OpenVINO IR")
     if weights:
-        raise ModelError("--weights: %s has its weights itself; only an .xml file has others" % path)
+        raise ModelError("--weights: %s contains its weights; only an .xml file has separate weights" % path)
     if kind == ".onnx":
         onnx = onnx_file.read(path)
         return ModelFile(path, "", onnx.signature.model, onnx.signature.outputs, onnx.versions)

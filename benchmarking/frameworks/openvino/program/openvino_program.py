@@ -16,7 +16,7 @@ from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Prepara
 from . import __version__, model_file
 
 CAPABILITIES = {"f32": "FP32", "bf16": "BF16", "f16": "FP16"}
-"""What a device says that it can compute, by the backend that asks for it."""
+"""Maps the backend to the capability that a device must report for it."""
 GPU = "gpu"
 THROUGHPUT = "throughput"
 
@@ -24,13 +24,13 @@ THROUGHPUT = "throughput"
 @dataclass(frozen=True)
 class OpenVinoSettings(Settings):
     model: str = flag("", "the .xml, .onnx or .tflite file")
-    weights: str = flag("", "the .bin file of an .xml file; the one beside it by default")
+    weights: str = flag("", "the .bin file of an .xml file; by default the file next to it")
     backend: str = flag(
-        "f32", "the precision that the CPU computes in (f32, bf16, f16), or gpu; --list_backends lists them"
+        "f32", "the precision in which the CPU computes (f32, bf16, f16), or gpu; --list_backends lists all"
     )
     backend_options: str = flag(
         "",
-        "throughput: an iteration is as many inferences at once as there are threads, one on each",
+        "throughput: an iteration consists of one inference on each thread, all at once",
     )
 
 
@@ -55,7 +55,7 @@ class OpenVinoProgram(Program[OpenVinoSettings]):
             raise UsageError("--backend: %r is not one of %s" % (settings.backend, names))
         if settings.backend_options not in ("", THROUGHPUT):
             raise UsageError(
-                "--backend_options: %r is not %s, the only one" % (settings.backend_options, THROUGHPUT)
+                "--backend_options: %r is not %s, the only option" % (settings.backend_options, THROUGHPUT)
             )
 
     def prepare(self, settings: OpenVinoSettings) -> Preparation:
@@ -92,8 +92,9 @@ class _OpenVinoPreparation(Preparation):
 
 
 def _properties(settings: OpenVinoSettings) -> Dict[str, Any]:
-    """Of the compiled model. By default OpenVINO changes the caller's affinity, computes in bf16 where
-    the CPU can, and computes in 8 bits what it multiplies with 8-bit weights."""
+    """Properties of the compiled model. By default, OpenVINO changes the caller's affinity, computes in bf16
+    if the CPU can, and computes products with 8-bit weights in 8 bits.
+    """
     if settings.backend == GPU:
         return {"PERF_COUNT": True, "INFERENCE_PRECISION_HINT": "f32"}
     throughput = settings.backend_options == THROUGHPUT
@@ -111,16 +112,16 @@ def _properties(settings: OpenVinoSettings) -> Dict[str, Any]:
 
 
 def _missing(module: Any) -> Dict[str, str]:
-    """Why a backend is not available, by its name."""
+    """The reason why a backend is unavailable, by its name."""
     core = module.Core()
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     missing = {
-        name: "this CPU does not compute in %s; take f32" % name
+        name: "this CPU does not compute in %s; use f32" % name
         for name, capability in CAPABILITIES.items()
         if capability not in able
     }
     if not any(device.startswith("GPU") for device in core.available_devices):
-        missing[GPU] = "OpenVINO finds no GPU; it needs one of Intel's, with its OpenCL driver"
+        missing[GPU] = "OpenVINO finds no GPU; it needs an Intel GPU with its OpenCL driver"
     return missing
 
 
@@ -128,7 +129,7 @@ def _runtime() -> Any:
     """Raises:
     UsageError: it is not installed.
     """
-    # Without it nothing is sent and nothing is written to the home directory.
+    # This prevents telemetry from sending anything or writing to the home directory.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     os.environ.setdefault("OPENVINO_LOG_LEVEL", "0")
     return runtime.imported("openvino", "OpenVINO", "openvino>=2025.0,<2027")

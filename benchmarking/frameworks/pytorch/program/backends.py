@@ -1,4 +1,4 @@
-"""How a model is run."""
+"""The ways to run a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILES = {
     "frozen": (model_file.EXPORTED, model_file.TORCHSCRIPT),
     "inductor": (model_file.EXPORTED, model_file.AOT_INDUCTOR),
 }
-"""Kinds of files that a way runs. An AOTInductor package is compiled for one device."""
+"""The kinds of files that a backend runs. An AOTInductor package is compiled for one device."""
 
 
 class Backend(NamedTuple):
@@ -43,7 +43,7 @@ def choose(name: str, options: Sequence[str], kind: str, torch: Any) -> Backend:
             raise UsageError("--backend_options: the backend %s has no option %r" % (name, option))
     if kind not in _FILES[way]:
         others = [one for one in _FILES if kind in _FILES[one]]
-        raise UsageError("--backend %s does not run %s files; take %s" % (name, kind, " or ".join(others)))
+        raise UsageError("--backend %s does not run %s files; use %s" % (name, kind, " or ".join(others)))
     why = why_missing(name, torch) if kind != model_file.AOT_INDUCTOR else _no_gpu(device, torch)
     if why:
         raise UsageError("--backend %s: %s" % (name, why))
@@ -56,11 +56,11 @@ def rows(torch: Any) -> List[BackendRow]:
 
 
 def why_missing(name: str, torch: Any) -> str:
-    """Empty: it is available."""
+    """Empty if it is available."""
     if name.endswith("inductor"):
         compiler = os.environ.get("CXX", "")
         if not any(map(shutil.which, [compiler] if compiler else ["g++", "clang++", "c++"])):
-            return "it compiles with a C++ compiler, and there is none: install g++"
+            return "it needs a C++ compiler, which is missing: install g++"
     return _no_gpu("cuda" if name.startswith("cuda") else "cpu", torch)
 
 

@@ -1,7 +1,7 @@
-"""What the operators of a model are, what computes them and how long each takes.
+"""The operators of a model, the kernels that compute them, and their times.
 
-Below ``inference_mode`` torch dispatches each operator of a graph once, whatever it consists of; a mode of
-dispatching sees them, in eager graphs and in TorchScript alike.
+Below ``inference_mode`` torch dispatches each operator of a graph once, whatever its parts are; a dispatch
+mode sees them, in eager graphs and in TorchScript alike.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _PREPARING = frozenset(
         *("as_strided", "as_strided_", "t", "transpose", "expand"),
     )
 )
-"""What an operator does besides computing."""
+"""The other work of an operator besides computing."""
 
 
 def is_operator(overload: Any) -> bool:
-    """Sizes that a graph asks for are dispatched as operators are."""
+    """Queries of sizes in a graph are dispatched like operators."""
     return "::sym_" not in overload.name()
 
 
@@ -60,7 +60,7 @@ class _Operator(NamedTuple):
     inputs: Sequence[Any]
     outputs: Sequence[Any]
     moves: bool
-    """Whether it reads and writes them; a view of a tensor is that tensor."""
+    """Whether it reads and writes them; a view of a tensor counts as that tensor."""
 
 
 class _Recorder(TorchDispatchMode):
@@ -85,14 +85,14 @@ def _tensors(tree: Any) -> List[Any]:
 
 
 class Seen(NamedTuple):
-    """One run of a model."""
+    """The observation of one run of a model."""
 
     names: Sequence[str]
     """``ID_<place>_<type>_<label>``."""
     operators: Sequence[_Operator]
     kernels: Sequence[str]
     weights: Dict[int, str]
-    """Names by address."""
+    """Maps the address to the name."""
 
     def observation(self, backend: Backend) -> Observation:
         own = [_is_own(operator, backend) for operator in self.operators]
@@ -108,7 +108,7 @@ class Seen(NamedTuple):
         return [self._facts(name, one) for name, one in zip(self.names, self.operators)]
 
     def together(self, name: str) -> OperatorFacts:
-        """As if all operators were one, which keeps to itself what they pass on."""
+        """Combines all operators into one, without the tensors that they pass to each other."""
         facts = self.facts()
         weights = {one.name: one for operator in facts for one in operator.inputs if one.is_weight}
         made = {one.name for operator in facts for one in operator.outputs}
@@ -167,12 +167,12 @@ def see(run: Callable[[], Any], weights: Sequence[Any], labels: Sequence[str]) -
 
 
 def _type(kind: str) -> str:
-    """``MaxPool2d`` of ``max_pool2d``: an underscore ends a part of an operator's name."""
+    """Converts ``max_pool2d`` to ``MaxPool2d``: an underscore ends a part of an operator's name."""
     return "".join(part[:1].upper() + part[1:] for part in kind.split("_"))
 
 
 def _kernel(mark: Any, usual: str) -> str:
-    """What took longest below an operator: a kernel of the GPU, or else an operator of ATen's."""
+    """The longest step below an operator: a kernel of the GPU, or otherwise an operator of ATen."""
     below = list(_below(mark)) if mark else []
     on_gpu = [kernel for event in below for kernel in event.kernels]
     if on_gpu:

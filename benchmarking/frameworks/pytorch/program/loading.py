@@ -1,4 +1,4 @@
-"""Makes of a file what is called, and with what."""
+"""Creates the callable of a file, and its arguments."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .torch_model import Call, TorchModel, one_line
 
 
 def get_ready(kind: str, backend: Backend) -> None:
-    """Imports what loading needs, for all workers that are forked from here."""
+    """Imports everything that loading needs, for all workers that are forked from here."""
     if kind == model_file.AOT_INDUCTOR:
-        # Else a package computes something of whatever lies in memory behind an input that is too small.
+        # Otherwise a package with a too small input computes with the memory that follows the input.
         os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"
     elif backend.way == "inductor":
         pass
@@ -34,7 +34,7 @@ def require_plain(path: str) -> None:
     """Raises:
     ModelError: loading the package could run something else than operators of torch's.
     """
-    # Not even where this file is read otherwise than here may torch.load take more than tensors.
+    # torch.load may not accept more than tensors, even if it interprets this file differently.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     records = _records(path)
     model_file.require_plain(path, records)
@@ -70,7 +70,7 @@ def load(
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Where torch raises an error, it logs a traceback before."""
+    """Before torch raises an error, it logs a traceback."""
     logging.disable(logging.WARNING)
     try:
         yield
@@ -79,7 +79,7 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _records(path: str) -> Dict[str, bytes]:
-    """As torch itself reads the archive; the content of what is JSON."""
+    """As torch itself reads the archive; contents are read only if they are JSON."""
     from torch.export.pt2_archive._package import PT2ArchiveReader
 
     try:
@@ -93,7 +93,9 @@ def _records(path: str) -> Dict[str, bytes]:
 def _exported(path: str, name: str, backend: Backend, inputs: Mapping[str, Any]) -> Call:
     graphs = {record: content for record, content in _records(path).items() if record.startswith("models/")}
     if list(graphs) != ["models/model.json"]:
-        raise ModelError("--model: %s has the models %s, and not one" % (path, ", ".join(graphs) or "none"))
+        raise ModelError(
+            "--model: %s has the models %s instead of exactly one" % (path, ", ".join(graphs) or "none")
+        )
     file = model_file.parse(path, graphs["models/model.json"])
     fed = file.signature.feed(inputs)
     file.require_ranges(fed)
@@ -108,7 +110,7 @@ def _exported(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
     tensors = _tensors(fed, backend)
     flat = [tensors[one] if isinstance(one, str) else one for one in file.placeholders]
     arguments, keywords = pytree.tree_unflatten(flat, program.call_spec.in_spec)
-    # Not the module itself: its hooks would check the inputs once more, each time.
+    # Not the module itself: its hooks would check the inputs again each time.
     run = module.forward
     renamed = file.signature.is_renamed(inputs)
     weights, labels = _weights(module), _labels(module.graph)
@@ -119,12 +121,12 @@ def _exported(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
 
 
 class _OfTensors(torch.nn.Module):
-    """A graph whose inputs and outputs are tensors alone, as those of TorchScript are."""
+    """A graph whose inputs and outputs are only tensors, as in TorchScript."""
 
     def __init__(self, graph: Any, call: Call) -> None:
         super().__init__()
         self.graph = graph
-        self.training = False  # eval() would ask the graph, which cannot be trained
+        self.training = False  # eval() would be called on the graph, which cannot be trained
         self._leaves, self._structure = pytree.tree_flatten((call.arguments, call.keywords))
 
     @property
@@ -139,7 +141,7 @@ class _OfTensors(torch.nn.Module):
 
 
 def _frozen(module: Any, call: Call) -> Call:
-    """For these shapes alone: TorchScript cannot be traced with others that are open."""
+    """Only for these shapes, because TorchScript cannot be traced with open shapes."""
     fixed = torch.export.export(module, call.arguments, dict(call.keywords)).module(check_guards=False)
     graph = _OfTensors(fixed, call)
     traced = torch.jit.trace(graph, graph.tensors, check_trace=False)
@@ -154,7 +156,7 @@ def _compiled(module: Any) -> Any:
 
 
 def _labels(graph: Any) -> List[str]:
-    """The module that each operator is of, as the model's source calls it."""
+    """The module of each operator, as it is named in the model's source."""
     labels = []
     for node in graph.nodes:
         if isinstance(node.target, torch._ops.OpOverload) and is_operator(node.target):
@@ -187,7 +189,7 @@ def _packaged(path: str, name: str, backend: Backend, inputs: Mapping[str, Any])
     if device != backend.device:
         which = "inductor" if device == "cpu" else "%s_inductor" % device
         raise UsageError(
-            "--backend %s: the package was compiled for %s; take %s" % (backend.name, device, which)
+            "--backend %s: the package was compiled for %s; use %s" % (backend.name, device, which)
         )
     takes, gives = model.loader.get_call_spec()
     count = pytree.treespec_loads(takes).num_leaves

@@ -1,7 +1,8 @@
-"""What has to be known of a PyTorch file before it is loaded. Nothing of torch is needed for that.
+"""The information about a PyTorch file that is needed before it is loaded. This needs nothing from torch.
 
-A file is one of a stranger, and loading it with torch may run what it holds: pickles, but also names of
-functions and expressions in a torch.export package. Only what is certain to be a plain graph passes.
+Model files are not trusted, and loading one with torch may run code in it: pickles, but also names of
+functions and expressions in a torch.export package. Only files that are certain to be plain graphs are
+accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _TYPES = {
     13: "bfloat16",
     28: "uint16_t",
 }
-"""A specification's name of a type by the number that it has in ``model.json``."""
+"""Maps the number of a type in ``model.json`` to its name in specifications."""
 _LARGEST_JSON = 2**28
 _SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)")
 
@@ -43,9 +44,9 @@ _OPERATORS = re.compile(
     r"|math\.(ceil|floor|trunc|sqrt)|torch\.sym_\w+"
 )
 _NAMES = re.compile(r"[\w.\-/:+ ]*")
-"""Any other text in a graph may end up in code that torch makes of it."""
+"""Any other text in a graph may become part of code that torch generates."""
 _FREE = frozenset(("metadata", "guards_code", "as_string", "target", "expr_str", "in_spec", "out_spec"))
-"""Texts that are looked at by themselves, or that no code is made of."""
+"""Texts that are checked separately, or that never become part of code."""
 _HARMLESS = (
     *(ast.Expression, ast.Call, ast.keyword, ast.Load, ast.Compare, ast.cmpop),
     *(ast.UnaryOp, ast.unaryop, ast.BinOp, ast.operator),
@@ -60,9 +61,9 @@ class ExportedFile(NamedTuple):
 
     signature: Signature
     ranges: Mapping[str, Range]
-    """Of the dimensions that are not fixed."""
+    """The ranges of the dimensions that are not fixed."""
     placeholders: Sequence[Union[str, bool, int, float, None]]
-    """What the graph takes, in its order: an input's name, or a value that it was exported with."""
+    """The arguments of the graph, in order: the name of an input, or a value from the export."""
 
     def require_ranges(self, inputs: Mapping[str, Any]) -> None:
         """Raises:
@@ -106,13 +107,13 @@ def kind(path: str) -> str:
     if "data.pkl" not in names:
         raise ModelError("--model: %s is not a PyTorch model, though it is a zip archive" % path)
     raise ModelError(
-        "--model: %s holds no program, as torch.save writes none: export the model with torch.export.save"
-        % path
+        "--model: %s contains no program, because torch.save writes none: export the model with"
+        " torch.export.save" % path
     )
 
 
 def read(path: str) -> ExportedFile:
-    """The graph, as far as the harness needs it; ``parse`` is what the program relies on.
+    """The part of the graph that the harness needs; the program relies on ``parse``.
 
     Raises:
         ModelError: it is not a torch.export package.
@@ -134,7 +135,7 @@ def _records(path: str) -> Iterator[str]:
 
 
 def _infos(archive: zipfile.ZipFile) -> Dict[str, zipfile.ZipInfo]:
-    """By the name without the first directory, which is called as the file was."""
+    """By the name without the first directory, whose name is that of the file."""
     return {info.filename.partition("/")[2]: info for info in archive.infolist()}
 
 
@@ -201,8 +202,9 @@ def _tensor(name: str, meta: Mapping[str, Any]) -> TensorSignature:
 
 
 def output_names(tree: str) -> Tuple[str, ...]:
-    """Of a structure as torch's pytree writes it: keys, and places in lists, joined by dots; a tensor that is
-    everything is ``output``, and places at the top are ``output_0``, ``output_1`` ..."""
+    """The names of outputs in a structure as torch's pytree writes it: keys, and positions in lists, joined
+    by dots; a single tensor is ``output``, and positions at the top level are ``output_0``, ``output_1`` ...
+    """
     _, spec = json.loads(tree)
     return (
         tuple(name if not name[:1].isdigit() else "output_" + name for name in _leaves(spec, ""))
@@ -223,11 +225,11 @@ def _leaves(spec: Mapping[str, Any], prefix: str) -> Iterator[str]:
         yield from _leaves(child, "%s.%s" % (prefix, key) if prefix else key)
 
 
-# --- strangers' files ---------------------------------------------------------------------------------------
+# --- untrusted files ----------------------------------------------------------------------------------------
 
 
 def require_plain(path: str, records: Mapping[str, bytes]) -> None:
-    """``records``: of the archive as torch itself reads it, by name; only those that are JSON have content.
+    """``records``: the archive as torch itself reads it, by name; only JSON records have content.
 
     Raises:
         ModelError: loading the package could run something else than operators of torch's.
@@ -271,7 +273,9 @@ def _require_plain_text(path: str, text: str, key: str) -> None:
 
 
 def _is_expression(text: str) -> bool:
-    """Of numbers, symbols and sympy's classes: torch has it evaluated by sympy, which evaluates Python."""
+    """Accepts numbers, symbols and sympy's classes: torch passes the text to sympy, which evaluates it as
+    Python.
+    """
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -18,11 +18,9 @@ from . import __version__, backends, model_file
 @dataclass(frozen=True)
 class PyTorchSettings(Settings):
     model: str = flag("", "the .pt2 or .pt file")
-    allow_code: bool = flag(
-        False, "run code that the file brings along: TorchScript, AOTInductor packages, what is pickled"
-    )
-    backend: str = flag("eager", "how the model is run; --list_backends lists the ways")
-    backend_options: str = flag("", "cuda has tf32: products of fewer bits, which are faster")
+    allow_code: bool = flag(False, "run code in the file: TorchScript, AOTInductor packages, pickled objects")
+    backend: str = flag("eager", "the way to run the model; --list_backends lists all")
+    backend_options: str = flag("", "cuda has tf32: products of reduced precision, which are faster")
 
 
 class PyTorchProgram(Program[PyTorchSettings]):
@@ -85,5 +83,5 @@ def _torch(threads: int) -> Any:
     UsageError: it is not installed.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # else its profiler reports when it starts and stops
+    os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # otherwise its profiler reports when it starts and stops
     return runtime.imported("torch", "PyTorch", "torch>=2.9,<3")

@@ -19,10 +19,10 @@ from . import dispatched, model_file
 from .backends import Backend
 
 _COMPILED = "ID_0_compiled_model"
-"""What Inductor has made of a model is one operator: its kernels cannot be told apart from outside."""
+"""A model compiled by Inductor is one operator, because its kernels cannot be distinguished from outside."""
 
 _RUNS_BEFORE = 3
-"""Before operators are looked at: TorchScript optimizes a graph in its first runs."""
+"""Runs before operators are observed, because TorchScript optimizes a graph in its first runs."""
 
 _PRECISIONS = {
     torch.float64: "f64",
@@ -35,18 +35,18 @@ _PRECISIONS = {
 
 
 class Call(NamedTuple):
-    """What runs a model."""
+    """The callable of a model."""
 
     function: Callable[..., Any]
     arguments: Tuple[Any, ...]
     keywords: Mapping[str, Any]
     outputs: Optional[Tuple[str, ...]]
-    """None: known once it has run."""
+    """None: known once the model has run."""
     renamed: bool
-    """Whether inputs and outputs are named otherwise than in the model, and come in its order."""
+    """Whether inputs and outputs have other names than in the model, and are in its order."""
     weights: Sequence[Any] = ()
     labels: Sequence[str] = ()
-    """Of its operators, in the order in which they run, where that is known."""
+    """The names of its operators, in the order in which they run, if they are known."""
     eager: Optional[Callable[..., Any]] = None
     """The same model before it was compiled."""
 
@@ -84,7 +84,9 @@ class TorchModel(LoadedModel):
         return {**gpu, "precision": self._precision()}
 
     def _precision(self) -> str:
-        """Of weights and inputs: torch computes in their types, unless it is allowed to use fewer bits."""
+        """The precision of weights and inputs: torch computes in their types, unless reduced precision is
+        allowed.
+        """
         tensors = [*self._call.weights, *pytree.tree_leaves((self._call.arguments, self._call.keywords))]
         types = {one.dtype for one in tensors if isinstance(one, torch.Tensor)}
         names = [name for dtype, name in _PRECISIONS.items() if dtype in types]
@@ -145,7 +147,7 @@ class TorchModel(LoadedModel):
         return [seen.together(_COMPILED)] if self._is_compiled else seen.facts()
 
     def _see(self) -> dispatched.Seen:
-        """Runs the model once more, operator by operator, and looks at each."""
+        """Runs the model once more, operator by operator, and observes each."""
         call = self._call
         function = call.eager or call.function
         if self._seen is None:
@@ -164,14 +166,16 @@ def _nothing() -> None:
 
 @contextmanager
 def one_line(name: str) -> Iterator[None]:
-    """What torch cannot do with a model is the user's to mend; its errors have many kinds and lines."""
+    """Converts errors of torch about a model, which have many types and many lines, to errors that the user
+    can fix.
+    """
     try:
         yield
     except BenchmarkProgramError:
         raise
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        # TorchScript has a traceback of its own in the message, which ends so.
-        told = [line for line in lines if line.startswith("RuntimeError: ")]
-        text = (told or lines or [type(error).__name__])[-1 if told else 0]
+        # A TorchScript message includes a traceback, which ends like this.
+        errors = [line for line in lines if line.startswith("RuntimeError: ")]
+        text = (errors or lines or [type(error).__name__])[-1 if errors else 0]
         raise ModelError("PyTorch %s cannot run %s: %s" % (torch.__version__, name, text[:500])) from error

@@ -62,7 +62,7 @@ def test_tensors_are_known_by_the_names_of_the_signature_and_in_order(load):
         (("--input", "x", "--input_dims", "0,3"), "output 'y' has the shape [0, 2]: nothing was computed"),
         ((*ROWS, "--input_type", "int"), "--input_type: 'x' is int32; use float for it"),
         ((*ROWS, "--output", "softmax"), "the model tiny has no output 'softmax'; it has y"),
-        ((*ROWS, "--backend_options", "fast"), "LiteRT's backends have none"),
+        ((*ROWS, "--backend_options", "fast"), "LiteRT's backends have no options"),
     ],
 )
 def test_what_is_wrong_is_one_line(load, flags, message):
@@ -127,5 +127,5 @@ def test_a_profile_that_cannot_be_read_costs_the_operators_alone(load, monkeypat
 
 
 def test_a_profile_that_is_laid_out_otherwise_is_not_read():
-    with pytest.raises(profiler.UnreadableProfileError, match="lays its profile out otherwise"):
+    with pytest.raises(profiler.UnreadableProfileError, match="the profile of this LiteRT has another layout"):
         profiler._valid(profiler._Event(b"Conv", 8, 0, 2**63))

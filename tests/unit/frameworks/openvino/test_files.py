@@ -42,7 +42,7 @@ def test_a_model_without_constants_needs_no_weights(model):
 
 def test_weights_that_are_missing_are_one_line(model):
     with pytest.raises(
-        ModelError, match=r"^--weights is missing: .*tiny.xml has no weights beside it, in .*tiny.bin$"
+        ModelError, match=r"^--weights is missing: .*tiny.xml has no weights next to it, in .*tiny.bin$"
     ):
         ir_file.read(str(model), "")
 
@@ -78,7 +78,7 @@ def test_other_kinds_of_files_are_not_tried(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ModelError, match=r"is neither an \.xml, an \.onnx nor a \.tflite file$"):
         model_file.read(str(path), "")
-    with pytest.raises(ModelError, match=r"^--weights: .* has its weights itself"):
+    with pytest.raises(ModelError, match=r"^--weights: .* contains its weights"):
         model_file.read(str(tflite_models.LENET), str(path))
 
 

@@ -86,7 +86,7 @@ def test_tensors_of_other_names_are_taken_in_order(load):
         ((*ROWS, "--input_type", "int64_t"), "--input_type: 'x' is int64; use float for it"),
         ((*ROWS, "--output", "xw"), "the model tiny has no output 'xw'; it has y"),
         ((*ROWS, "--backend", "fast"), "'fast' is not one of f32, bf16"),
-        ((*ROWS, "--backend_options", "fast"), "'fast' is not throughput, the only one"),
+        ((*ROWS, "--backend_options", "fast"), "'fast' is not throughput, the only option"),
         ((*ROWS, "--weights", "w.bin"), "--weights: "),
     ],
 )
@@ -176,7 +176,7 @@ def test_another_precision_is_reported_where_the_processor_has_it_or_is_a_reason
     rows = {row["name"]: row for row in OpenVinoProgram().backends()}
     lower = job(LENET, *IMAGE, "--backend", "bf16")
     if not rows["bf16"]["available"]:
-        with pytest.raises(BenchmarkProgramError, match="this CPU does not compute in bf16; take f32"):
+        with pytest.raises(BenchmarkProgramError, match="this CPU does not compute in bf16; use f32"):
             lower.load()
         return
     loaded = lower.load()
@@ -189,7 +189,7 @@ def test_another_precision_is_reported_where_the_processor_has_it_or_is_a_reason
 def test_throughput_is_several_inferences_at_once():
     loaded = job(LENET, *IMAGE, "--backend_options", "throughput", "--threads", "2").load()
     assert loaded.facts["inferences_per_iteration"] == 2
-    assert loaded.warnings[0] == "an iteration is 2 inferences at once: its time is that of all of them"
+    assert loaded.warnings[0] == "an iteration consists of 2 inferences at once; its time is that of all of them"
     assert answer(loaded, "softmax").shape == (2, 10)
     with pytest.raises(BenchmarkProgramError, match="operators are not timed while several inferences run"):
         loaded.run_operators()

@@ -57,7 +57,7 @@ def test_kinds_of_files(tmp_path, names, kind):
         (b"\x80\x02}q\x00.", "is not a PyTorch model"),
         (LENET.read_bytes()[:100_000], "is not a PyTorch model"),
         (["word/document.xml"], "is not a PyTorch model, though it is a zip archive"),
-        (["data.pkl", "data/0"], "holds no program, as torch.save writes none: export the model"),
+        (["data.pkl", "data/0"], "contains no program, because torch.save writes none: export the model"),
     ],
 )
 def test_what_is_not_a_model_is_one_line(tmp_path, content, message):
