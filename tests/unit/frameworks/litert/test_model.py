@@ -127,5 +127,7 @@ def test_a_profile_that_cannot_be_read_costs_the_operators_alone(load, monkeypat
 
 
 def test_a_profile_that_is_laid_out_otherwise_is_not_read():
-    with pytest.raises(profiler.UnreadableProfileError, match="the profile of this LiteRT has another layout"):
+    with pytest.raises(
+        profiler.UnreadableProfileError, match="the profile of this LiteRT has another layout"
+    ):
         profiler._valid(profiler._Event(b"Conv", 8, 0, 2**63))

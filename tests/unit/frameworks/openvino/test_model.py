@@ -189,7 +189,9 @@ def test_another_precision_is_reported_where_the_processor_has_it_or_is_a_reason
 def test_throughput_is_several_inferences_at_once():
     loaded = job(LENET, *IMAGE, "--backend_options", "throughput", "--threads", "2").load()
     assert loaded.facts["inferences_per_iteration"] == 2
-    assert loaded.warnings[0] == "an iteration consists of 2 inferences at once; its time is that of all of them"
+    assert (
+        loaded.warnings[0] == "an iteration consists of 2 inferences at once; its time is that of all of them"
+    )
     assert answer(loaded, "softmax").shape == (2, 10)
     with pytest.raises(BenchmarkProgramError, match="operators are not timed while several inferences run"):
         loaded.run_operators()
