@@ -10,21 +10,25 @@ from benchmarking.cli.options import ALL, DESCRIPTIONS, HarnessOptions, benchmar
 from benchmarking.errors import EXIT_STATUS_MEANING
 
 PROGRAM = "harness.py"
+MODEL_DEFAULTS = {"framework": ALL, "max_seconds": 20.0}
+"""Options that have other defaults where model files are run: the table is there within a minute."""
 
 
 def parse(argv: Sequence[str], program: str = PROGRAM, *, takes_files: bool = False) -> HarnessOptions:
     """Parses the arguments; if they are wrong, ends the process with status 2 and a message."""
     parser = make_parser(program, takes_files=takes_files)
     if takes_files:
-        parser.set_defaults(framework=None)
+        parser.set_defaults(**dict.fromkeys(MODEL_DEFAULTS))
     values = vars(parser.parse(argv))
     if takes_files:
         files = (*filter(None, [values["benchmark_file"]]), *values.pop("files"))
         if not files:
             parser.error("the following arguments are required: FILE")
         values |= {"benchmark_file": files[0], "more_files": files[1:]}
-        if values["framework"] is None:
-            values["framework"] = ALL if any(map(is_model, files)) else HarnessOptions.framework
+        of_models = any(map(is_model, files))
+        for name, usual in MODEL_DEFAULTS.items():
+            if values[name] is None:
+                values[name] = usual if of_models else getattr(HarnessOptions, name)
     return HarnessOptions(**values)
 
 

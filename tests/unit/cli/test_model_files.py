@@ -152,14 +152,15 @@ def test_any_number_of_dimensions_has_to_be_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("argv", "framework"),
+    ("argv", "framework", "max_seconds"),
     [
-        (["net.onnx"], "all"),
-        (["net.onnx", "--framework", "caffe2"], "caffe2"),
-        (["net.json"], HarnessOptions.framework),
+        (["net.onnx"], "all", 20.0),
+        (["net.onnx", "--framework", "caffe2", "--max_seconds", "5"], "caffe2", 5.0),
+        (["net.json"], HarnessOptions.framework, HarnessOptions.max_seconds),
     ],
 )
-def test_a_model_file_runs_on_all_frameworks_where_none_is_named(argv, framework):
+def test_a_model_file_runs_on_all_frameworks_for_a_short_time(argv, framework, max_seconds):
     from benchmarking.cli import harness_arguments
 
-    assert harness_arguments.parse(argv, "mlbench run", takes_files=True).framework == framework
+    options = harness_arguments.parse(argv, "mlbench run", takes_files=True)
+    assert (options.framework, options.max_seconds) == (framework, max_seconds)

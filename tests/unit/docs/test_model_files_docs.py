@@ -23,6 +23,7 @@ def test_the_commands_are_right(monkeypatch, capsys):
     options = harness_arguments.parse(second[2:], "mlbench run", takes_files=True)
     assert [path.suffix for path in options.model_files] == [".onnx", ".tflite", ".pt2"]
     assert (options.threads, options.save_spec, options.framework) == (2, Path("model.json"), "all")
+    assert f"ends after {options.max_seconds:g} seconds" in TEXT
 
 
 def test_the_table_names_the_frameworks_of_each_suffix():
