@@ -19,6 +19,7 @@ import logging
 import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -227,6 +228,8 @@ class Specifications(Trial):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self._values = [json.loads(path.read_text(encoding="utf-8")) for path in SPECIFICATIONS]
+        page = (ROOT / "docs/specifications.md").read_text(encoding="utf-8")
+        self._values += [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
         os.mkfifo(directory / "fifo")
 
     def attempt(self, draw: random.Random) -> str:

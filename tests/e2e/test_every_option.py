@@ -202,7 +202,7 @@ def test_validate_checks_without_running(workshop, recorded):
 def test_what_the_framework_cannot_run_is_a_fault_for_validate_and_for_a_run(workshop, recorded):
     program, record = recorded
     workshop.benchmark(
-        {"commands": {"caffe2": {"iter": 7}}}, {"inputs": {"x": {"shapes": [[1]], "type": "c"}}}
+        {"commands": {"caffe2": {"iter": 7}}}, {"inputs": {"x": {"shapes": [[1]], "type": "double"}}}
     )
     for arguments in (("--validate",), ("--program", program)):
         done = workshop.run(*arguments)
