@@ -13,6 +13,9 @@ from .flags import Settings
 from .kernels import Fact, Kernel, require_own
 from .program import LoadedModel, Program
 
+OPERATORS_MISSING = "operators_missing"
+"""The fact that says why operators are not reported although they were asked for."""
+
 
 class Job:
     def __init__(self, program: Program[Any], settings: Settings) -> None:
@@ -88,7 +91,11 @@ class Job:
         observation = loaded.observe()
         require_own(observation, backend)
         self.kernels, self.fallbacks = observation.kernels, observation.reasons
-        self.facts.update(observation.facts(backend))
+        if loaded.operators_missing:
+            self.warnings = (*self.warnings, loaded.operators_missing)
+            self.facts[OPERATORS_MISSING] = loaded.operators_missing
+        else:
+            self.facts.update(observation.facts(backend))
 
     def peak(self) -> Mapping[str, float]:
         """The peaks of the device, with which costs are compared; empty if they are not needed."""

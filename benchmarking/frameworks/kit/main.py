@@ -99,7 +99,8 @@ def _benchmark(program: Program[Any], settings: Settings) -> None:
         if peak:
             observer.facts(peak)
         operators = loaded.operators()
-        observer.costs("NET_DELAY", costs.total(operators))
+        if operators:
+            observer.costs("NET_DELAY", costs.total(operators))
         for operator in operators:
             observer.costs(operator.name, costs.cost(operator))
 
@@ -116,7 +117,7 @@ def _run(loaded: LoadedModel, settings: Settings, observer: Observer) -> None:
             observer.device_iteration(device_ns)
         if settings.run_individual:
             operators_ns = loaded.run_operators()
-            if not loaded.operators_later:
+            if not (loaded.operators_later or loaded.operators_missing):
                 observer.operator_iteration(list(zip(loaded.operator_names, operators_ns)))
     if settings.run_individual and loaded.operators_later:
         times_ns = loaded.take_operator_times()

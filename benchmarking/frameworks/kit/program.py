@@ -49,12 +49,15 @@ class LoadedModel(ABC):
     operators_later = False
     """Whether the times of operators are available only after several iterations."""
 
+    operators_missing = ""
+    """Why operators cannot be reported, a sentence; empty: they can. Known once the model was observed."""
+
     @abstractmethod
     def run_operators(self) -> list[int]:
         """Runs one iteration operator by operator and returns their times in nanoseconds, in the order of
         their names.
 
-        With ``operators_later``, it returns nothing.
+        With ``operators_later`` or ``operators_missing``, it returns nothing.
         """
 
     def take_operator_times(self) -> Mapping[str, list[int]]:

@@ -154,6 +154,8 @@ def _work(channel: _Channel, job: Job, last_line: str | None = None, observes: b
 
 def _costs(loaded: LoadedModel) -> Mapping[str, Any]:
     operators = loaded.operators()
+    if not operators:
+        return {}
     by_name = {"NET_DELAY": costs.total(operators), **{one.name: costs.cost(one) for one in operators}}
     return {name: one._asdict() for name, one in by_name.items()}
 

@@ -43,7 +43,6 @@ class LiteRtModel(LoadedModel):
             if any(array.size == 0 for array in self._inputs):
                 require_values(name, entry["shape"].tolist())
         self._profile: Optional[profiler.ProfiledModel] = None
-        self._unprofiled = ""
         self._operators: Sequence[ExecutedOperator] = ()
 
     def _make_interpreter(self, backend: str) -> Any:
@@ -82,10 +81,6 @@ class LiteRtModel(LoadedModel):
     def facts(self) -> Mapping[str, Fact]:
         return {"precision": self._graph(self._interpreter).precision}
 
-    @property
-    def warnings(self) -> Sequence[str]:
-        return (self._unprofiled,) if self._unprofiled else ()
-
     def _graph(self, interpreter: Any) -> Graph:
         with self._one_line():
             return Graph.of(interpreter)
@@ -114,8 +109,12 @@ class LiteRtModel(LoadedModel):
         return self._profile
 
     def _executed(self) -> Sequence[ExecutedOperator]:
-        if not self._operators:
-            self._operators = executed(self._graph(self._interpreter), self._profiled().run())
+        """Empty if operators cannot be reported."""
+        if not (self._operators or self.operators_missing):
+            try:
+                self._operators = executed(self._graph(self._interpreter), self._profiled().run())
+            except profiler.UnreadableProfileError as error:
+                self.operators_missing = str(error)
         return self._operators
 
     @property
@@ -124,6 +123,9 @@ class LiteRtModel(LoadedModel):
 
     def run_operators(self) -> List[int]:
         operators = self._executed()
+        if self.operators_missing:
+            self.run()
+            return []
         events = self._profiled().run()
         if len(events) != len(operators):
             raise ModelError(
@@ -132,18 +134,14 @@ class LiteRtModel(LoadedModel):
         return [event.duration_ns for event in events]
 
     def observe(self) -> Observation:
-        try:
-            operators = self._executed()
-        except profiler.UnreadableProfileError as error:
-            self._unprofiled = str(error)
-            return Observation({}, "operators", ())
+        operators = self._executed()
         own = {one.name: one.by_xnnpack == (self._backend == XNNPACK) for one in operators}
         return Observation(
             {one.name: Kernel(one.kernel, own[one.name]) for one in operators}, "operators", list(own)
         )
 
     def operators(self) -> Sequence[OperatorFacts]:
-        if self._unprofiled:
+        if self.operators_missing:
             return ()
         shaped = self._graph(
             self._make_interpreter("builtin")

@@ -7,13 +7,16 @@ import pytest
 
 pytest.importorskip("ai_edge_litert")
 
-from benchmarking.frameworks.kit import costs
+from benchmarking.frameworks.kit import costs, main
 from benchmarking.frameworks.kit.errors import BenchmarkProgramError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
+from benchmarking.frameworks.litert.litert import LiteRt
 from benchmarking.frameworks.litert.program import profiler
 from benchmarking.frameworks.litert.program.litert_program import LiteRtProgram, LiteRtSettings
+from benchmarking.programs.command import Command, Outcome
 from tests.support import tflite_models
+from tests.support.cases import case
 
 ROWS = ("--input", "x", "--input_dims", "2,3")
 PARTLY = ("--input", "x,which", "--input_dims", "2,4;2", "--input_type", "float;int")
@@ -109,7 +112,7 @@ def test_costs_are_those_of_the_shapes_that_ran():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 @pytest.mark.parametrize("crash", [lambda: os.kill(os.getpid(), 9), lambda: 1 / 0, list])
-def test_a_profile_that_cannot_be_read_costs_the_operators_alone(load, monkeypatch, crash):
+def test_a_profile_that_cannot_be_read_costs_the_operators_alone(load, tmp_path, monkeypatch, capsys, crash):
     class Crashing:
         def __init__(self, wanted):
             pass
@@ -118,12 +121,18 @@ def test_a_profile_that_cannot_be_read_costs_the_operators_alone(load, monkeypat
             return crash()
 
     monkeypatch.setattr(profiler, "ProfiledModel", Crashing)
-    loaded = load(tflite_models.linear(), *ROWS)
-    loaded.run()
-    assert loaded.observe().kernels == {}
-    (warning,) = loaded.warnings
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tflite_models.linear())
+    flags = ("--model", str(path), *ROWS, "--iter", "3", "--run_individual", "true")
+    assert main.run(LiteRtProgram(), flags) == 0
+    outcome = Outcome(Command(("program",)), 0, "", capsys.readouterr().err, 0.1)
+    asked = case("tflite", ("model",), commands={"litert": {"run_individual": "true"}})
+    report = LiteRt().parse(outcome, asked)
+    assert [one.type for one in report.measurements] == ["NET_DELAY"]
+    assert report.costs == report.kernels == {}
+    (warning,) = report.warnings
     assert warning.startswith("operators are not reported: a process that tried LiteRT's profile ended with ")
-    assert loaded.operators() == ()
+    assert load(tflite_models.linear(), *ROWS).run_operators() == []
 
 
 def test_a_profile_that_is_laid_out_otherwise_is_not_read():
