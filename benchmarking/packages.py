@@ -22,6 +22,7 @@ EXTRAS = {
     "PIL": "images",
     "openvino": "openvino",
     "ai_edge_litert": "litert",
+    "executorch": "executorch",
 }
 """Maps a package that not every run needs to the extra of ``pyproject.toml`` that installs it."""
 ROOT = Path(benchmarking.__file__).parents[1]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 FRAMEWORKS: Registry[FrameworkBase] = Registry(
     {
         "caffe2": "benchmarking.frameworks.caffe2.caffe2:Caffe2",
+        "executorch": "benchmarking.frameworks.executorch.executorch:ExecuTorch",
         "generic": "benchmarking.frameworks.generic.generic:Generic",
         "litert": "benchmarking.frameworks.litert.litert:LiteRt",
         "onnxruntime": "benchmarking.frameworks.onnxruntime.onnxruntime:OnnxRuntime",

@@ -53,6 +53,9 @@ SUBJECTS = {
         ("model", "weights"),
         "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0)),
     ),
+    "executorch": Subject(
+        FRAMEWORKS["executorch"](), ("model",), "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0))
+    ),
     "pytorch": Subject(
         FRAMEWORKS["pytorch"](), ("model",), "".join(BLOCK.format(one) for one in (10.5, 11.0, 10.0))
     ),

@@ -1,0 +1,28 @@
+"""ExecuTorch: .pte programs, run by a program of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.own_program import OwnProgramFramework
+
+
+class ExecuTorch(OwnProgramFramework):
+    name: ClassVar[str] = "executorch"
+    title: ClassVar[str] = "ExecuTorch"
+    backends: ClassVar[tuple[str, ...]] = ("exported",)
+    formats: ClassVar[tuple[str, ...]] = ("executorch",)
+    model_keys: ClassVar[tuple[str, ...]] = ("model",)
+    input_types: ClassVar[tuple[str, ...]] = (
+        *("float", "double", "float16", "int", "int64_t", "int16_t", "int8_t"),
+        *("uint8_t", "bool"),
+    )
+    program_name: ClassVar[str] = "executorch_benchmark"
+    program_package: ClassVar[str] = "benchmarking.frameworks.executorch.program"
+    program_modules: ClassVar[tuple[str, ...]] = ("executorch", "torch", "numpy")
+    composed_options: ClassVar[tuple[str, ...]] = ("model",)
+
+    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
+        return {"model": invocation.model_files["model"]}

@@ -1,0 +1,3 @@
+"""The ExecuTorch benchmark program."""
+
+__version__ = "1.0"
