@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.frameworks.framework_base import Invocation
+from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
 
@@ -26,3 +28,10 @@ class ExecuTorch(OwnProgramFramework):
 
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
         return {"model": invocation.model_files["model"]}
+
+    def model_signature(self, model_files: Mapping[str, Path]) -> Signature | None:
+        """None: a file has no names."""
+        from benchmarking.frameworks.executorch.program import pte_file
+
+        pte_file.require_program(str(model_files["model"]))
+        return None

@@ -119,6 +119,7 @@ def test_shapes(text, shapes):
         ("net.pt2", b"PK", [], "net.pt2"),
         ("net.pb", b"x", [], "net.pb does not describe its inputs: add --input NAME:1,3,224,224"),
         ("net.pb", b"x", ["--input", "x:1"], "none of the frameworks can run it"),
+        ("net.pte", b"x", ["--input", "x:1"], "net.pte is not an ExecuTorch program"),
         ("net.onnx", None, [], "there is no file '"),
         (None, None, ["--input", "y:1"], "--input: there is no input 'y'; there are x"),
         (None, None, ["--input", "x"], "argument --input: 'x' is not NAME:SIZE,..."),

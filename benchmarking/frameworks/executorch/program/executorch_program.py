@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import AbstractSet, Any, Dict, List, Mapping
 
 from benchmarking.frameworks.kit import runtime
-from benchmarking.frameworks.kit.errors import ModelError, UsageError
+from benchmarking.frameworks.kit.errors import UsageError
 from benchmarking.frameworks.kit.flags import Settings, flag
 from benchmarking.frameworks.kit.kernels import Fact
 from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Preparation, Program
 
-from . import __version__
+from . import __version__, pte_file
 
 BACKEND = "exported"
 _REQUIREMENT = "executorch>=1.5,<1.6"
-_MAGIC = b"ET12"
-"""From the fourth byte on."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class ExecuTorchProgram(Program[ExecuTorchSettings]):
 class _ExecuTorchPreparation(Preparation):
     def __init__(self, settings: ExecuTorchSettings) -> None:
         self._settings = settings
-        _require_program(settings.model)
+        pte_file.require_program(settings.model)
         self._runtime = _runtime(settings.threads)
 
     @property
@@ -76,19 +74,6 @@ class _ExecuTorchPreparation(Preparation):
             wanted=wanted,
             times_operators=settings.run_individual,
         )
-
-
-def _require_program(path: str) -> None:
-    """Raises:
-    ModelError: the file cannot be read, or is not an ExecuTorch program.
-    """
-    try:
-        with open(path, "rb") as stream:
-            beginning = stream.read(8)
-    except OSError as error:
-        raise ModelError("--model: cannot read %s: %s" % (path, error.strerror)) from error
-    if beginning[4:] != _MAGIC:
-        raise ModelError("--model: %s is not an ExecuTorch program" % path)
 
 
 def _runtime(threads: int) -> Any:
