@@ -26,6 +26,7 @@ PATH_OPTIONS = {
     "harness": [
         "--benchmark_file",
         "--program",
+        "--save_spec",
         "--shared_libs",
         "--model_cache",
         "--root_model_dir",
