@@ -1,4 +1,4 @@
-"""Benchmarks of model files, for which nobody has written a specification."""
+"""Creates benchmarks from model files without a specification."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 Files = dict[str, Path]
-"""By the key of ``model.files``."""
+"""Maps the key of ``model.files`` to the file."""
 
 BATCH, CHANNELS, IMAGE, SEQUENCE = 1, 3, 224, 128
-"""What dimensions become that a file leaves open; all others become 1."""
+"""The sizes of dimensions that a file leaves open; all others are 1."""
 ITERATIONS, WARMUP = 50, 5
 
 logger = logging.getLogger(__name__)
@@ -42,19 +42,19 @@ def benchmarks(
     shapes: Mapping[str, Shape],
     threads: int | None = None,
 ) -> list[LoadedBenchmark]:
-    """A benchmark for each model. Files of different formats that follow each other are the same model.
+    """Creates a benchmark for each model. Consecutive files of different formats belong to the same model.
 
     Args:
-        shapes: of inputs, by their names, in place of what a file says or leaves open.
+        shapes: by the names of inputs; they override the shapes in a file.
 
     Raises:
-        UsageError: a file cannot be read or is not a model, or what it takes is not known.
+        UsageError: a file cannot be read or is not a model, or its inputs are unknown.
     """
     models = _grouped(paths)
     loaded = [LoadedBenchmark(_first(model), _specification(model, shapes, threads)) for model in models]
     known = {name for one in loaded for name in one.spec.model.inputs or {}}
     for name in shapes.keys() - known:
-        raise UsageError(f"--input: there is no input {quoted(name)}; there are {', '.join(sorted(known))}")
+        raise UsageError(f"--input: there is no input {quoted(name)}; known are {', '.join(sorted(known))}")
     return loaded
 
 
@@ -64,7 +64,7 @@ def save(loaded: Sequence[LoadedBenchmark], path: Path) -> None:
         UsageError: there are several models, or the file cannot be written.
     """
     if len(loaded) != 1:
-        raise UsageError(f"--save_spec: a specification is of one model, and these are {len(loaded)}")
+        raise UsageError(f"--save_spec: a specification has one model, but there are {len(loaded)}")
     value = loaded[0].spec.model_dump(mode="json", exclude_defaults=True)
     try:
         with atomic_file.writing(path) as stream:
@@ -141,7 +141,8 @@ def _md5(path: Path) -> str:
 
 
 def _signature(model: Mapping[str, Files]) -> Signature | None:
-    """Of a file that insists on its names of inputs, where there is one; others take them in their order.
+    """The signature of a file that requires its own names of inputs, if there is one; other files accept
+    inputs in their order.
 
     Raises:
         UsageError: a file is not such a model.
@@ -188,10 +189,10 @@ def _inputs(path: Path, signature: Signature | None, shapes: Mapping[str, Shape]
 
 
 def _filled(path: Path, one: TensorSignature, sizes: dict[str, int]) -> Shape:
-    """The shape with a size for each open dimension, which is logged.
+    """The shape with a size for each open dimension; the sizes are logged.
 
     Args:
-        sizes: of dimensions with names, which have the same size wherever they are; is added to.
+        sizes: the sizes of named dimensions, which are the same everywhere; new sizes are added.
     """
     if one.shape is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The files that a model's file refers to: they have to lie beside it, wherever it is."""
+"""The files that a model's file refers to, which have to be next to it everywhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ ONNX = "onnx"
 
 
 def named_in(model_format: str, files: Mapping[str, Path]) -> Mapping[str, tuple[str, ...]]:
-    """The names of these files by the key of ``model.files``; keys that refer to none are left out.
+    """Maps the key of ``model.files`` to the names of the files that it refers to; keys that refer to none
+    are left out.
 
-    A file that is not a model is left to the program that runs it, which says so in its own words.
+    A file that is not a model is left to the program that runs it, which reports this in its own words.
     """
     if model_format != ONNX:
         return {}

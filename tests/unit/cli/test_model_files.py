@@ -94,7 +94,7 @@ def test_what_is_saved_is_a_specification(tmp_path):
     model_files.save(loaded, tmp_path / "saved.json")
     (again,) = read_benchmarks(tmp_path / "saved.json")
     assert again.spec == loaded[0].spec
-    with pytest.raises(UsageError, match="--save_spec: a specification is of one model, and these are 2"):
+    with pytest.raises(UsageError, match="--save_spec: a specification has one model, but there are 2"):
         model_files.save(loaded * 2, tmp_path / "saved.json")
     with pytest.raises(UsageError, match="--save_spec: cannot write"):
         model_files.save(loaded, tmp_path / "nonesuch/saved.json")
@@ -121,7 +121,7 @@ def test_shapes(text, shapes):
         ("net.pb", b"x", ["--input", "x:1"], "none of the frameworks can run it"),
         ("net.pte", b"x", ["--input", "x:1"], "net.pte is not an ExecuTorch program"),
         ("net.onnx", None, [], "there is no file '"),
-        (None, None, ["--input", "y:1"], "--input: there is no input 'y'; there are x"),
+        (None, None, ["--input", "y:1"], "--input: there is no input 'y'; known are x"),
         (None, None, ["--input", "x"], "argument --input: 'x' is not NAME:SIZE,..."),
         (
             "a.json",
