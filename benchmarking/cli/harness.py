@@ -326,6 +326,7 @@ def _plan(
         ),
         backend=None if backends else options.backend,
         backends=backends,
+        allow_code=options.allow_code,
         timeout_s=options.timeout,
         run_type=run_type,
         regressed_types=regressed_types,

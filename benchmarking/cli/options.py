@@ -281,6 +281,12 @@ class HarnessOptions(DeclaredOptions):
         help="run the shell commands that a specification has before and after its tests, on this machine; "
         "without this option, such tests are not run",
     )
+    allow_code: bool = option(
+        False,
+        group=WHERE,
+        help="run code that a model file contains, such as TorchScript or an AOTInductor package; "
+        "without this option, such files are refused",
+    )
     android_dir: str | None = option(
         None,
         group=WHERE,

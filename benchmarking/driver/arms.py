@@ -131,6 +131,7 @@ def make_ready(
         outputs=names_in_model(plan.framework, case, files, outputs),
         shared_libraries=tuple(staged.paths[path] for path in plan.shared_libraries),
         backend=plan.backend,
+        allow_code=plan.allow_code,
         timeout_s=plan.limit_s(case),
     )
     _check_cores(bench, case)

@@ -87,6 +87,8 @@ class RunPlan:
     backend: str | None = None
     """The program of one arm; if there are several, each gets its own plan."""
     backends: ManyBackends | None = None
+    allow_code: bool = False
+    """Whether code that model files contain may be run."""
     timeout_s: float | None = None
     """The user's choice."""
     secrets: tuple[str, ...] = ()

@@ -45,6 +45,8 @@ class Invocation:
     shared_libraries: tuple[str, ...] = ()
     backend: str | None = None
     """The backend of the command line; overrides the backend of the specification."""
+    allow_code: bool = False
+    """Whether the program may run code that the model's files contain."""
     timeout_s: float | None = None
 
     def fill(self, run: TemplateRun) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ OTHER_VALUES = {
     "health_check": "require",
     "timeout": 12.5,
     "allow_commands": True,
+    "allow_code": True,
     "run_type": "regress",
     "regressed_types": ("NET_DELAY", 'ID_0_"x",y'),
     "ab_mode": "process",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.frameworks.kit.signature import Signature
 from benchmarking.frameworks.own_program import OwnProgramFramework
 
@@ -21,6 +22,11 @@ class PyTorch(OwnProgramFramework):
     program_name: ClassVar[str] = "pytorch_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.pytorch.program"
     program_modules: ClassVar[tuple[str, ...]] = ("torch", "numpy")
+    composed_options: ClassVar[tuple[str, ...]] = ("model", "allow_code")
+
+    def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:
+        allowed = {"allow_code": "true"} if invocation.allow_code else {}
+        return {**super().model_arguments(invocation), **allowed}
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature | None:
         """Only torch.export packages describe it."""

@@ -147,6 +147,7 @@ TABLE = {
         ["a.so"],
     ),
     "backend": (["--backend", "mkl"], planned("backend"), "mkl"),
+    "allow_code": (["--allow_code"], planned("allow_code"), True),
     "timeout": (["--timeout", "7"], planned("timeout_s"), 7.0),
     "run_type": (["--run_type", "verify"], planned("run_type"), "verify"),
     "regressed_types": (

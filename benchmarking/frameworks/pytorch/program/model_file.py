@@ -295,6 +295,6 @@ def _is_harmless(node: ast.AST) -> bool:
 
 def _refuse(path: str, what: str) -> None:
     raise ModelError(
-        "--model: %s has %s, which loading it could run as code: it is not loaded without --allow_code true"
+        "--model: %s has %s, which could be run as code: it is not loaded without the option --allow_code"
         % (path, what)
     )

@@ -46,7 +46,7 @@ class _PyTorchPreparation(Preparation):
         self._kind = model_file.kind(settings.model)
         if self._kind != model_file.EXPORTED and not settings.allow_code:
             raise ModelError(
-                "--model: %s is %s, which is code: it is not run without --allow_code true"
+                "--model: %s is %s, which is code: it is not run without the option --allow_code"
                 % (settings.model, self._kind)
             )
         self._torch = _torch(settings.threads)

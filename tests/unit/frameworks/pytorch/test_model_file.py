@@ -128,7 +128,7 @@ def test_a_graph_that_could_run_code_is_refused(records, change, message):
     with pytest.raises(ModelError) as caught:
         model_file.require_plain("net.pt2", graph_with(records, change))
     assert message in str(caught.value)
-    assert "--allow_code true" in str(caught.value)
+    assert "--allow_code" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

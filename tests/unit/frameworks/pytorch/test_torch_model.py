@@ -128,7 +128,7 @@ def test_torchscript_runs_where_the_user_allows_code(pair, backend):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (PAIR, "pair.pt is TorchScript, which is code: it is not run without --allow_code true"),
+        (PAIR, "pair.pt is TorchScript, which is code: it is not run without the option --allow_code"),
         (("--input", "a", "--input_dims", "2,3,4,4", "--allow_code", "true"), "the model's input 'b' is not fed"),
         (("--input", "a,b", "--input_dims", "2,3,4,4;2,3,5,4", "--allow_code", "true"), "cannot run pair: RuntimeError: The size of tensor"),
         ((*PAIR, "--allow_code", "true", "--backend", "inductor"), "--backend inductor does not run TorchScript files"),
