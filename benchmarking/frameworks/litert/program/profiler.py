@@ -97,6 +97,7 @@ def require_readable(make: Maker) -> None:
     """
     if not hasattr(os, "fork"):
         raise UnreadableProfileError("operators are not reported: trying out LiteRT's profile needs fork")
+    _library()
     child = os.fork()
     if child == 0:
         os._exit(_try(make))

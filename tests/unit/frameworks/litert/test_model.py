@@ -135,6 +135,12 @@ def test_a_profile_that_cannot_be_read_costs_the_operators_alone(load, tmp_path,
     assert load(tflite_models.linear(), *ROWS).run_operators() == []
 
 
+def test_another_version_is_not_asked_for_its_profile(load, monkeypatch):
+    monkeypatch.setattr("ai_edge_litert.__version__", "2.4.0")
+    reason = load(tflite_models.linear(), *ROWS).operators_missing
+    assert reason.startswith("operators are not reported: only the profile of LiteRT 2.3.* is known")
+
+
 def test_a_profile_that_is_laid_out_otherwise_is_not_read():
     with pytest.raises(
         profiler.UnreadableProfileError, match="the profile of this LiteRT has another layout"
