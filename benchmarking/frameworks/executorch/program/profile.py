@@ -15,7 +15,7 @@ _NUMBER = re.compile(r" #\d+$")
 
 class Operator(NamedTuple):
     name: str
-    """``ID_<place>_<type>``."""
+    """``ID_<place>_<type>_<type>``: an operator in a backend has no name of its own."""
     kernel: str
     """As the backend calls it: ``Convolution (NHWC, F32) IGEMM``."""
     times_ns: Tuple[int, ...]
@@ -44,5 +44,5 @@ def read(path: str) -> Sequence[Operator]:
         words = re.findall(r"[A-Za-z0-9]+", kernel.partition(" (")[0])
         type_ = "".join(word.capitalize() for word in words)
         times = tuple(round(milliseconds * 1e6) for milliseconds in event.perf_data.raw)
-        operators.append(Operator("ID_%d_%s" % (len(operators), type_), kernel, times))
+        operators.append(Operator("ID_%d_%s_%s" % (len(operators), type_, type_), kernel, times))
     return operators

@@ -153,7 +153,7 @@ def see(run: Callable[[], Any], weights: Sequence[Any], labels: Sequence[str]) -
     kinds = [one.kind for one in recorder.operators]
     labels = labels if len(labels) == len(kinds) else [""] * len(kinds)
     names = [
-        "_".join(filter(None, ("ID_%d" % at, _type(kind), label)))
+        "ID_%d_%s_%s" % (at, _type(kind), label or kind.strip("_"))
         for at, (kind, label) in enumerate(zip(kinds, labels))
     ]
     marks = {event.name: event for event in profiled.function_events if event.name.startswith(_MARK)}
