@@ -55,7 +55,8 @@ def _refuse_other_comparisons(options: HarnessOptions, info: RunInfo, run_type: 
         option, what = "--framework", "frameworks"
         if options.program or info.treatment.program:
             raise UsageError(
-                "--framework: several frameworks run their own programs: name one framework beside --program "
+                "--framework: several frameworks run their own programs: name one framework together with"
+                " --program "
                 "and the program of --info, or leave that out"
             )
     if info.control or info.regression_commits:

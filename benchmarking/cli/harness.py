@@ -254,7 +254,7 @@ def _of_model_files(options: HarnessOptions) -> Sequence[LoadedBenchmark]:
     if not options.model_files:
         for name in ("input", "threads", "save_spec"):
             if getattr(options, name) is not None:
-                raise UsageError(f"--{name} goes with a model file, as in mlbench run model.onnx")
+                raise UsageError(f"--{name} needs a model file, as in mlbench run model.onnx")
         return ()
     from benchmarking.cli import model_files
 

@@ -116,8 +116,8 @@ def frameworks(text: str) -> str:
     for name in names:
         if name not in known and names != [ALL]:
             raise argparse.ArgumentTypeError(
-                f"{quoted(name)} is not one of {', '.join(known)}{suggestion(name, known)}; several have "
-                "commas between them, and all stands alone"
+                f"{quoted(name)} is not one of {', '.join(known)}{suggestion(name, known)}; separate "
+                "several with commas; all cannot be combined with others"
             )
     if len(set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r}: name each framework once")

@@ -84,7 +84,7 @@ def refusal(model: ModelSpec, test: TestSpec, *, allow_commands: bool) -> str | 
     if len(test.templates) > 1:
         return f"it has {len(test.templates)} command lines; a test runs one"
     if model.command_args and not test.templates:
-        return "command_args goes with command lines, and this test has none: give its options as commands"
+        return "command_args needs a command line, and this test has none: give its options as commands"
     if test.templates and test.metric != "delay":
         return f"a whole command line needs the metric delay, not {test.metric}: give inputs"
     return None

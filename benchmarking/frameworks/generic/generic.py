@@ -275,7 +275,9 @@ def _report(readings: Readings, form: Form, case: TestCase, net: str) -> Program
         chosen = net
     elif net or len(names) > 1:
         shown = ", ".join(plain(name[:100]) for name in names[:10]) or "none"
-        wanted = f"none is {plain(net)!r}" if net else "name that of the whole net in the option net"
+        wanted = (
+            f"none of them is {plain(net)!r}" if net else "give the name of the whole net in the option net"
+        )
         raise ProgramOutputError(f"the program printed the benchmarks {shown}: {wanted}")
     else:
         chosen = names[0] if names else ""

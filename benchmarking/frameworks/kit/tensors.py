@@ -120,7 +120,7 @@ def _read(program: Program[Any], path: str, name: str, shape: tuple[int, ...] | 
         array = _reshaped(array, shape, path, name)
     if (array.dtype.kind in "UO") != (dtype is np.object_):
         raise TensorError(
-            "--input_file: %s holds %s; %r needs %s" % (path, array.dtype, name, np.dtype(dtype))
+            "--input_file: %s contains %s; %r needs %s" % (path, array.dtype, name, np.dtype(dtype))
         )
     return np.require(array.astype(dtype, copy=False), requirements="C")
 

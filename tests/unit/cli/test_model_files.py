@@ -127,7 +127,7 @@ def test_shapes(text, shapes):
             "a.json",
             b"{}",
             ["--threads", "2"],
-            "--threads goes with a model file, as in mlbench run model.onnx",
+            "--threads needs a model file, as in mlbench run model.onnx",
         ),
     ],
 )

@@ -238,4 +238,4 @@ def test_a_suite_adds_words_to_every_command_line(tmp_path):
     assert whole.template.command.words[-4:] == ("--backend", "mkl", "--tag", "a b")
     assert Caffe2().backend(whole, None) == "mkl"
     (refused,) = cases_of(tmp_path, {"model": LATER["model"] | suite["meta"], "tests": [PLAIN]})
-    assert refused.refusal.startswith("command_args goes with command lines")
+    assert refused.refusal.startswith("command_args needs a command line")

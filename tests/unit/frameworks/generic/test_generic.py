@@ -253,8 +253,8 @@ def test_by_default_observer_lines_are_read():
         ({"pattern": r"(?P<value>\w+)", "unit": "s"}, "1,5", "printed 2 of 3 samples"),
         ({"pattern": r"(?P<value>[\d,]+)", "unit": "s"}, "1,5", "'1,5' is not a number; it has a decimal comma"),
         ({"pattern": r"(?P<value>\d+)(?P<unit>\w*)"}, "15", "delays in ''; known units are"),
-        ({"pattern": r"(?P<name>\w) (?P<value>\d)", "unit": "s"}, "x 1\ny 2", "benchmarks x, y: name that of the whole net in the option net"),
-        ({"pattern": r"(?P<name>\w) (?P<value>\d)", "unit": "s", "net": "z"}, "x 1\ny 2", "benchmarks x, y: none is 'z'"),
+        ({"pattern": r"(?P<name>\w) (?P<value>\d)", "unit": "s"}, "x 1\ny 2", "benchmarks x, y: give the name of the whole net in the option net"),
+        ({"pattern": r"(?P<name>\w) (?P<value>\d)", "unit": "s", "net": "z"}, "x 1\ny 2", "benchmarks x, y: none of them is 'z'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_line(options, text, message):

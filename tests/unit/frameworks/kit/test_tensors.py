@@ -53,8 +53,8 @@ def test_strings_have_no_noise():
 @pytest.mark.parametrize(
     ("content", "type_", "problem"),
     [
-        (np.array(["a"]), "float", "holds <U1; 'x' needs float32"),
-        (np.array([1.0]), "string", "holds float64; 'x' needs object"),
+        (np.array(["a"]), "float", "contains <U1; 'x' needs float32"),
+        (np.array([1.0]), "string", "contains float64; 'x' needs object"),
         (b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((\n", "float", "NumPy cannot read it"),
         (b"\x93NUMPY", "float", "NumPy cannot read it"),
     ],
