@@ -97,6 +97,8 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
     find_platform(options.platform)
     info = _read_info(options)
     cases = _chosen_cases(_read_cases(options, frameworks), info)
+    if options.framework == ALL:
+        frameworks = [one for one in frameworks if _has_format_of(one, cases)]
     plan = _plan(options, info, frameworks, command)
     backend_choice.check_names(options, info, frameworks)
     check = _regression_check(options, info)
@@ -224,6 +226,10 @@ def _frameworks(options: HarnessOptions) -> list[FrameworkBase]:
 
     frameworks = [make_framework(name) for name in options.frameworks]
     return [one for one in frameworks if options.framework != ALL or isinstance(one, OwnProgramFramework)]
+
+
+def _has_format_of(framework: FrameworkBase, cases: Sequence[TestCase]) -> bool:
+    return any(name in framework.formats for case in cases for name in (case.model.format, *case.formats))
 
 
 def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) -> tuple[TestCase, ...]:
