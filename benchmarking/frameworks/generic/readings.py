@@ -24,7 +24,7 @@ MOST_DOCUMENTS = 100
 
 _DOCUMENT = re.compile(r"^[\[{]|[\[{]$", re.MULTILINE)
 _NESTED_REPEAT = re.compile(r"\)[*+{]")
-_ESCAPES_AND_CLASSES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]")
+_ESCAPES_AND_CLASSES = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\\?(?:\]|\Z)")
 
 
 @dataclass(frozen=True)

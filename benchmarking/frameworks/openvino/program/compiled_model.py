@@ -22,7 +22,9 @@ from .execution_graph import ExecutedOperator
 from .ir_file import TYPES
 from .model_file import ModelFile
 
-_WHERE = re.compile(r"Exception from \S+:|Check '.*?' failed at \S+:|FrontEnd API failed with \w+:")
+_WHERE = re.compile(
+    r"Exception from \S+:|Check '.{0,300}?' failed at \S{1,300}:|FrontEnd API failed with \w+:"
+)
 _SHOWN_CHARACTERS = 400
 
 
