@@ -233,7 +233,7 @@ def test_builds_that_fail_hang_or_leave_half_a_binary(workshop):
     failed = {f"commit {number}": "build failed" for number in (1, 2, 3)}
     assert workshop.statuses() == {"commit 0": "measured", **failed, "commit 4": "measured"}
     assert "this went wrong" in done.stderr
-    assert "--build_timeout of 2 s was over" in done.stderr
+    assert "it exceeded the --build_timeout of 2 s and was killed" in done.stderr
     assert "left no executable" in done.stderr
     programs = list(workshop.exec_dir.glob("caffe2/host/**/caffe2_benchmark"))
     assert len(programs) == 2
