@@ -199,7 +199,7 @@ def test_the_reason_why_the_host_took_over_is_reported():
         ModelError, match=r"--backend boxed computed none of the model's 3 operators .*aten::"
     ) as told:
         require_own(observation, "boxed")
-    assert "): its kernel is for other types of elements, never, only rows and columns; take" in str(
+    assert "): its kernel is for other types of elements, never, only rows and columns; choose" in str(
         told.value
     )
 
