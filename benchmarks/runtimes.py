@@ -105,7 +105,7 @@ def by_litert_benchmark(path: Path, shape: list[int], iterations: int) -> float:
         options = ["--num_runs", iterations, "--warmup_runs", 5, "--num_threads", 1, "--result_json", file]
         output([beside("litert-benchmark"), "--model", path, *options])
         result = json.loads(file.read_text())
-    return statistics.median(result["latencies_ms"]) * 1e3
+    return float(result["latency"]["median_ms"]) * 1e3
 
 
 TOOLS = {
