@@ -16,9 +16,22 @@ FlagValue = Union[str, int, bool]
 
 
 def flag(
-    default: Any, meaning: str, *, choices: Sequence[str] = (), minimum: Any = None, needs_value: bool = True
+    default: Any,
+    meaning: str,
+    *,
+    choices: Sequence[str] = (),
+    minimum: Any = None,
+    needs_value: bool = True,
+    required: bool = False,
 ) -> Any:
-    metadata = {"meaning": meaning, "choices": choices, "minimum": minimum, "needs_value": needs_value}
+    """``required``: a run needs it; ``meaning`` is what is run."""
+    metadata = {
+        "meaning": meaning,
+        "choices": choices,
+        "minimum": minimum,
+        "needs_value": needs_value,
+        "required": required,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -60,6 +73,10 @@ class Settings:
     help: bool = flag(False, "show this help", needs_value=False)
     version: bool = flag(False, "show the version", needs_value=False)
 
+    @property
+    def backend_option_names(self) -> list[str]:
+        return [name for name in self.backend_options.split(",") if name]
+
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -79,6 +96,15 @@ def parse(kind: type[AnySettings], arguments: Sequence[str]) -> AnySettings:
         name, value, words = _next_flag(known, words)
         values[name] = _convert(known[name], value)
     return kind(**values)
+
+
+def require_given(settings: Settings) -> None:
+    """Raises:
+    UsageError: a flag that a run needs is missing.
+    """
+    for one in fields(settings):
+        if one.metadata["required"] and not getattr(settings, one.name):
+            raise UsageError("--%s is missing: %s to run" % (one.name, one.metadata["meaning"]))
 
 
 def _next_flag(known: dict[str, Field[Any]], words: list[str]) -> tuple[str, str, list[str]]:

@@ -31,6 +31,7 @@ def run(program: Program[Any], arguments: Sequence[str]) -> int:
         elif settings.list_backends:
             print(json.dumps({"backends": program.backends()}))
         else:
+            flags.require_given(settings)
             program.require(settings)
             # A garbage collection during an iteration would be timed with it. While a runtime is imported,
             # collections take a tenth of the time and find nothing.

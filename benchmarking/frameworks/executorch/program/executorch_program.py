@@ -20,7 +20,7 @@ _REQUIREMENT = "executorch>=1.5,<1.6"
 
 @dataclass(frozen=True)
 class ExecuTorchSettings(Settings):
-    model: str = flag("", "the .pte file")
+    model: str = flag("", "the .pte file", required=True)
     backend: str = flag(BACKEND, "what the file was exported for", choices=(BACKEND,))
 
 
@@ -35,8 +35,6 @@ class ExecuTorchProgram(Program[ExecuTorchSettings]):
         return [{"name": BACKEND, "available": True, "reason": ""}]
 
     def require(self, settings: ExecuTorchSettings) -> None:
-        if not settings.model:
-            raise UsageError("--model is missing: the .pte file to run")
         if settings.backend_options:
             raise UsageError(
                 "--backend_options: %r; ExecuTorch's backend has none" % settings.backend_options

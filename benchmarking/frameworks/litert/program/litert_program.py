@@ -18,7 +18,7 @@ BACKENDS = ("xnnpack", "builtin")
 
 @dataclass(frozen=True)
 class LiteRtSettings(Settings):
-    model: str = flag("", "the .tflite file")
+    model: str = flag("", "the .tflite file", required=True)
     backend: str = flag(
         "xnnpack", "xnnpack: XNNPACK's kernels where they exist; builtin: only LiteRT's own", choices=BACKENDS
     )
@@ -35,8 +35,6 @@ class LiteRtProgram(Program[LiteRtSettings]):
         return [{"name": name, "available": True, "reason": ""} for name in BACKENDS]
 
     def require(self, settings: LiteRtSettings) -> None:
-        if not settings.model:
-            raise UsageError("--model is missing: the .tflite file to run")
         if settings.backend_options:
             raise UsageError(
                 "--backend_options: %r; LiteRT's backends have no options" % settings.backend_options

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import AbstractSet, Any, Dict, List, Mapping
 
 from benchmarking.frameworks.kit import onnx_file, runtime
-from benchmarking.frameworks.kit.errors import UsageError
 from benchmarking.frameworks.kit.flags import Settings, flag
 from benchmarking.frameworks.kit.kernels import Fact
 from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Preparation, Program
@@ -22,7 +21,7 @@ INPUT_TYPES = (
 
 @dataclass(frozen=True)
 class OnnxRuntimeSettings(Settings):
-    model: str = flag("", "the .onnx file")
+    model: str = flag("", "the ONNX file", required=True)
     backend: str = flag(
         "default",
         "the optimization of the graph (default, extended, basic, disabled) on the CPU, or another device;"
@@ -48,10 +47,6 @@ class OnnxRuntimeProgram(Program[OnnxRuntimeSettings]):
             )
         return rows
 
-    def require(self, settings: OnnxRuntimeSettings) -> None:
-        if not settings.model:
-            raise UsageError("--model is missing: the ONNX file to run")
-
     def prepare(self, settings: OnnxRuntimeSettings) -> Preparation:
         return _OnnxPreparation(settings)
 
@@ -59,10 +54,11 @@ class OnnxRuntimeProgram(Program[OnnxRuntimeSettings]):
 class _OnnxPreparation(Preparation):
     def __init__(self, settings: OnnxRuntimeSettings) -> None:
         self._settings = settings
-        options = [option for option in settings.backend_options.split(",") if option]
         self._file = onnx_file.read(settings.model)
         self._runtime = _runtime()
-        self._backend = backends.choose(settings.backend, options, self._runtime.get_available_providers())
+        self._backend = backends.choose(
+            settings.backend, settings.backend_option_names, self._runtime.get_available_providers()
+        )
 
     @property
     def model_name(self) -> str:

@@ -23,7 +23,7 @@ THROUGHPUT = "throughput"
 
 @dataclass(frozen=True)
 class OpenVinoSettings(Settings):
-    model: str = flag("", "the .xml, .onnx or .tflite file")
+    model: str = flag("", "the .xml, .onnx or .tflite file", required=True)
     weights: str = flag("", "the .bin file of an .xml file; by default the file next to it")
     backend: str = flag(
         "f32", "the precision in which the CPU computes (f32, bf16, f16), or gpu; --list_backends lists all"
@@ -48,8 +48,6 @@ class OpenVinoProgram(Program[OpenVinoSettings]):
         ]
 
     def require(self, settings: OpenVinoSettings) -> None:
-        if not settings.model:
-            raise UsageError("--model is missing: the .xml, .onnx or .tflite file to run")
         if settings.backend not in (*CAPABILITIES, GPU):
             names = ", ".join([*CAPABILITIES, GPU])
             raise UsageError("--backend: %r is not one of %s" % (settings.backend, names))

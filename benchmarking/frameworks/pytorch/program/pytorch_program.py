@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import AbstractSet, Any, Dict, List, Mapping
 
 from benchmarking.frameworks.kit import runtime
-from benchmarking.frameworks.kit.errors import ModelError, UsageError
+from benchmarking.frameworks.kit.errors import ModelError
 from benchmarking.frameworks.kit.flags import Settings, flag
 from benchmarking.frameworks.kit.kernels import Fact
 from benchmarking.frameworks.kit.program import BackendRow, LoadedModel, Preparation, Program
@@ -17,7 +17,7 @@ from . import __version__, backends, model_file
 
 @dataclass(frozen=True)
 class PyTorchSettings(Settings):
-    model: str = flag("", "the .pt2 or .pt file")
+    model: str = flag("", "the .pt2 or .pt file", required=True)
     allow_code: bool = flag(False, "run code in the file: TorchScript, AOTInductor packages, pickled objects")
     backend: str = flag("eager", "the way to run the model; --list_backends lists all")
     backend_options: str = flag("", "cuda has tf32: products of reduced precision, which are faster")
@@ -31,10 +31,6 @@ class PyTorchProgram(Program[PyTorchSettings]):
 
     def backends(self) -> List[BackendRow]:
         return backends.rows(_torch(1))
-
-    def require(self, settings: PyTorchSettings) -> None:
-        if not settings.model:
-            raise UsageError("--model is missing: the .pt2 or .pt file to run")
 
     def prepare(self, settings: PyTorchSettings) -> Preparation:
         return _PyTorchPreparation(settings)
@@ -50,8 +46,9 @@ class _PyTorchPreparation(Preparation):
                 % (settings.model, self._kind)
             )
         self._torch = _torch(settings.threads)
-        options = [option for option in settings.backend_options.split(",") if option]
-        self._backend = backends.choose(settings.backend, options, self._kind, self._torch)
+        self._backend = backends.choose(
+            settings.backend, settings.backend_option_names, self._kind, self._torch
+        )
         from . import loading
 
         self._loading = loading

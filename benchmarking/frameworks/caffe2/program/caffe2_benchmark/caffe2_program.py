@@ -103,7 +103,7 @@ class _Caffe2Preparation(Preparation):
 
     def load(self, inputs: Dict[str, Any], wanted: AbstractSet[str]) -> LoadedModel:
         settings = self._settings
-        options = tuple(filter(None, settings.backend_options.split(",")))
+        options = settings.backend_option_names
         engine = self._engine_class(
             settings.threads, settings.seed, settings.backend, settings.optimize, options
         )
