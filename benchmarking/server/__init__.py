@@ -1,0 +1,1 @@
+"""The results server: pages, an API, and what they are made of."""
