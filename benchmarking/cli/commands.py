@@ -28,7 +28,7 @@ class Command:
 COMMANDS = {
     "run": Command("perform one benchmark run, as harness.py does", "run"),
     "watch": Command("benchmark the commits of a repository, as repo_driver.py does", "watch"),
-    "compare": Command("run two commands in turn, and report whether the second is slower", "compare"),
+    "compare": Command("run two commands or programs in turn: is the second slower?", "compare"),
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
     "completion": Command("print a shell completion script for this command line", "completion"),

@@ -15,6 +15,7 @@ from benchmarking.results.model import Verdict
 
 ROOT = Path(__file__).parents[2]
 EXACT = ["--canary", "off", "--max_pairs", "12", "--json"]
+LENET = "specifications/models/caffe2/lenet/lenet.json"
 PRINTS = """import json, random, sys
 times = [float(sys.argv[1]) * random.uniform(1, 1.01) for _ in range(5)]
 print("a greeting")
@@ -87,13 +88,22 @@ def test_two_builds_at_one_path_are_two_versions(tmp_path):
     assert all(one.startswith("head-") for one in commits)
 
 
+def test_two_programs_run_a_specification(workshop):
+    programs = [workshop.worker_program(name, factor=one) for name, one in (("old", 1.0), ("new", 1.2))]
+    done = compare(*programs, workshop.benchmark(), *EXACT, cwd=workshop.directory)
+    assert done.returncode == 5, done.stderr
+    result = only_result(done)
+    assert (result.verdict, result.sampling.level) == (Verdict.REGRESSED, "iteration")
+    assert result.net.ratio == pytest.approx(1.2, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["nonesuch-x", "true"], "mlbench compare: BASE: there is no program 'nonesuch-x'"),
         (["true", "sh '"], 'mlbench compare: HEAD: "sh \'" is not a command: No closing quotation'),
         (["true", ""], "mlbench compare: HEAD: there is no program ''"),
-        (["true"], "mlbench compare: error: the following arguments are required: HEAD"),
+        (["true"], "mlbench compare: give BASE and HEAD: two commands in quotes, or two benchmark"),
         (["true", "false"], "mlbench compare: HEAD: the program ended with exit status 1: "),
         (["true", "true", "--format", "jmh"], "mlbench compare: BASE printed no times that can be read so"),
         (
@@ -104,7 +114,13 @@ def test_two_builds_at_one_path_are_two_versions(tmp_path):
             ["true", "true", "--pattern", "x"],
             "mlbench compare: --pattern: it has no group (?P<value>...), which is the time",
         ),
-        (["true", "true", "--framework", "x"], "mlbench compare: error: there is no option '--framework'"),
+        (["true", "true", "--framework", "caffe2"], "mlbench compare: --framework needs a model or a spec"),
+        (["a.pyz", "b.pyz", "c.onnx"], "mlbench compare: there is no file '"),
+        (
+            ["true", "true", LENET, "--net", "x"],
+            "mlbench compare: --net is for commands: it says how the tim",
+        ),
+        (["true", "true", "--python", "x"], "mlbench compare: error: there is no option '--python'"),
     ],
 )
 def test_what_cannot_be_compared_is_said_first(arguments, message):
