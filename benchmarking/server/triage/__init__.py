@@ -1,0 +1,1 @@
+"""Regressions with a life: found, owned, explained, closed."""

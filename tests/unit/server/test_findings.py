@@ -1,0 +1,166 @@
+import random
+
+import pytest
+
+from benchmarking.records.series import Point
+from benchmarking.server.triage.findings import (
+    Observation,
+    SeriesHistory,
+    Verdict,
+    advice,
+    changes,
+    confirmed,
+    is_back,
+)
+from benchmarking.server.triage.life import Indicator, IndicatorKey, Source
+
+KEY = IndicatorKey(7, "NET_DELAY")
+
+
+def history(values, **settings):
+    """Commit 100 + n has the n-th value."""
+    observations = [
+        Observation(
+            100 + number, (number, 0), Point(f"commit{number}", 1000 + number, value, position=number)
+        )
+        for number, value in enumerate(values)
+    ]
+    return SeriesHistory(KEY.series, KEY.type, observations, **settings)
+
+
+def noisy(*levels, runs=20, scatter=0.01, seed=3):
+    source = random.Random(seed)
+    return [level * source.gauss(1, scatter) for level in levels for _ in range(runs)]
+
+
+def step(before=100.0, after=110.0):
+    return Indicator(KEY, Source.CHANGE_POINT, before, after)
+
+
+def test_a_step_is_advice_at_its_commit():
+    seen = history(noisy(100, 110))
+    found = changes(seen)
+    assert [(one.last_good, one.first_bad, one.is_creep) for one in found] == [(119, 120, False)]
+    (located,) = advice(seen, found)
+    assert (located.commit, located.indicator.source) == (120, Source.CHANGE_POINT)
+    assert located.indicator.ratio == pytest.approx(1.1, rel=0.01)
+    assert set(located.near) == {117, 118, 119, 121, 122, 123}
+
+
+def test_an_improvement_is_a_change_but_no_advice():
+    seen = history(noisy(110, 100))
+    found = changes(seen)
+    assert len(found) == 1
+    assert list(advice(seen, found)) == []
+
+
+def test_where_higher_is_better_less_is_worse():
+    seen = history(noisy(110, 100), is_lower_better=False)
+    assert [one.commit for one in advice(seen, changes(seen))] == [120]
+
+
+def test_a_step_that_went_away_is_no_advice():
+    seen = history(noisy(100, 110, 100))
+    assert len(changes(seen)) == 2
+    assert list(advice(seen, changes(seen))) == []
+
+
+def test_a_step_of_last_year_is_no_advice():
+    seen = history(noisy(100, 110) + noisy(110, runs=110, seed=4))
+    assert list(advice(seen, changes(seen))) == []
+
+
+def test_a_creep_is_one_advice():
+    """Of four steps that are each too small."""
+    seen = history(noisy(100, 100.9, 101.8, 102.7, 103.6, scatter=0.009))
+    (one,) = advice(seen, changes(seen))
+    assert (one.indicator.is_creep, one.near) == (True, ())
+
+
+BACK = {
+    "the newest three are": ([100] * 10 + [110] * 5 + [101, 99, 100], True),
+    "one of three is not": ([100] * 10 + [110] * 5 + [101, 106, 100], False),
+    "two are too few": ([100] * 10 + [110] + [100, 100], False),
+    "half way is not back": ([100] * 10 + [110] * 5 + [104.9] * 3, False),
+    "nothing was measured since": ([100] * 10 + [110], False),
+    "without any run before it": ([110, 110, 100, 100, 100], True),
+}
+
+
+@pytest.mark.parametrize(("values", "expected"), BACK.values(), ids=BACK)
+def test_the_newest_values_are_back(values, expected):
+    first_bad = values.index(110)
+    assert is_back(history(values), (first_bad, 0), step()) is expected
+
+
+def test_a_commit_that_was_not_measured_itself_is_between_its_neighbours():
+    assert is_back(history([100] * 5 + [110] * 5 + [100] * 3), (4.5, 0), step())
+
+
+def test_a_series_that_moved_as_a_whole_is_compared_with_its_own_level():
+    """The indicator was found on another scale, for example relative to an older control."""
+    assert is_back(history([1.0] * 10 + [1.1] * 5 + [1.01] * 3), (10, 0), step())
+
+
+def test_an_error_that_was_zero_is_back_below_the_middle():
+    seen = history([0.0, 0.0, 0.5, 0.1, 0.1, 0.1], is_error=True)
+    assert is_back(seen, (2, 0), step(0.0, 0.5))
+
+
+def test_ratios_to_the_control_of_the_week_do_not_hide_a_regression():
+    """After the control moved behind the regression, the ratio is 1 again; the level is not."""
+    observations = [
+        Observation(
+            number,
+            (number, 0),
+            Point(f"c{number}", number, value, ratio, None, f"c{control}", control, position=number),
+        )
+        for number, (value, ratio, control) in enumerate(
+            [(100, 1.0, 0)] * 5 + [(110, 1.1, 0)] * 5 + [(110, 1.0, 9)] * 5
+        )
+    ]
+    assert not is_back(SeriesHistory(7, "NET_DELAY", observations), (5, 0), step())
+
+
+def verdict(commit, control, time, types=("NET_DELAY",)):
+    return Verdict(
+        result=1000 + commit,
+        commit=commit,
+        order=(commit, 0),
+        control=control,
+        control_order=(control, 0),
+        time=time,
+        ratios=dict.fromkeys(types, 1.1),
+    )
+
+
+def test_a_verdict_is_an_indicator_of_its_commit():
+    (located,), moved = confirmed(KEY, [verdict(20, 10, 1)])
+    assert (located.commit, located.indicator.source, located.indicator.result) == (20, Source.VERDICT, 1020)
+    assert moved == {}
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_the_loop_traces_a_regression_to_an_earlier_commit(is_reversed):
+    verdicts = [verdict(20, 10, 1), verdict(15, 13, 2)]
+    (located,), moved = confirmed(KEY, verdicts[::-1] if is_reversed else verdicts)
+    assert (located.commit, located.indicator.source) == (15, Source.BISECTION)
+    assert moved == {20: 15}
+
+
+def test_two_regressions_of_one_week_are_two():
+    located, moved = confirmed(KEY, [verdict(15, 10, 1), verdict(20, 10, 2)])
+    assert [one.commit for one in located] == [15, 20]
+    assert moved == {}
+
+
+def test_a_verdict_on_an_older_week_does_not_explain_a_newer():
+    located, moved = confirmed(KEY, [verdict(20, 10, 1), verdict(8, 5, 2)])
+    assert {one.commit for one in located} == {8, 20}
+    assert moved == {}
+
+
+def test_an_operator_has_its_own_cause():
+    verdicts = [verdict(20, 10, 1, ("NET_DELAY", "MatMul")), verdict(15, 13, 2, ("MatMul",))]
+    assert [one.commit for one in confirmed(KEY, verdicts)[0]] == [20]
+    assert [one.commit for one in confirmed(IndicatorKey(7, "MatMul"), verdicts)[0]] == [15]
