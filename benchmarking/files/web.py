@@ -8,6 +8,8 @@ the connection down.
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import random
 import re
 import selectors
@@ -52,6 +54,8 @@ class WebLimits:
     """The minimum average speed, once ``silence_s`` is over."""
     total_s: float = 4 * 3600.0
     size_bytes: int = 2**36
+    public_only: bool = False
+    """Only servers of the internet are asked: none of this machine or a private network, and no proxy."""
 
 
 class WebError(Exception):
@@ -304,6 +308,8 @@ class _Guard:
                 raise TimeoutError("given up while connecting")
             wait([future], timeout=_LOOK_S)
         connection = future.result()
+        if self.limits.public_only:
+            _require_public(connection)
         with self._lock:
             # A descriptor of its own, because TLS takes over that of the library.
             self._sockets.append(connection.dup())
@@ -370,6 +376,20 @@ def _close_result(future: Future[socket.socket]) -> None:
         future.result().close()
 
 
+def _require_public(connection: socket.socket) -> None:
+    """Looks at the address itself: what a name stands for can change between a look-up and the connection.
+
+    Raises:
+        PermissionError
+    """
+    address = ipaddress.ip_address(connection.getpeername()[0].partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if not address.is_global:
+        connection.close()
+        raise PermissionError(errno.EACCES, f"{address} is not a public address")
+
+
 def _shut_down(connection: socket.socket) -> None:
     with suppress(OSError):  # it has already ended
         connection.shutdown(socket.SHUT_RDWR)
@@ -427,6 +447,7 @@ def _session(guard: _Guard) -> requests.Session:
             return None
 
     session = GuardedSession()
+    session.trust_env = not guard.limits.public_only
     for scheme in ("http://", "https://"):
         session.mount(scheme, GuardedAdapter())
     return session

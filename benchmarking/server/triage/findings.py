@@ -63,7 +63,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Located:
-    """An indicator and where it was found."""
+    """An indicator and the commit at which it was found."""
 
     commit: int
     indicator: Indicator
@@ -96,6 +96,16 @@ class SeriesHistory:
         """The observation of each level."""
         known = {one.point.moment: one for one in self.observations}
         return [known[one.moment] for one in self.levels.points]
+
+    def index(self, order: Order) -> int:
+        """The index of the commit, or of the next commit that was measured."""
+        return bisect_left([one.order for one in self.observed], order)
+
+    def near(self, index: int) -> tuple[int, ...]:
+        """The commits that are so near that a step there may be the same, the nearest first."""
+        distances = sorted(range(-LINK_REACH, LINK_REACH + 1), key=abs)
+        numbers = (index + one for one in distances if one)
+        return tuple(self.observed[one].commit for one in numbers if 0 <= one < len(self.observed))
 
 
 def changes(history: SeriesHistory) -> list[Change]:
@@ -135,18 +145,17 @@ def advice(history: SeriesHistory, found: Iterable[Change]) -> Iterator[Located]
         is_worse = (change.after > change.before) == history.is_lower_better
         is_old = index < len(commits) - NEWEST
         if is_worse and not is_old and not is_back(history, history.observed[index].order, indicator):
-            near = (index + one for one in sorted(range(-LINK_REACH, LINK_REACH + 1), key=abs) if one)
-            reach = [commits[one] for one in near if 0 <= one < len(commits)]
-            yield Located(change.first_bad, indicator, () if change.is_creep else tuple(reach))
+            yield Located(change.first_bad, indicator, () if change.is_creep else history.near(index))
 
 
-def confirmed(key: IndicatorKey, verdicts: Sequence[Verdict]) -> tuple[list[Located], dict[int, int]]:
+def confirmed(history: SeriesHistory, verdicts: Sequence[Verdict]) -> tuple[list[Located], dict[int, int]]:
     """The confirmed regressions of a type, and where those belong that the loop has traced to an earlier
     commit.
 
     The loop confirms a regression at one commit, compared with the control of the week, and afterwards
     reports the commit in between that caused it, compared with the last good commit.
     """
+    key = history.key
     own = [one for one in verdicts if key.type in one.ratios]
     causes = {one.commit: cause.commit for one in own if (cause := _cause(one, own))}
     traced = set(causes.values())
@@ -158,6 +167,7 @@ def confirmed(key: IndicatorKey, verdicts: Sequence[Verdict]) -> tuple[list[Loca
         located[one.commit] = Located(
             one.commit,
             Indicator(key, source, 1.0, one.ratios[key.type], result=one.result, last_good=one.control),
+            history.near(history.index(one.order)),
         )
     return list(located.values()), causes
 
@@ -186,7 +196,7 @@ def is_back(history: SeriesHistory, order: Order, indicator: Indicator) -> bool:
         order: of the commit.
     """
     values = history.levels.values
-    index = bisect_left([one.order for one in history.observed], order)
+    index = history.index(order)
     newest = values[index + 1 :][-SETTLED:]
     if len(newest) < SETTLED:
         return False

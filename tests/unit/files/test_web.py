@@ -255,3 +255,12 @@ def test_a_slow_answer_that_moves_is_waited_for(server, cancellation):
     started = time.monotonic()
     assert len(fetch(url, cancellation, WebLimits(connect_s=0.1, silence_s=0.4))[1]) == 20_000
     assert time.monotonic() - started > 0.5
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+def test_a_server_that_is_not_public_is_not_asked(server, cancellation, host, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.url("/"))
+    url = server.on("/hook", content(b"taken")).replace("127.0.0.1", host)
+    with pytest.raises(WebError, match=r"127\.0\.0\.1 is not a public address"):
+        fetch(url, cancellation, WebLimits(public_only=True), "POST")
+    assert not server.requests

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,9 @@ def test_ratios_to_the_control_of_the_week_do_not_hide_a_regression():
     assert not is_back(SeriesHistory(7, "NET_DELAY", observations), (5, 0), step())
 
 
+SERIES = history([])
+
+
 def verdict(commit, control, time, types=("NET_DELAY",)):
     return Verdict(
         result=1000 + commit,
@@ -135,7 +139,7 @@ def verdict(commit, control, time, types=("NET_DELAY",)):
 
 
 def test_a_verdict_is_an_indicator_of_its_commit():
-    (located,), moved = confirmed(KEY, [verdict(20, 10, 1)])
+    (located,), moved = confirmed(SERIES, [verdict(20, 10, 1)])
     assert (located.commit, located.indicator.source, located.indicator.result) == (20, Source.VERDICT, 1020)
     assert moved == {}
 
@@ -143,24 +147,24 @@ def test_a_verdict_is_an_indicator_of_its_commit():
 @pytest.mark.parametrize("is_reversed", [False, True])
 def test_the_loop_traces_a_regression_to_an_earlier_commit(is_reversed):
     verdicts = [verdict(20, 10, 1), verdict(15, 13, 2)]
-    (located,), moved = confirmed(KEY, verdicts[::-1] if is_reversed else verdicts)
+    (located,), moved = confirmed(SERIES, verdicts[::-1] if is_reversed else verdicts)
     assert (located.commit, located.indicator.source) == (15, Source.BISECTION)
     assert moved == {20: 15}
 
 
 def test_two_regressions_of_one_week_are_two():
-    located, moved = confirmed(KEY, [verdict(15, 10, 1), verdict(20, 10, 2)])
+    located, moved = confirmed(SERIES, [verdict(15, 10, 1), verdict(20, 10, 2)])
     assert [one.commit for one in located] == [15, 20]
     assert moved == {}
 
 
 def test_a_verdict_on_an_older_week_does_not_explain_a_newer():
-    located, moved = confirmed(KEY, [verdict(20, 10, 1), verdict(8, 5, 2)])
+    located, moved = confirmed(SERIES, [verdict(20, 10, 1), verdict(8, 5, 2)])
     assert {one.commit for one in located} == {8, 20}
     assert moved == {}
 
 
 def test_an_operator_has_its_own_cause():
     verdicts = [verdict(20, 10, 1, ("NET_DELAY", "MatMul")), verdict(15, 13, 2, ("MatMul",))]
-    assert [one.commit for one in confirmed(KEY, verdicts)[0]] == [20]
-    assert [one.commit for one in confirmed(IndicatorKey(7, "MatMul"), verdicts)[0]] == [15]
+    assert [one.commit for one in confirmed(SERIES, verdicts)[0]] == [20]
+    assert [one.commit for one in confirmed(replace(SERIES, type="MatMul"), verdicts)[0]] == [15]
