@@ -129,7 +129,7 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
             environment={TOKEN_VARIABLE: token} if token else {},
         )
         _check(options, builder, harness)
-        return _run_loop(options, harness_options, repo, builder, harness, cancellation)
+        return _run_loop(options, harness_options, repo, builder, harness, cancellation, token)
 
 
 def _run_loop(
@@ -139,7 +139,9 @@ def _run_loop(
     builder: Builder,
     harness: Harness,
     cancellation: Cancellation,
+    token: str | None,
 ) -> ExitStatus:
+    from benchmarking.continuous.known_regressions import known_regressions
     from benchmarking.continuous.loop import Loop
     from benchmarking.continuous.notification import Notifier
     from benchmarking.continuous.pipeline import BuildQueue, Pipeline
@@ -168,6 +170,7 @@ def _run_loop(
                 state=state,
                 notifier=Notifier(options.notify, cancellation),
                 cancellation=cancellation,
+                known=known_regressions(harness_options.remote_reporter, token, cancellation),
             )
             return loop.run()
         finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarking.bounds import read_file
 from benchmarking.continuous import messages
+from benchmarking.continuous.known_regressions import KnownRegressions
 from benchmarking.continuous.notification import Notifier
 from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task
 from benchmarking.continuous.schedule import Schedule, make_schedule
@@ -115,6 +116,7 @@ class Loop:
     state: State
     notifier: Notifier
     cancellation: Cancellation
+    known: KnownRegressions | None = None
     _position: Position | None = None
     """None: the commit is measured even if it was measured before."""
     _only: Revision | None = None
@@ -421,7 +423,11 @@ class Loop:
         for line in messages.culprit_lines(culprits):
             logger.warning(line)
         # Reported first: a kill in between reports it twice, which is better than never.
-        self.notifier.notify(messages.regression_event(run, culprits))
+        commits = {one.revision.commit for one in culprits}
+        silenced = self.known.silenced(commits) if self.known else set()
+        news = [one for one in culprits if one.revision.commit not in silenced]
+        if news:
+            self.notifier.notify(messages.regression_event(run, news))
         self.state.add_culprits(culprits)
         return True
 

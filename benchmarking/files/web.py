@@ -23,6 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -128,9 +129,16 @@ class Answer:
 
 @contextmanager
 def ask(
-    method: str, url: str, limits: WebLimits, cancellation: Cancellation, *, body: Any = None
+    method: str,
+    url: str,
+    limits: WebLimits,
+    cancellation: Cancellation,
+    *,
+    body: Any = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Answer]:
-    """``body`` is sent as JSON. Redirects of a GET are followed; for other methods a redirect is the answer.
+    """``body`` is sent as JSON. Redirects of a GET are followed, with an ``Authorization`` only to the same
+    server; for other methods a redirect is the answer.
 
     Raises:
         WebError: there is no answer.
@@ -138,7 +146,7 @@ def ask(
     """
     with _Guard(limits, cancellation) as guard, _session(guard) as session:
         with guard.translating():
-            response = _request(session, method, url, limits, body)
+            response = _request(session, method, url, limits, body, headers)
         yield Answer(response.status_code, _short(response.reason or ""), response.headers, response, guard)
 
 
@@ -231,12 +239,17 @@ def _hide_in_url(url: str) -> str:
 
 
 def _request(
-    session: requests.Session, method: str, url: str, limits: WebLimits, body: Any
+    session: requests.Session,
+    method: str,
+    url: str,
+    limits: WebLimits,
+    body: Any,
+    given: Mapping[str, str],
 ) -> requests.Response:
     import requests
 
     # With encoded bodies, Content-Length and the checksum would refer to different bytes.
-    headers = {"Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity", **given}
     for _ in range(MOST_REDIRECTS + 1):
         response = session.request(
             method,

@@ -51,7 +51,7 @@ def atom(title: str, page: str, feed: str, entries: Sequence[Entry]) -> bytes:
         _text(Xml.SubElement(entry, f"{{{ATOM}}}author"), "name", one.author)
         Xml.SubElement(entry, f"{{{ATOM}}}link", {"rel": "alternate", "href": one.address})
         _text(entry, "summary", one.text)
-    return Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + _bytes(root)
 
 
 def badge(label: str, message: str, *, is_good: bool) -> bytes:
@@ -82,7 +82,11 @@ def badge(label: str, message: str, *, is_good: bool) -> bytes:
         )
         words.text = text
         left += width
-    return Xml.tostring(root, encoding="utf-8")
+    return _bytes(root)
+
+
+def _bytes(root: Xml.Element) -> bytes:
+    return Xml.tostring(root, encoding="unicode").encode()
 
 
 def _text(parent: Xml.Element, name: str, text: str) -> None:

@@ -136,11 +136,10 @@ def advice(history: SeriesHistory, found: Iterable[Change]) -> Iterator[Located]
         index = commits.index(change.first_bad)
         indicator = Indicator(
             key=history.key,
-            source=Source.CHANGE_POINT,
+            source=Source.CREEP if change.is_creep else Source.STEP,
             before=change.before,
             after=change.after,
             last_good=change.last_good,
-            is_creep=change.is_creep,
         )
         is_worse = (change.after > change.before) == history.is_lower_better
         is_old = index < len(commits) - NEWEST
@@ -206,7 +205,7 @@ def is_back(history: SeriesHistory, order: Order, indicator: Indicator) -> bool:
 
 def _limit(values: Sequence[float], index: int, indicator: Indicator) -> float:
     ratio = indicator.ratio
-    if indicator.is_creep or ratio is None or ratio <= 0:
+    if indicator.source is Source.CREEP or ratio is None or ratio <= 0:
         return (indicator.before + indicator.after) / 2
     older = values[max(0, index - MINIMUM_RUNS) : index]
     return (statistics.median(older) if older else values[index] / ratio) * math.sqrt(ratio)

@@ -38,7 +38,7 @@ def place(located: Located, known: Sequence[Placed]) -> Place:
         known: the regressions of ``located.commit``, of the commits near it, and those with the same series.
     """
     indicator = located.indicator
-    if indicator.is_creep:  # it moves as it grows
+    if indicator.source is Source.CREEP:  # it moves as it grows
         creep = next((one for one in known if _is_creep(one, indicator.key)), None)
         if creep is not None:
             return Place(creep.row)
@@ -51,7 +51,7 @@ def place(located: Located, known: Sequence[Placed]) -> Place:
     )
     if not near:
         return Place(None)
-    if indicator.source is Source.CHANGE_POINT:
+    if indicator.source.is_advice:
         return Place(near[0].row)
     suggested = near[0].regression
     is_the_same = suggested.is_advice and indicator.key in suggested.indicators
@@ -60,7 +60,7 @@ def place(located: Located, known: Sequence[Placed]) -> Place:
 
 def _is_creep(one: Placed, key: IndicatorKey) -> bool:
     indicator = one.regression.indicators.get(key)
-    return indicator is not None and indicator.is_creep
+    return indicator is not None and indicator.source is Source.CREEP
 
 
 def worst(regression: Regression) -> float | None:

@@ -21,7 +21,7 @@ LONGEST_LINK = 1000
 
 class State(StrEnum):
     NEW = "new"
-    """Only a change point suggests it."""
+    """Only the history of a series suggests it."""
     CONFIRMED = "confirmed"
     """Fresh measurements or a person confirmed it; nobody works on it."""
     ACKNOWLEDGED = "acknowledged"
@@ -42,8 +42,10 @@ SILENT = (State.EXPECTED, State.IGNORED)
 class Source(StrEnum):
     """What an indicator rests on, the weakest first."""
 
-    CHANGE_POINT = "change point"
-    """Advice: the history of the series shows a step or a creep."""
+    CREEP = "creep"
+    """Advice: the history of the series drifts."""
+    STEP = "step"
+    """Advice: the history of the series has a change point."""
     VERDICT = "verdict"
     """The harness confirmed it on fresh pairs."""
     BISECTION = "bisection"
@@ -52,6 +54,10 @@ class Source(StrEnum):
     @property
     def strength(self) -> int:
         return list(Source).index(self)
+
+    @property
+    def is_advice(self) -> bool:
+        return self in (Source.CREEP, Source.STEP)
 
 
 class IndicatorKey(NamedTuple):
@@ -70,10 +76,9 @@ class Indicator:
     """The level before and after, in the unit of the series or relative to its first control."""
     after: float
     result: int | None = None
-    """The result that shows it; None for a change point."""
+    """The result that shows it; None for advice."""
     last_good: int | None = None
     """The commit before, as far as it was measured."""
-    is_creep: bool = False
     is_back: bool = False
     """Its newest untainted values are closer to the level before."""
 
@@ -114,7 +119,7 @@ class Regression:
     @property
     def is_advice(self) -> bool:
         """Whether no fresh measurement confirmed it."""
-        return all(one.source is Source.CHANGE_POINT for one in self.indicators.values())
+        return all(one.source.is_advice for one in self.indicators.values())
 
 
 # --- events -------------------------------------------------------------------------------------------------

@@ -102,6 +102,7 @@ class Bench:
         """Seconds since the beginning, of each."""
         self.told = []
         """Events."""
+        self.known = None
 
     def run(self, task, ahead):
         number = self.branch.commits.index(task.revision)
@@ -133,7 +134,7 @@ class Bench:
         self.clock = Clock(seconds)
         self.monkeypatch.setattr(loop_module, "time", self.clock)
         chosen = LoopOptions(mode, platforms, "master", **options)
-        return Loop(chosen, self.branch, self, self.state, self, self.clock)
+        return Loop(chosen, self.branch, self, self.state, self, self.clock, self.known)
 
     def __call__(self, **options):
         """Runs a loop; returns how it ends."""
@@ -444,3 +445,21 @@ def test_what_begins_to_fail_and_works_again_is_an_event(bench):
     bench.outcomes = {2: RunStatus.FAILED, 3: RunStatus.FAILED}
     bench(start="1")
     assert bench.told == ["test_failure host", "works_again test"]
+
+
+class Silenced:
+    """Stands for the results server; the real one is asked in ``test_known_regressions.py``."""
+
+    def __init__(self, commits):
+        self.commits = commits
+
+    def silenced(self, commits):
+        return self.commits & commits
+
+
+def test_a_regression_that_people_have_explained_is_recorded_but_not_reported_again(bench):
+    bench.outcomes = {3: RunStatus.REGRESSED, 4: RunStatus.REGRESSED}
+    bench.known = Silenced({"3" * 40})
+    assert bench(start="3") is ExitStatus.REGRESSION_CONFIRMED
+    assert bench.told == ["regression host"]
+    assert [one.revision.commit[0] for one in bench.state.culprits()] == ["3", "4"]

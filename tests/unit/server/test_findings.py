@@ -35,7 +35,7 @@ def noisy(*levels, runs=20, scatter=0.01, seed=3):
 
 
 def step(before=100.0, after=110.0):
-    return Indicator(KEY, Source.CHANGE_POINT, before, after)
+    return Indicator(KEY, Source.STEP, before, after)
 
 
 def test_a_step_is_advice_at_its_commit():
@@ -43,7 +43,7 @@ def test_a_step_is_advice_at_its_commit():
     found = changes(seen)
     assert [(one.last_good, one.first_bad, one.is_creep) for one in found] == [(119, 120, False)]
     (located,) = advice(seen, found)
-    assert (located.commit, located.indicator.source) == (120, Source.CHANGE_POINT)
+    assert (located.commit, located.indicator.source) == (120, Source.STEP)
     assert located.indicator.ratio == pytest.approx(1.1, rel=0.01)
     assert set(located.near) == {117, 118, 119, 121, 122, 123}
 
@@ -75,7 +75,7 @@ def test_a_creep_is_one_advice():
     """Of four steps that are each too small."""
     seen = history(noisy(100, 100.9, 101.8, 102.7, 103.6, scatter=0.009))
     (one,) = advice(seen, changes(seen))
-    assert (one.indicator.is_creep, one.near) == (True, ())
+    assert (one.indicator.source, one.near) == (Source.CREEP, ())
 
 
 BACK = {

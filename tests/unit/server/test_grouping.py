@@ -7,17 +7,17 @@ from benchmarking.server.triage.life import Indicator, IndicatorKey, Regression,
 NET, OTHER = IndicatorKey(1, "NET_DELAY"), IndicatorKey(2, "NET_DELAY")
 
 
-def indicator(key=NET, source=Source.VERDICT, is_creep=False, after=1.1):
-    return Indicator(key, source, 1.0, after, is_creep=is_creep)
+def indicator(key=NET, source=Source.VERDICT, after=1.1):
+    return Indicator(key, source, 1.0, after)
 
 
 def placed(row, commit, *indicators):
     return Placed(row, commit, Regression({one.key: one for one in indicators}))
 
 
-ADVICE = indicator(source=Source.CHANGE_POINT)
-OTHER_ADVICE = indicator(OTHER, Source.CHANGE_POINT)
-CREEP = indicator(source=Source.CHANGE_POINT, is_creep=True)
+ADVICE = indicator(source=Source.STEP)
+OTHER_ADVICE = indicator(OTHER, Source.STEP)
+CREEP = indicator(source=Source.CREEP)
 
 PLACES = {
     "the first of its commit": (Located(10, indicator()), [], Place(None)),
@@ -61,7 +61,7 @@ PLACES = {
     "a creep that grew": (Located(20, CREEP), [placed(1, 10, CREEP)], Place(1)),
     "a creep of another series": (
         Located(20, CREEP),
-        [placed(1, 10, indicator(OTHER, Source.CHANGE_POINT, is_creep=True))],
+        [placed(1, 10, indicator(OTHER, Source.CREEP))],
         Place(None),
     ),
     "a step is not a creep": (Located(20, CREEP), [placed(1, 10, ADVICE)], Place(None)),

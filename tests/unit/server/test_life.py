@@ -30,7 +30,7 @@ def found(key=NET, source=Source.VERDICT, **values):
     return Found(Indicator(key, source, before=100.0, after=110.0, **values))
 
 
-ADVICE = found(source=Source.CHANGE_POINT)
+ADVICE = found(source=Source.STEP)
 IGNORED = Closed(State.IGNORED, "the machine was replaced")
 
 LIVES = {
