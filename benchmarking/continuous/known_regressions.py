@@ -1,4 +1,4 @@
-"""Asks the results server which regressions people have explained, so that the loop does not report them again."""
+"""Asks the results server which regressions are expected or ignored: they are not reported again."""
 
 from __future__ import annotations
 
