@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import benchmarking
@@ -47,11 +48,28 @@ def missing_package(error: ModuleNotFoundError, root: Path = ROOT) -> str | None
     if error.name is None or error.name.startswith("benchmarking"):
         return None
     package = error.name.partition(".")[0]
-    extra = EXTRAS.get(package)
+    command = install_command(EXTRAS.get(package), root)
+    if command.endswith(".txt"):
+        return f"the package {package} is missing; install the requirements with: {command}"
+    if package not in EXTRAS:
+        return f"the package {package} is missing; install this program again with: {command}"
+    return f"the package {package} is missing; install it with: {command}"
+
+
+def install_command(extra: str | None, root: Path = ROOT) -> str:
+    """The command that installs the packages of an extra; None: of this program itself."""
     pip = f"{sys.executable} -m pip install"
     for requirements in (root / f"requirements-{extra}.txt", root / "requirements.txt"):
         if requirements.is_file():
-            return f"the package {package} is missing; install the requirements with: {pip} -r {requirements}"
-    if extra is None:
-        return f"the package {package} is missing; install this program again with: {pip} WHEEL"
-    return f"the package {package} is missing; install it with: {pip} '{DISTRIBUTION}[{extra}]'"
+            return f"{pip} -r {requirements}"
+    return f"{pip} WHEEL" if extra is None else f"{pip} '{DISTRIBUTION}[{extra}]'"
+
+
+def installed_version(module: str) -> str | None:
+    """The version of the installed package that has this module, which is not imported; None: there is
+    none.
+    """
+    if importlib.util.find_spec(module) is None:
+        return None
+    names = metadata.packages_distributions().get(module, ())
+    return next((metadata.version(name) for name in names), "unknown")

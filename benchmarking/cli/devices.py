@@ -96,7 +96,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
         rows: list[Row] = []
         for name, kind in names.items():
             devices = _addresses_for(kind, arguments.devices, android_too="android" in names.values())
-            rows += _look_at(name, replace(options, devices=devices), check=arguments.command == "check")
+            rows += look_at(name, replace(options, devices=devices), check=arguments.command == "check")
     if arguments.json:
         streams.show(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     else:
@@ -120,7 +120,8 @@ def _addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) 
     return tuple(one for one in devices if is_android(one) == (platform == "android"))
 
 
-def _look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Row]:
+def look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Row]:
+    """The devices of a platform, and what cannot be used of it. ``check``: also their health."""
     from benchmarking.driver.device_lock import DeviceLocks
 
     try:
@@ -177,16 +178,17 @@ def _show(rows: Sequence[Row]) -> None:
         table.add_column(column, overflow="fold")
     styles = {"ready": "green", "in use": "yellow", "none": "dim"}
     for row in rows:
-        details = [row.reason, row.health or "", *_facts(row)]
+        texts = [row.reason, row.health or "", *details(row)]
         state = Text(row.state, styles.get(row.state, "bold red"))
-        table.add_row(row.platform, row.device, row.hash, state, ", ".join(filter(None, details)))
+        table.add_row(row.platform, row.device, row.hash, state, ", ".join(filter(None, texts)))
     with console.capture() as capture:
         console.print(table)
     lines = capture.get().splitlines()
     streams.show("".join(f"{line.rstrip()}\n" for line in lines), is_styled=True)
 
 
-def _facts(row: Row) -> list[str]:
+def details(row: Row) -> list[str]:
+    """What matters of a device."""
     facts, conditions = row.facts, row.conditions
     system = (
         f"Android {facts['android_version']}"

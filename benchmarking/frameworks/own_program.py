@@ -60,6 +60,8 @@ class OwnProgramFramework(FrameworkBase):
     """The dotted name of the program's package, which has a ``__main__``."""
     program_modules: ClassVar[tuple[str, ...]]
     """The packages that the program imports in addition to the standard library."""
+    telemetry: ClassVar[str] = ""
+    """How the program keeps its runtime from sending data about its use; empty: the runtime sends none."""
     composed_options: ClassVar[tuple[str, ...]] = ("model",)
     """Options of this program that are composed from the test, in addition to ``COMPOSED_OPTIONS``."""
     takes_command_lines: ClassVar[bool] = False

@@ -22,6 +22,7 @@ class OnnxRuntime(OwnProgramFramework):
     program_name: ClassVar[str] = "onnxruntime_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.onnxruntime.program"
     program_modules: ClassVar[tuple[str, ...]] = ("onnxruntime", "numpy")
+    telemetry: ClassVar[str] = "disabled (ORT_DISABLE_TELEMETRY=1)"
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import onnx_file

@@ -20,6 +20,7 @@ class OpenVino(OwnProgramFramework):
     program_name: ClassVar[str] = "openvino_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.openvino.program"
     program_modules: ClassVar[tuple[str, ...]] = ("openvino", "numpy")
+    telemetry: ClassVar[str] = "kept out of the process (openvino_telemetry)"
     composed_options: ClassVar[tuple[str, ...]] = ("model", "weights")
 
     def model_keys_of(self, model_format: str) -> tuple[str, ...]:

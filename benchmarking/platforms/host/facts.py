@@ -28,7 +28,7 @@ def device_name() -> str:
 
 def machine_hash() -> str:
     """12 hexadecimal digits, from the machine id if there is one, otherwise from the name of the host."""
-    identity = next((text for path in _MACHINE_ID_FILES if (text := _read(path))), None) or platform.node()
+    identity = next((text for path in _MACHINE_ID_FILES if (text := read(path))), None) or platform.node()
     return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
@@ -42,7 +42,7 @@ def lasting_facts() -> Mapping[str, Fact]:
         "physical_cores": psutil.cpu_count(logical=False),
         "logical_cores": psutil.cpu_count(),
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "cpu_governor": _read(_CPU_FREQUENCY / "scaling_governor"),
+        "cpu_governor": read(_CPU_FREQUENCY / "scaling_governor"),
         "cpu_max_khz": _read_int(_CPU_FREQUENCY / "cpuinfo_max_freq"),
         "memory_bytes": psutil.virtual_memory().total,
         "operating_system": _operating_system(),
@@ -77,7 +77,8 @@ def moving_facts() -> Mapping[str, Fact]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _read(path: Path) -> str | None:
+def read(path: Path) -> str | None:
+    """The text of a small file without blanks at its ends; None: it cannot be read, or is empty."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip() or None
     except OSError:
@@ -85,13 +86,13 @@ def _read(path: Path) -> str | None:
 
 
 def _read_int(path: Path) -> int | None:
-    text = _read(path)
+    text = read(path)
     return int(text) if text is not None and text.isdecimal() else None
 
 
 def _cpu_info() -> Mapping[str, str]:
     """The lines of the first processor in /proc/cpuinfo."""
-    first = (_read(_CPU_INFO) or "").split("\n\n")[0]
+    first = (read(_CPU_INFO) or "").split("\n\n")[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
