@@ -24,6 +24,15 @@ EXTRAS = {
     "openvino": "openvino",
     "ai_edge_litert": "litert",
     "executorch": "executorch",
+    "fastapi": "server",
+    "uvicorn": "server",
+    "sqlalchemy": "server",
+    "alembic": "server",
+    "jinja2": "server",
+    "orjson": "server",
+    "itsdangerous": "server",
+    "multipart": "server",
+    "psycopg": "postgres",
 }
 """Maps a package that not every run needs to the extra of ``pyproject.toml`` that installs it."""
 ROOT = Path(benchmarking.__file__).parents[1]

@@ -39,6 +39,8 @@ def of_extras(*names):
         ("requirements-openvino.txt", of_extras("openvino")),
         ("requirements-executorch.txt", of_extras("executorch")),
         ("requirements-litert.txt", of_extras("litert")),
+        ("requirements-server.txt", of_extras("server")),
+        ("requirements-postgres.txt", of_extras("postgres")),
     ],
 )
 def test_the_requirements_are_those_of_the_project(file, expected):
