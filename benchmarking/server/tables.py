@@ -151,6 +151,8 @@ series = Table(
     Column("last_ratio", Double),
     Column("last_verdict", Text),
     Column("last_tainted", Boolean, nullable=False, default=True, server_default=true()),
+    # The number of points when they were last searched for changes (``triage/search.py``).
+    _count("searched"),
     # From the newest points: ``benchmarking/server/ingest.py``.
     Column("reference", Double),
     Column("level", Double),
@@ -269,6 +271,7 @@ regressions = Table(
     _of("commit", nullable=True, name="last_good_id"),
     _of("commit", name="first_bad_id"),
     Column("state", Text, nullable=False),
+    Column("confirmed", Boolean, nullable=False, default=False, server_default=false()),
     _text("owner"),
     _text("reason"),
     _text("note"),
@@ -279,7 +282,9 @@ regressions = Table(
     UniqueConstraint("project_id", "first_bad_id"),
     Index(None, "project_id", "state"),
 )
-"""One per commit. ``state``: new, confirmed, acknowledged, fixed, expected or ignored."""
+"""One per commit. ``state``: new, confirmed, acknowledged, fixed, expected or ignored; ``confirmed``: by a
+person.
+"""
 
 indicators = Table(
     "indicator",
@@ -288,17 +293,19 @@ indicators = Table(
     Column("regression_id", Id, ForeignKey("regression.id", ondelete="CASCADE"), nullable=False),
     _of("series", index=True),
     _of("result", nullable=True),
-    _of("change", nullable=True),
-    Column("kind", Text, nullable=False),
-    _text("type"),
-    Column("before", Double),
-    Column("after", Double),
+    _of("commit", nullable=True, name="last_good_id"),
+    Column("source", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("before", Double, nullable=False),
+    Column("after", Double, nullable=False),
     Column("ratio", Double),
+    Column("is_back", Boolean, nullable=False, default=False, server_default=false()),
     _time("found"),
-    UniqueConstraint("regression_id", "series_id", "kind", "type"),
+    UniqueConstraint("regression_id", "series_id", "type"),
 )
-"""A reason to believe in a regression: a confirmed verdict, a bisection or a change point (``kind``).
-``type`` names an operator; empty: the series itself.
+"""A type that became slower with the commit. ``source``: the strongest evidence for it (``triage/life.py``);
+``type``: that of the series, or an operator of its net. ``before`` and ``after`` may have a scale of their
+own, as ratios have; ``ratio`` is their quotient.
 """
 
 events = Table(
