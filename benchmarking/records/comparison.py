@@ -115,8 +115,8 @@ class Sides:
     """What is known about one series on the two sides."""
 
     base: Sequence[float]
-    """The medians of its runs, in one unit; lower is better. Several count as a single run, their median: runs
-    of the same hour do not show how much those of different days differ.
+    """The medians of its runs, in one unit; lower is better. Several count as a single run, their median:
+    runs of the same hour do not show how much those of different days differ.
     """
     head: Sequence[float]
     paired: PairedVerdict | None = None

@@ -77,7 +77,6 @@ def line_data(line: LineView, has_runs: bool = True) -> dict[str, Any]:
     controls as distances from the values.
     """
     points = line.points
-    positions = [one.commit.position for one in points]
     finite = [abs(one.value) for one in points if math.isfinite(one.value)]
     middle = median(finite) if finite else 0.0
     quantum = float(f"{(middle or max(finite, default=1.0) or 1.0) / STEPS_PER_MEDIAN:.3g}")
