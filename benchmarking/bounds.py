@@ -9,7 +9,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 DEEPEST_JSON = 100
 """Levels of nesting; Python's own parser ends in a RecursionError after several thousand."""
@@ -60,11 +60,17 @@ def open_regular(path: Path) -> BinaryIO:
     raise OutOfBoundsError("it is not a regular file")
 
 
-def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
+def parse_json(
+    text: str | bytes,
+    *,
+    make_object: Callable[[list[tuple[str, Any]]], Any] = dict,
+    encoding_errors: Literal["strict", "surrogateescape"] = "strict",
+) -> Any:
     """JSON according to the standard: no NaN, no Infinity, no number outside the range of a double, no deep
     nesting, no lone surrogates.
 
-    ``make_object`` creates an object from its keys and values, and may refuse it with a ``ValueError``.
+    ``make_object`` creates an object from its keys and values, and may refuse it with a ``ValueError``. With
+    ``surrogateescape``, text may hold bytes of file names that are not UTF-8, as Python represents them.
 
     Raises:
         ValueError: it is something else (also as ``json.JSONDecodeError`` and ``OutOfBoundsError``).
@@ -80,7 +86,7 @@ def parse_json(text: str | bytes, *, make_object: Callable[[list[tuple[str, Any]
     except RecursionError:
         raise OutOfBoundsError(f"it is nested deeper than {DEEPEST_JSON} levels") from None
     _check_depth(value)
-    _check_characters(text, value)
+    _check_characters(text, value, encoding_errors)
     return value
 
 
@@ -134,12 +140,12 @@ def _check_depth(value: Any) -> None:
         ]
 
 
-def _check_characters(text: str | bytes, value: Any) -> None:
+def _check_characters(text: str | bytes, value: Any, errors: str) -> None:
     """JSON can escape half of a surrogate pair, which no file in UTF-8 can contain."""
     try:
         if isinstance(text, str):
-            text.encode()
+            text.encode(errors=errors)
         if (b"\\u" if isinstance(text, bytes) else "\\u") in text:  # type: ignore[operator]
-            json.dumps(value, ensure_ascii=False).encode()
+            json.dumps(value, ensure_ascii=False).encode(errors=errors)
     except UnicodeEncodeError:
         raise OutOfBoundsError("it contains half of a character (a lone surrogate)") from None

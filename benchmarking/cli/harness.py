@@ -27,7 +27,7 @@ from benchmarking.cli.options import (
 )
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import default_results, platform_options
-from benchmarking.errors import ExitStatus, Fault, SpecificationError, UsageError
+from benchmarking.errors import DeviceError, ExitStatus, Fault, SpecificationError, UsageError
 from benchmarking.files.user import user_directory
 from benchmarking.packages import missing_package, require
 from benchmarking.terminal import streams
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from benchmarking.driver.regression_check import RegressionCheck
     from benchmarking.driver.session import Session
     from benchmarking.frameworks.framework_base import FrameworkBase
-    from benchmarking.platforms.platform_base import PlatformBase
+    from benchmarking.platforms.platform_base import Discovery, PlatformBase
     from benchmarking.programs.command import Program
     from benchmarking.programs.process import Cancellation
     from benchmarking.reporters.reporter_base import ReporterBase
@@ -111,6 +111,7 @@ def _validate(options: HarnessOptions) -> ExitStatus:
 
     with Cancellation() as cancellation:
         cases = _prepare(options, (), cancellation).cases
+        _warn_of_missing_devices(options, cancellation)
     models = len({case.specification for case in cases})
     content = f"{counted(models, 'benchmark')} with {counted(len(cases), 'test')}"
     files = ", ".join(map(str, options.benchmark_files))
@@ -120,6 +121,18 @@ def _validate(options: HarnessOptions) -> ExitStatus:
     lines = [f"  {case.specification}: {case.json_path}: {case.refusal}" for case in refused]
     streams.show("\n".join([f"{files}: no faults; {content}", *lines, ""]))
     return ExitStatus.OK
+
+
+def _warn_of_missing_devices(options: HarnessOptions, cancellation: Cancellation) -> None:
+    """Those that are named; it is no fault, as they may be there when it is run."""
+    if not options.devices:
+        return
+    try:
+        missing = _find_devices(options, cancellation).unusable.values()
+    except DeviceError as error:
+        missing = [str(error)]
+    for reason in missing:
+        logger.warning("--devices: %s", reason)
 
 
 def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
@@ -148,14 +161,8 @@ def _measure(
     are missing.
     """
     from benchmarking.driver.session import exit_status, run_sessions
-    from benchmarking.platforms.platforms import select
 
-    found = select(
-        options.platform,
-        options.devices,
-        options.excluded_devices,
-        platform_options(options, cancellation),
-    )
+    found = _find_devices(options, cancellation)
     compared = [case for case in prepared.cases if case.metric == "delay" and case.refusal is None]
     tests = len(found.devices) * len(compared)
     plan = prepared.plan.for_run(max(tests, 1))
@@ -168,6 +175,17 @@ def _measure(
         fail_on=options.fail_on,
     )
     return status, [f"all tests are missing on {reason}" for reason in found.unusable.values()]
+
+
+def _find_devices(options: HarnessOptions, cancellation: Cancellation) -> Discovery:
+    from benchmarking.platforms.platforms import select
+
+    return select(
+        options.platform,
+        options.devices,
+        options.excluded_devices,
+        platform_options(options, cancellation),
+    )
 
 
 def _sessions(

@@ -86,6 +86,7 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
     from benchmarking.repos.repo_base import RepoOptions
     from benchmarking.repos.repos import make_repo
 
+    _check_paths(options, harness_options)
     directory = _own_directory(options)
     with ExitStack() as stack:
         cancellation = stack.enter_context(Cancellation())
@@ -253,6 +254,16 @@ def _repo_directory(options: RepoDriverOptions) -> Path:
 
 def _frameworks_directory(options: RepoDriverOptions) -> Path:
     return shipped(options.frameworks_dir or Path("specifications/frameworks")).resolve()
+
+
+def _check_paths(options: RepoDriverOptions, harness_options: HarnessOptions) -> None:
+    """The loop's database holds text."""
+    paths = (_own_directory(options), _repo_directory(options), harness_options.benchmark_file.resolve())
+    for path in paths:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{path}: the name is not UTF-8, which the loop needs") from error
 
 
 def _harness_arguments(options: RepoDriverOptions, harness_options: HarnessOptions) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ LINE_LIMIT_BYTES = 10_000
 """The size limit of a file that controls the loop."""
 EVERYTHING = "everything"
 """Stands for the platform if all platforms fail."""
+REMOTE = "remote"
+"""Stands for the platform if the remote repository cannot be reached."""
 
 _INFRASTRUCTURE_ERRORS = (RepositoryError, StorageError, DeviceError, HarnessError)
 """Failures that say nothing about the commit: it is tried again."""
@@ -126,6 +128,8 @@ class Loop:
     _done_now: set[Task] = field(default_factory=set)
     _retries: dict[str, _Retry] = field(default_factory=dict)
     """Maps the platform to its retry."""
+    _outages: set[str] = field(default_factory=set)
+    """What was reported not to work, in this run of the program or an earlier one."""
     _statuses: set[ExitStatus] = field(default_factory=set)
     _last_revision: Revision | None = None
     _last_start: float = -math.inf
@@ -190,6 +194,7 @@ class Loop:
     # --- where to begin -------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        self._outages = self.state.outages()
         self._fetch()
         tip = self.repo.resolve(self.options.branch)
         start = self.repo.resolve(self.options.start) if self.options.start else None
@@ -442,13 +447,13 @@ class Loop:
             self._statuses.add(ExitStatus.DEVICE_FAILED)
             if not self._fetch_failed:
                 logger.warning("%s; continuing with the commits fetched before", error)
-                self.notifier.notify(messages.failure_event("remote", str(error), None))
+                self._begins_to_fail(REMOTE, str(error))
             self._fetch_failed = True
         else:
             if self._fetch_failed:
                 logger.info("the remote can be reached again")
-                self.notifier.notify(messages.recovery_event("remote"))
             self._fetch_failed = False
+            self._no_longer_fails(REMOTE)
 
     def _put_off(self, platform: str, error: BenchmarkError, revision: Revision | None = None) -> None:
         before = self._retries.get(platform)
@@ -459,13 +464,29 @@ class Loop:
         self._retries[platform] = _Retry(str(error), failures, time.monotonic() + delay_s)
         self._statuses.add(error.exit_status)
         logger.error(messages.put_off(platform, error, revision, delay_s))
-        if before is None:
-            self.notifier.notify(messages.failure_event(platform, str(error), revision))
+        self._begins_to_fail(platform, str(error), revision)
 
     def _works_again(self, platform: str) -> None:
         if self._retries.pop(platform, None) is not None:
             logger.info("%s works again", platform)
-            self.notifier.notify(messages.recovery_event(platform))
+        self._no_longer_fails(platform)
+
+    def _begins_to_fail(self, what: str, message: str, revision: Revision | None = None) -> None:
+        if what not in self._outages:
+            self.notifier.notify(messages.failure_event(what, message, revision))
+            self._remember_outages(self._outages | {what})
+
+    def _no_longer_fails(self, what: str) -> None:
+        if what in self._outages:
+            self.notifier.notify(messages.recovery_event(what))
+            self._remember_outages(self._outages - {what})
+
+    def _remember_outages(self, outages: set[str]) -> None:
+        self._outages = outages
+        try:
+            self.state.set_outages(outages)
+        except StorageError as error:  # it may be the very outage
+            logger.debug("the next run may report it again: %s", error)
 
     def _is_ready(self, platform: str) -> bool:
         retry = self._retries.get(platform)

@@ -58,6 +58,8 @@ CREATE TABLE culprits (
     PRIMARY KEY (benchmark, platform, regressed, test, type)
 ) WITHOUT ROWID;
 """
+_OUTAGES = "CREATE TABLE IF NOT EXISTS outages (benchmark TEXT, what TEXT, PRIMARY KEY (benchmark, what))"
+"""Earlier programs of the same version do not need it."""
 
 _ADVICE = "restore it from a backup, or move it away to start from scratch"
 
@@ -277,6 +279,18 @@ class State:
                 ],
             )
 
+    def outages(self) -> set[str]:
+        """What was last reported not to work: platforms, ``remote`` or ``everything``."""
+        return {
+            row["what"] for row in self._rows("SELECT what FROM outages WHERE benchmark=?", (self.benchmark,))
+        }
+
+    def set_outages(self, outages: Collection[str]) -> None:
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM outages WHERE benchmark=?", (self.benchmark,))
+            rows = [(self.benchmark, what) for what in outages]
+            connection.executemany("INSERT INTO outages VALUES (?,?)", rows)
+
     # --- builds ---------------------------------------------------------------------------------------------
 
     def fail_build(self, platform: str, commit: str, script_sha256: str, message: str) -> None:
@@ -464,6 +478,7 @@ def _bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         raise StorageError(f"{path}: written by another version of this program ({version}); move it away")
     if version == 1:
         _migrate_labels(connection)
+    connection.execute(_OUTAGES)
 
 
 def _migrate_labels(connection: sqlite3.Connection) -> None:

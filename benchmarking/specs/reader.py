@@ -22,6 +22,8 @@ from benchmarking.specs.model import BenchmarkSpec, SuiteSpec
 
 MAXIMUM_FILE_BYTES = 16 * 2**20
 MAXIMUM_NAME_BYTES = 200
+MOST_COMMAS = 500_000
+"""The limit on a file's commas, and with them on its values: each may be a fault, and these take time."""
 MOST_FAULTS = 50_000
 """The limit on faults in the types of a file; further faults are not reported."""
 LONGEST_SHOWN = 60
@@ -129,6 +131,8 @@ def _read_json(path: Path, faults: list[Fault]) -> Any:
         return fault(f"not a specification: {error}")
     except (OSError, ValueError) as error:
         return fault(f"cannot be read: {getattr(error, 'strerror', None) or error}")
+    if text.count(",") > MOST_COMMAS:
+        return fault(f"not a specification: more than {MOST_COMMAS:,} values")
     try:
         return parse_json(text, make_object=_object_without_duplicates)
     except json.JSONDecodeError as error:

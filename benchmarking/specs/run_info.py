@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, model_validator
 
 from benchmarking.bounds import parse_json, read_file
 from benchmarking.errors import UsageError
@@ -17,6 +17,9 @@ from benchmarking.results.unix_time import UnixSeconds
 LARGEST_INFO_BYTES = 10_000_000
 SHOWN_CHARACTERS = 60
 """The number of characters of a file name that messages show."""
+
+FileName = InstanceOf[str]
+"""Unlike other text, it may hold bytes that are not UTF-8."""
 
 
 class InfoModel(BaseModel):
@@ -42,11 +45,11 @@ class Version(InfoModel):
     """The position of the commit in its repository: higher than those of all commits that it contains. It
     orders commits of the same second, and commits with wrong times.
     """
-    program: str | None = None
+    program: FileName | None = None
     """The path of its benchmark program; by default that of the command line, or otherwise the framework's
     own program.
     """
-    python: Annotated[str | None, Field(min_length=1)] = None
+    python: Annotated[FileName, Field(min_length=1)] | None = None
     """The path of the Python that runs the program."""
 
     @model_validator(mode="after")
@@ -99,7 +102,7 @@ def read_run_info(text: str) -> RunInfo:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise UsageError(f"--info: cannot read {source[:SHOWN_CHARACTERS]!r}: {reason}") from error
     try:
-        value = parse_json(text)
+        value = parse_json(text, encoding_errors="surrogateescape")
     except ValueError as error:
         raise UsageError(
             f"{source}: not JSON: {error}; use JSON text, or @FILE for a file with JSON text"

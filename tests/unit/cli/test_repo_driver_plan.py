@@ -127,6 +127,11 @@ def test_the_directories(start):
     assert f"--local_reporter={directory / 'exec/results'}" in started.harness.arguments
 
 
+def test_a_directory_whose_name_is_not_utf_8_is_refused(start, capsys):
+    assert start("--exec_dir", os.fsdecode(b"\xff")).status == 2
+    assert "the name is not UTF-8, which the loop needs" in capsys.readouterr().err
+
+
 def test_the_control(start):
     first = start.workshop.commits[0]
     started = start("--base_commit", first[:10])

@@ -12,6 +12,7 @@ from benchmarking.cli import harness
 from benchmarking.platforms import platforms
 from tests.support.workshop import COMMIT, OLDER, Workshop, records
 
+SELECT = platforms.select
 INFO = json.dumps({"treatment": COMMIT, "control": OLDER})
 
 WRONG = {
@@ -110,6 +111,12 @@ def test_a_wrong_option_is_one_line(call, capsys, name, mode):
     assert shown.out == ""
     assert shown.err.startswith(f"harness.py: {message}")
     assert shown.err.count("\n") == 1
+
+
+def test_devices_that_are_not_there_are_named_and_are_no_fault(call, caplog, monkeypatch):
+    monkeypatch.setattr(platforms, "select", SELECT)
+    assert call("--validate", "--devices", "nobody") == 0
+    assert "--devices: no device of platform host can be used: 'nobody' was not found" in caplog.text
 
 
 @pytest.mark.parametrize(

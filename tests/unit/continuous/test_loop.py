@@ -368,6 +368,18 @@ def test_without_time_to_wait_a_platform_that_fails_is_left(bench):
     assert bench.measured[3:] == ["3 gpu", "4 gpu"]
 
 
+def test_what_fails_in_every_run_is_reported_once_and_again_when_it_works(bench):
+    bench.outcomes[4] = DeviceError("gone")
+    bench.branch.failures = [RemoteError("the remote is away")] * 2
+    for _ in range(2):
+        bench()
+    assert bench.told == ["infrastructure_failure remote", "infrastructure_failure host"]
+    bench.outcomes.clear()
+    for _ in range(2):
+        bench()
+    assert bench.told[2:] == ["works_again remote", "works_again host"]
+
+
 def test_a_remote_that_is_away_is_reported_once_and_again_when_it_is_back(bench, caplog):
     caplog.set_level(logging.INFO)
     away = RemoteError("the remote is away")

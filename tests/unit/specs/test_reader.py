@@ -318,6 +318,11 @@ def test_of_very_many_faults_the_first_are_shown(tmp_path, spec):
     assert rest == f"... and {len(caught.value.faults) - FAULTS_SHOWN:,} more faults"
 
 
+def test_a_file_of_millions_of_values_is_refused_before_they_are_checked(tmp_path):
+    text = f'{{"benchmarks": [{"0," * 3_000_000}0]}}'
+    assert faults_of(tmp_path, text) == ["b.json: not a specification: more than 500,000 values"]
+
+
 @pytest.mark.parametrize(
     "spec",
     [

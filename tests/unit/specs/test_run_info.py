@@ -51,6 +51,16 @@ def test_invalid_times_and_positions(name, value):
         read_run_info(json.dumps({"treatment": {"commit": "a", "commit_time": 1, name: value}}))
 
 
+@pytest.mark.parametrize("name", ["program", "python"])
+def test_a_path_may_hold_bytes_that_are_not_utf_8_other_text_may_not(name):
+    path = os.fsdecode(b"/programs/\xff")
+    assert getattr(read_run_info(json.dumps({"treatment": {name: path}})).treatment, name) == path
+    with pytest.raises(UsageError, match=r"\$\.treatment\.commit: .*string"):
+        read_run_info(json.dumps({"treatment": {"commit": path, "commit_time": 1}}))
+    with pytest.raises(UsageError, match="half of a character"):
+        read_run_info(json.dumps({"treatment": {name: "\ud800"}}))
+
+
 def test_only_the_treatment_is_required():
     info = read_run_info('{"treatment": {"commit": "a", "commit_time": 1}}')
     assert (info.control, info.regression_commits, info.run_type) == (None, [], None)
