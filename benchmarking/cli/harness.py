@@ -128,7 +128,7 @@ def _warn_of_missing_devices(options: HarnessOptions, cancellation: Cancellation
     if not options.devices:
         return
     try:
-        missing = _find_devices(options, cancellation).unusable.values()
+        missing = [*_find_devices(options, cancellation).unusable.values()]
     except DeviceError as error:
         missing = [str(error)]
     for reason in missing:
