@@ -5,19 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import Any
 
+from benchmarking.records.series import KNOWN
 from benchmarking.reporters import numbers
 from benchmarking.results import unix_time
+from benchmarking.results.model import Verdict
 from benchmarking.server.pages.rendering import amount, direction
 from benchmarking.server.pages.views import LineView, PointView, SeriesView
 
-STEPS_PER_MEDIAN = 10_000
-"""The values are sent with a resolution of 0.01 % of their median."""
+RESOLUTION = 2000
+"""The values are sent with this number of steps for their median, each 0.05 %."""
+VERDICTS = {
+    Verdict.REGRESSED: "r",
+    Verdict.IMPROVED: "i",
+    Verdict.UNCHANGED: "u",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.NOT_COMPARABLE: "n",
+    KNOWN: "k",
+}
+"""A letter for each, which ``pages.js`` reads."""
 WIDTH, HEIGHT = 1000, 320
 LEFT, RIGHT, TOP, BOTTOM = 84, 12, 10, 26
+MOST_CONTROLS = 5
+"""Changes of the control are marked if there is at most one in this number of commits."""
 TIMES = "\N{MULTIPLICATION SIGN}"
 _TICKS = 5
 
@@ -64,36 +77,40 @@ def marks_data(view: SeriesView) -> dict[str, Any]:
             for one in view.changes
         ],
         "breaks": [{"x": one.commit.position, "text": one.what} for one in view.breaks],
-        "controls": [
-            after.commit.position
-            for before, after in pairwise(view.line.points)
-            if before.control != after.control and after.control
-        ],
+        "controls": _control_changes(view.line.points),
     }
 
 
+def _control_changes(points: Sequence[PointView]) -> list[int]:
+    """The positions from which on the control is another one; none if it follows the commits."""
+    found = [
+        after.commit.position
+        for before, after in pairwise(points)
+        if before.control != after.control and after.control
+    ]
+    return found if len(found) * MOST_CONTROLS <= len(points) else []
+
+
 def line_data(line: LineView, has_runs: bool = True) -> dict[str, Any]:
-    """A series in few digits: the values as multiples of a quantum, the ends of the intervals and the
-    controls as distances from the values.
+    """A series in few digits, because a report has a hundred thousand points: positions and values as steps
+    from the point before, the values in multiples of a quantum, the ends of the intervals and the controls
+    as distances from the values.
     """
-    points = line.points
-    finite = [abs(one.value) for one in points if math.isfinite(one.value)]
-    middle = median(finite) if finite else 0.0
-    quantum = float(f"{(middle or max(finite, default=1.0) or 1.0) / STEPS_PER_MEDIAN:.3g}")
+    points = [one for one in line.points if math.isfinite(one.value)]
+    middle = abs(median(one.value for one in points)) if points else 0.0
+    quantum = float(f"{(middle or max((abs(one.value) for one in points), default=1) or 1) / RESOLUTION:.3g}")
+    values = [round(one.value / quantum) for one in points]
     found: dict[str, Any] = {
+        "key": line.name.key,
         "label": f"{line.name.model} {line.name.where}",
         "quantum": quantum,
-        "steps": [
-            after - before for before, after in pairwise([0, *(one.commit.position for one in points)])
-        ],
-        "values": [_steps(one.value, quantum) for one in points],
+        "steps": _repeated(_steps([one.commit.position for one in points])),
+        "values": _steps(values),
         "low": _distances([(one.value, one.low) for one in points], quantum),
         "high": _distances([(one.high, one.value) for one in points], quantum),
         "control": _distances([(one.value, _control(one)) for one in points], quantum),
         "tainted": [index for index, one in enumerate(points) if one.tainted],
-        "verdicts": {
-            index: one.verdict for index, one in enumerate(points) if one.verdict not in ("", "unchanged")
-        },
+        "verdicts": "".join(VERDICTS.get(one.verdict, " ") for one in points).rstrip(),
     }
     if has_runs:
         found["runs"] = [one.run for one in points]
@@ -104,13 +121,23 @@ def _control(point: PointView) -> float | None:
     return point.value / point.ratio if point.ratio else None
 
 
-def _steps(value: float | None, quantum: float) -> int | None:
-    return None if value is None or not math.isfinite(value) else round(value / quantum)
+def _steps(values: Sequence[int]) -> list[int]:
+    return [after - before for before, after in pairwise([0, *values])]
+
+
+def _repeated(values: Iterable[int]) -> list[tuple[int, int]]:
+    """Each value with the number of times that it follows itself."""
+    return [(value, sum(1 for _ in same)) for value, same in groupby(values)]
 
 
 def _distances(pairs: Iterable[tuple[float | None, float | None]], quantum: float) -> list[int | None] | None:
     """None if there are none."""
-    found = [None if one is None or other is None else _steps(one - other, quantum) for one, other in pairs]
+    found = [
+        None
+        if one is None or other is None or not math.isfinite(one - other)
+        else round((one - other) / quantum)
+        for one, other in pairs
+    ]
     return found if any(one is not None for one in found) else None
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
@@ -43,7 +44,7 @@ HEADERS = {
 """Of every page; nothing is loaded from anywhere else, and no script or style is inline."""
 EMBEDDED = {**HEADERS, "Content-Security-Policy": f"{_POLICY}*"}
 """Of pages that others may show in a frame."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Links:
 
     root: str = ""
     """The prefix under which a proxy serves the application, without a slash at its end."""
+    is_live: ClassVar[bool] = True
+    """Whether there is a server behind them."""
 
     def page(self, path: str, **query: object) -> str:
         given = {name: value for name, value in query.items() if value not in (None, "")}
@@ -210,5 +213,5 @@ def _cell(value: object) -> object:
         value = "; ".join(map(str, value))
     if isinstance(value, str):
         text = plain(value)
-        return f"'{text}" if text.startswith(_FORMULA) else text
+        return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
     return value

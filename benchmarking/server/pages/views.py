@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -11,7 +12,7 @@ class CommitView:
     time: int
     """Unix seconds."""
     position: int
-    """Its place in the order of the commits."""
+    """Its place in the order of the commits: in its repository, or among those that are shown."""
     branch: str = ""
     author: str = ""
     subject: str = ""
@@ -44,6 +45,28 @@ class SeriesName:
 
 
 @dataclass(frozen=True)
+class Varying:
+    """Which columns a table of series needs besides the model."""
+
+    names: tuple[str, ...]
+    """The properties in which the series differ."""
+    common: str
+    """The others, for people."""
+
+    @classmethod
+    def of(cls, names: Collection[SeriesName]) -> Varying:
+        values = {one: {getattr(name, one) for name in names} for one in _PROPERTIES}
+        common = (next(iter(found)) for found in values.values() if len(found) == 1)
+        return cls(
+            tuple(one for one, found in values.items() if len(found) > 1),
+            " · ".join(one for one in common if one),
+        )
+
+
+_PROPERTIES = ("test", "type", "framework", "backend", "device", "settings")
+
+
+@dataclass(frozen=True)
 class PointView:
     """A commit in a series."""
 
@@ -72,8 +95,6 @@ class ChangeView:
     first_bad: CommitView
     before: float
     after: float
-    deviations: float
-    """By how many standard deviations of the scatter."""
 
     @property
     def ratio(self) -> float:
@@ -109,3 +130,230 @@ class SeriesView:
     """Whether each series is drawn divided by its own median."""
     zoom: tuple[int, int] | None = None
     """The first and the last position that are asked for; None: the newest points."""
+
+
+# --- overview and commit ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StripBar:
+    """How many series changed at a commit."""
+
+    commit: CommitView
+    slower: int
+    faster: int
+    measured: int
+
+
+@dataclass(frozen=True)
+class CommitPage:
+    commit: CommitView
+    before: str | None
+    """The hash of the commit with results before it."""
+    regressions: tuple[RegressionRow, ...]
+    rows: tuple[MeasuredRow, ...]
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """A series at one commit."""
+
+    name: SeriesName
+    point: PointView
+
+
+@dataclass(frozen=True)
+class RegressionRow:
+    id: int
+    state: str
+    commit: CommitView
+    """The first bad."""
+    worst: float | None
+    """The largest ratio among its series."""
+    series: int
+    owner: str
+
+
+@dataclass(frozen=True)
+class DeviceRow:
+    key: str
+    name: str
+    hash: str
+    health: str
+    """What is wrong with it; empty: nothing."""
+    series: int
+    last_seen: int | None
+    """Unix seconds."""
+
+
+@dataclass(frozen=True)
+class OverviewView:
+    series: int
+    """The number of all series of whole nets."""
+    newest: CommitView | None
+    strip: tuple[StripBar, ...]
+    """Oldest first."""
+    regressions: tuple[RegressionRow, ...]
+    """The open ones."""
+    slower: tuple[MeasuredRow, ...]
+    """At the newest commit, the largest change first."""
+    devices: tuple[DeviceRow, ...]
+
+
+# --- matrix -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    column: str
+    key: str
+    """The series."""
+    value: float
+    ratio: float | None
+    """Divided by the value in the reference column."""
+    tainted: bool
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    model: str
+    detail: str
+    """The test, and what else differs from other rows of the model."""
+    unit: str
+    cells: tuple[Cell | None, ...]
+    """In the order of the columns."""
+
+
+@dataclass(frozen=True)
+class MatrixView:
+    columns: tuple[str, ...]
+    reference: str
+    rows: tuple[MatrixRow, ...]
+
+
+# --- compare ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SideView:
+    """One side of a comparison."""
+
+    asked: str
+    kind: str
+    """``commit``, ``run``, ``device``, ``backend`` or ``framework``."""
+    key: str
+    label: str
+    """For people."""
+    commit: CommitView | None = None
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    name: SeriesName
+    """Of the series of B."""
+    base: float
+    head: float
+    base_tainted: bool
+    head_tainted: bool
+    finding: str
+    evidence: str
+    ratio: float | None
+    low: float | None
+    high: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class CompareView:
+    base: SideView
+    head: SideView
+    rows: tuple[ComparedRow, ...]
+    """The most significant first."""
+    only_base: int
+    """The number of series that only A has."""
+    only_head: int
+    geometric_mean: float | None
+    """Of the ratios of all rows."""
+
+
+# --- run ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ConditionRow:
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class TypeRow:
+    """The net, an operator, or an output."""
+
+    name: str
+    kernel: str
+    fell_back: bool
+    """The kernel is not one of the backend."""
+    median: float
+    low: float | None
+    high: float | None
+    p99: float
+    control: float | None
+    share: float | None
+    """The fraction of the time of all operators."""
+    ratio: float | None
+    ratio_low: float | None
+    ratio_high: float | None
+    verdict: str
+    unit: str
+    series: str = ""
+    """The key of its series, if it has one."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Of a histogram, in its coordinates."""
+
+    x: float
+    width: float
+    up: float
+    """The height for the treatment."""
+    down: float
+    """For the control."""
+
+
+@dataclass(frozen=True)
+class RunView:
+    uid: str
+    """Of the result."""
+    run: str
+    """Of the call of the harness."""
+    model: str
+    test: str
+    where: str
+    """Framework, backend and device, for people."""
+    time: int
+    status: str
+    verdict: str
+    reason: str
+    commit: str
+    control: str | None
+    tainted: tuple[str, ...]
+    failure: str
+    evidence: str
+    notes: tuple[str, ...]
+    """Warnings, and how it was measured."""
+    whole: tuple[TypeRow, ...]
+    """The net or the outputs."""
+    operators: tuple[TypeRow, ...]
+    conditions: tuple[ConditionRow, ...]
+    histogram: tuple[Bar, ...]
+    histogram_ends: tuple[float, float] | None
+    samples: tuple[int, int]
+    """The number of the treatment's and of the control's."""
+    command: str
+    """Repeats it, in a shell."""
+    program_command: str
+    facts: tuple[tuple[str, str], ...]
+    siblings: tuple[tuple[str, str], ...] = ()
+    """Uid and label of the other results of the same call."""

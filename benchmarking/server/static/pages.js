@@ -2,6 +2,7 @@
 'use strict';
 (() => {
   const UNITS = [[1e6, 's'], [1e3, 'ms'], [1, 'µs']];
+  const VERDICTS = { r: 'regressed', i: 'improved', u: 'unchanged', '?': 'inconclusive', n: 'not comparable', k: 'known' };
   const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 4]];
 
   const three = value => value.toFixed(Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2);
@@ -27,31 +28,26 @@
 
   // --- a graph ---
 
-  // Numbers are multiples of `quantum`; `low`, `high` and `control` are distances from the value.
+  // The inverse of line_data in pages/graph.py.
   function decoded(series, divisor) {
     const q = series.quantum / divisor;
-    const values = series.values.map(one => one == null ? null : one * q);
-    const moved = (distances, sign) => distances
-      ? values.map((one, i) => one == null || distances[i] == null ? null : one + sign * distances[i] * q)
-      : values.map(() => null);
-    let x = 0;
+    let x = 0, value = 0;
+    const values = series.values.map(step => (value += step) * q);
+    const moved = (distances, sign) => values.map(
+      (one, i) => distances && distances[i] != null ? one + sign * distances[i] * q : null);
     return {
       ...series,
-      x: series.steps.map(step => x += step),
+      x: series.steps.flatMap(([step, times]) => Array.from({ length: times }, () => x += step)),
       values, low: moved(series.low, -1), high: moved(series.high, 1), control: moved(series.control, -1),
     };
   }
 
-  const median = values => {
-    const sorted = values.filter(one => one != null).sort((a, b) => a - b);
-    return sorted[sorted.length >> 1] || 1;
-  };
+  const median = values => [...values].sort((a, b) => a - b)[values.length >> 1] || 1;
 
   function draw(element, data) {
     const read = element.parentNode.querySelector('.graph-read');
     const unit = data.relative ? '×' : data.unit;
-    const all = data.series.map(one =>
-      decoded(one, data.relative ? median(one.values) * one.quantum : 1));
+    const all = data.series.map(one => decoded(one, data.relative ? median(decoded(one, 1).values) : 1));
     const main = all[0];
     const commits = data.commits;
     const at = new Map(commits.positions.map((position, i) => [position, i]));
@@ -78,7 +74,7 @@
         if (main.control[own] != null && main.control[own] > 0) {
           parts.push(`${percent(main.values[own] / main.control[own])} against the control`);
         }
-        if (main.verdicts[own]) parts.push(main.verdicts[own]);
+        if (VERDICTS[main.verdicts[own]]) parts.push(VERDICTS[main.verdicts[own]]);
         if (tainted.has(own)) parts.push('⚠ tainted');
       }
       all.slice(1).forEach((one, k) => {
@@ -101,12 +97,12 @@
         c.beginPath(); c.moveTo(px(x), top); c.lineTo(px(x), top + height); c.stroke(); c.setLineDash([]);
       };
       const write = (text, x, y) => {
-        const wide = c.measureText(text).width, room = left + width - px(x);
-        c.fillText(text, room > wide + 8 * ratio ? px(x) + 5 * ratio : px(x) - wide - 5 * ratio, y);
+        const wide = c.measureText(text).width, after = left + width - px(x), before = px(x) - left;
+        c.fillText(text, after > wide + 8 * ratio || after > before ? px(x) + 5 * ratio : px(x) - wide - 5 * ratio, y);
       };
       data.breaks.filter(one => inside(one.x)).forEach((one, i) => {
         upright(one.x - .5, [2, 3], colour.muted);
-        write(one.text.length > 48 ? one.text.slice(0, 47) + '…' : one.text, one.x - .5, top + height - (8 + 16 * (i % 3)) * ratio);
+        if (element.clientWidth > 560) write(one.text.length > 48 ? one.text.slice(0, 47) + '…' : one.text, one.x - .5, top + height - (8 + 16 * (i % 3)) * ratio);
       });
       c.fillStyle = colour.muted;
       data.controls.filter(inside).forEach(x => c.fillRect(px(x) - ratio, top + height - 7 * ratio, 2 * ratio, 7 * ratio));

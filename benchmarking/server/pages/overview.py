@@ -1,0 +1,196 @@
+"""What is red, since when, and by whom; and the same of a single commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Row, and_, distinct, func, select
+
+from benchmarking.results.model import Verdict
+from benchmarking.server import tables
+from benchmarking.server.pages.reading import (
+    POINT_COLUMNS,
+    ROWS_PER_PAGE,
+    SERIES_COLUMNS,
+    Reader,
+    commit_columns,
+    commit_view,
+    is_shown,
+    latest_runs,
+    point_joins,
+    point_view,
+    series_name,
+)
+from benchmarking.server.pages.views import (
+    CommitView,
+    DeviceRow,
+    MeasuredRow,
+    OverviewView,
+    RegressionRow,
+    StripBar,
+)
+
+STRIP_COMMITS = 60
+OPEN = ("new", "confirmed", "acknowledged")
+"""The states of a regression that somebody has to look at."""
+
+_commits, _series, _devices, _points = tables.commits, tables.series, tables.devices, tables.points
+
+
+def overview_view(reader: Reader) -> OverviewView:
+    strip = _strip(reader)
+    newest = strip[-1].commit if strip else None
+    measured = measured_at(reader, newest.sha) if newest else ()
+    slower = [one for one in measured if one.point.verdict == Verdict.REGRESSED]
+    count = (
+        select(func.count()).select_from(_series).where(_series.c.project_id == reader.project, is_shown())
+    )
+    return OverviewView(
+        int(reader.connection.execute(count).scalar_one()),
+        newest,
+        strip,
+        regressions(reader),
+        tuple(sorted(slower, key=lambda one: -(one.point.ratio or 0))),
+        _devices_of(reader),
+    )
+
+
+def _strip(reader: Reader) -> tuple[StripBar, ...]:
+    """The newest commits, the oldest of them first."""
+    summaries = tables.commit_summaries
+    query = (
+        select(
+            summaries.c.measured,
+            summaries.c.regressed,
+            summaries.c.improved,
+            *commit_columns(),
+        )
+        .join(_commits, summaries.c.commit_id == _commits.c.id)
+        .where(summaries.c.project_id == reader.project)
+        .order_by(_commits.c.time.desc(), _commits.c.id.desc())
+        .limit(STRIP_COMMITS)
+    )
+    rows = sorted(reader.rows(query), key=lambda row: (row.commit_time, row.commit_position or 0))
+    if all(row.commit_position is not None for row in rows):
+        rows.sort(key=lambda row: row.commit_position)
+    return tuple(
+        StripBar(commit_view(row, position=number), row.regressed, row.improved, row.measured)
+        for number, row in enumerate(rows)
+    )
+
+
+def regressions(reader: Reader, commit: str | None = None) -> tuple[RegressionRow, ...]:
+    """The open ones, the newest first.
+
+    Args:
+        commit: instead that of the commit with this hash, in any state.
+    """
+    found, indicators = tables.regressions, tables.indicators
+    query = (
+        select(
+            found.c.id,
+            found.c.state,
+            found.c.owner,
+            func.max(indicators.c.ratio).label("worst"),
+            func.count(distinct(indicators.c.series_id)).label("series"),
+            *commit_columns(),
+        )
+        .join(_commits, found.c.first_bad_id == _commits.c.id)
+        .outerjoin(indicators, indicators.c.regression_id == found.c.id)
+        .where(found.c.project_id == reader.project)
+        .group_by(found.c.id, _commits.c.id)
+        .order_by(_commits.c.time.desc(), found.c.id.desc())
+        .limit(ROWS_PER_PAGE)
+    )
+    is_asked = found.c.state.in_(OPEN) if commit is None else _commits.c.sha == commit
+    return tuple(
+        RegressionRow(row.id, row.state, commit_view(row), row.worst, row.series, row.owner)
+        for row in reader.rows(query.where(is_asked))
+    )
+
+
+def _devices_of(reader: Reader) -> tuple[DeviceRow, ...]:
+    query = (
+        select(
+            _devices.c.id,
+            _devices.c.hash,
+            _devices.c.name,
+            _devices.c.health,
+            _devices.c.last_seen,
+            func.count(_series.c.id).label("series"),
+        )
+        .join(_series, and_(_series.c.device_id == _devices.c.id, is_shown()))
+        .where(_series.c.project_id == reader.project)
+        .group_by(_devices.c.id)
+        .order_by(_devices.c.name, _devices.c.id)
+        .limit(ROWS_PER_PAGE)
+    )
+    return tuple(
+        DeviceRow(str(row.id), row.name, row.hash, "", row.series, row.last_seen)
+        for row in reader.rows(query)
+    )
+
+
+# --- a commit -----------------------------------------------------------------------------------------------
+
+
+def commit_of(reader: Reader, sha: str) -> Row[Any] | None:
+    """The commit with this hash, or the only one that begins with it (at least 6 digits)."""
+    query = select(_commits.c.id, _commits.c.parent, *commit_columns()).where(
+        _commits.c.project_id == reader.project
+    )
+    exact = reader.first(query.where(_commits.c.sha == sha))
+    if exact is not None or len(sha) < 6 or not sha.isalnum():
+        return exact
+    found = reader.rows(query.where(_commits.c.sha >= sha, _commits.c.sha < f"{sha}~").limit(2))
+    return found[0] if len(found) == 1 else None
+
+
+def measured_at(reader: Reader, sha: str) -> tuple[MeasuredRow, ...]:
+    """All series at a commit, in the order of their names."""
+    query = (
+        select(*POINT_COLUMNS, _points.c.series_id, *SERIES_COLUMNS)
+        .select_from(
+            point_joins()
+            .join(_series, _points.c.series_id == _series.c.id)
+            .join(_devices, _series.c.device_id == _devices.c.id)
+        )
+        .where(_commits.c.project_id == reader.project, _commits.c.sha == sha)
+        .order_by(_series.c.net, _series.c.identifier, _series.c.key)
+    )
+    found = latest_runs(reader.rows(query), "series_id")
+    return tuple(MeasuredRow(series_name(row), point_view(row, verdict)) for row, verdict in found)
+
+
+def commit_before(reader: Reader, commit: CommitView, parent: str) -> str | None:
+    """The hash of the commit with results before this one: its parent, or else the one before in order."""
+    if parent and commit_of(reader, parent) is not None:
+        return parent
+    query = (
+        select(_commits.c.sha)
+        .join(tables.commit_summaries, tables.commit_summaries.c.commit_id == _commits.c.id)
+        .where(_commits.c.project_id == reader.project)
+        .order_by(_commits.c.time.desc(), _commits.c.id.desc())
+    )
+    older = _commits.c.time < commit.time
+    if commit.branch:
+        older = and_(older, _commits.c.branch == commit.branch)
+    row = reader.first(query.where(older))
+    return row.sha if row else None
+
+
+def suggestions(reader: Reader) -> list[tuple[str, str]]:
+    """The newest commits and branches with results, for a field to complete: what to write, and a label."""
+    query = (
+        select(*commit_columns())
+        .join(tables.commit_summaries, tables.commit_summaries.c.commit_id == _commits.c.id)
+        .where(_commits.c.project_id == reader.project)
+        .order_by(_commits.c.time.desc(), _commits.c.id.desc())
+        .limit(ROWS_PER_PAGE)
+    )
+    commits = [commit_view(row) for row in reader.rows(query)]
+    branches = dict.fromkeys(one.branch for one in commits if one.branch)
+    return [
+        *((f"branch:{one}", "its newest commit") for one in branches),
+        *((one.sha, one.subject) for one in commits),
+    ]

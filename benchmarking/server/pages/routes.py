@@ -1,0 +1,565 @@
+"""The addresses of the pages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.staticfiles import StaticFiles
+
+from benchmarking.errors import UsageError
+from benchmarking.server.pages import graph
+from benchmarking.server.pages.compare import compare_view
+from benchmarking.server.pages.matrix import AXES, MatrixQuery, choices, heat, matrix_view
+from benchmarking.server.pages.overview import (
+    commit_before,
+    commit_of,
+    measured_at,
+    overview_view,
+    regressions,
+    suggestions,
+)
+from benchmarking.server.pages.reading import ROWS_PER_PAGE, Reader, commit_view
+from benchmarking.server.pages.rendering import (
+    EMBEDDED,
+    STATIC,
+    Links,
+    csv_answer,
+    json_answer,
+    links_of,
+    page,
+    render,
+)
+from benchmarking.server.pages.run import run_view, with_context
+from benchmarking.server.pages.series import MOST_OVERLAYS, SeriesQuery, neighbours, series_view
+from benchmarking.server.pages.views import (
+    CommitPage,
+    ComparedRow,
+    CompareView,
+    OverviewView,
+    RunView,
+    SeriesView,
+    StripBar,
+    Varying,
+)
+
+LONGEST_TEXT = 200
+SPANS = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""The ends of the axis of a comparison."""
+SORTS = ("significance", "change", "model")
+STRIP_WIDTH, STRIP_HEIGHT = 1240, 48
+
+
+def bounded(request: Request) -> None:
+    """Refuses addresses that no database takes, and that no link of ours has."""
+    texts = (*request.path_params.values(), *request.query_params.values())
+    if any(len(str(one)) > LONGEST_TEXT or not str(one).isprintable() for one in texts):
+        raise HTTPException(400, "The address is too long, or has characters that cannot be printed.")
+
+
+data = APIRouter(dependencies=[Depends(bounded)])
+"""Tables for programs, which the reference page lists with their docstrings."""
+pages = APIRouter(dependencies=[Depends(bounded)], include_in_schema=False)
+Text = Annotated[str, Query()]
+Number = Annotated[int, Query(ge=0, le=2**53)]
+
+
+@contextmanager
+def reading(request: Request) -> Iterator[Reader]:
+    """A connection for the time of one answer."""
+    with request.app.state.store.reading() as connection:
+        yield Reader(connection, 1)
+
+
+def not_found(what: str) -> HTTPException:
+    return HTTPException(404, f"There is no such {what}; it may have been removed.")
+
+
+# --- overview -----------------------------------------------------------------------------------------------
+
+
+@pages.get("/")
+def overview(request: Request) -> Response:
+    with reading(request) as reader:
+        view = overview_view(reader)
+    return page(request, "overview.html", here="", **overview_context(view))
+
+
+@data.get("/overview.json")
+def overview_json(request: Request) -> Response:
+    """What the overview shows: the newest commits, open regressions, what is slower, and the devices."""
+    with reading(request) as reader:
+        return json_answer(overview_view(reader))
+
+
+@data.get("/overview.csv")
+def overview_csv(request: Request) -> Response:
+    """What is slower at the newest commit."""
+    with reading(request) as reader:
+        return csv_answer("slower", overview_view(reader).slower)
+
+
+@dataclass(frozen=True)
+class StripPlace:
+    """A bar of the strip in the coordinates of its drawing."""
+
+    bar: StripBar
+    x: float
+    width: float
+    up: float
+    down: float
+
+
+def overview_context(view: OverviewView, has_regressions: bool = True) -> dict[str, Any]:
+    return {
+        "view": view,
+        "bars": strip_places(view.strip),
+        "has_regressions": has_regressions,
+        "varying": Varying.of([one.name for one in view.slower]),
+    }
+
+
+def strip_places(strip: Sequence[StripBar]) -> list[StripPlace]:
+    step = STRIP_WIDTH / max(len(strip), 20)
+    most = max((max(one.slower, one.faster) for one in strip), default=0) or 1
+
+    def height(count: int) -> float:
+        return round(max(count / most * STRIP_HEIGHT, 4), 1) if count else 0
+
+    return [
+        StripPlace(
+            one,
+            round(number * step + step * 0.15, 1),
+            round(step * 0.7, 1),
+            height(one.slower),
+            height(one.faster),
+        )
+        for number, one in enumerate(strip)
+    ]
+
+
+# --- commit -------------------------------------------------------------------------------------------------
+
+
+def _commit_page(reader: Reader, sha: str) -> CommitPage:
+    found = commit_of(reader, sha)
+    if found is None:
+        raise not_found("commit")
+    commit = commit_view(found)
+    return CommitPage(
+        commit,
+        commit_before(reader, commit, found.parent),
+        regressions(reader, commit.sha),
+        measured_at(reader, commit.sha),
+    )
+
+
+@data.get("/commit/{sha}.json")
+def commit_json(request: Request, sha: str) -> Response:
+    """A commit, by its hash or the beginning of it: its regressions, and the newest run of each series."""
+    with reading(request) as reader:
+        return json_answer(_commit_page(reader, sha))
+
+
+@data.get("/commit/{sha}.csv")
+def commit_csv(request: Request, sha: str) -> Response:
+    """The newest run of each series at a commit."""
+    with reading(request) as reader:
+        return csv_answer("commit", _commit_page(reader, sha).rows)
+
+
+@pages.get("/commit/{sha}")
+def commit(request: Request, sha: str, after: Text = "") -> Response:
+    with reading(request) as reader:
+        view = _commit_page(reader, sha)
+    keys = [one.name.key for one in view.rows]
+    first = keys.index(after) + 1 if after in keys else 0
+    shown = view.rows[first : first + ROWS_PER_PAGE]
+    has_more = first + ROWS_PER_PAGE < len(view.rows)
+    links = links_of(request)
+    next_page = f"{links.commit(view.commit.sha)}?after={shown[-1].name.key}" if has_more else ""
+    return page(
+        request,
+        "commit.html",
+        view=view,
+        shown=shown,
+        next_page=next_page,
+        varying=Varying.of([one.name for one in view.rows]),
+    )
+
+
+# --- matrix -------------------------------------------------------------------------------------------------
+
+
+def matrix_query(
+    columns: Text = AXES[0],
+    device: Text = "",
+    framework: Text = "",
+    backend: Text = "",
+    against: Text = "",
+    model: Text = "",
+    after: Text = "",
+) -> MatrixQuery:
+    return MatrixQuery(
+        columns if columns in AXES else AXES[0],
+        device if is_key(device) else "",
+        framework,
+        backend,
+        against,
+        model,
+        after,
+    )
+
+
+def is_key(text: str) -> bool:
+    """Whether it can be the number of a row."""
+    return text.isascii() and text.isdecimal() and len(text) < 18
+
+
+Matrix = Annotated[MatrixQuery, Depends(matrix_query)]
+
+
+def _matrix_address(links: Links, asked: MatrixQuery, ending: str = "", after: str = "") -> str:
+    return links.page(
+        f"matrix{ending}",
+        columns=asked.axis,
+        device=asked.device,
+        framework=asked.framework,
+        backend=asked.backend,
+        against=asked.reference,
+        model=asked.model,
+        after=after,
+    )
+
+
+@data.get("/matrix.json")
+def matrix_json(request: Request, asked: Matrix) -> Response:
+    """The newest value of each model on each backend, framework or device (columns)."""
+    with reading(request) as reader:
+        return json_answer(matrix_view(reader, asked)[0])
+
+
+@data.get("/matrix.csv")
+def matrix_csv(request: Request, asked: Matrix) -> Response:
+    """The newest values as a table: a line for each."""
+    with reading(request) as reader:
+        view, _ = matrix_view(reader, asked)
+    return csv_answer("matrix", [MatrixCell.of(row, cell) for row in view.rows for cell in row.cells if cell])
+
+
+@dataclass(frozen=True)
+class MatrixCell:
+    """A line of the matrix as a table for programs."""
+
+    model: str
+    detail: str
+    column: str
+    series: str
+    value: float
+    unit: str
+    ratio: float | None
+    tainted: bool
+
+    @classmethod
+    def of(cls, row: Any, cell: Any) -> MatrixCell:
+        return cls(
+            row.model, row.detail, cell.column, cell.key, cell.value, row.unit, cell.ratio, cell.tainted
+        )
+
+
+@pages.get("/matrix")
+def matrix(request: Request, asked: Matrix) -> Response:
+    with reading(request) as reader:
+        view, last = matrix_view(reader, asked)
+        offered = choices(reader)
+    links = links_of(request)
+    return page(
+        request,
+        "matrix.html",
+        here="matrix",
+        view=view,
+        asked=asked,
+        axes=AXES,
+        choices=offered,
+        heat=heat,
+        next_page=_matrix_address(links, asked, after=last) if last else "",
+        json=_matrix_address(links, asked, ".json", asked.after),
+        csv=_matrix_address(links, asked, ".csv", asked.after),
+    )
+
+
+# --- compare ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """An interval on the axis of a comparison, in the coordinates of its drawing."""
+
+    x: float
+    width: float
+    middle: float
+
+
+def place(row: ComparedRow, span: float) -> Place | None:
+    """None without a ratio."""
+    if row.ratio is None:
+        return None
+
+    def x(ratio: float) -> float:
+        return round(82 + max(-1.0, min(1.0, (ratio - 1) / span)) * 78, 1)
+
+    low, high = (row.ratio, row.ratio) if row.low is None or row.high is None else (row.low, row.high)
+    return Place(x(low), round(x(high) - x(low), 1), x(row.ratio))
+
+
+def _span(rows: Sequence[ComparedRow]) -> float:
+    """The end of the axis that holds nine of ten intervals."""
+    sizes = sorted(
+        max(abs(end - 1) for end in (one.low or one.ratio, one.high or one.ratio))
+        for one in rows
+        if one.ratio is not None
+    )
+    size = sizes[len(sizes) * 9 // 10] if sizes else 0.0
+    return next((one for one in SPANS if size <= one), SPANS[-1])
+
+
+def _sorted(view: CompareView, sort: str) -> Sequence[ComparedRow]:
+    if sort == "change":
+        return sorted(view.rows, key=lambda one: -abs((one.ratio or 1) - 1))
+    if sort == "model":
+        return sorted(view.rows, key=lambda one: (one.name.model, one.name.test, one.name.where))
+    return view.rows
+
+
+@data.get("/compare.json")
+def compare_json(request: Request, a: Text, b: Text, device: Text = "") -> Response:
+    """Two commits, branches, runs, devices, backends or frameworks: what both measured."""
+    return json_answer(_compared(request, a, b, device))
+
+
+@data.get("/compare.csv")
+def compare_csv(request: Request, a: Text, b: Text, device: Text = "", sort: Text = SORTS[0]) -> Response:
+    """What both measured as a table: a line for each series."""
+    return csv_answer("compare", _sorted(_compared(request, a, b, device), sort))
+
+
+def _compared(request: Request, a: str, b: str, device: str) -> CompareView:
+    with reading(request) as reader:
+        try:
+            return compare_view(reader, a, b, device if is_key(device) else "")
+        except UsageError as error:
+            raise HTTPException(404, str(error)) from error
+
+
+@pages.get("/compare")
+def compare(
+    request: Request,
+    a: Text = "",
+    b: Text = "",
+    device: Text = "",
+    sort: Text = SORTS[0],
+    after: Number = 0,
+) -> Response:
+    view, problem = None, ""
+    with reading(request) as reader:
+        offered, suggested = choices(reader), suggestions(reader)
+        if a and b:
+            try:
+                view = compare_view(reader, a, b, device if is_key(device) else "")
+            except UsageError as error:
+                problem = str(error)
+    rows = _sorted(view, sort) if view else ()
+    shown = rows[after : after + ROWS_PER_PAGE]
+    span = _span(rows)
+    links = links_of(request)
+    asked = {"a": a, "b": b, "device": device, "sort": sort}
+    has_more = after + ROWS_PER_PAGE < len(rows)
+    return page(
+        request,
+        "compare.html",
+        200 if not problem else 404,
+        here="compare",
+        view=view,
+        problem=problem,
+        a=a,
+        b=b,
+        device=device,
+        sort=sort,
+        sorts=SORTS,
+        choices=offered,
+        suggestions=[
+            *suggested,
+            *((f"device:{key}", name) for key, name in offered.devices),
+            *((f"backend:{one}", "") for one in offered.backends),
+            *((f"framework:{one}", "") for one in offered.frameworks),
+        ],
+        counts=Counter(one.finding for one in rows),
+        rows=[(one, place(one, span)) for one in shown],
+        varying=Varying.of([one.name for one in rows]),
+        span=f"{span:.0%}".rstrip("%"),
+        next_page=links.page("compare", **asked, after=after + ROWS_PER_PAGE) if has_more else "",
+        json=links.page("compare.json", **asked),
+        csv=links.page("compare.csv", **asked),
+    )
+
+
+# --- series -------------------------------------------------------------------------------------------------
+
+
+def series_query(
+    request: Request,
+    key: str,
+    scale: Text = "",
+    first: Annotated[str, Query(alias="from")] = "",
+    to: Text = "",
+) -> SeriesQuery:
+    ends = [int(one) if is_key(one) else None for one in (first, to)]
+    zoom = None
+    if ends != [None, None]:
+        zoom = ends[0] or 0, 2**53 if ends[1] is None else ends[1]
+    overlays = dict.fromkeys(one for one in request.query_params.getlist("overlay") if one)
+    return SeriesQuery(key, tuple(overlays)[:MOST_OVERLAYS], scale == "relative", zoom)
+
+
+Series = Annotated[SeriesQuery, Depends(series_query)]
+
+
+def _series(reader: Reader, asked: SeriesQuery) -> SeriesView:
+    view = series_view(reader, asked)
+    if view is None:
+        raise not_found("series")
+    return view
+
+
+@data.get("/series/{key}.json")
+def series_json(request: Request, asked: Series) -> Response:
+    """A series: its points, changes, and what differs besides the code; from and to are positions."""
+    with reading(request) as reader:
+        return json_answer(_series(reader, asked))
+
+
+@data.get("/series/{key}.csv")
+def series_csv(request: Request, asked: Series) -> Response:
+    """The points of a series."""
+    with reading(request) as reader:
+        return csv_answer("series", _series(reader, asked).line.points)
+
+
+@pages.get("/series/{key}")
+def series(request: Request, asked: Series, before: Text = "") -> Response:
+    with reading(request) as reader:
+        view = _series(reader, asked)
+        others = neighbours(reader, view.line.name)
+    newest_first = view.line.points[::-1]
+    uids = [one.run for one in newest_first]
+    first = uids.index(before) + 1 if before in uids else 0
+    rows = newest_first[first : first + ROWS_PER_PAGE]
+    links = links_of(request)
+    has_more = first + ROWS_PER_PAGE < len(newest_first)
+    zoom = view.zoom or ("", "")
+    return page(
+        request,
+        "series.html",
+        view=view,
+        rows=rows,
+        neighbours=others,
+        overlay_keys=asked.overlays,
+        next_page=links.series(
+            asked.key,
+            overlay=list(asked.overlays),
+            scale="relative" if asked.relative else "",
+            **{"from": zoom[0]},
+            to=zoom[1],
+            before=rows[-1].run,
+        )
+        if has_more
+        else "",
+        **graph_context(view, links),
+    )
+
+
+def graph_context(view: SeriesView, links: Links, remembers: bool = True) -> dict[str, Any]:
+    return {
+        "drawing": graph.drawing(view),
+        "data": graph.graph_data(view, links.page("run/"), remembers=remembers),
+    }
+
+
+@pages.get("/embed/series/{key}")
+def embedded_series(request: Request, asked: Series) -> Response:
+    with reading(request) as reader:
+        view = _series(reader, asked)
+    links = links_of(request)
+    text = render("embed.html", links, view=view, **graph_context(view, links, remembers=False))
+    return Response(text, media_type="text/html; charset=utf-8", headers=EMBEDDED)
+
+
+# --- run ----------------------------------------------------------------------------------------------------
+
+
+def _run(request: Request, uid: str) -> RunView:
+    store = request.app.state.store
+    result = store.result(uid)
+    if result is None:
+        raise not_found("result")
+    with reading(request) as reader:
+        return with_context(reader, run_view(result))
+
+
+@data.get("/run/{uid}.json")
+def run_json(request: Request, uid: str) -> Response:
+    """A result with its operators, conditions, and the command that repeats it."""
+    return json_answer(_run(request, uid))
+
+
+@data.get("/run/{uid}.csv")
+def run_csv(request: Request, uid: str) -> Response:
+    """The net or the outputs, and the operators of a result."""
+    view = _run(request, uid)
+    return csv_answer("run", (*view.whole, *view.operators))
+
+
+@pages.get("/run/{uid}")
+def run(request: Request, uid: str) -> Response:
+    return page(request, "run.html", view=_run(request, uid))
+
+
+# --- reference ----------------------------------------------------------------------------------------------
+
+
+@pages.get("/reference")
+def reference(request: Request) -> Response:
+    return page(request, "reference.html", here="reference", endpoints=endpoints(request.app.openapi()))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    method: str
+    path: str
+    what: str
+    parameters: tuple[str, ...]
+
+
+def endpoints(description: Mapping[str, Any]) -> list[Endpoint]:
+    """What the application says of itself, without what only the pages need."""
+    return [
+        Endpoint(
+            method.upper(),
+            path,
+            operation.get("description") or operation.get("summary", ""),
+            tuple(one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"),
+        )
+        for path, operations in sorted(description["paths"].items())
+        for method, operation in operations.items()
+    ]
+
+
+def add_pages(app: FastAPI) -> None:
+    """Adds the pages and what they load; ``app.state.store`` is read."""
+    app.mount("/static", StaticFiles(directory=STATIC))
+    app.include_router(data)
+    app.include_router(pages)

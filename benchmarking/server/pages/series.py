@@ -1,0 +1,189 @@
+"""One series: its history, what changed, and what is drawn with it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import orjson
+from sqlalchemy import Row, or_, select
+
+from benchmarking.results import comparability
+from benchmarking.server import tables
+from benchmarking.server.pages.reading import (
+    POINT_COLUMNS,
+    ROWS_PER_PAGE,
+    SERIES_COLUMNS,
+    Reader,
+    commit_columns,
+    commit_view,
+    latest_runs,
+    one_series,
+    point_joins,
+    point_view,
+    series_name,
+)
+from benchmarking.server.pages.views import (
+    BreakView,
+    ChangeView,
+    LineView,
+    PointView,
+    SeriesName,
+    SeriesView,
+)
+
+DRAWN_POINTS = 500
+MOST_POINTS = 5000
+"""Of a zoom."""
+MOST_OVERLAYS = 4
+"""The number of lines that can be told apart."""
+MOST_NEIGHBOURS = 100
+
+_points, _series = tables.points, tables.series
+
+
+@dataclass(frozen=True)
+class SeriesQuery:
+    """What an address of the page asks for."""
+
+    key: str
+    overlays: tuple[str, ...] = ()
+    relative: bool = False
+    zoom: tuple[int, int] | None = None
+    """The first and the last position."""
+
+
+def series_view(reader: Reader, asked: SeriesQuery) -> SeriesView | None:
+    """None if there is no such series."""
+    found = one_series(reader, asked.key)
+    if found is None:
+        return None
+    own = _line(reader, found, asked.zoom)
+    others = [one_series(reader, key) for key in asked.overlays[:MOST_OVERLAYS] if key != asked.key]
+    overlays = [_line(reader, one, asked.zoom) for one in others if one is not None]
+    return SeriesView(
+        own,
+        _changes(reader, found.id),
+        _breaks(reader, own),
+        tuple(overlays),
+        asked.relative,
+        asked.zoom,
+    )
+
+
+def _line(reader: Reader, found: Row[Any], zoom: tuple[int, int] | None) -> LineView:
+    query = (
+        select(*POINT_COLUMNS, _points.c.commit_id)
+        .select_from(point_joins())
+        .where(_points.c.series_id == found.id)
+        .order_by(_points.c.commit_time.desc(), _points.c.result_id.desc())
+    )
+    if zoom is not None:
+        first, last = zoom
+        query = query.where(or_(_points.c.position.between(first, last), _points.c.position.is_(None)))
+    rows = reader.rows(query.limit(DRAWN_POINTS if zoom is None else MOST_POINTS))
+    return LineView(series_name(found), ordered(latest_runs(rows, "commit_id")))
+
+
+def ordered(found: Sequence[tuple[Any, str | None]]) -> tuple[PointView, ...]:
+    """By position, the oldest first; commits without a position are numbered in the order of their times."""
+    by_time = sorted(found, key=lambda one: one[0].commit_time)
+    known = [row.commit_position is not None for row, _ in by_time]
+    views = [point_view(row, verdict, number) for number, (row, verdict) in enumerate(by_time)]
+    if not all(known):
+        return tuple(
+            replace(one, commit=replace(one.commit, position=number)) for number, one in enumerate(views)
+        )
+    return tuple(sorted(views, key=lambda one: one.commit.position))
+
+
+def _changes(reader: Reader, series: int) -> tuple[ChangeView, ...]:
+    good, bad = tables.commits.alias("good"), tables.commits.alias("bad")
+    changes = tables.changes
+    query = (
+        select(
+            changes.c.kind,
+            changes.c.before,
+            changes.c.after,
+            *commit_columns(good, "good"),
+            *commit_columns(bad, "bad"),
+        )
+        .join(bad, changes.c.first_bad_id == bad.c.id)
+        .outerjoin(good, changes.c.last_good_id == good.c.id)
+        .where(changes.c.series_id == series)
+        .order_by(bad.c.time.desc())
+        .limit(ROWS_PER_PAGE)
+    )
+    return tuple(
+        ChangeView(row.kind, commit_view(row, "good"), commit_view(row, "bad"), row.before, row.after)
+        for row in reader.rows(query)
+    )
+
+
+def neighbours(reader: Reader, name: SeriesName) -> list[SeriesName]:
+    """The series of the same model in the same unit, which can be drawn with this one."""
+    query = (
+        select(*SERIES_COLUMNS)
+        .join(tables.devices)
+        .where(
+            _series.c.project_id == reader.project,
+            _series.c.net == name.model,
+            _series.c.unit == name.unit,
+            _series.c.key != name.key,
+        )
+        .order_by(*(_series.c[one] for one in ("metric", "identifier", "framework", "backend", "key")))
+        .limit(MOST_NEIGHBOURS)
+    )
+    return [series_name(row) for row in reader.rows(query)]
+
+
+# --- what else than the code differs ------------------------------------------------------------------------
+
+
+def _breaks(reader: Reader, line: LineView) -> tuple[BreakView, ...]:
+    documents = _documents(reader, [one.run for one in line.points])
+    facts = {identity: _facts(content) for identity, content in documents.contents.items()}
+    found = []
+    for before, after in pairwise(line.points):
+        old, new = documents.of_run.get(before.run), documents.of_run.get(after.run)
+        if old != new and old is not None and new is not None:
+            what = _difference(facts[old], facts[new])
+            if what:
+                found.append(BreakView(after.commit, what))
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Documents:
+    of_run: Mapping[str, int]
+    contents: Mapping[int, Mapping[str, Any]]
+
+
+def _documents(reader: Reader, runs: Sequence[str]) -> _Documents:
+    """The documents of the results with these uids; most share one."""
+    results, documents = tables.results, tables.stored_documents
+    of_run: dict[str, int] = {}
+    for first in range(0, len(runs), DRAWN_POINTS):
+        some = runs[first : first + DRAWN_POINTS]
+        rows = reader.rows(select(results.c.uid, results.c.document_id).where(results.c.uid.in_(some)))
+        of_run.update((row.uid, row.document_id) for row in rows)
+    wanted = sorted(set(of_run.values()))[-DRAWN_POINTS:]
+    rows = reader.rows(select(documents.c.id, documents.c.content).where(documents.c.id.in_(wanted)))
+    return _Documents(of_run, {row.id: orjson.loads(zlib.decompress(row.content)) for row in rows})
+
+
+def _facts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a change of is worth a mark: the device's facts, and the versions of libraries."""
+    meta = content["meta"]
+    program = meta.get("program", {})
+    versions = {name: program[name] for name in comparability.PROGRAM_VERSIONS if name in program}
+    return {**meta.get("device", {}), **versions}
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """``torch 2.12.0 → 2.13.0, kernel 6.1 → 6.12``."""
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    return ", ".join(f"{name} {old.get(name, 'unknown')} → {new.get(name, 'unknown')}" for name in names[:3])
