@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from benchmarking.specs.run_info import RunInfo, Version
 
 PYTHON_SUFFIXES = (".py", ".pyz")
-INTERACTIVE_COMMIT = "interactive"
 """Stands for the commit if --info does not name one."""
 
 logger = logging.getLogger(__name__)
@@ -312,7 +311,7 @@ def _chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase,
 
 
 def _read_info(options: HarnessOptions) -> RunInfo:
-    from benchmarking.specs.run_info import RunInfo, Version, read_run_info
+    from benchmarking.specs.run_info import INTERACTIVE_COMMIT, RunInfo, Version, read_run_info
 
     if options.info is not None:
         return read_run_info(options.info)
@@ -424,7 +423,8 @@ def _arm(name: str, version: Version, options: HarnessOptions, framework: Framew
 
     program, environment = _program(name, version, options, framework)
     if version.commit is not None and version.commit_time is not None:
-        return Arm(version.commit, version.commit_time, program, version.position)
+        about = version.branch, version.author, version.subject
+        return Arm(version.commit, version.commit_time, program, version.position, *about)
     try:
         commit = program_commit(program.path, environment)
         return Arm(commit, int(time.time()), program)

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -149,13 +150,14 @@ def _run_loop(
     from benchmarking.continuous.state import FILE_NAME, State
 
     benchmark = str(harness_options.benchmark_file.resolve())
+    branch = options.branch or repo.usual_branch()
     with State(_own_directory(options) / FILE_NAME, benchmark) as state, BuildQueue(builder) as builds:
         try:
             pipeline = Pipeline(
                 repo=repo,
                 builder=builder,
                 builds=builds,
-                harness=harness,
+                harness=replace(harness, branch=branch),
                 state=state,
                 base=repo.resolve(options.base_commit) if options.base_commit else None,
                 detects_regressions=options.regression,
@@ -163,9 +165,7 @@ def _run_loop(
                 show_document=harness_options.json,
             )
             loop = Loop(
-                options=_loop_options(
-                    options, options.branch or repo.usual_branch(), harness_options.fail_on
-                ),
+                options=_loop_options(options, branch, harness_options.fail_on),
                 repo=repo,
                 pipeline=pipeline,
                 state=state,

@@ -25,6 +25,8 @@ from benchmarking.specs.run_info import Commit, RunInfo, TestName, Version
 TERMINATION_GRACE_S = 15.0
 """The time that the harness needs to end its own programs and to report finished tests."""
 TAIL_LINES = 20
+LONGEST_ABOUT = 200
+"""The number of characters of an author, a subject or a branch that are passed on."""
 KEPT_LOGS = 500
 SCREEN_LIMIT_BYTES = 16 * 2**20
 """The number of characters kept from the end of the harness's messages; the log has all of them."""
@@ -73,6 +75,8 @@ class Harness:
     cancellation: Cancellation
     timeout_s: float | None = None
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    branch: str = ""
+    """That of the commits, for the record."""
 
     def validate(self, request: HarnessRequest) -> HarnessReport:
         """Checks all arguments that ``measure`` would pass, and the benchmark files; runs nothing.
@@ -80,7 +84,9 @@ class Harness:
         Raises:
             StorageError, RunCancelledError
         """
-        return self._run(f"validate-{_file_name(request.platform)}", (*_own_arguments(request), "--validate"))
+        return self._run(
+            f"validate-{_file_name(request.platform)}", (*self._own_arguments(request), "--validate")
+        )
 
     def measure(self, request: HarnessRequest) -> HarnessReport:
         """Runs the harness.
@@ -90,7 +96,12 @@ class Harness:
         """
         name = f"{request.treatment.revision.commit}-{_file_name(request.platform)}"
         with self.activities.during("measuring", request.treatment.revision, request.platform):
-            return self._run(name, (*_own_arguments(request), "--json"))
+            return self._run(name, (*self._own_arguments(request), "--json"))
+
+    def _own_arguments(self, request: HarnessRequest) -> tuple[str, ...]:
+        # A path may hold bytes that are no text: pydantic's own JSON cannot.
+        info = json.dumps(_info(request, self.branch).model_dump(exclude_defaults=True))
+        return ("--platform", request.platform, "--info", info)
 
     def _run(self, name: str, own_arguments: Sequence[str]) -> HarnessReport:
         argv = (*_harness(), *self.arguments, "--framework", self.framework, *own_arguments)
@@ -127,16 +138,10 @@ def _file_name(platform: str) -> str:
     return platform.replace("/", "+")
 
 
-def _own_arguments(request: HarnessRequest) -> tuple[str, ...]:
-    # A path may hold bytes that are no text: pydantic's own JSON cannot.
-    info = json.dumps(_info(request).model_dump(exclude_defaults=True))
-    return ("--platform", request.platform, "--info", info)
-
-
-def _info(request: HarnessRequest) -> RunInfo:
+def _info(request: HarnessRequest, branch: str) -> RunInfo:
     return RunInfo(
-        treatment=_version(request.treatment, request.positions),
-        control=_version(request.control, request.positions) if request.control else None,
+        treatment=_version(request.treatment, request.positions, branch),
+        control=_version(request.control, request.positions, branch) if request.control else None,
         regression_commits=[
             Commit(commit=one.commit, commit_time=one.commit_time) for one in request.history
         ],
@@ -146,11 +151,15 @@ def _info(request: HarnessRequest) -> RunInfo:
     )
 
 
-def _version(built: Built, positions: Mapping[str, int]) -> Version:
+def _version(built: Built, positions: Mapping[str, int], branch: str) -> Version:
+    revision = built.revision
     return Version(
-        commit=built.revision.commit,
-        commit_time=built.revision.commit_time,
-        position=positions.get(built.revision.commit),
+        commit=revision.commit,
+        commit_time=revision.commit_time,
+        position=positions.get(revision.commit),
+        branch=branch[:LONGEST_ABOUT],
+        author=revision.author.partition(" <")[0][:LONGEST_ABOUT],  # results may be public, addresses not
+        subject=revision.subject[:LONGEST_ABOUT],
         program=str(built.program.resolve()),
     )
 

@@ -25,6 +25,10 @@ class Arm:
     program: Program
     position: int | None = None
     """The position of the commit in its repository (``run_info.Version``)."""
+    branch: str = ""
+    author: str = ""
+    subject: str = ""
+    """The first line of the commit's message."""
 
 
 @dataclass(frozen=True)

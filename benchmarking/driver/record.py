@@ -117,6 +117,9 @@ def _provenance(plan: RunPlan, group: str | None) -> Provenance:
         uid=new_uid(),
         position=treatment.position,
         control_position=control.position if control else None,
+        branch=treatment.branch,
+        author=treatment.author,
+        subject=treatment.subject,
         harness_version=__version__,
         user=plan.user_meta,
     )

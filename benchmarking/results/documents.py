@@ -100,7 +100,7 @@ class Document:
 
 
 def dumps(value: Any) -> str:
-    return json.dumps(_jsonable(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(jsonable(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
 def document_json(document: Document) -> dict[str, Any]:
@@ -144,16 +144,17 @@ def _as_json(value: Document | Result) -> dict[str, Any]:
     return fields
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """The value as JSON has it: numbers that are not finite as strings, and no halves of characters."""
     if isinstance(value, float) and not math.isfinite(value):
         return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
     if isinstance(value, str):
         # A lone surrogate, from a name whose bytes are not text, cannot be in a file that others can read.
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Mapping):
-        return {_jsonable(str(key)): _jsonable(one) for key, one in value.items()}
+        return {jsonable(str(key)): jsonable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(one) for one in value]
+        return [jsonable(one) for one in value]
     return value
 
 
@@ -171,6 +172,11 @@ def read(kind: type[Read], content: str | bytes) -> Read:
     if isinstance(value, dict) and isinstance(value.get("results"), list):
         value = {**value, "results": [_in_parts(one) for one in value["results"]]}
     return validated(kind, value)
+
+
+def result_of(value: Any) -> Result:
+    """The result in a value that ``result_json`` made. Raises as ``validated``."""
+    return validated(Result, _in_parts(value))
 
 
 def read_meta(content: str | bytes) -> Result:

@@ -391,6 +391,11 @@ class Provenance:
     position: int | None = None
     """The position of the commit in its repository (``run_info.Version``), if it is known."""
     control_position: int | None = None
+    branch: str = ""
+    """That of the commit, if the loop measured it; and so are ..."""
+    author: str = ""
+    subject: str = ""
+    """... the first line of its message."""
     harness_version: str = ""
     user: Mapping[str, Fact] = field(default_factory=dict)
     """The ``meta`` of --info."""

@@ -191,6 +191,7 @@ results = Table(
     Column("verdict", Text),
     _text("tainted"),
     _text("failure"),
+    _text("regressed", default="{}"),
     Column("detail", LargeBinary, nullable=False),
     Column("operators", LargeBinary),
     Column("samples", LargeBinary),
@@ -199,7 +200,8 @@ results = Table(
     Index(None, "device_id", "time"),
 )
 """``status`` and ``outcome`` are those of ``results.model.Outcome``; ``tainted`` the reasons, one a line;
-``failure`` its JSON. The blobs are those of ``benchmarking/server/packing.py``.
+``failure`` its JSON; ``regressed`` maps the types whose regression was confirmed to the ratio. The blobs are
+those of ``benchmarking/server/packing.py``.
 """
 
 points = Table(

@@ -14,6 +14,10 @@ from benchmarking.errors import UsageError
 from benchmarking.results.model import RunType
 from benchmarking.results.unix_time import UnixSeconds
 
+INTERACTIVE_COMMIT = "interactive"
+"""Takes the place of the commit of a run without --info."""
+LONGEST_TEXT = 1000
+"""Characters of what is said about a commit."""
 LARGEST_INFO_BYTES = 10_000_000
 SHOWN_CHARACTERS = 60
 """The number of characters of a file name that messages show."""
@@ -45,6 +49,10 @@ class Version(InfoModel):
     """The position of the commit in its repository: higher than those of all commits that it contains. It
     orders commits of the same second, and commits with wrong times.
     """
+    branch: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
+    author: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
+    subject: Annotated[str, Field(max_length=LONGEST_TEXT)] = ""
+    """The first line of its message."""
     program: FileName | None = None
     """The path of its benchmark program; by default that of the command line, or otherwise the framework's
     own program.
@@ -131,6 +139,11 @@ def program_commit(program: Path, environment: str = "") -> str:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     names = [name for name in (environment, program.name) if name]
     return "-".join([*(re.sub("[^A-Za-z0-9_.-]+", "-", name)[:60] for name in names), digest[:12]])
+
+
+def is_program_commit(commit: str) -> bool:
+    """Whether it only takes the place of a commit: ``interactive``, or what ``program_commit`` made."""
+    return commit == INTERACTIVE_COMMIT or re.fullmatch(r"[A-Za-z0-9_.-]+-[0-9a-f]{12}", commit) is not None
 
 
 def _json_path(location: tuple[int | str, ...]) -> str:
