@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,14 @@ def test_it_is_told_all_of_a_comparison(harness):
     ]
     assert (info.run_type, info.regressed_types) == ("verify", ["NET_DELAY"])
     assert [(one.net, one.metric, one.identifier) for one in info.tests] == [("net", "delay", "first")]
+
+
+def test_what_people_want_to_know_of_a_commit_is_passed_on_without_addresses(harness):
+    revision = replace(NEW, author="Ann <ann@example.org>", subject="faster pooling" + "x" * 999)
+    one = replace(harness("json.dump(arguments, sys.stdout)"), branch="main")
+    output = one.measure(HarnessRequest("host", replace(TREATMENT, revision=revision))).output
+    version = read_run_info(harness_arguments.parse(json.loads(output)).info).treatment
+    assert (version.branch, version.author, len(version.subject)) == ("main", "Ann", 200)
 
 
 def test_what_would_be_passed_is_checked_before(harness):
