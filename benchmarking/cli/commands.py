@@ -32,6 +32,7 @@ COMMANDS = {
     "doctor": Command("show what this machine does to measurements, and how to mend it", "doctor"),
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
+    "comment": Command("write results into the comment of a pull request, in CI", "comment"),
     "completion": Command("print a shell completion script for this command line", "completion"),
 }
 

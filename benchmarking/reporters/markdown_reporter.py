@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,10 +38,16 @@ class MarkdownReporter(FileReporter):
         self._operators = operators
 
     def _content(self, summary: RunSummary | None) -> bytes:
-        return _document(self._results, summary, self._operators).encode("utf-8", errors="replace")
+        return markdown(self._results, summary, self._operators).encode("utf-8", errors="replace")
 
 
-def _document(stages: list[Result], summary: RunSummary | None, operators: OperatorChoice) -> str:
+def markdown(stages: Sequence[Result], summary: RunSummary | None, operators: OperatorChoice = 0) -> str:
+    """Nothing in it but what this module writes is interpreted as Markdown or HTML.
+
+    Args:
+        stages: in the order in which they were reported.
+        summary: None while the run goes on.
+    """
     tests = by_test(stages)
     results = [one[-1] for one in tests]
     counted = numbers.counts(Counter(result.outcome for result in results))
@@ -168,7 +175,7 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
 
 
 def _folded(title: str, content: str) -> str:
-    summary = _without_mentions(html.escape(plain(title)))
+    summary = html.escape(_without_references(plain(title)))
     return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>"
 
 
@@ -189,9 +196,11 @@ def _escape(text: str) -> str:
     not emphasis.
     """
     html_safe = html.escape(plain(text), quote=False)
-    return _without_mentions(re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", html_safe))
+    return _without_references(re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", html_safe))
 
 
-def _without_mentions(text: str) -> str:
-    """A zero-width space prevents a hosting service from notifying a user of that name."""
-    return text.replace("@", "@\u200b")
+def _without_references(text: str) -> str:
+    """A zero-width space prevents a hosting service from notifying a user of that name, from mentioning this
+    text in another discussion, and from turning an address that somebody else chose into a link.
+    """
+    return re.sub(r"@|#|\bGH-|://|\bwww\.", "\\g<0>\u200b", text, flags=re.IGNORECASE)

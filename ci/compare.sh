@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Builds base and head, compares them, and prints the exit status of mlbench compare.
+#
+# Environment:
+#   MLBENCH   the program mlbench
+#   BASE, HEAD   directories of the two checkouts
+#   OUTPUT    an empty directory for results.json, report.md and junit.xml
+#   COMMAND   what is timed, a line for bash, in the directory of a checkout
+#   INSTALL   a line that installs a checkout into an environment of Python, one for each; may be empty
+#   BUILD     a line that builds a checkout; may be empty
+#   OPTIONS   further options of mlbench compare, as words; may be empty
+set -euo pipefail
+
+prepare() { # NAME DIRECTORY: makes $OUTPUT/NAME, which runs the command there.
+  local environment path=$PATH
+  cd "$2"
+  if [ -n "${INSTALL:-}" ]; then
+    environment=$(dirname "$OUTPUT")/$1-environment
+    python3 -m venv "$environment"
+    path=$environment/bin:$PATH
+    PATH=$path bash -euo pipefail -c "$INSTALL"
+  fi
+  [ -z "${BUILD:-}" ] || PATH=$path bash -euo pipefail -c "$BUILD"
+  {
+    echo "#!/usr/bin/env bash"
+    printf 'cd %q || exit 126\nexport PATH=%q\n%s\n' "$2" "$path" "$COMMAND"
+  } > "$OUTPUT/$1"
+  chmod +x "$OUTPUT/$1"
+}
+
+# What they print belongs to the log: the status alone goes to stdout.
+(prepare base "$BASE") >&2
+(prepare head "$HEAD") >&2
+read -r -a options <<< "${OPTIONS:-}"
+status=0
+"$MLBENCH" compare "'$OUTPUT/base'" "'$OUTPUT/head'" --fail_on inconclusive "${options[@]}" --screen_reporter \
+  --json --markdown "$OUTPUT/report.md" --junit "$OUTPUT/junit.xml" > "$OUTPUT/results.json" || status=$?
+echo "$status"

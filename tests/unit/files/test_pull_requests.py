@@ -1,0 +1,157 @@
+"""The comment of a pull request: what fits, what is waited for, and what is refused."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarking.errors import ReporterError, UsageError
+from benchmarking.files import pull_requests
+from benchmarking.files.pull_requests import NoPullRequestError, discussion, shortened
+from benchmarking.programs.process import Cancellation
+from tests.support import hosting_api
+from tests.support.hosting_api import TOKEN, rate_limit
+
+LINES = st.lists(
+    st.sampled_from(
+        ["text", "é" * 30, "```text", "```", "````", "<details><summary>s</summary>", "</details>", ""]
+    ),
+    max_size=60,
+)
+
+
+@given(LINES, st.integers(300, 2000))
+def test_what_is_left_out_leaves_nothing_open(lines, limit_bytes):
+    text = "\n".join(lines)
+    short = shortened(text, limit_bytes, "NOTE")
+    assert len(short.encode()) <= limit_bytes
+    if short != text:
+        assert len(text.encode()) > limit_bytes
+        assert short.endswith("\nNOTE")
+        fence = ""
+        for line in short.split("\n"):
+            if not fence and line.startswith("```"):
+                fence = line[: len(line) - len(line.lstrip("`"))]
+            elif fence and line == fence:
+                fence = ""
+        assert not fence
+
+
+def test_an_open_section_is_closed():
+    text = "\n".join(
+        ["<details><summary>s</summary>", "", "```text", *["evidence"] * 100, "```", "", "</details>"]
+    )
+    assert shortened(text, 500, "NOTE").endswith("evidence\n```\n\n</details>\n\nNOTE")
+
+
+@pytest.fixture
+def api():
+    with hosting_api.running() as server:
+        yield server
+
+
+@pytest.fixture
+def environment(api, tmp_path):
+    event = tmp_path / "event.json"
+    event.write_text(json.dumps({"pull_request": {"number": 5, "head": {"sha": "c0ffee"}}}))
+    return {
+        "GITHUB_API_URL": api.url,
+        "GITHUB_REPOSITORY": "ada/engine",
+        "GITHUB_EVENT_PATH": str(event),
+        "GITHUB_TOKEN": TOKEN,
+    }
+
+
+def bring_up_to_date(environment):
+    with Cancellation() as cancellation:
+        return discussion(environment, cancellation)[0].bring_up_to_date("<!-- m -->", "text")
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(pull_requests, "FIRST_WAIT_S", 0.0)
+
+
+def test_a_server_that_never_recovers_is_given_up(api, environment):
+    api.refusals = [(503, {})] * 100
+    with pytest.raises(
+        ReporterError, match=r"^GET http://127\.0\.0\.1:\d+/repos/ada/engine/issues/5/comments.*: 503"
+    ):
+        bring_up_to_date(environment)
+    assert len(api.requests) == pull_requests.ATTEMPTS
+
+
+def test_a_rate_limit_is_waited_for_without_doubling(api, environment):
+    api.refusals = [rate_limit(wait_s=1)]
+    assert bring_up_to_date(environment) is False
+    api.refusals = [rate_limit(), rate_limit()]
+    assert bring_up_to_date(environment) is True
+    assert api.bodies == ["<!-- m -->\ntext"]
+
+
+def test_a_refusal_that_is_no_rate_limit_is_final(api, environment):
+    environment["GITHUB_TOKEN"] = "wr0ng"
+    with pytest.raises(ReporterError, match="401") as error:
+        bring_up_to_date(environment)
+    assert "wr0ng" not in str(error.value)
+    assert len(api.requests) == 1
+
+
+def test_a_comment_that_may_have_arrived_is_not_posted_again(api, environment, monkeypatch):
+    posted = []
+
+    def lose(handler, value, status=200, headers=()):
+        if handler.command == "POST":
+            posted.append(value)
+            handler.connection.close()
+        else:
+            answer(handler, value, status, headers)
+
+    answer = hosting_api._Handler._answer
+    monkeypatch.setattr(hosting_api._Handler, "_answer", lose)
+    with pytest.raises(ReporterError):
+        bring_up_to_date(environment)
+    assert len(posted) == 1
+
+
+def test_nobody_waits_longer_than_a_minute():
+    class Answer:
+        retry_after_s = None
+        headers = {"X-RateLimit-Reset": "99999999999"}  # noqa: RUF012
+
+    assert pull_requests._asked_wait_s(Answer()) == 60.0
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"GITHUB_TOKEN": ""}, UsageError, "the environment has no GITHUB_TOKEN"),
+        ({"GITHUB_API_URL": "http://example.com"}, UsageError, "is not an https URL"),
+        ({"GITHUB_EVENT_PATH": "/nonesuch"}, UsageError, "is no event of GitHub"),
+        ({"GITHUB_EVENT_PATH": "/dev/zero"}, UsageError, "is no event of GitHub"),
+    ],
+)
+def test_what_is_missing_is_one_line(environment, change, error, message):
+    with pytest.raises(error, match=message):
+        bring_up_to_date({**environment, **change})
+
+
+@pytest.mark.parametrize("event", [{}, {"pull_request": None}, {"push": {}}])
+def test_a_push_has_no_pull_request(environment, tmp_path, event):
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    with pytest.raises(NoPullRequestError):
+        bring_up_to_date(environment)
+
+
+def test_elsewhere_there_is_nothing_to_comment_on():
+    with pytest.raises(UsageError, match="neither a job of GitHub Actions nor of GitLab CI"):
+        bring_up_to_date({})
+    with pytest.raises(NoPullRequestError):
+        bring_up_to_date({"CI_API_V4_URL": "https://gitlab.example"})
+
+
+def test_answers_of_another_kind_are_refused(api, environment):
+    api.comments = [{"id": "one", "body": "x"}]
+    with pytest.raises(ReporterError, match="the answer is not what it should be"):
+        bring_up_to_date(environment)
