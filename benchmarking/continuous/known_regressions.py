@@ -25,10 +25,16 @@ SILENT = ("expected", "ignored")
 LIMITS = WebLimits(connect_s=10, silence_s=20, total_s=30, size_bytes=2**20)
 
 
+class _Commit(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    sha: str
+
+
 class _Known(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    commit: str
+    commit: _Commit
     state: str
     reason: str = ""
 
@@ -64,11 +70,14 @@ class KnownRegressions:
         except (WebError, ValueError) as error:
             logger.warning("which regressions are known is unknown: %s: %s", hide_credentials(address), error)
             return set()
-        silent = [one for one in found.regressions if one.commit in commits and one.state in SILENT]
-        for one in silent:
-            reason = plain(one.reason)
-            logger.info("%s is not reported again: it is %s: %s", one.commit[:12], one.state, reason)
-        return {one.commit for one in silent}
+        silent = {
+            one.commit.sha: one
+            for one in found.regressions
+            if one.commit.sha in commits and one.state in SILENT
+        }
+        for sha, one in silent.items():
+            logger.info("%s is not reported again: %s: %s", sha[:12], one.state, plain(one.reason))
+        return set(silent)
 
 
 def known_regressions(

@@ -346,6 +346,7 @@ class _Writer:
                 )
             )
             self.changed.add(own)
+            values["unsearched"] = known.unsearched + 1
             values["points"] = known.points + is_normal
         if is_normal:
             values["reference"] = known.reference or value
@@ -500,13 +501,10 @@ def _failure(failure: Failure | None) -> str:
     return _json({"kind": failure.kind, "error": failure.error, "message": failure.message})
 
 
-def _regressed(result: Result) -> dict[str, float]:
-    """The types whose regression was confirmed, and by how much."""
-    return {
-        one.type: one.ratio
-        for one in result.types
-        if one.regressed and one.ratio is not None and math.isfinite(one.ratio)
-    }
+def _regressed(result: Result) -> dict[str, float | None]:
+    """The types whose regression was confirmed, and by how much; None if the control had no value above 0."""
+    ratios = {one.type: one.ratio for one in result.types if one.regressed}
+    return {name: None if ratio is None else _finite(ratio) for name, ratio in ratios.items()}
 
 
 def _json(value: Any) -> str:

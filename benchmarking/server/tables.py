@@ -151,8 +151,8 @@ series = Table(
     Column("last_ratio", Double),
     Column("last_verdict", Text),
     Column("last_tainted", Boolean, nullable=False, default=True, server_default=true()),
-    # The number of points when they were last searched for changes (``triage/search.py``).
-    _count("searched"),
+    # The number of points since the last search for changes (``triage/search.py``).
+    _count("unsearched"),
     # From the newest points: ``benchmarking/server/ingest.py``.
     Column("reference", Double),
     Column("level", Double),

@@ -46,8 +46,8 @@ class Verdict:
     control: int | None
     control_order: Order | None
     time: int
-    ratios: Mapping[str, float]
-    """Of each type that regressed: the treatment divided by the control."""
+    levels: Mapping[str, tuple[float, float]]
+    """Of each type that regressed: the level of the control and of the treatment."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ class SeriesHistory:
     def index(self, order: Order) -> int:
         """The index of the commit, or of the next commit that was measured."""
         return bisect_left([one.order for one in self.observed], order)
+
+    def good(self, indicator: Indicator) -> slice:
+        """The last good commit and those before it, as far as they show its level."""
+        commits = [one.commit for one in self.observed]
+        end = commits.index(indicator.last_good) + 1 if indicator.last_good in commits else 0
+        return slice(max(0, end - MINIMUM_RUNS), end)
 
     def near(self, index: int) -> tuple[int, ...]:
         """The commits that are so near that a step there may be the same, the nearest first."""
@@ -155,7 +161,7 @@ def confirmed(history: SeriesHistory, verdicts: Sequence[Verdict]) -> tuple[list
     reports the commit in between that caused it, compared with the last good commit.
     """
     key = history.key
-    own = [one for one in verdicts if key.type in one.ratios]
+    own = [one for one in verdicts if key.type in one.levels]
     causes = {one.commit: cause.commit for one in own if (cause := _cause(one, own))}
     traced = set(causes.values())
     located = {}
@@ -165,7 +171,7 @@ def confirmed(history: SeriesHistory, verdicts: Sequence[Verdict]) -> tuple[list
         source = Source.BISECTION if one.commit in traced else Source.VERDICT
         located[one.commit] = Located(
             one.commit,
-            Indicator(key, source, 1.0, one.ratios[key.type], result=one.result, last_good=one.control),
+            Indicator(key, source, *one.levels[key.type], result=one.result, last_good=one.control),
             history.near(history.index(one.order)),
         )
     return list(located.values()), causes
@@ -199,13 +205,18 @@ def is_back(history: SeriesHistory, order: Order, indicator: Indicator) -> bool:
     newest = values[index + 1 :][-SETTLED:]
     if len(newest) < SETTLED:
         return False
-    limit = _limit(values, index, indicator)
+    limit = _limit(history, index, indicator)
     return max(newest) < limit if history.is_lower_better else min(newest) > limit
 
 
-def _limit(values: Sequence[float], index: int, indicator: Indicator) -> float:
-    ratio = indicator.ratio
-    if indicator.source is Source.CREEP or ratio is None or ratio <= 0:
+def _limit(history: SeriesHistory, index: int, indicator: Indicator) -> float:
+    """Half way, on a logarithmic scale, between the levels.
+
+    The level before is that of the last good commit, not of the commit before: the commits in between may
+    have had the regression without being judged.
+    """
+    ratio, values = indicator.ratio, history.levels.values
+    if ratio is None or ratio <= 0:
         return (indicator.before + indicator.after) / 2
-    older = values[max(0, index - MINIMUM_RUNS) : index]
+    older = values[history.good(indicator)]
     return (statistics.median(older) if older else values[index] / ratio) * math.sqrt(ratio)

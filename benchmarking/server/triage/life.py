@@ -117,9 +117,15 @@ class Regression:
         return self.closed_as is None
 
     @property
+    def evidence(self) -> Source | None:
+        """The strongest; None without indicators."""
+        sources = [one.source for one in self.indicators.values()]
+        return max(sources, key=lambda one: one.strength, default=None)
+
+    @property
     def is_advice(self) -> bool:
         """Whether no fresh measurement confirmed it."""
-        return all(one.source.is_advice for one in self.indicators.values())
+        return self.evidence is None or self.evidence.is_advice
 
 
 # --- events -------------------------------------------------------------------------------------------------
@@ -138,6 +144,13 @@ class Measured:
 
     key: IndicatorKey
     is_back: bool
+
+
+@dataclass(frozen=True)
+class Traced:
+    """Indicators belong to another commit."""
+
+    keys: frozenset[IndicatorKey]
 
 
 @dataclass(frozen=True)
@@ -176,7 +189,7 @@ class Annotated:
 
 Decision = Confirmed | Acknowledged | Closed | Reopened | Annotated
 """What a person decides."""
-Event = Found | Measured | Absorbed | Decision
+Event = Found | Measured | Traced | Absorbed | Decision
 
 
 def after(regression: Regression, event: Event) -> Regression:
@@ -193,6 +206,9 @@ def after(regression: Regression, event: Event) -> Regression:
             return _found(regression, indicator)
         case Measured(key, is_back):
             return _measured(regression, key, is_back)
+        case Traced(keys):
+            left = {key: one for key, one in regression.indicators.items() if key not in keys}
+            return _settled(replace(regression, indicators=MappingProxyType(left)))
         case Absorbed(other):
             return _absorbed(regression, other)
         case Confirmed():
@@ -228,10 +244,14 @@ def _measured(regression: Regression, key: IndicatorKey, is_back: bool) -> Regre
     if known is None or known.is_back == is_back:
         return regression
     indicators = {**regression.indicators, key: replace(known, is_back=is_back)}
-    measured = replace(regression, indicators=MappingProxyType(indicators))
-    if not regression.is_open or not all(one.is_back for one in indicators.values()):
-        return measured
-    return replace(measured, closed_as=State.FIXED, reason=BACK)
+    return _settled(replace(regression, indicators=MappingProxyType(indicators)))
+
+
+def _settled(regression: Regression) -> Regression:
+    """Fixed, if everything is back."""
+    found = regression.indicators.values()
+    is_settled = regression.is_open and found and all(one.is_back for one in found)
+    return replace(regression, closed_as=State.FIXED, reason=BACK) if is_settled else regression
 
 
 def _absorbed(regression: Regression, other: Regression) -> Regression:

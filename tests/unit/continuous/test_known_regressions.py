@@ -33,8 +33,10 @@ def test_expected_and_ignored_ones_are_silent(server, ask):
 
     def behaviour(handler):
         seen.append((handler.path, handler.headers["Authorization"]))
-        rows = [{"commit": commit, "state": state, "owner": "Ana"} for commit, state in COMMITS.items()]
-        content(answer([*rows, {"commit": "e" * 40, "state": "ignored"}]))(handler)
+        rows = [
+            {"commit": {"sha": commit}, "state": state, "owner": "Ana"} for commit, state in COMMITS.items()
+        ]
+        content(answer([*rows, {"commit": {"sha": "e" * 40}, "state": "ignored"}]))(handler)
 
     server.on("/api/v1/regressions", behaviour)
     assert ask() == {"a" * 40, "b" * 40}

@@ -34,8 +34,8 @@ def noisy(*levels, runs=20, scatter=0.01, seed=3):
     return [level * source.gauss(1, scatter) for level in levels for _ in range(runs)]
 
 
-def step(before=100.0, after=110.0):
-    return Indicator(KEY, Source.STEP, before, after)
+def step(before=100.0, after=110.0, last_good=None):
+    return Indicator(KEY, Source.STEP, before, after, last_good=last_good)
 
 
 def test_a_step_is_advice_at_its_commit():
@@ -91,7 +91,15 @@ BACK = {
 @pytest.mark.parametrize(("values", "expected"), BACK.values(), ids=BACK)
 def test_the_newest_values_are_back(values, expected):
     first_bad = values.index(110)
-    assert is_back(history(values), (first_bad, 0), step()) is expected
+    for last_good in (None, 100 + first_bad - 1):
+        assert is_back(history(values), (first_bad, 0), step(last_good=last_good)) is expected
+
+
+def test_commits_before_the_verdict_may_have_had_the_regression():
+    """The control is the commit 4; the commits 5 to 9 were slow but not judged."""
+    seen = history([100] * 5 + [110] * 15)
+    assert not is_back(seen, (10, 0), step(last_good=104))
+    assert not is_back(seen, (10, 0), step())
 
 
 def test_a_commit_that_was_not_measured_itself_is_between_its_neighbours():
@@ -134,7 +142,7 @@ def verdict(commit, control, time, types=("NET_DELAY",)):
         control=control,
         control_order=(control, 0),
         time=time,
-        ratios=dict.fromkeys(types, 1.1),
+        levels=dict.fromkeys(types, (1.0, 1.1)),
     )
 
 

@@ -20,6 +20,7 @@ from benchmarking.server.triage.life import (
     Reopened,
     Source,
     State,
+    Traced,
     after,
 )
 
@@ -75,6 +76,11 @@ LIVES = {
     "ignored remains so": ([found(), IGNORED, found(source=Source.BISECTION)], State.IGNORED),
     "ignored, and opened again": ([found(), IGNORED, Reopened()], State.CONFIRMED),
     "ignored, and acknowledged": ([found(), IGNORED, Acknowledged("Ana")], State.ACKNOWLEDGED),
+    "traced elsewhere, and the rest is back": (
+        [found(), found(OPERATOR), Measured(NET, True), Traced(frozenset({OPERATOR}))],
+        State.FIXED,
+    ),
+    "traced elsewhere altogether": ([found(), Traced(frozenset({NET}))], State.NEW),
     "a person says that it is fixed": ([found(), Closed(State.FIXED)], State.FIXED),
     "a note does not change the state": ([found(), Annotated("seen", "")], State.CONFIRMED),
     "absorbed by its cause": (
@@ -156,6 +162,7 @@ REGRESSIONS = st.builds(
 OWN = st.one_of(
     st.builds(Found, INDICATORS),
     st.builds(Measured, KEYS, st.booleans()),
+    st.builds(Traced, st.frozensets(KEYS, max_size=2)),
     st.builds(Absorbed, REGRESSIONS),
 )
 DECISIONS = st.one_of(
@@ -173,9 +180,11 @@ def test_no_sequence_of_events_loses_an_owner_or_closes_an_open_regression(regre
         before, regression = regression, after(regression, event)
         if before.owner and not isinstance(event, Acknowledged):
             assert regression.owner == before.owner
-        assert set(before.indicators) <= set(regression.indicators)
+        if not isinstance(event, Traced):
+            assert set(before.indicators) <= set(regression.indicators)
         if before.is_open and not regression.is_open and not isinstance(event, Closed):
-            assert isinstance(event, Measured)
+            assert isinstance(event, Measured | Traced)
+            assert regression.indicators
             assert all(one.is_back for one in regression.indicators.values())
             assert regression.closed_as is State.FIXED
         if before.state in life.SILENT and not isinstance(event, Closed | Reopened | Acknowledged):
