@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
+from benchmarking.cli import compare_saved
 from benchmarking.cli.argument_types import Parser, exit_statuses
 from benchmarking.cli.compare_request import HARNESS_OPTIONS, MODEL_OPTIONS, READING_OPTIONS, Request
 from benchmarking.cli.declared import add_options
@@ -31,14 +32,16 @@ def make_parser(program: str) -> Parser:
     parser = Parser(
         program,
         description="Run two things in turn and report whether HEAD is slower than BASE: two commands in "
-        "quotes,\nwithout shell syntax, or two benchmark programs with a model or a specification.",
+        "quotes,\nwithout shell syntax, or two benchmark programs with a model or a specification. Or\n"
+        "compare saved runs, without running anything.",
         epilog=exit_statuses(EXIT_STATUS_MEANING),
     )
     parser.add_argument(
         "names",
         nargs="*",
         metavar="BASE HEAD [FILE...]",
-        help="two commands; or two benchmark programs, with the model or the specification that they run",
+        help="two commands; or two benchmark programs, with the model or the specification that they run; or "
+        "two saved runs",
     )
     group = parser.add_argument_group(
         "how the times of commands are read",
@@ -53,6 +56,7 @@ def make_parser(program: str) -> Parser:
     group.add_argument("--json_path", help="the path of the times in a JSON document")
     group.add_argument("--unit", help="of --pattern and --json_path: ns, us, ms or s")
     group.add_argument("--net", help="the name of the main benchmark, of programs that report several")
+    compare_saved.add_arguments(parser)
     add_options(parser, HarnessOptions, DESCRIPTIONS, (), only=(*MODEL_OPTIONS, *HARNESS_OPTIONS))
     parser.set_defaults(**dict.fromkeys(MODEL_OPTIONS))
     return parser
@@ -72,5 +76,9 @@ def _kind(request: Request) -> str:
     """
     count = len(request.names)
     if count < 2:
-        raise UsageError("give BASE and HEAD: two commands in quotes, or two benchmark programs and a FILE")
+        raise UsageError(
+            "give BASE and HEAD: two commands in quotes, two benchmark programs and a FILE, or two saved runs"
+        )
+    if compare_saved.is_meant(request):
+        return "compare_saved"
     return "compare_commands" if count == 2 else "compare_programs"

@@ -88,18 +88,25 @@ class Scatter:
         return self.deviation * float(stdtrit(freedom, 1 - level / 2))
 
 
-def run_to_run_scatter(values: Sequence[float]) -> Scatter | None:
+def run_to_run_scatter(values: Sequence[float], segments: Sequence[int] = ()) -> Scatter | None:
     """Of the newest 50 runs; None if there are fewer than eight.
 
     Args:
         values: positive, of the untainted runs of a series in their order.
+        segments: for each value; only neighbours in the same segment are compared. By default it is all one.
     """
     logs = [math.log(one) for one in values[-RECENT_RUNS:]]
-    if len(logs) < MINIMUM_RUNS:
+    parts = segments[-RECENT_RUNS:] or [0] * len(logs)
+    steps = [
+        after - before
+        for (before, part), (after, next_part) in pairwise(zip(logs, parts, strict=True))
+        if part == next_part
+    ]
+    runs = len(steps) + 1
+    if runs < MINIMUM_RUNS:
         return None
-    steps = [after - before for before, after in pairwise(logs)]
     centre = median(steps)
-    return Scatter(_MAD_TO_DEVIATION * median(abs(one - centre) for one in steps), len(logs))
+    return Scatter(_MAD_TO_DEVIATION * median(abs(one - centre) for one in steps), runs)
 
 
 def common_scatter(base: Scatter | None, head: Scatter | None) -> Scatter | None:
@@ -122,6 +129,8 @@ class Sides:
     paired: PairedVerdict | None = None
     """Of exactly these two, if there is one."""
     scatter: Scatter | None = None
+    is_relative: bool = False
+    """The values are ratios to controls."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +154,11 @@ class Judgement:
         return distance / half_width if half_width else math.inf if distance else 0.0
 
     @property
-    def rank(self) -> tuple[bool, int, float]:
+    def rank(self) -> tuple[int, int, float]:
         """Sorts by significance: what changed by the better evidence first."""
-        return self.finding not in CHANGED, _RANKS[self.evidence], -self.strength
+        groups = (CHANGED, (Finding.NO_DIFFERENCE,), (Finding.UNKNOWN,))
+        group = next(place for place, findings in enumerate(groups) if self.finding in findings)
+        return group, _RANKS[self.evidence], -self.strength
 
 
 def judge(compared: Sequence[Sides]) -> list[Judgement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -117,12 +117,17 @@ def series_of(results: Iterable[Result]) -> list[Series]:
     """
     found: dict[SeriesKey, _Points] = {}
     for result in results:
-        settings = comparability.settings(result.program.facts)
-        for one in result.types:
-            key = SeriesKey(result.test, one.type, result.device.name, settings)
+        for key, one in keyed(result):
             found.setdefault(key, _Points(one.unit)).add(result, one)
     keys = sorted(found, key=lambda key: tuple(key.described().values()))
     return [Series(key, found[key].unit, found[key].sorted()) for key in keys if found[key].points]
+
+
+def keyed(result: Result) -> Iterator[tuple[SeriesKey, TypeResult]]:
+    """The series to which a result belongs."""
+    settings = comparability.settings(result.program.facts)
+    for one in result.types:
+        yield SeriesKey(result.test, one.type, result.device.name, settings), one
 
 
 @dataclass
@@ -137,7 +142,7 @@ class _Points:
         if one.regressed:
             self.regressed.add(moment)
         if result.provenance.run_type == "benchmark":
-            self.points[moment] = _point(result, one)
+            self.points[moment] = point_of(result, one)
             self.verified.pop(moment, None)
         elif one.confirmation:
             self.verified[moment] = one.verdict
@@ -151,7 +156,7 @@ class _Points:
         return Verdict.REGRESSED if is_confirmed else self.verified.get(one.moment, one.verdict)
 
 
-def _point(result: Result, one: TypeResult) -> Point:
+def point_of(result: Result, one: TypeResult) -> Point:
     return Point(
         commit=result.provenance.commit,
         commit_time=result.provenance.commit_time,

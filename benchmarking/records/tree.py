@@ -40,6 +40,11 @@ LARGEST_FILE_BYTES = 128 * 2**20
 """For one run; a million samples of both arms with their CPU times have about 90 MB."""
 LARGEST_NAME_BYTES = 2**16
 
+DATE_DEPTHS = (5, 6, 7)
+"""The depths of the directories whose children are years, months and days; the root has depth 0."""
+COMMIT_DEPTH = 9
+"""The depth of the directories whose children are runs."""
+
 Read = TypeVar("Read")
 Run = Mapping[str, TypeResult]
 """The types of one run, by name."""
@@ -134,6 +139,16 @@ class History:
             directories = [child for child in children if not names or _readable_owner(child) in names]
         cases = (child for directory in directories for child in _children(directory))
         return [one for one in cases if _may_be_of(one, selection.identifiers)]
+
+
+def children(directory: Path, depth: int) -> list[Path]:
+    """The directories of results in a directory at that depth. Others are left out with a warning."""
+    return (_numbered if depth in (*DATE_DEPTHS, COMMIT_DEPTH) else _children)(directory)
+
+
+def load(directory: Path) -> Result | None:
+    """The run in that directory, without its operators; None, with a warning, if it is damaged."""
+    return _load(directory, Selection())
 
 
 def _may_be_of(case: Path, identifiers: Sequence[str]) -> bool:

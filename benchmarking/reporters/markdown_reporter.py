@@ -60,10 +60,10 @@ def markdown(stages: Sequence[Result], summary: RunSummary | None, operators: Op
     if single:
         parts.append(_table(single))
     for table in backend_table.tables(results):
-        parts += backend_markdown.parts(table, _escape)
+        parts += backend_markdown.parts(table, escape)
     if promised := numbers.guarantee(results):
-        parts.append(f"_{_escape(promised)}_")
-    parts += [f"- {_escape(problem)}" for problem in summary.problems] if summary else []
+        parts.append(f"_{escape(promised)}_")
+    parts += [f"- {escape(problem)}" for problem in summary.problems] if summary else []
     parts += [line for test in tests for line in _verdict_lines(test)]
     parts += [
         _backend(result) for result in results if numbers.fallbacks(result) or numbers.unused_options(result)
@@ -90,7 +90,7 @@ def _row(result: Result, compared: bool) -> list[str]:
     net = result.net
     test = result.test
     names = [test.net, f"{test.metric} {test.identifier}", numbers.shapes(result), result.device.name]
-    row = [_escape(text) for text in names]
+    row = [escape(text) for text in names]
     row += [numbers.overview_delay(result), numbers.median_interval(net.judged_summary)] if net else ["", ""]
     if compared:
         control = net.judged_control_summary if net else None
@@ -98,7 +98,7 @@ def _row(result: Result, compared: bool) -> list[str]:
         row.append(numbers.change(net.comparison) if net and net.comparison else "")
     status = result.outcome if result.outcome in _QUIET else f"**{result.outcome}**"
     if result.regressed_types and not result.failure:
-        status = "**regressed**: " + _escape(", ".join(result.regressed_types))
+        status = "**regressed**: " + escape(", ".join(result.regressed_types))
     if result.device.tainted:
         status += " (tainted)"
     return [*row, numbers.largest_error(result), status]
@@ -114,14 +114,14 @@ def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
         return []
     reasons = [_reason(stage, how) for stage, how in judged]
     name = stages[-1].test.name
-    lines = [f"- {_escape(f'{name}: {reasons[0]}')}"]
+    lines = [f"- {escape(f'{name}: {reasons[0]}')}"]
     if len(reasons) > 1:
-        lines = [f"- {_escape(f'{name}: {stages[-1].outcome}')}"]
+        lines = [f"- {escape(f'{name}: {stages[-1].outcome}')}"]
         explained = zip(judged, reasons, strict=True)
-        lines += [f"  - {_escape(f'{stage.provenance.run_type}: {text}')}" for (stage, _), text in explained]
+        lines += [f"  - {escape(f'{stage.provenance.run_type}: {text}')}" for (stage, _), text in explained]
     for one in moved.values():
         change = f" {numbers.change(one.comparison)}" if one.comparison else ""
-        lines.append(f"  - {_escape(f'{one.type}{change}: {one.verdict}')}")
+        lines.append(f"  - {escape(f'{one.type}{change}: {one.verdict}')}")
     return ["\n".join(lines)]
 
 
@@ -132,21 +132,19 @@ def _reason(stage: Result, how: Confirmation | SequentialDecision) -> str:
 
 def _backend(result: Result) -> str:
     framework = f"{result.test.framework} " if result.arm not in (None, result.test.backend) else ""
-    lines = [
-        f"- {_escape(f'{result.test.name}: {framework}{numbers.ran_on(result) or result.test.backend}')}"
-    ]
+    lines = [f"- {escape(f'{result.test.name}: {framework}{numbers.ran_on(result) or result.test.backend}')}"]
     notes = [*numbers.fallbacks(result), numbers.without_kernels(result), numbers.unused_options(result)]
-    lines += [f"  - {_escape(line)}" for line in notes if line]
+    lines += [f"  - {escape(line)}" for line in notes if line]
     return "\n".join(lines)
 
 
 def _tainted(result: Result) -> str:
     text = f"{result.test.name} on {result.device.name} is tainted: "
-    return f"- {_escape(text + '; '.join(result.device.tainted))}"
+    return f"- {escape(text + '; '.join(result.device.tainted))}"
 
 
 def _warning(result: Result, text: str) -> str:
-    return f"- {_escape(f'{result.test.name}{result.on_arm}: warning: {text}')}"
+    return f"- {escape(f'{result.test.name}{result.on_arm}: warning: {text}')}"
 
 
 def _operators(result: Result, choice: OperatorChoice) -> str:
@@ -156,9 +154,9 @@ def _operators(result: Result, choice: OperatorChoice) -> str:
     shown = operator_rows.chosen(result.operators, choice)
     rows = [
         [
-            *(_escape(row.name), _escape(row.kind), numbers.duration(row.p50_us), row.share_text),
-            *(_escape(f"{row.change_text} {row.interval_text}".strip()), row.verdict_text),
-            _escape(row.kernel.name if row.kernel else ""),
+            *(escape(row.name), escape(row.kind), numbers.duration(row.p50_us), row.share_text),
+            *(escape(f"{row.change_text} {row.interval_text}".strip()), row.verdict_text),
+            escape(row.kernel.name if row.kernel else ""),
         ]
         for row in shown.rows
     ]
@@ -185,13 +183,13 @@ def _failure(result: Result) -> str:
         return ""
     text = f"{result.test.name}{result.on_arm}: {failure.message}"
     if not failure.evidence:
-        return f"- {_escape(text)}"
+        return f"- {escape(text)}"
     evidence = plain_lines(failure.evidence.rstrip())
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", evidence)), default=0))
     return _folded(text, f"{fence}text\n{evidence}\n{fence}")
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Prevents names from being interpreted as Markdown or HTML. An underscore inside a word is
     not emphasis.
     """
