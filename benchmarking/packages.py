@@ -33,6 +33,7 @@ EXTRAS = {
     "itsdangerous": "server",
     "multipart": "server",
     "psycopg": "postgres",
+    "procrastinate": "lab",
 }
 """Maps a package that not every run needs to the extra of ``pyproject.toml`` that installs it."""
 ROOT = Path(benchmarking.__file__).parents[1]

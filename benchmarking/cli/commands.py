@@ -33,6 +33,7 @@ COMMANDS = {
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
     "comment": Command("write results into the comment of a pull request, in CI", "comment"),
+    "lab": Command("run on the devices of other hosts, through a queue", "lab"),
     "completion": Command("print a shell completion script for this command line", "completion"),
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,34 +15,17 @@ from benchmarking.cli.argument_types import Parser, comma_separated
 from benchmarking.cli.options import HarnessOptions
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
-from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError
-from benchmarking.files.user import user_directory
-from benchmarking.packages import missing_package
+from benchmarking.errors import ExitStatus
 from benchmarking.platforms.platforms import find_platform, platform_names
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
-    from benchmarking.driver.device_lock import DeviceLocks
-    from benchmarking.platforms.platform_base import PlatformBase, PlatformOptions
-    from benchmarking.results.model import Fact
+    from benchmarking.driver.survey import FoundDevice
 
 
 PROGRAM = "python -m benchmarking.devices"
 PIPED_WIDTH = 200
 """Wide enough for every line, because readers of a pipe do not wrap."""
-
-
-@dataclass(frozen=True)
-class Row:
-    platform: str
-    device: str = ""
-    hash: str = ""
-    state: str = "ready"
-    """``ready``, ``in use``, ``bad``, ``unusable``; ``none``: this machine has no device of the platform."""
-    reason: str = ""
-    health: str | None = None
-    facts: Mapping[str, Fact] = field(default_factory=dict)
-    conditions: Mapping[str, Fact] = field(default_factory=dict)
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
@@ -86,6 +69,7 @@ def make_parser(program: str = PROGRAM) -> Parser:
 
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:
+    from benchmarking.driver.survey import survey
     from benchmarking.programs.process import Cancellation
 
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
@@ -93,10 +77,10 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
         options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
         options = replace(options, search_network=True)
         names = {name: find_platform(name).name for name in arguments.platform}
-        rows: list[Row] = []
+        rows: list[FoundDevice] = []
         for name, kind in names.items():
-            devices = _addresses_for(kind, arguments.devices, android_too="android" in names.values())
-            rows += look_at(name, replace(options, devices=devices), check=arguments.command == "check")
+            devices = addresses_for(kind, arguments.devices, android_too="android" in names.values())
+            rows += survey(name, replace(options, devices=devices), check=arguments.command == "check")
     if arguments.json:
         streams.show(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     else:
@@ -106,7 +90,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     return ExitStatus.OK if sound or arguments.command == "list" else ExitStatus.DEVICE_FAILED
 
 
-def _addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) -> tuple[str, ...]:
+def addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) -> tuple[str, ...]:
     """``host:port`` is the address of an Android device, unless it contains a user or Android devices are not
     searched.
     """
@@ -120,49 +104,7 @@ def _addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) 
     return tuple(one for one in devices if is_android(one) == (platform == "android"))
 
 
-def look_at(platform: str, options: PlatformOptions, *, check: bool) -> list[Row]:
-    """The devices of a platform, and what cannot be used of it. ``check``: also their health."""
-    from benchmarking.driver.device_lock import DeviceLocks
-
-    try:
-        found = find_platform(platform).discover(options)
-    except NoDeviceError as error:
-        return [Row(platform, state="none", reason=str(error).removeprefix(f"platform {platform}: "))]
-    except ModuleNotFoundError as error:
-        reason = missing_package(error)
-        if reason is None:
-            raise
-        return [Row(platform, state="none", reason=reason)]
-    locks = DeviceLocks(user_directory("state") / "locks", "fail")
-    rows = [_row(platform, one, locks, check=check) for one in found.devices]
-    for one in found.devices:
-        one.close()
-    return rows + [
-        Row(platform, address, state="unusable", reason=reason.removeprefix(f"{address}: "))
-        for address, reason in found.unusable.items()
-    ]
-
-
-def _row(platform: str, device: PlatformBase, locks: DeviceLocks, *, check: bool) -> Row:
-    from benchmarking.driver.health import Health, HealthCheck
-
-    info = device.device
-    row = Row(platform, info.name, info.hash, facts=info.facts)
-    holder = locks.holder(device)
-    if holder is not None:
-        return replace(row, state="in use", reason=f"by {holder}")
-    try:
-        row = replace(row, conditions=device.conditions())
-        if check:
-            diagnosis = HealthCheck(user_directory("state") / "health").diagnose(device)
-            state = "bad" if diagnosis.health is Health.BAD else "ready"
-            row = replace(row, state=state, health=str(diagnosis))
-    except DeviceError as error:
-        return replace(row, state="unusable", reason=str(error))
-    return row
-
-
-def _show(rows: Sequence[Row]) -> None:
+def _show(rows: Sequence[FoundDevice]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -187,7 +129,7 @@ def _show(rows: Sequence[Row]) -> None:
     streams.show("".join(f"{line.rstrip()}\n" for line in lines), is_styled=True)
 
 
-def details(row: Row) -> list[str]:
+def details(row: FoundDevice) -> list[str]:
     """What matters of a device."""
     facts, conditions = row.facts, row.conditions
     system = (

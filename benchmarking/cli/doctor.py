@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from benchmarking.driver.noise import NoiseFigure
+    from benchmarking.driver.survey import FoundDevice
     from benchmarking.platforms.host.examination import Finding
     from benchmarking.platforms.platform_base import PlatformOptions
     from benchmarking.programs.process import Cancellation
@@ -54,7 +55,7 @@ class Report:
     machine: str
     findings: Sequence[Finding]
     runtimes: Sequence[Runtime]
-    devices: Sequence[devices.Row]
+    devices: Sequence[FoundDevice]
     noise: Sequence[NoiseFigure] | None = None
     noise_unknown: str = ""
     """Why there is no noise figure."""
@@ -91,6 +92,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
 
 
 def _examined(cancellation: Cancellation, *, quick: bool) -> Report:
+    from benchmarking.driver.survey import survey
     from benchmarking.platforms.host import examination, facts
 
     options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
@@ -100,7 +102,7 @@ def _examined(cancellation: Cancellation, *, quick: bool) -> Report:
         machine=facts.device_name(),
         findings=findings,
         runtimes=_runtimes(),
-        devices=[row for name in platform_names() for row in devices.look_at(name, options, check=False)],
+        devices=[row for name in platform_names() for row in survey(name, options, check=False)],
         noise=noise,
         noise_unknown=unknown,
     )
@@ -202,7 +204,7 @@ def _table(
     return table
 
 
-def _device(row: devices.Row) -> tuple[str, str, str]:
+def _device(row: FoundDevice) -> tuple[str, str, str]:
     return row.platform, row.state, ", ".join(filter(None, [row.device, row.reason, *devices.details(row)]))
 
 

@@ -92,16 +92,16 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
     """
     from benchmarking.platforms.platforms import find_platform
 
-    frameworks = _frameworks(options)
+    frameworks = frameworks_of(options)
     find_platform(options.platform)
-    info = _read_info(options)
-    cases = _chosen_cases(_read_cases(options, frameworks), info)
+    info = info_of(options)
+    cases = chosen_cases(expand_cases(options, load_benchmarks(options), frameworks), info)
     if options.framework == ALL:
         frameworks = [one for one in frameworks if _has_format_of(one, cases)]
     plan = _plan(options, info, frameworks, command)
     backend_choice.check_names(options, info, frameworks)
     check = _regression_check(options, info)
-    return _Prepared(cases, plan, check, _reporters(options, cancellation))
+    return _Prepared(cases, plan, check, make_reporters(options, cancellation))
 
 
 def _validate(options: HarnessOptions) -> ExitStatus:
@@ -164,7 +164,7 @@ def _measure(
     found = _find_devices(options, cancellation)
     compared = [case for case in prepared.cases if case.metric == "delay" and case.refusal is None]
     tests = len(found.devices) * len(compared)
-    plan = prepared.plan.for_run(max(tests, 1))
+    plan = prepared.plan.for_run(options.comparisons or max(tests, 1))
     sessions = _sessions(options, found.devices, plan, prepared.check, cancellation, reporters)
     results = run_sessions(sessions, prepared.cases)
     status = exit_status(
@@ -236,7 +236,7 @@ def _warn_of_unused_options(options: HarnessOptions) -> None:
             logger.warning("--%s: the platform %s does not use this option", name, options.platform)
 
 
-def _frameworks(options: HarnessOptions) -> list[FrameworkBase]:
+def frameworks_of(options: HarnessOptions) -> list[FrameworkBase]:
     """All are those that have a program of ours: of the others the user has to name it."""
     from benchmarking.frameworks.frameworks import make_framework
     from benchmarking.frameworks.own_program import OwnProgramFramework
@@ -249,17 +249,28 @@ def _has_format_of(framework: FrameworkBase, cases: Sequence[TestCase]) -> bool:
     return any(name in framework.formats for case in cases for name in (case.model.format, *case.formats))
 
 
-def _read_cases(options: HarnessOptions, frameworks: Sequence[FrameworkBase]) -> tuple[TestCase, ...]:
+def load_benchmarks(options: HarnessOptions) -> tuple[LoadedBenchmark, ...]:
     """
     Raises:
-        SpecificationError: a file is wrong, or there is a test that none of the frameworks can run.
+        UsageError: a file is wrong.
     """
-    from benchmarking.specs.expand import expand
     from benchmarking.specs.reader import read_benchmarks
 
     of_model_files = _of_model_files(options)
+    return (*read_benchmarks(*options.specification_files), *of_model_files)
+
+
+def expand_cases(
+    options: HarnessOptions, loaded: Sequence[LoadedBenchmark], frameworks: Sequence[FrameworkBase]
+) -> tuple[TestCase, ...]:
+    """
+    Raises:
+        SpecificationError: there is a test that none of the frameworks can run.
+    """
+    from benchmarking.specs.expand import expand
+
     cases = expand(
-        (*read_benchmarks(*options.specification_files), *of_model_files),
+        loaded,
         options.root_model_dir,
         allow_commands=options.allow_commands,
     )
@@ -300,7 +311,7 @@ def _why_nobody_runs(case: TestCase, frameworks: Sequence[FrameworkBase]) -> Seq
     return (Fault(str(case.specification), case.json_path, message),)
 
 
-def _chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase, ...]:
+def chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase, ...]:
     wanted = {(one.net, one.metric, one.identifier) for one in info.tests}
     chosen = tuple(
         case for case in cases if not wanted or (case.model.name, case.metric, case.identifier) in wanted
@@ -310,7 +321,7 @@ def _chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase,
     return chosen
 
 
-def _read_info(options: HarnessOptions) -> RunInfo:
+def info_of(options: HarnessOptions) -> RunInfo:
     from benchmarking.specs.run_info import INTERACTIVE_COMMIT, RunInfo, Version, read_run_info
 
     if options.info is not None:
@@ -519,7 +530,7 @@ def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck
     return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits), options.detector)
 
 
-def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[ReporterBase]:
+def make_reporters(options: HarnessOptions, cancellation: Cancellation) -> list[ReporterBase]:
     """Opens every destination, so that a wrong destination is reported before anything is measured."""
     reporters: list[ReporterBase] = []
     local_directory = options.local_reporter
@@ -558,12 +569,18 @@ def _reporters(options: HarnessOptions, cancellation: Cancellation) -> list[Repo
         from benchmarking.reporters.json_reporter import JsonReporter
 
         reporters.append(JsonReporter(streams.standard_output()))
+    if options.json_lines:
+        if options.json:
+            raise UsageError("--json and --json_lines both write to stdout: choose one")
+        from benchmarking.reporters.json_lines_reporter import JsonLinesReporter
+
+        reporters.append(JsonLinesReporter(streams.standard_output()))
     if options.screen_reporter or not options.names_a_reporter:
         from benchmarking.reporters.screen_reporter import ScreenReporter
         from benchmarking.reporters.settings import USUAL_COUNT
 
-        # Last, so that it can report where the others left the results; stdout belongs to the JSON document.
-        stream = sys.stderr if options.json else streams.standard_output()
+        # Last, so that it can report where the others left the results; stdout belongs to the JSON.
+        stream = sys.stderr if options.json or options.json_lines else streams.standard_output()
         reporters.append(
             ScreenReporter(stream, operators=USUAL_COUNT if options.operators is None else options.operators)
         )

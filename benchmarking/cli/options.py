@@ -483,6 +483,15 @@ class HarnessOptions(DeclaredOptions):
         "time "
         "if one thread does all the work, otherwise wall time",
     )
+    comparisons: int | None = option(
+        None,
+        group=COMPARISON,
+        metavar="N",
+        example="24",
+        usual="the number of tests and devices of this run",
+        help="the number of comparisons among which --alpha allows for one false alarm, where this run is a "
+        "part of a larger one",
+    )
     canary: Literal["on", "off"] = option(
         "on",
         group=COMPARISON,
@@ -593,6 +602,13 @@ class HarnessOptions(DeclaredOptions):
         page="result.schema.json",
     )
 
+    json_lines: bool = option(
+        False,
+        group=REPORTS,
+        help="print each result as one line of JSON on stdout as soon as it is available, and the outcome of "
+        "the run as the last line",
+    )
+
     @property
     def benchmark_files(self) -> tuple[Path, ...]:
         return (self.benchmark_file, *self.more_files)
@@ -622,6 +638,7 @@ class HarnessOptions(DeclaredOptions):
             or self.junit
             or self.markdown
             or self.json
+            or self.json_lines
         )
 
 

@@ -103,6 +103,11 @@ def dumps(value: Any) -> str:
     return json.dumps(jsonable(value), indent=2, sort_keys=True, allow_nan=False) + "\n"
 
 
+def line(value: Any) -> str:
+    """The same in a single line."""
+    return json.dumps(_jsonable(value), sort_keys=True, allow_nan=False) + "\n"
+
+
 def document_json(document: Document) -> dict[str, Any]:
     results = [result_json(one) for one in document.results]
     return {**_as_json(replace(document, results=())), "results": results}

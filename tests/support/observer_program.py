@@ -78,6 +78,11 @@ def main() -> int:
         path = pathlib.Path(how["started_file"])
         path.with_suffix(".part").write_text(str(os.getpid()))
         path.with_suffix(".part").rename(path)  # whoever waits for it finds it whole
+    started = time.time()
+    time.sleep(how.get("sleep_s", 0))
+    if "spans" in how:
+        with pathlib.Path(how["spans"]).open("a") as stream:
+            stream.write(json.dumps({"started": started, "ended": time.time()}) + "\n")
     if how.get("hang"):
         time.sleep(600)
     if how.get("crash"):

@@ -16,7 +16,7 @@ FILES = sorted({*PACKAGE.rglob("*.py")} - {*STANDALONE})
 
 LEVELS = (
     {"cli", "devices", "history", "__main__"},
-    {"driver", "continuous", "server"},
+    {"driver", "continuous", "dispatch", "server"},
     {"frameworks", "platforms", "reporters", "regression_detectors", "repos"},
     {"records"},
     {"programs", "files", "specs", "statistics"},

@@ -41,6 +41,7 @@ def of_extras(*names):
         ("requirements-litert.txt", of_extras("litert")),
         ("requirements-server.txt", of_extras("server")),
         ("requirements-postgres.txt", of_extras("postgres")),
+        ("requirements-lab.txt", of_extras("lab")),
     ],
 )
 def test_the_requirements_are_those_of_the_project(file, expected):

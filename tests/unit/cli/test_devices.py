@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarking.cli import devices
+from benchmarking.driver import survey
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import Diagnosis, Health, HealthCheck
 from benchmarking.errors import DeviceLostError, NoDeviceError
@@ -62,7 +63,8 @@ class Machine:
 def machine(monkeypatch, tmp_path):
     machine = Machine()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(devices, "find_platform", machine.find_platform)
+    for module in (devices, survey):
+        monkeypatch.setattr(module, "find_platform", machine.find_platform)
     monkeypatch.setattr(HealthCheck, "diagnose", lambda self, device: machine.diagnose(device))
     return machine
 
@@ -137,7 +139,7 @@ def test_a_check_shows_the_health(machine, run, health, state, status):
 def test_a_device_in_use_is_left_alone_and_is_no_fault(machine, run, command):
     (phone,) = machine.devices["android"]
     phone.found["error"] = AssertionError("it is in use")
-    with DeviceLocks(devices.user_directory("state") / "locks", "fail").held(phone, None):
+    with DeviceLocks(survey.user_directory("state") / "locks", "fail").held(phone, None):
         status, shown = run(command, "--json")
     assert status == 0
     assert [one["state"] for one in json.loads(shown)] == ["in use", "ready"]

@@ -1,0 +1,276 @@
+"""The lab's PostgreSQL: its tables, and connections to it.
+
+Everything is in a schema of its own beside the tables of the results server, the queue of Procrastinate
+included.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from benchmarking.dispatch.request import PROTOCOL
+from benchmarking.errors import BenchmarkError, ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    import procrastinate
+    import psycopg
+
+SCHEMA = "lab"
+CONNECT_LIMIT_S = 10
+BLOB_QUOTA_BYTES = 50 * 2**30
+JOB_QUOTA = 1000
+
+TABLES = """
+CREATE TABLE setting (
+    name text PRIMARY KEY,
+    value bigint NOT NULL
+);
+CREATE TABLE agent (
+    host text PRIMARY KEY,
+    role text NOT NULL DEFAULT session_user,
+    version text NOT NULL,
+    protocol integer NOT NULL,
+    free_bytes bigint NOT NULL,
+    seen timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE device (
+    platform text NOT NULL,
+    hash text NOT NULL,
+    host text NOT NULL REFERENCES agent ON DELETE CASCADE,
+    name text NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    labels text[] NOT NULL,
+    facts jsonb NOT NULL,
+    seen timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (platform, hash, host)
+);
+CREATE TABLE submission (
+    id text PRIMARY KEY,
+    role text NOT NULL DEFAULT session_user,
+    person text NOT NULL,
+    title text NOT NULL,
+    created timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE job (
+    id bigint PRIMARY KEY,
+    submission text NOT NULL REFERENCES submission,
+    kind text NOT NULL,
+    platform text NOT NULL,
+    device text NOT NULL,
+    device_name text NOT NULL,
+    round integer NOT NULL,
+    tests integer NOT NULL,
+    created timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX job_of_device ON job (platform, device, round);
+CREATE INDEX job_of_submission ON job (submission);
+CREATE TABLE run (
+    job bigint NOT NULL REFERENCES job,
+    attempt integer NOT NULL,
+    host text NOT NULL,
+    started timestamptz NOT NULL DEFAULT now(),
+    ended timestamptz,
+    exit_status integer,
+    problem text NOT NULL DEFAULT '',
+    delivered boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (job, attempt)
+);
+CREATE TABLE result (
+    job bigint NOT NULL REFERENCES job,
+    number integer NOT NULL,
+    attempt integer NOT NULL,
+    test text NOT NULL,
+    document bytea NOT NULL,
+    received timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (job, number)
+);
+CREATE TABLE log (
+    job bigint NOT NULL REFERENCES job,
+    attempt integer NOT NULL,
+    number integer NOT NULL,
+    content text NOT NULL,
+    PRIMARY KEY (job, attempt, number)
+);
+CREATE TABLE blob (
+    sha256 text PRIMARY KEY,
+    role text NOT NULL DEFAULT session_user,
+    person text NOT NULL,
+    size_bytes bigint NOT NULL,
+    complete boolean NOT NULL DEFAULT false,
+    used timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE blob_part (
+    sha256 text NOT NULL REFERENCES blob ON DELETE CASCADE,
+    number integer NOT NULL,
+    content bytea NOT NULL,
+    PRIMARY KEY (sha256, number)
+);
+CREATE FUNCTION check_blob_quota() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT coalesce(sum(size_bytes), 0) FROM lab.blob
+        WHERE person = NEW.person AND role = NEW.role) + NEW.size_bytes
+        > (SELECT value FROM lab.setting WHERE name = 'blob_quota_bytes') THEN
+        RAISE EXCEPTION 'quota: % may keep no more files in this lab', NEW.person;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER blob_quota BEFORE INSERT ON blob FOR EACH ROW EXECUTE FUNCTION check_blob_quota();
+CREATE FUNCTION check_job_quota() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM lab.job JOIN lab.submission s ON s.id = job.submission
+        JOIN lab.procrastinate_jobs q ON q.id = job.id
+        WHERE q.status = 'todo' AND (s.role, s.person) = (
+            SELECT role, person FROM lab.submission WHERE id = NEW.submission))
+        > (SELECT value FROM lab.setting WHERE name = 'job_quota') THEN
+        RAISE EXCEPTION 'quota: too many of your jobs are waiting in this lab';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER job_quota BEFORE INSERT ON job FOR EACH ROW EXECUTE FUNCTION check_job_quota();
+"""
+
+ROLES = """
+DO $$ BEGIN
+    CREATE ROLE mlbench_person NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL;
+END $$;
+DO $$ BEGIN
+    CREATE ROLE mlbench_agent NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL;
+END $$;
+GRANT USAGE ON SCHEMA lab TO mlbench_person, mlbench_agent;
+GRANT SELECT ON ALL TABLES IN SCHEMA lab TO mlbench_person, mlbench_agent;
+GRANT INSERT (id, person, title) ON submission TO mlbench_person;
+GRANT INSERT (id, submission, kind, platform, device, device_name, round, tests) ON job TO mlbench_person;
+GRANT INSERT (sha256, person, size_bytes), UPDATE (complete, used) ON blob TO mlbench_person;
+GRANT INSERT ON blob_part TO mlbench_person;
+GRANT INSERT, UPDATE, DELETE ON agent, device, run, result, log, blob, blob_part TO mlbench_agent;
+GRANT INSERT, UPDATE ON procrastinate_jobs, procrastinate_events TO mlbench_person;
+GRANT INSERT, UPDATE, DELETE ON procrastinate_jobs, procrastinate_events, procrastinate_workers,
+    procrastinate_periodic_defers TO mlbench_agent;
+GRANT USAGE ON ALL SEQUENCES IN SCHEMA lab TO mlbench_person, mlbench_agent;
+"""
+"""For a lab whose people and agents have accounts of their own; a desk has one account for all."""
+
+
+class LabError(BenchmarkError):
+    """The lab's database cannot be reached, or refuses."""
+
+    exit_status = ExitStatus.DEVICE_FAILED
+
+
+class Database:
+    """Where the lab's database is, and how to connect to it."""
+
+    def __init__(self, url: str) -> None:
+        """
+        Args:
+            url: as in ``postgresql://user@host/database``, also in SQLAlchemy's form with ``+psycopg``. A
+                password belongs into ~/.pgpass, or certificates into the usual variables of PostgreSQL.
+
+        Raises:
+            UsageError: it is not such a URL.
+        """
+        self._url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql://", url)
+        if not self._url.startswith("postgresql://"):
+            raise UsageError("the lab's database has a URL as in postgresql://user@host/database")
+
+    @property
+    def name(self) -> str:
+        """Without secrets, for messages."""
+        parts = urlsplit(self._url)
+        return f"{parts.hostname or 'this machine'}{parts.path}"
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection, on which each statement is a transaction of its own.
+
+        Raises:
+            LabError: it cannot be made, or ends.
+        """
+        import psycopg
+
+        try:
+            with psycopg.connect(self._url, autocommit=True, **self._arguments) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise self.error(error) from error
+
+    def error(self, error: Exception) -> LabError:
+        """One clear line for what PostgreSQL answers."""
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if 'relation "' in said or "does not exist" in said:
+            said += "; mlbench lab init makes the tables of a lab"
+        return LabError(f"the lab's database on {self.name}: {said.removeprefix('ERROR:').strip()}")
+
+    def app(self) -> procrastinate.App:
+        """The queue, for an event loop."""
+        import procrastinate
+
+        connector = procrastinate.PsycopgConnector(
+            conninfo=self._url, kwargs=self._arguments, min_size=1, max_size=4
+        )
+        return procrastinate.App(connector=connector)
+
+    def check(self) -> None:
+        """
+        Raises:
+            LabError: it cannot be reached, has no tables, or those of another version.
+        """
+        with self.connected() as connection:
+            row = connection.execute("SELECT value FROM setting WHERE name = 'protocol'").fetchone()
+        if row is None or row[0] != PROTOCOL:
+            raise LabError(
+                f"the lab's database on {self.name} has the version {row[0] if row else 'none'}, and this "
+                f"program has {PROTOCOL}: update the older of the two"
+            )
+
+    def initialize(self, *, blob_quota_bytes: int = BLOB_QUOTA_BYTES, job_quota: int = JOB_QUOTA) -> bool:
+        """Makes the tables, if they are not there, and sets the quotas. Returns whether it made them.
+
+        Raises:
+            LabError: it may not, or cannot be reached.
+        """
+        from procrastinate.schema import SchemaManager
+
+        settings = {"protocol": PROTOCOL, "blob_quota_bytes": blob_quota_bytes, "job_quota": job_quota}
+        with self.connected() as connection, connection.transaction():
+            # Two administrators at once: the second waits, and finds the tables.
+            connection.execute("SELECT pg_advisory_xact_lock(hashtext('mlbench lab'))")
+            is_new = connection.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA]).fetchone() == (True,)
+            if is_new:
+                connection.execute("CREATE SCHEMA lab")
+                connection.execute(SchemaManager.get_schema())
+                connection.execute(TABLES)
+                if _may_create_roles(connection):
+                    connection.execute(ROLES)
+            for name, value in settings.items():
+                connection.execute(
+                    "INSERT INTO setting VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = %s"
+                    " WHERE setting.name <> 'protocol'",
+                    [name, value, value],
+                )
+        self.check()
+        return is_new
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "options": f"-c search_path={SCHEMA}",
+            "connect_timeout": CONNECT_LIMIT_S,
+            # A link that is cut is noticed in half a minute.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 4,
+            "tcp_user_timeout": 30_000,
+        }
+
+
+def _may_create_roles(connection: psycopg.Connection[Any]) -> bool:
+    row = connection.execute(
+        "SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user"
+    ).fetchone()
+    return row == (True,)
