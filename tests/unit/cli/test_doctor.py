@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarking.cli import commands, doctor
-from benchmarking.cli.devices import Row
 from benchmarking.cli.doctor import Report, Runtime
 from benchmarking.driver import noise
 from benchmarking.driver.noise import NoiseFigure
+from benchmarking.driver.survey import FoundDevice
 from benchmarking.platforms.host import examination
 from benchmarking.platforms.host.examination import Finding, State
 from tests.support import golden
@@ -36,8 +36,8 @@ REPORT = Report(
         Runtime("litert", "LiteRT", "2.3.0", "pip install x", ""),
     ),
     devices=(
-        Row("host", "Linux-x86_64-Intel-Xeon", "abc", facts={"kernel": "6.1", "logical_cores": 2}),
-        Row("gpu", state="none", reason="there is no NVIDIA driver"),
+        FoundDevice("host", "Linux-x86_64-Intel-Xeon", "abc", facts={"kernel": "6.1", "logical_cores": 2}),
+        FoundDevice("gpu", state="none", reason="there is no NVIDIA driver"),
     ),
     noise=(
         NoiseFigure(10.0, 3, {"cpu": None, "wall": None}),
