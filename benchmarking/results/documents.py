@@ -105,7 +105,7 @@ def dumps(value: Any) -> str:
 
 def line(value: Any) -> str:
     """The same in a single line."""
-    return json.dumps(_jsonable(value), sort_keys=True, allow_nan=False) + "\n"
+    return json.dumps(jsonable(value), sort_keys=True, allow_nan=False) + "\n"
 
 
 def document_json(document: Document) -> dict[str, Any]:
