@@ -44,6 +44,15 @@ def pair(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_onednn_graph():
+    """The Caffe2 program fuses with it; its tests may have run in this process."""
+    was_enabled = torch.jit.onednn_fusion_enabled()
+    torch.jit.enable_onednn_fusion(False)
+    yield
+    torch.jit.enable_onednn_fusion(was_enabled)
+
+
 @pytest.fixture(autouse=True)
 def as_before():
     """The program changes its own process; in that of the tests it is changed back."""
