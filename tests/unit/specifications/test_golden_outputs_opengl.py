@@ -1,7 +1,5 @@
 """The zoo's small nets give the golden outputs with the backend opengl, all operators on the device."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,7 @@ from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine
 from benchmarking.frameworks.framework_base import Invocation
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
-
-PROGRAM = Path(__file__).parents[3] / "benchmarking/frameworks/caffe2/program"
+from tests.support.forked_program import run_caffe2
 
 SPECIFICATIONS = Path(__file__).parents[3] / "specifications"
 SUITE = SPECIFICATIONS / "benchmarks/caffe2/synthetic.json"
@@ -42,13 +39,14 @@ def test_outputs_are_within_a_thousandth_of_the_golden_ones(case, tmp_path):
     framework = Caffe2()
     invocation = Invocation(
         case=case,
-        launcher=(sys.executable, str(PROGRAM), "--engine", "torch"),
+        launcher=("--engine", "torch"),
         model_files={key: str(location.path) for key, location in case.model_files.items()},
         input_files={blob.name: str(blob.file.path) for blob in case.inputs},
         output_directory=str(tmp_path),
         backend="opengl",
     )
-    subprocess.run(framework.compose(invocation).argv, check=True, timeout=200, capture_output=True)
+    done = run_caffe2(*framework.compose(invocation).argv)
+    assert done.returncode == 0, done.stderr
     for name, golden in case.golden_files.items():
         found, expected = (
             tensor_file.read(path) for path in (tmp_path / framework.output_file(name), golden.path)

@@ -1,4 +1,4 @@
-"""The program as it is started from a shell."""
+"""The program as it is started from a shell, or else by its flags."""
 
 import base64
 import json
@@ -30,6 +30,7 @@ from benchmarking.frameworks.caffe2.program.caffe2_benchmark.errors import NetEr
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
 from benchmarking.frameworks.kit import flags, tensors
 from benchmarking.frameworks.kit.errors import UsageError
+from tests.support.forked_program import run_caffe2
 
 ROOT = Path(__file__).parents[5]
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
@@ -63,14 +64,8 @@ def workshop(tmp_path):
             path.write_bytes(content)
             return str(path)
 
-        def run(self, *arguments, program=PROGRAM):
-            return subprocess.run(
-                [sys.executable, str(program), *map(str, arguments)],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+        def run(self, *arguments):
+            return run_caffe2(*arguments, directory=tmp_path)
 
     return Workshop()
 
@@ -92,10 +87,9 @@ def test_a_run_from_a_shell(workshop, form):
     program = PROGRAM
     if form == "zipapp":
         program = Caffe2(workshop.directory).default_program().path
-    done = workshop.run(
-        *arguments(workshop, "--iter=4", "--warmup", 2, "--run_individual", "true", "--threads", 1),
-        program=program,
-    )
+    flags = ("--iter=4", "--warmup", 2, "--run_individual", "true", "--threads", 1)
+    argv = [sys.executable, program, *arguments(workshop, *flags)]
+    done = subprocess.run([*map(str, argv)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     log = program_output.parse(done.stderr)
     assert len(log.net_us) == 4
