@@ -34,6 +34,8 @@ COMMANDS = {
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
     "comment": Command("write results into the comment of a pull request, in CI", "comment"),
     "lab": Command("run on the devices of other hosts, through a queue", "lab"),
+    "serve": Command("serve the results in a browser, and receive more", "serve"),
+    "import": Command("add results of files to those that are served", "importing"),
     "completion": Command("print a shell completion script for this command line", "completion"),
 }
 

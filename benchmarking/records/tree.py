@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 META_FILE = "meta.txt"
 FAILURES_DIRECTORY = ".failures"
 """Below the root: the same tree for cases that failed. Readers of results never see it."""
+FAILURE_FILE = "failure.json"
 NAME_FILE = ".name"
 """A file in a directory whose name differs from the name that it represents; it contains that name."""
 ON_BACKEND = " on "
@@ -90,7 +91,7 @@ class History:
         Raises:
             OSError: it cannot be written.
         """
-        files = {"failure.json": documents.dumps(documents.result_json(result))}
+        files = {FAILURE_FILE: documents.dumps(documents.result_json(result))}
         if result.failure is not None and result.failure.evidence:
             files["evidence.txt"] = result.failure.evidence + "\n"
         directory = self.root / FAILURES_DIRECTORY
@@ -248,17 +249,40 @@ def _read_meta(directory: Path) -> Result | None:
     return None
 
 
+def read_run(directory: Path) -> Result:
+    """The result in the directory of a run, or of a failure, with all its types.
+
+    Raises:
+        OSError, ValueError: it is damaged, or a newer version wrote it.
+    """
+    if (directory / FAILURE_FILE).exists():
+        return _read(directory / FAILURE_FILE, partial(documents.read, Result))
+    result = _read(directory / META_FILE, documents.read_meta)
+    types = sorted(_types(directory), key=lambda one: (one.type != NET_DELAY, _numbers_in(one.type)))
+    return replace(result, types=tuple(types))
+
+
+def _numbers_in(name: str) -> list[tuple[int, str]]:
+    """Sorts the operators 2 and 10 of a net as people do."""
+    return [(int(one), "") if one.isdecimal() else (0, one) for one in re.split(r"([0-9]{1,18})", name)]
+
+
 def _read_types(directory: Path, wanted: Sequence[str] = ()) -> Run | None:
-    names = {f"{part}.txt" for name in wanted for part in _candidates(name)}
     try:
-        files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
-        chosen = [path for path in files if not wanted or path.name in names]
-        types = [_read(path, partial(documents.read, TypeResult)) for path in chosen]
+        types = _types(directory, wanted)
     except (OSError, ValueError) as error:
         _warn_of_damage(directory, error)
         return None
     types.sort(key=lambda one: one.type != NET_DELAY)
     return {one.type: one for one in types if not wanted or one.type in wanted}
+
+
+def _types(directory: Path, wanted: Sequence[str] = ()) -> list[TypeResult]:
+    """The files of the wanted types, or of all. Raises as ``read_run``."""
+    names = {f"{part}.txt" for name in wanted for part in _candidates(name)}
+    files = sorted(path for path in directory.glob("*.txt") if path.name != META_FILE)
+    chosen = [path for path in files if not wanted or path.name in names]
+    return [_read(path, partial(documents.read, TypeResult)) for path in chosen]
 
 
 def _read(path: Path, reader: Callable[[bytes], Read]) -> Read:

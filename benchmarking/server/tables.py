@@ -369,8 +369,8 @@ imports = Table(
     "import",
     metadata,
     Column("digest", Text, primary_key=True),
-    _of("project"),
     _time(),
-    _count("results"),
 )
-"""Files that were imported, by the hash of their bytes, so that the next import can skip them unread."""
+"""The runs that were imported, by their path and the state of their files, so that the next import can skip
+them unread.
+"""

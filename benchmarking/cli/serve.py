@@ -1,0 +1,307 @@
+"""``mlbench serve``: the results server, its tokens and its backup."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarking.cli.argument_types import Parser, comma_separated, path, positive_int
+from benchmarking.cli.running import guarded
+from benchmarking.cli.wiring import default_results
+from benchmarking.errors import ExitStatus, UsageError
+from benchmarking.files.user import user_directory
+from benchmarking.terminal import streams
+
+if TYPE_CHECKING:
+    from benchmarking.server.accounts import Access
+    from benchmarking.server.store import Store
+
+DEFAULT_PORT = 8080
+LARGEST_PORT = 65535
+DATABASE_FILE = "results.db"
+DATABASE_VARIABLE = "MLBENCH_DATABASE"
+SCOPES = ("read", "write", "triage", "admin")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def main(argv: Sequence[str], program: str) -> int:
+    arguments = make_parser(program).parse(argv)
+    streams.log_to_stderr(arguments.log_level)
+    return guarded(program, lambda: _main(arguments))
+
+
+def make_parser(program: str) -> Parser:
+    parser = Parser(
+        program,
+        description="Serve the results in a browser, and receive more from --remote_reporter.",
+        epilog="commands:\n"
+        "  token create          make a token and print it, once\n"
+        "  token list            show what is known of the tokens\n"
+        "  token revoke PREFIX   make a token invalid\n"
+        "  backup FILE           copy the database while the server runs",
+    )
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="what to do instead of serving")
+    add_database(parser)
+    parser.add_argument(
+        "--log_level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="the messages to show (default: %(default)s)",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help="0 for any free one (default: %(default)s)"
+    )
+    network.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (default: this machine alone, %(default)s)",
+    )
+    network.add_argument(
+        "--root_path",
+        type=_root_path,
+        default="",
+        metavar="/PATH",
+        help="the path under which a proxy serves it",
+    )
+    accounts = parser.add_argument_group("who may do what")
+    accounts.add_argument(
+        "--auth",
+        choices=("none", "token", "proxy"),
+        default="none",
+        help="none: everybody on this machine may do everything. token: people and programs need a token."
+        " proxy: a proxy in front names the user (default: %(default)s)",
+    )
+    accounts.add_argument("--public", action="store_true", help="everybody may read")
+    accounts.add_argument(
+        "--proxy_networks",
+        type=comma_separated,
+        default=(),
+        metavar="NETWORK,...",
+        help="the addresses of the proxy, as in 10.0.0.7/32; others cannot name a user",
+    )
+    accounts.add_argument(
+        "--proxy_header",
+        default="X-Forwarded-User",
+        metavar="NAME",
+        help="the header with the user's name (default: %(default)s)",
+    )
+    accounts.add_argument(
+        "--proxy_scope",
+        choices=SCOPES,
+        default="triage",
+        help="what a user may do who is new (default: %(default)s)",
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--no_import",
+        action="store_true",
+        help="do not import the results that harness.py has saved in its default directory",
+    )
+    data.add_argument(
+        "--sample_days",
+        type=positive_int,
+        metavar="DAYS",
+        help="remove the samples of results that are older; their summaries stay (default: keep all)",
+    )
+    token = parser.add_argument_group("token create")
+    token.add_argument("--name", help="whose token it is, for the record")
+    token.add_argument(
+        "--scope",
+        choices=SCOPES,
+        default="write",
+        help="read; write: also send results; triage: also decide about regressions; admin (default:"
+        " %(default)s)",
+    )
+    token.add_argument(
+        "--days", type=positive_int, help="how long it is valid (default: until it is revoked)"
+    )
+    return parser
+
+
+def add_database(parser: Parser) -> None:
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="sqlite:///FILE or postgresql://USER@HOST/NAME (default: a file of the user; a URL with a"
+        f" password belongs into the environment variable {DATABASE_VARIABLE})",
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port from 0 to {LARGEST_PORT}")
+    return int(text)
+
+
+def _root_path(text: str) -> str:
+    if text and (not text.startswith("/") or text.endswith("/") or "//" in text):
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} does not have the form /path")
+    return text
+
+
+def _main(arguments: argparse.Namespace) -> ExitStatus:
+    commands: dict[tuple[str, ...], Callable[[argparse.Namespace, Store], None]] = {
+        ("token", "create"): _create_token,
+        ("token", "list"): _list_tokens,
+        ("token", "revoke"): _revoke_token,
+        ("backup",): _back_up,
+    }
+    words = tuple(arguments.command)
+    action = next((one for length in (2, 1) if (one := commands.get(words[:length]))), None)
+    if words and action is None:
+        raise UsageError(f"there is no command {' '.join(words)!r}; --help shows all")
+    with opened(arguments.database) as store:
+        (action or _serve)(arguments, store)
+    return ExitStatus.OK
+
+
+@contextmanager
+def opened(database: str | None) -> Iterator[Store]:
+    from benchmarking.server.store import open_store, sqlite_url
+
+    url = database or os.environ.get(DATABASE_VARIABLE) or sqlite_url(user_directory("data") / DATABASE_FILE)
+    store = open_store(url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+# --- serving ------------------------------------------------------------------------------------------------
+
+
+def _serve(arguments: argparse.Namespace, store: Store) -> None:
+    from benchmarking.server.app import make_app
+    from benchmarking.server.retention import keep_forgetting
+    from benchmarking.server.running import listen, serve
+
+    access = _access(arguments)
+    listener = listen(arguments.host, arguments.port)
+    app = make_app(store, access, root_path=arguments.root_path)
+    with ExitStack() as stack:
+        ending = threading.Event()
+        if not arguments.no_import and default_results().is_dir():
+            _start(stack, ending, _import_saved, store, default_results())
+        if arguments.sample_days:
+            _start(stack, ending, keep_forgetting, store, arguments.sample_days)
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        streams.show_message(
+            f"results at http://{shown}:{port}{arguments.root_path}/  (Ctrl-C ends the server)"
+        )
+        serve(app, listener)
+
+
+def _start(stack: ExitStack, ending: threading.Event, work: Callable[..., object], *values: object) -> None:
+    """Runs ``work`` in a thread, which is told to end with the stack."""
+    thread = threading.Thread(target=work, args=(*values, ending), daemon=True)
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(ending.set)
+
+
+def _import_saved(store: Store, directory: Path, ending: threading.Event) -> None:
+    from benchmarking.server.importing import import_tree
+
+    import_tree(store, directory, ending.is_set)
+
+
+def _access(arguments: argparse.Namespace) -> Access:
+    """
+    Raises:
+        UsageError: everybody in the network could do everything, or nobody could do anything.
+    """
+    from benchmarking.server.accounts import Access, Auth, Scope
+
+    auth = Auth(arguments.auth)
+    is_local = arguments.host in LOOPBACK
+    if auth is Auth.NONE and not is_local:
+        raise UsageError(
+            f"--host {arguments.host}: everybody in the network could change everything; add --auth token, or"
+            " --auth proxy"
+        )
+    if auth is Auth.PROXY and not arguments.proxy_networks:
+        raise UsageError("--auth proxy: give the proxy's address with --proxy_networks")
+    try:
+        networks = tuple(ipaddress.ip_network(one) for one in arguments.proxy_networks)
+    except ValueError as error:
+        raise UsageError(f"--proxy_networks: {error}") from error
+    return Access(
+        auth=auth,
+        public=arguments.public,
+        proxy_header=arguments.proxy_header,
+        proxy_networks=networks,
+        proxy_scope=Scope(arguments.proxy_scope),
+    )
+
+
+# --- tokens and backup --------------------------------------------------------------------------------------
+
+
+def _create_token(arguments: argparse.Namespace, store: Store) -> None:
+    from benchmarking.server.accounts import Scope, create_token
+
+    if not arguments.name:
+        raise UsageError("give the token a name with --name, such as that of its owner")
+    lifetime_s = arguments.days * 86400 if arguments.days else None
+    with store.writing() as connection:
+        token = create_token(connection, arguments.name, Scope(arguments.scope), lifetime_s)
+    streams.show(f"{token}\n")
+    streams.show_message("This is shown once: the database has only its hash.")
+
+
+def _list_tokens(arguments: argparse.Namespace, store: Store) -> None:
+    from sqlalchemy import select
+    from tabulate import tabulate
+
+    from benchmarking.results.plain_text import plain
+    from benchmarking.results.unix_time import day
+    from benchmarking.server.tables import tokens
+
+    with store.reading() as connection:
+        found = connection.execute(select(tokens).order_by(tokens.c.id)).all()
+    rows = [
+        (
+            one.prefix,
+            plain(one.name),
+            one.scope,
+            day(one.created),
+            "revoked" if one.revoked else day(one.expires) if one.expires else "never",
+            day(one.last_used) if one.last_used else "never",
+        )
+        for one in found
+    ]
+    streams.show(tabulate(rows, ("prefix", "name", "scope", "created", "ends", "used")) + "\n")
+
+
+def _revoke_token(arguments: argparse.Namespace, store: Store) -> None:
+    from benchmarking.server.accounts import revoke_token
+
+    (prefix,) = _values(arguments, 2, 1, "token revoke PREFIX")
+    with store.writing() as connection:
+        revoke_token(connection, prefix)
+
+
+def _back_up(arguments: argparse.Namespace, store: Store) -> None:
+    from benchmarking.server.retention import back_up
+
+    (file,) = _values(arguments, 1, 1, "backup FILE")
+    back_up(store, path(file))
+
+
+def _values(arguments: argparse.Namespace, words: int, count: int, usage: str) -> list[str]:
+    """
+    Raises:
+        UsageError: there are more or fewer.
+    """
+    values: list[str] = arguments.command[words:]
+    if len(values) != count:
+        raise UsageError(f"the command is: {usage}")
+    return values

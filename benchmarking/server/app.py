@@ -1,0 +1,213 @@
+"""The application: what it is made of, and the endpoints that programs call."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import PlainTextResponse
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.concurrency import run_in_threadpool
+
+import benchmarking
+from benchmarking.server import accounts, bodies, payloads, tables
+from benchmarking.server.accounts import Access, Account, Auth, Scope
+from benchmarking.server.admission import RefusedError
+from benchmarking.server.browser import add_browser, answer_error
+from benchmarking.server.ingest import Ingested, ingest
+from benchmarking.server.live import Hub
+from benchmarking.server.pages.routes import add_pages
+from benchmarking.server.store import MOST_CONNECTIONS, Store
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 5
+"""What a client is told while the database does not answer."""
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@dataclass
+class Counters:
+    """What this process has done since its start."""
+
+    started: float = field(default_factory=time.time)
+    accepted: int = 0
+    known: int = 0
+    refused: int = 0
+    failed: int = 0
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, **numbers: int) -> None:
+        with self._lock:
+            for name, number in numbers.items():
+                setattr(self, name, getattr(self, name) + number)
+
+
+def make_app(store: Store, access: Access | None = None, root_path: str = "") -> FastAPI:
+    """
+    Args:
+        store: its owner closes it, after the application has ended.
+        root_path: the path under which a proxy serves the application.
+    """
+    app = FastAPI(
+        title="mlbench",
+        version=benchmarking.__version__,
+        dependencies=[Depends(accounts.gate)],
+        lifespan=_lifespan,
+        root_path=root_path,
+        docs_url=None,  # it loads scripts from elsewhere
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.store = store
+    app.state.access = access or Access()
+    app.state.hub = Hub()
+    app.state.counters = Counters()
+    app.add_middleware(bodies.SmallBodies)
+    app.add_exception_handler(DBAPIError, _database_failed)
+    app.add_exception_handler(PoolTimeoutError, _database_failed)
+    app.add_exception_handler(RefusedError, _refused)
+    add_browser(app)
+    app.include_router(api)
+    add_pages(app)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Every request that waits for the database has a thread, and every thread a connection."""
+    to_thread.current_default_thread_limiter().total_tokens = MOST_CONNECTIONS - 4
+    yield
+    app.state.hub.close()
+
+
+def _database_failed(request: Request, error: Exception) -> Response:
+    logger.error("the database failed: %s", getattr(error, "orig", error))
+    request.app.state.counters.add(failed=1)
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return answer_error(request, 503, "The database does not answer; try again soon.", headers)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    request.app.state.counters.add(refused=1)
+    return answer_error(request, 422, str(error))
+
+
+# --- endpoints ----------------------------------------------------------------------------------------------
+
+api = APIRouter()
+
+
+@api.post("/api/v1/results")
+async def post_results(request: Request) -> dict[str, int]:
+    """Adds the results of a document that the harness writes with --json, as far as they are not known."""
+    limit = bodies.LARGEST_BODY if _has_token(request) else bodies.LARGEST_ANONYMOUS_BODY
+    body = await bodies.unpacked(request, limit)
+    done = await run_in_threadpool(_add, request, request.state.account, body)
+    return {"accepted": done.accepted, "known": done.known}
+
+
+@api.post("/api/v1/logs")
+async def post_logs(request: Request) -> dict[str, int]:
+    """Adds the results of a post of docs/contracts.md, section 5, whose token is in its body."""
+    limit = bodies.LARGEST_BODY if _has_token(request) else bodies.LARGEST_ANONYMOUS_BODY
+    body = await bodies.unpacked(request, limit)
+    return {"count": await run_in_threadpool(_add_logs, request, body)}
+
+
+def _has_token(request: Request) -> bool:
+    """Whether it was checked: without authentication, everybody on this machine is trusted."""
+    return request.state.account is not accounts.NOBODY
+
+
+def _add(request: Request, account: Account, body: bytes) -> Ingested:
+    return _store(request, account, payloads.results_of_document(body))
+
+
+def _add_logs(request: Request, body: bytes) -> int:
+    post = payloads.read_post(body)
+    account: Account = request.state.account
+    if request.app.state.access.auth is not Auth.NONE and account is accounts.NOBODY:
+        found = accounts.account_of_token(request.app.state.store, post.access_token or "")
+        if found is None:
+            raise HTTPException(401, "A token is needed.")
+        account = found
+    if not account.scope.includes(Scope.WRITE):
+        raise HTTPException(403, f"This needs the scope {Scope.WRITE}.")
+    _store(request, account, post.results)
+    return post.count
+
+
+def _store(request: Request, account: Account, given: Any) -> Ingested:
+    state = request.app.state
+    done = ingest(state.store, given, source=account.name)
+    state.counters.add(accepted=done.accepted, known=done.known)
+    if done.accepted:
+        state.hub.publish("results")
+    return done
+
+
+@api.get("/health")
+def health(request: Request) -> dict[str, str]:
+    """Whether the server and its database answer."""
+    with request.app.state.store.reading() as connection:
+        connection.execute(select(1))
+    return {"status": "ok", "version": benchmarking.__version__}
+
+
+@api.get("/metrics")
+def metrics(request: Request) -> Response:
+    """What the server has done, for Prometheus (OpenMetrics)."""
+    counters: Counters = request.app.state.counters
+    with request.app.state.store.reading() as connection:
+        # The highest id: counting a million rows takes a while.
+        stored = {
+            table.name: connection.scalar(select(func.coalesce(func.max(table.c.id), 0)))
+            for table in (tables.results, tables.series, tables.commits)
+        }
+    text = [
+        *_metric(
+            "mlbench_results",
+            "counter",
+            "Results that were sent.",
+            {
+                f'_total{{outcome="{name}"}}': getattr(counters, name)
+                for name in ("accepted", "known", "refused")
+            },
+        ),
+        *_metric(
+            "mlbench_database_failures",
+            "counter",
+            "Requests that the database failed.",
+            {"_total": counters.failed},
+        ),
+        *_metric(
+            "mlbench_stored",
+            "gauge",
+            "Rows of the database.",
+            {f'{{table="{name}"}}': number for name, number in stored.items()},
+        ),
+        *_metric(
+            "mlbench_streams", "gauge", "Open pages that are live.", {"": request.app.state.hub.streams}
+        ),
+        *_metric("mlbench_start_time_seconds", "gauge", "When the server started.", {"": counters.started}),
+        "# EOF\n",
+    ]
+    return PlainTextResponse("\n".join(text), media_type=OPEN_METRICS)
+
+
+def _metric(name: str, kind: str, what: str, values: dict[str, float]) -> list[str]:
+    return [
+        f"# TYPE {name} {kind}",
+        f"# HELP {name} {what}",
+        *(f"{name}{key} {one}" for key, one in values.items()),
+    ]

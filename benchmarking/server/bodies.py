@@ -1,0 +1,83 @@
+"""The bodies of requests: read in pieces, unpacked, and never larger than they may be."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+
+from fastapi import HTTPException, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LARGEST_BODY = 32 * 2**20
+LARGEST_ANONYMOUS_BODY = 4 * 2**20
+"""Without a token."""
+LARGEST_FORM = 2**16
+"""Of everything but results."""
+MOST_KEYS, MOST_CONTAINERS, MOST_ITEMS = 200_000, 200_000, 2_000_000
+"""What a body may hold: each key needs about 200 bytes of memory, each object or list 100, each number 40."""
+RESULT_PATHS = ("/api/v1/results", "/api/v1/logs")
+
+
+async def unpacked(request: Request, limit: int) -> bytes:
+    """The body as it was before it was compressed.
+
+    Raises:
+        HTTPException: 413, it is larger than the limit, or holds too much; 415, its encoding is unknown; 400,
+            it is damaged.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("gzip", "identity"):
+        raise HTTPException(415, "Send it as it is, or with the encoding gzip.")
+    found = bytearray()
+    async for piece in _pieces(request, encoding == "gzip", limit):
+        found += piece
+        if len(found) > limit:
+            raise HTTPException(413, f"It is larger than {limit:,} bytes.")
+    _check_counts(found)
+    return bytes(found)
+
+
+async def _pieces(request: Request, is_gzipped: bool, limit: int) -> AsyncIterator[bytes]:
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    async for piece in request.stream():
+        if not is_gzipped:
+            yield piece
+            continue
+        try:
+            yield unpacker.decompress(piece, limit + 1)
+        except zlib.error as error:
+            raise HTTPException(400, f"It is not gzip: {error}") from error
+        if unpacker.unconsumed_tail:
+            raise HTTPException(413, f"It is larger than {limit:,} bytes.")
+    if is_gzipped and not unpacker.eof:
+        raise HTTPException(400, "It is not gzip, or only a part of it.")
+
+
+def _check_counts(body: bytearray) -> None:
+    """Before it is parsed, which needs up to 50 times its memory."""
+    counts = (body.count(b":"), MOST_KEYS), (body.count(b"{") + body.count(b"["), MOST_CONTAINERS)
+    if any(count > most for count, most in (*counts, (body.count(b","), MOST_ITEMS))):
+        raise HTTPException(413, "It holds too many values; send fewer results at once.")
+
+
+class SmallBodies:
+    """Refuses large bodies of all other requests before anything reads them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in RESULT_PATHS:
+            await self.app(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > LARGEST_FORM:
+                raise HTTPException(413, f"It is larger than {LARGEST_FORM:,} bytes.")
+            return message
+
+        await self.app(scope, counted, send)

@@ -1,0 +1,74 @@
+"""One process that serves the application until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from benchmarking.errors import UsageError
+from benchmarking.server.live import Hub
+from benchmarking.start import ENDING_SIGNALS, is_ignored
+
+GRACE_S = 10
+"""The time that requests have to finish."""
+MOST_WAITING = 512
+KEEP_ALIVE_S = 15
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """
+    Args:
+        port: 0 for any free one.
+
+    Raises:
+        UsageError: the address cannot be used.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=MOST_WAITING)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"cannot listen on {host} port {port}: {error}") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def serve(app: FastAPI, listener: socket.socket) -> None:
+    """Returns after SIGINT, SIGTERM or SIGHUP, when the requests in progress have been answered."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # accounts.py looks at the address of the connection itself
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        ws="none",
+    )
+    asyncio.run(_Server(config, app.state.hub).serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """An end that was asked for is not a failure: uvicorn's own would raise the signal again."""
+        numbers = [number for number in ENDING_SIGNALS if not is_ignored(number)]
+        previous = {number: signal.signal(number, self.handle_exit) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()  # live pages would be waited for
+        await super().shutdown(sockets)
