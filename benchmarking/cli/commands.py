@@ -36,6 +36,7 @@ COMMANDS = {
     "lab": Command("run on the devices of other hosts, through a queue", "lab"),
     "serve": Command("serve the results in a browser, and receive more", "serve"),
     "import": Command("add results of files to those that are served", "importing"),
+    "report": Command("write the saved results to one HTML file", "report"),
     "completion": Command("print a shell completion script for this command line", "completion"),
 }
 

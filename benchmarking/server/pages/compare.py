@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from benchmarking.errors import UsageError
 from benchmarking.records.comparison import (
+    RECENT_RUNS,
     Judgement,
     PairedVerdict,
     Scatter,
@@ -20,6 +21,7 @@ from benchmarking.records.comparison import (
 )
 from benchmarking.results.model import Interval, Verdict
 from benchmarking.server import tables
+from benchmarking.server.ingest import NORMAL_RUN
 from benchmarking.server.pages.overview import commit_of
 from benchmarking.server.pages.reading import (
     SERIES_COLUMNS,
@@ -31,7 +33,6 @@ from benchmarking.server.pages.reading import (
 )
 from benchmarking.server.pages.views import CommitView, ComparedRow, CompareView, SideView
 
-RECENT_RUNS = 50
 CONFIDENCE = 0.95
 """Of saved intervals, whose own is not saved."""
 KINDS = ("commit", "branch", "run", "device", "backend", "framework")
@@ -219,7 +220,7 @@ def _at(reader: Reader, side: SideView, conditions: list[Any]) -> Iterable[Any]:
             .join(_commits, _points.c.commit_id == _commits.c.id)
             .outerjoin(controls, _points.c.control_commit_id == controls.c.id)
         )
-        .where(*conditions, _points.c.run_type == "benchmark")
+        .where(*conditions, _points.c.run_type == NORMAL_RUN)
         .order_by(_points.c.time)
     )
     if side.kind == "run":

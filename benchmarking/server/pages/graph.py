@@ -276,3 +276,38 @@ def _days(axes: _Axes, lines: Sequence[LineView]) -> tuple[Tick, ...]:
         if not found or x - found[-1].at > 110:
             found.append(Tick(x, unix_time.day(commits[position])))
     return tuple(found)
+
+
+# --- in a table ---------------------------------------------------------------------------------------------
+
+SPARK_WIDTH, SPARK_HEIGHT = 160, 24
+SPARK_POINTS = 60
+SMALLEST_SPAN = 0.08
+"""Of its axis, relative to the values: what is noise looks like noise."""
+
+
+@dataclass(frozen=True)
+class Spark:
+    """A small drawing of ``SPARK_WIDTH`` x ``SPARK_HEIGHT``."""
+
+    path: str
+
+
+def spark(values: Sequence[float]) -> Spark | None:
+    """Each of its points is the median of neighbours; None if there is nothing to draw."""
+    finite = [one for one in values if math.isfinite(one)]
+    if not finite:
+        return None
+    count = min(len(finite), SPARK_POINTS)
+    edges = [len(finite) * one // count for one in range(count + 1)]
+    medians = [median(finite[first:end]) for first, end in pairwise(edges)]
+    low, high = min(medians), max(medians)
+    margin = max(0.0, (abs(median(medians)) * SMALLEST_SPAN - (high - low)) / 2)
+    low, high = _range((low - margin, high + margin))
+    step = SPARK_WIDTH / max(count - 1, 1)
+    return Spark(
+        " ".join(
+            f"{x * step:.0f},{SPARK_HEIGHT - (one - low) / (high - low) * SPARK_HEIGHT:.1f}"
+            for x, one in enumerate(medians)
+        )
+    )

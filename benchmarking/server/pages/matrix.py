@@ -54,11 +54,11 @@ def matrix_view(reader: Reader, asked: MatrixQuery) -> tuple[MatrixView, str]:
         conditions.append(_series.c.framework == asked.framework)
     if asked.backend and asked.axis != "backend":
         conditions.append(_series.c.backend == asked.backend)
+    if asked.model:
+        conditions.append(_series.c.net == asked.model)
     columns = reader.rows(
         select(*_column_of(asked.axis)).join(_devices).where(*conditions).distinct().order_by("heading")
     )
-    if asked.model:
-        conditions.append(_series.c.net == asked.model)
     models = select(_series.c.net).where(*conditions, _series.c.net > asked.after).distinct()
     names = [row.net for row in reader.rows(models.order_by(_series.c.net).limit(MODELS_PER_PAGE + 1))]
     shown = names[:MODELS_PER_PAGE]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, distinct, func, select
+from sqlalchemy import Row, and_, func, select
 
 from benchmarking.results.model import Verdict
 from benchmarking.server import tables
@@ -21,20 +23,38 @@ from benchmarking.server.pages.reading import (
     point_view,
     series_name,
 )
-from benchmarking.server.pages.views import (
-    CommitView,
-    DeviceRow,
-    MeasuredRow,
-    OverviewView,
-    RegressionRow,
-    StripBar,
-)
+from benchmarking.server.pages.views import CommitView, MeasuredRow, StripBar
+from benchmarking.server.triage.reading import RegressionQuery, counts, devices, regressions
+from benchmarking.server.triage.views import DeviceView, RegressionView
 
 STRIP_COMMITS = 60
-OPEN = ("new", "confirmed", "acknowledged")
-"""The states of a regression that somebody has to look at."""
 
 _commits, _series, _devices, _points = tables.commits, tables.series, tables.devices, tables.points
+
+
+@dataclass(frozen=True)
+class OverviewView:
+    series: int
+    """The number of all series of whole nets."""
+    newest: CommitView | None
+    strip: tuple[StripBar, ...]
+    """Oldest first."""
+    regressions: tuple[RegressionView, ...]
+    """The last opened of those that are open."""
+    states: Mapping[str, int]
+    """The number of regressions in each state."""
+    slower: tuple[MeasuredRow, ...]
+    """At the newest commit, the largest change first."""
+    devices: tuple[DeviceView, ...]
+
+
+@dataclass(frozen=True)
+class CommitPage:
+    commit: CommitView
+    before: str | None
+    """The hash of the commit with results before it."""
+    regressions: tuple[RegressionView, ...]
+    rows: tuple[MeasuredRow, ...]
 
 
 def overview_view(reader: Reader) -> OverviewView:
@@ -49,9 +69,10 @@ def overview_view(reader: Reader) -> OverviewView:
         int(reader.connection.execute(count).scalar_one()),
         newest,
         strip,
-        regressions(reader),
+        regressions(reader, RegressionQuery()),
+        counts(reader),
         tuple(sorted(slower, key=lambda one: -(one.point.ratio or 0))),
-        _devices_of(reader),
+        devices(reader),
     )
 
 
@@ -76,58 +97,6 @@ def _strip(reader: Reader) -> tuple[StripBar, ...]:
     return tuple(
         StripBar(commit_view(row, position=number), row.regressed, row.improved, row.measured)
         for number, row in enumerate(rows)
-    )
-
-
-def regressions(reader: Reader, commit: str | None = None) -> tuple[RegressionRow, ...]:
-    """The open ones, the newest first.
-
-    Args:
-        commit: instead that of the commit with this hash, in any state.
-    """
-    found, indicators = tables.regressions, tables.indicators
-    query = (
-        select(
-            found.c.id,
-            found.c.state,
-            found.c.owner,
-            func.max(indicators.c.ratio).label("worst"),
-            func.count(distinct(indicators.c.series_id)).label("series"),
-            *commit_columns(),
-        )
-        .join(_commits, found.c.first_bad_id == _commits.c.id)
-        .outerjoin(indicators, indicators.c.regression_id == found.c.id)
-        .where(found.c.project_id == reader.project)
-        .group_by(found.c.id, _commits.c.id)
-        .order_by(_commits.c.time.desc(), found.c.id.desc())
-        .limit(ROWS_PER_PAGE)
-    )
-    is_asked = found.c.state.in_(OPEN) if commit is None else _commits.c.sha == commit
-    return tuple(
-        RegressionRow(row.id, row.state, commit_view(row), row.worst, row.series, row.owner)
-        for row in reader.rows(query.where(is_asked))
-    )
-
-
-def _devices_of(reader: Reader) -> tuple[DeviceRow, ...]:
-    query = (
-        select(
-            _devices.c.id,
-            _devices.c.hash,
-            _devices.c.name,
-            _devices.c.health,
-            _devices.c.last_seen,
-            func.count(_series.c.id).label("series"),
-        )
-        .join(_series, and_(_series.c.device_id == _devices.c.id, is_shown()))
-        .where(_series.c.project_id == reader.project)
-        .group_by(_devices.c.id)
-        .order_by(_devices.c.name, _devices.c.id)
-        .limit(ROWS_PER_PAGE)
-    )
-    return tuple(
-        DeviceRow(str(row.id), row.name, row.hash, "", row.series, row.last_seen)
-        for row in reader.rows(query)
     )
 
 

@@ -11,10 +11,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from benchmarking.results.model import NET_DELAY
 from benchmarking.server import tables
+from benchmarking.server.ingest import DEFAULT_PROJECT, NORMAL_RUN
 from benchmarking.server.pages.views import CommitView, PointView, SeriesName
 
 ROWS_PER_PAGE = 50
-NORMAL_RUN = "benchmark"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class Reader:
 
     def first(self, query: Select[Any]) -> Row[Any] | None:
         return self.connection.execute(query.limit(1)).first()
+
+
+def reader_of(connection: Connection, project: str = DEFAULT_PROJECT) -> Reader:
+    """Of the project with this name; without results there is none."""
+    found = connection.scalar(select(tables.projects.c.id).where(tables.projects.c.name == project))
+    return Reader(connection, found or 0)
 
 
 # --- commits ------------------------------------------------------------------------------------------------

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from benchmarking.errors import UsageError
 from benchmarking.server.pages import graph
 from benchmarking.server.pages.compare import compare_view
 from benchmarking.server.pages.matrix import AXES, MatrixQuery, choices, heat, matrix_view
 from benchmarking.server.pages.overview import (
+    CommitPage,
+    OverviewView,
     commit_before,
     commit_of,
     measured_at,
     overview_view,
-    regressions,
     suggestions,
 )
-from benchmarking.server.pages.reading import ROWS_PER_PAGE, Reader, commit_view
+from benchmarking.server.pages.reading import ROWS_PER_PAGE, Reader, commit_view, reader_of
 from benchmarking.server.pages.rendering import (
     EMBEDDED,
     STATIC,
@@ -37,17 +41,23 @@ from benchmarking.server.pages.rendering import (
 from benchmarking.server.pages.run import run_view, with_context
 from benchmarking.server.pages.series import MOST_OVERLAYS, SeriesQuery, neighbours, series_view
 from benchmarking.server.pages.views import (
-    CommitPage,
     ComparedRow,
     CompareView,
-    OverviewView,
     RunView,
     SeriesView,
     StripBar,
     Varying,
 )
+from benchmarking.server.triage.reading import RegressionQuery, regressions
 
 LONGEST_TEXT = 200
+PROBLEMS = {
+    400: "This address is not one of ours",
+    401: "Please log in",
+    403: "You may not do this",
+    404: "There is no such page",
+    503: "The database does not answer",
+}
 SPANS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """The ends of the axis of a comparison."""
 SORTS = ("significance", "change", "model")
@@ -72,7 +82,33 @@ Number = Annotated[int, Query(ge=0, le=2**53)]
 def reading(request: Request) -> Iterator[Reader]:
     """A connection for the time of one answer."""
     with request.app.state.store.reading() as connection:
-        yield Reader(connection, 1)
+        yield reader_of(connection)
+
+
+def problem(
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """What went wrong: a page for people, JSON for programs."""
+    if "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": message}, status, headers)
+    heading = PROBLEMS.get(status, "This did not work")
+    answer = page(request, "error.html", status, heading=heading, message=message)
+    answer.headers.update(headers or {})
+    return answer
+
+
+def _http_problem(request: Request, error: Exception) -> Response:
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    message = "The link is old or mistyped." if error.detail == "Not Found" else str(error.detail)
+    return problem(request, error.status_code, message, error.headers)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    where = ", ".join(".".join(map(str, one["loc"][1:])) + f": {one['msg']}" for one in error.errors())
+    return problem(request, 422, f"The address cannot be understood: {where}")
 
 
 def not_found(what: str) -> HTTPException:
@@ -153,7 +189,7 @@ def _commit_page(reader: Reader, sha: str) -> CommitPage:
     return CommitPage(
         commit,
         commit_before(reader, commit, found.parent),
-        regressions(reader, commit.sha),
+        regressions(reader, RegressionQuery("all", commits=(commit.sha,))),
         measured_at(reader, commit.sha),
     )
 
@@ -559,7 +595,9 @@ def endpoints(description: Mapping[str, Any]) -> list[Endpoint]:
 
 
 def add_pages(app: FastAPI) -> None:
-    """Adds the pages and what they load; ``app.state.store`` is read."""
+    """Adds the pages, what they load, and the pages of errors; ``app.state.store`` is read."""
     app.mount("/static", StaticFiles(directory=STATIC))
+    app.add_exception_handler(StarletteHTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(data)
     app.include_router(pages)

@@ -146,58 +146,11 @@ class StripBar:
 
 
 @dataclass(frozen=True)
-class CommitPage:
-    commit: CommitView
-    before: str | None
-    """The hash of the commit with results before it."""
-    regressions: tuple[RegressionRow, ...]
-    rows: tuple[MeasuredRow, ...]
-
-
-@dataclass(frozen=True)
 class MeasuredRow:
     """A series at one commit."""
 
     name: SeriesName
     point: PointView
-
-
-@dataclass(frozen=True)
-class RegressionRow:
-    id: int
-    state: str
-    commit: CommitView
-    """The first bad."""
-    worst: float | None
-    """The largest ratio among its series."""
-    series: int
-    owner: str
-
-
-@dataclass(frozen=True)
-class DeviceRow:
-    key: str
-    name: str
-    hash: str
-    health: str
-    """What is wrong with it; empty: nothing."""
-    series: int
-    last_seen: int | None
-    """Unix seconds."""
-
-
-@dataclass(frozen=True)
-class OverviewView:
-    series: int
-    """The number of all series of whole nets."""
-    newest: CommitView | None
-    strip: tuple[StripBar, ...]
-    """Oldest first."""
-    regressions: tuple[RegressionRow, ...]
-    """The open ones."""
-    slower: tuple[MeasuredRow, ...]
-    """At the newest commit, the largest change first."""
-    devices: tuple[DeviceRow, ...]
 
 
 # --- matrix -------------------------------------------------------------------------------------------------

@@ -211,6 +211,70 @@
     }
   }
 
+  // --- the report in one file ---
+
+  function made(tag, text, kind) {
+    const element = document.createElement(tag);
+    element.textContent = text;
+    if (kind) element.className = kind;
+    return element;
+  }
+
+  function table(heading, heads, rows) {
+    const whole = document.createDocumentFragment(), frame = made('div', '', 'scroll');
+    const lines = made('table', ''), head = lines.createTHead().insertRow(), body = lines.createTBody();
+    heads.forEach(([text, kind]) => head.append(made('th', text, kind)));
+    rows.forEach(cells => {
+      const row = body.insertRow();
+      cells.forEach((cell, i) => row.append(made('td', cell.text ?? cell, `${heads[i][1] || ''} ${cell.kind || ''}`.trim())));
+    });
+    frame.append(lines);
+    whole.append(made('h2', heading), frame);
+    return whole;
+  }
+
+  const moved = (ratio, way) => ratio == null ? ''
+    : { text: `${way ? ratio > 1 ? '▲ ' : '▼ ' : ''}${percent(ratio)}`, kind: way || '' };
+
+  function showChosen(data) {
+    const series = data.series[location.hash.replace(/^#series-/, '')];
+    const chosen = document.getElementById('chosen');
+    document.getElementById('whole').hidden = !!series;
+    chosen.hidden = !series;
+    if (!series) return;
+    const title = chosen.querySelector('h1'), graph = chosen.querySelector('.graph'), tables = chosen.querySelector('.tables');
+    title.replaceChildren(series.model, made('small', series.where));
+    graph.replaceWith(graph.cloneNode(false));  // without the listeners of the series before
+    tables.replaceChildren();
+    chosen.querySelector('.graph-read').textContent = '';
+    const { shas, times, subjects } = data.commits;
+    draw(chosen.querySelector('.graph'), {
+      ...series, series: [series.line], relative: false, range: null, remembers: false,
+      commits: { ...data.commits, positions: shas.map((_, i) => i) },
+    });
+    if (series.changes.length) {
+      tables.append(table('Changes', [['first bad'], ['date', 'nowrap'], ['change', 'number']], series.changes
+        .map(one => [`${shas[one.x]} ${subjects[one.x]}`, day(times[one.x]), moved(one.ratio, one.way)])));
+    }
+    const line = decoded(series.line, 1), tainted = new Set(line.tainted);
+    tables.append(table('Commits', [['commit', 'name'], ['date', 'nowrap'], ['median', 'number'], ['interval', 'number'],
+      ['against control', 'number'], ['verdict'], ['', 'warning']], line.x.map((x, i) => [
+      `${shas[x]} ${subjects[x]}`, day(times[x]), amount(line.values[i], series.unit),
+      line.low[i] == null ? '' : `${amount(line.low[i], series.unit)} – ${amount(line.high[i], series.unit)}`,
+      line.control[i] > 0 ? percent(line.values[i] / line.control[i]) : '',
+      VERDICTS[line.verdicts[i]] || '', tainted.has(i) ? '⚠ tainted' : '',
+    ]).reverse()));
+    scrollTo(0, 0);
+  }
+
+  function report() {
+    const block = document.getElementById('report-data');
+    if (!block) return;
+    const data = JSON.parse(block.textContent);
+    addEventListener('hashchange', () => showChosen(data));
+    if (location.hash) showChosen(data);
+  }
+
   // --- keys ---
 
   const PAGES = { o: '', m: 'matrix', c: 'compare', r: 'regressions', d: 'devices' };
@@ -251,7 +315,7 @@
     if (event.target.matches('[data-submit]')) event.target.form.requestSubmit();
   });
 
-  window.benchmarkGraph = draw;
-  const begin = () => graphs(document);
+  document.addEventListener('htmx:after:swap', () => graphs(document));
+  const begin = () => { graphs(document); report(); };
   if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', begin); else begin();
 })();
