@@ -29,6 +29,7 @@ COMMANDS = {
     "run": Command("perform one benchmark run, as harness.py does", "run"),
     "watch": Command("benchmark the commits of a repository, as repo_driver.py does", "watch"),
     "compare": Command("run two commands or programs in turn: is the second slower?", "compare"),
+    "init": Command("write a suite and a CI file for what is in a directory", "init"),
     "doctor": Command("show what this machine does to measurements, and how to mend it", "doctor"),
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
