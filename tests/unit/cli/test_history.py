@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarking.cli.history import main
 from benchmarking.cli.wiring import default_results
+from benchmarking.records.series import Point, Series, SeriesKey
 from benchmarking.records.tree import History
-from benchmarking.results.model import Program
+from benchmarking.reporters import history_plot
+from benchmarking.results.model import Program, TestKey
 from examples.history_demo.make_results import STEP_AT, commits, make_results
 from tests.support import golden
 from tests.support.sample_results import AB, DELAY, ERROR, NASTY_NAME, REGRESSED, delays, having
@@ -100,6 +103,13 @@ def test_too_few_commits_are_reported(tmp_path, run):
     )
 
 
+def test_the_newest_are_compared_with_as_many_of_the_oldest(tmp_path, run):
+    for number in range(20):
+        values = replace(DELAY.types[0], summary=replace(DELAY.types[0].summary, p50=1.0 + (number >= 10)))
+        History(tmp_path).save(having(DELAY, types=(values,), **commit(number)))
+    assert "the newest 10 commits compared with the oldest 10: +100" in run("changes", tmp_path).out
+
+
 def test_an_error_that_grew_is_a_change(tmp_path, run):
     for number in range(20):
         size = 1e-6 if number < 10 else 1e-3
@@ -165,6 +175,16 @@ def test_the_picture(demo, run, tmp_path, kind):
             assert name in one
         # What became slower at once, and what did by and by, in matplotlib's red and orange.
         assert [colour in one for colour in (b"#d62728", b"#ff7f0e")] == [True, True]
+
+
+def test_each_level_is_a_line_and_each_change_another():
+    axes = Figure().subplots()
+    points = tuple(Point(f"c{number}", number, 1.0 + (number >= 20)) for number in range(40))
+    key = SeriesKey(TestKey("net", "delay", "0", "caffe2", None, "device"), "NET_DELAY", "host")
+    history_plot._draw_series(axes, Series(key, "", points))
+    lines = [(line.get_color(), *line.get_xdata(), *line.get_ydata()) for line in axes.lines[2:]]
+    assert lines[:2] == [("black", -0.5, 19.5, 1.0, 1.0), ("black", 19.5, 39.5, 2.0, 2.0)]
+    assert lines[2][:2] == ("tab:red", 19.5)
 
 
 def test_names_that_bite_can_be_drawn(tmp_path, run):

@@ -157,8 +157,8 @@ def test_the_verdicts_that_the_exit_status_shows(start):
 
 
 def test_the_log(start, capsys):
-    start("--log_file", "kept/log")
-    assert "the loop began" in Path("kept/log").read_text()
+    start("--log_file", "kept/in/log")
+    assert "the loop began" in Path("kept/in/log").read_text()
     assert "the loop began" in capsys.readouterr().err
 
 
@@ -168,6 +168,11 @@ def test_every_platform_is_validated_as_it_will_be_run(start):
     assert all(one.control is not None and one.history for one in started.validated)
     (alone,) = start().validated
     assert (alone.control, list(alone.history)) == (None, [])
+
+
+def test_a_validation_that_is_killed_is_none(start):
+    start.answer.update(exit_status=-9)
+    assert start().status == 2
 
 
 def test_what_the_harness_refuses_is_reported_in_the_name_of_the_loop(start, capsys):

@@ -146,6 +146,11 @@ def test_without_a_document_the_exit_status_says_what_kind_of_failure_it_is(line
         run(line, state, b"", ExitStatus.DEVICE_FAILED)
 
 
+def test_the_control_and_what_it_took_are_recorded(line, state):
+    found = run(line, state, document(DELAY))
+    assert (found.control, found.run_s) == (line.revisions[0].commit, 1.0)
+
+
 # --- the verdict --------------------------------------------------------------------------------------------
 
 

@@ -519,6 +519,18 @@ def test_an_arm_that_fails_costs_the_others_nothing():
     assert 0 < len(sampled.arms["broken"].types[0].values) < 6 * rounds
 
 
+def test_the_program_of_an_arm_that_failed_is_ended_before_others_begin_again():
+    broken = FailingArm("broken", seed=9)
+    alive = []
+
+    class Seeds(list):
+        def append(self, seed):
+            alive.append(broken.alive)
+
+    backends(MadeUpArm("reference", layout_seeds=Seeds()), broken, MadeUpArm("last", seed=2))
+    assert alive[1:] == [0]
+
+
 def test_without_the_baseline_there_are_times_and_no_ratios():
     sampled = backends(FailingArm("reference", fails_at=1), MadeUpArm("other", seed=2))
     assert set(sampled.failures) == {"reference"}

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from benchmarking.errors import DeviceError, DeviceLostError, RunCancelledError
-from benchmarking.platforms.android import adb, server, usb
+from benchmarking.platforms.android import adb, discovery, server, usb
 from benchmarking.platforms.android.android import AndroidPlatform
 from benchmarking.platforms.android.discovery import look_around, parse_devices
 from benchmarking.platforms.android.server import ServerConnection
@@ -77,6 +77,12 @@ def test_every_state_is_named_with_what_to_do(running, state, part):
 def test_a_device_without_a_serial_number_is_reported(running, serial):
     running(Device(serial))
     assert "reports no serial number" in look_around([]).unusable[serial]
+
+
+@pytest.mark.parametrize(("serials", "source"), [([], "USB"), (None, "no USB (libusb cannot be used)")])
+def test_where_it_looked_is_known(monkeypatch, serials, source):
+    monkeypatch.setattr(discovery.usb, "serials", lambda: serials)
+    assert look_around([]).sources[-1] == source
 
 
 def discovered():

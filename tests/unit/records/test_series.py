@@ -91,6 +91,14 @@ def test_commits_are_in_the_order_of_their_repository():
     assert [one.commit for one in in_order(mixed[::-1])] == order
 
 
+def test_commits_with_one_position_are_in_the_order_of_their_times():
+    """Of two repositories, say."""
+    early, late = (
+        Point(name, time, 1.0, None, None, None, None, position=1) for name, time in (("a", 10), ("b", 20))
+    )
+    assert in_order([late, early]) == [early, late]
+
+
 def test_the_position_is_that_of_the_saved_run():
     runs = [saved(commit=name, position=position) for name, position in (("x", 2), ("y", 1))]
     assert [one.commit for one in series_of(runs)[0].points] == ["y", "x"]

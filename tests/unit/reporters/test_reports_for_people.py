@@ -19,7 +19,7 @@ from benchmarking.reporters.junit_reporter import JUnitReporter
 from benchmarking.reporters.markdown_reporter import MarkdownReporter
 from benchmarking.reporters.screen_reporter import ScreenReporter
 from benchmarking.results import documents
-from benchmarking.results.model import Comparison, Interval, by_test
+from benchmarking.results.model import Comparison, Interval, Kernel, Program, by_test
 from benchmarking.results.plain_text import plain
 from tests.support import golden
 from tests.support.sample_results import DELAY, JUDGED, RUNS, having
@@ -109,6 +109,13 @@ def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):
     for text in (stream.getvalue(), (tmp_path / "r.md").read_text()):
         assert all(one in text for one in shown)
         assert not any(one in text for one in hidden)
+
+
+def test_a_backend_that_was_chosen_shows_whether_it_ran():
+    kernels = {"ID_0_Conv_a": Kernel("winograd", own=True), "ID_1_Relu_b": Kernel("relu", own=True)}
+    stream = io.StringIO()
+    ScreenReporter(stream).report(having(DELAY, backend="mkl", program=Program(kernels=kernels)))
+    assert "mkl: 2 of 2 operators" in stream.getvalue()
 
 
 def test_a_verification_shows_the_operators_that_it_looked_at():

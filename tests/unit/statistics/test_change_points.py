@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 from benchmarking.statistics import change_points
 from benchmarking.statistics.change_points import (
     MINIMUM_RUNS,
+    ChangePoint,
     divergence,
     find_change_points,
     find_creep,
@@ -34,6 +35,16 @@ def test_sizes_whose_squares_are_not_finite(size):
     for values in ([0.0] * 20 + [size] * 20, [0.0, 0.0, size] * 7 + [size] * 21):
         assert find_creep(values, find_change_points(values)) is not None
     assert indexes([1e-99] * 20 + [1e99] * 20) == [20]
+
+
+@pytest.mark.parametrize(
+    ("links", "needed"), [((), 2.0), ((40,), 13**0.5), ((37, 43), 22**0.5), ((36,), 2.0)]
+)
+def test_a_step_near_links_needs_three_deviations_more_for_each_as_the_hypotenuse(links, needed):
+    certain = [
+        change_points._is_certain(ChangePoint(40, 1.0, 2.0, 0.0, one * needed), links) for one in (0.99, 1.01)
+    ]
+    assert certain == [False, True]
 
 
 # --- the statistic ------------------------------------------------------------------------------------------
