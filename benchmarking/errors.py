@@ -23,7 +23,7 @@
     |-- RepositoryError              a repository could not be read; nothing is known of the commit
     |   |-- RemoteError              its remote cannot be reached
     |   `-- CheckoutError            a commit could not be checked out
-    |-- BuildError                   a commit cannot be built
+    |-- BuildError                   a commit or an environment cannot be built
     |-- HarnessError                 harness.py ended without having measured
     |   `-- HarnessRefusedError      it did not accept its arguments or the benchmark file
     |-- StorageError                 the disk is full, or may not be written

@@ -31,6 +31,7 @@ COMMANDS = {
     "compare": Command("run two commands or programs in turn: is the second slower?", "compare"),
     "init": Command("write a suite and a CI file for what is in a directory", "init"),
     "doctor": Command("show what this machine does to measurements, and how to mend it", "doctor"),
+    "cache": Command("show or remove the environments and builds that comparisons keep", "cache"),
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
     "comment": Command("write results into the comment of a pull request, in CI", "comment"),

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from benchmarking.cli import compare_saved
-from benchmarking.cli.argument_types import Parser, exit_statuses
+from benchmarking.cli.argument_types import Parser, exit_statuses, path, positive_float
 from benchmarking.cli.compare_request import HARNESS_OPTIONS, MODEL_OPTIONS, READING_OPTIONS, Request
 from benchmarking.cli.declared import add_options
 from benchmarking.cli.options import DESCRIPTIONS, HarnessOptions
 from benchmarking.cli.running import guarded
 from benchmarking.errors import EXIT_STATUS_MEANING, ExitStatus, UsageError
 from benchmarking.terminal import streams
+
+BUILD_FAILED = "an environment or a commit could not be built"
 
 
 def main(argv: Sequence[str], program: str) -> int:
@@ -21,6 +23,8 @@ def main(argv: Sequence[str], program: str) -> int:
     request = Request(
         names=tuple(values.pop("names")),
         reading=reading,
+        **{name: values.pop(name) for name in ("base", "head", "python", "repository", "build")},
+        build_timeout_s=values.pop("build_timeout"),
         options={name: value for name, value in values.items() if name in HARNESS_OPTIONS or value},
         command=(*program.split(), *argv),
     )
@@ -31,17 +35,39 @@ def main(argv: Sequence[str], program: str) -> int:
 def make_parser(program: str) -> Parser:
     parser = Parser(
         program,
-        description="Run two things in turn and report whether HEAD is slower than BASE: two commands in "
-        "quotes,\nwithout shell syntax, or two benchmark programs with a model or a specification. Or\n"
-        "compare saved runs, without running anything.",
-        epilog=exit_statuses(EXIT_STATUS_MEANING),
+        description="Run two things in turn and report whether HEAD is slower than BASE.\n\n"
+        "  two commands: BASE HEAD, each in quotes, without shell syntax\n"
+        "  two benchmark programs: BASE HEAD FILE, with a model or a specification\n"
+        "  two environments: --base REQUIREMENTS --head REQUIREMENTS FILE\n"
+        "  two commits: --repository DIRECTORY --base COMMIT --head COMMIT COMMAND\n\n"
+        "Or compare saved runs, without running anything: BASE HEAD.",
+        epilog=exit_statuses(EXIT_STATUS_MEANING | {ExitStatus.BUILD_FAILED: BUILD_FAILED}),
     )
     parser.add_argument(
         "names",
         nargs="*",
-        metavar="BASE HEAD [FILE...]",
-        help="two commands; or two benchmark programs, with the model or the specification that they run; or "
-        "two saved runs",
+        metavar="WHAT",
+        help="BASE and HEAD, the model or the specification that runs, or the command (see above)",
+    )
+    group = parser.add_argument_group("two environments (with a FILE), or two commits (with a command)")
+    for name in ("base", "head"):
+        group.add_argument(
+            f"--{name}",
+            metavar="THIS",
+            help="what pip installs, as in onnxruntime==1.20.1, wheels, or the path of a Python; with "
+            "--repository a commit, branch or tag",
+        )
+    group.add_argument("--repository", type=path, metavar="DIRECTORY", help="the repository of both commits")
+    group.add_argument("--build", default="", metavar="COMMAND", help="builds a commit, in its directory")
+    group.add_argument(
+        "--build_timeout",
+        type=positive_float,
+        default=3600.0,
+        metavar="SECONDS",
+        help="the longest that a build may take (default: 3600)",
+    )
+    group.add_argument(
+        "--python", metavar="PYTHON", help="makes the environments (default: the one that runs this)"
     )
     group = parser.add_argument_group(
         "how the times of commands are read",
@@ -63,7 +89,10 @@ def make_parser(program: str) -> Parser:
 
 
 def _compare(request: Request) -> ExitStatus:
-    module = import_module(f"benchmarking.cli.{_kind(request)}")
+    kind = _kind(request)
+    if kind != "compare_saved":
+        request.refuse((*compare_saved.OPTIONS, "repo_dir"), "is for saved runs")
+    module = import_module(f"benchmarking.cli.{kind}")
     status: ExitStatus = module.compare(request)
     return status
 
@@ -74,6 +103,15 @@ def _kind(request: Request) -> str:
     Raises:
         UsageError: it is none.
     """
+    if request.build and request.repository is None:
+        raise UsageError("--build needs --repository")
+    has_sides = request.base is not None or request.head is not None
+    if request.python is not None and (not has_sides or request.repository):
+        raise UsageError("--python makes environments: it needs --base, --head and a model")
+    if request.repository is not None:
+        return "compare_commits"
+    if has_sides:
+        return "compare_environments"
     count = len(request.names)
     if count < 2:
         raise UsageError(

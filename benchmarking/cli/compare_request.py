@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarking.errors import UsageError
@@ -35,6 +36,15 @@ class Request:
     """The options of ``HarnessOptions`` that were given, or that every comparison has."""
     reading: Mapping[str, str]
     """Those of ``READING_OPTIONS`` that were given."""
+    base: str | None
+    head: str | None
+    """Environments or commits, if they are no arguments of their own."""
+    python: str | None
+    """Makes environments; None: the one that runs this."""
+    repository: Path | None
+    build: str
+    """A command; empty: nothing is built."""
+    build_timeout_s: float
     command: tuple[str, ...]
     """All of it, for the record."""
 

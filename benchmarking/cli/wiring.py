@@ -5,20 +5,32 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from benchmarking.cli.argument_types import core_mask
 from benchmarking.cli.options import TOKEN_VARIABLE, HarnessOptions
 from benchmarking.files.user import user_directory
 
 if TYPE_CHECKING:
+    from benchmarking.files.made_directories import MadeDirectories
     from benchmarking.platforms.platform_base import PlatformOptions
     from benchmarking.programs.process import Cancellation
+
+
+MadeKind = Literal["environments", "commits"]
+"""What comparisons make and keep."""
 
 
 def default_results() -> Path:
     """The directory in which the harness saves results by default."""
     return user_directory("data") / "results"
+
+
+def made_directories(kind: MadeKind) -> MadeDirectories:
+    """In the user's cache directory."""
+    from benchmarking.files.made_directories import MadeDirectories
+
+    return MadeDirectories(user_directory("cache") / kind)
 
 
 def platform_options(options: HarnessOptions, cancellation: Cancellation) -> PlatformOptions:

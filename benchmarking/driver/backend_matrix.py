@@ -297,6 +297,7 @@ class BackendMatrix:
             self._bench.read_conditions,
             why,
             self._plan.comparing.clock,
+            computes_on_cpu=self._platform.computes_on_cpu,
             goes_on_without_failed=True,
         )
         runs = {name: arm.run for name, arm in ready.items()}

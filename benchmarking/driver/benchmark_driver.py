@@ -131,7 +131,13 @@ class BenchmarkDriver:
                 if comparing.mode == "iteration":
                     return Samples(ArmSamples(), ArmSamples(), failure=error)
                 why = str(error)
-        processes = ProcessSampler(random, self._bench.read_conditions, why, comparing.clock)
+        processes = ProcessSampler(
+            random,
+            self._bench.read_conditions,
+            why,
+            comparing.clock,
+            computes_on_cpu=self._platform.computes_on_cpu,
+        )
         return sample_pairs(processes, PairedTest(comparing, suspects, what), treatment.run, control.run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarking.programs.command import CpuUse
 from benchmarking.programs.worker_protocol import IterationSample
 from benchmarking.results.model import Clock, Fact
 
@@ -13,6 +14,8 @@ WAITS = 0.8
 """The ratio of CPU time, including waiting for a core, to wall time, below which a program waits for
 something else.
 """
+OTHERS = 0.2
+"""As a fraction of a process's CPU time: threads other than its first that ran for longer also compute."""
 COMPUTES = 0.5
 """The ratio of device time to wall time from which on the device does the computing."""
 COARSE_STEPS = 100
@@ -57,6 +60,22 @@ def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: 
             reason += ", and the time that the program waited for a core is unknown"
         return "wall", reason
     return "cpu", "one thread computes all the time"
+
+
+def process_clock(wall_s: float, cpu: CpuUse) -> tuple[Clock, str]:
+    """As ``suitable_clock``, for a whole process with its children."""
+    first_s, children_s = cpu.first_thread_s, cpu.children_s
+    waited_s = None
+    if first_s is not None and children_s is not None:
+        if cpu.total_s - children_s - first_s > OTHERS * cpu.total_s:
+            return "wall", "several threads compute"
+        waited_s = cpu.waited_s if first_s >= (1 - OTHERS) * cpu.total_s else None
+    sample = IterationSample(
+        wall_ns=wall_s * 1e9,
+        cpu_ns=cpu.total_s * 1e9,
+        run_delay_ns=None if waited_s is None else waited_s * 1e9,
+    )
+    return suitable_clock([sample], step_ns=0.0)
 
 
 def device_clock(wall: Sequence[float], device: Sequence[float | None]) -> tuple[Clock, str] | None:

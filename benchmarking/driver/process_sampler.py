@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from random import Random
 from typing import ClassVar
 
-from benchmarking.driver.clock import device_clock, shortest_operator_ns
+from benchmarking.driver.clock import device_clock, process_clock, shortest_operator_ns
 from benchmarking.driver.conditions import Conditions
 from benchmarking.driver.sampler import ArmSamples, LogRatios, RunProgram, Sampler, blaming, joined
 from benchmarking.driver.settings import ClockChoice
@@ -23,6 +24,19 @@ class ProcessSampler(Sampler[RunProgram]):
 
     level: ClassVar[SamplingLevel] = "process"
 
+    def __init__(
+        self,
+        random: Random,
+        read_conditions: Callable[[], Conditions],
+        why: str,
+        clock: ClockChoice = "auto",
+        *,
+        computes_on_cpu: bool = True,
+        goes_on_without_failed: bool = False,
+    ) -> None:
+        super().__init__(random, read_conditions, why, clock, goes_on_without_failed=goes_on_without_failed)
+        self._computes_on_cpu = computes_on_cpu
+
     def _open(self, stack: ExitStack) -> None:
         self._by_arm: dict[str, dict[int, ProgramReport]] = {arm: {} for arm in self._sources}
 
@@ -32,8 +46,25 @@ class ProcessSampler(Sampler[RunProgram]):
                 with blaming(arm):
                     self._by_arm[arm][block] = self._sources[arm]()
                 if block == 0:
-                    self._clocks[arm] = _clock(self._by_arm[arm][block], self._clock_choice)
+                    self._clocks[arm] = self._clock(self._by_arm[arm][block])
         return {}
+
+    def _clock(self, report: ProgramReport) -> tuple[Clock, str]:
+        """The clock of a device if one does the work; of a process that is an iteration, what it shows to
+        suit; otherwise the clock that programs print anyway.
+        """
+        net = [one for one in report.measurements if one.type == NET_DELAY]
+        wall = [value for one in net for value in one.values]
+        device = [value for one in net for value in one.device_values]
+        choice = self._clock_choice
+        by_device = device_clock(wall, device) if choice in ("auto", "device") else None
+        if by_device or report.cpu is None:
+            return by_device or ("wall", "programs print wall time")
+        if choice in ("cpu", "wall"):
+            return choice, "requested by --clock"
+        if not self._computes_on_cpu:
+            return "wall", "the CPU does not do the work"
+        return process_clock(wall[0] / 1e6, report.cpu)
 
     def _log_ratios(self, block: int, arms: Sequence[str]) -> LogRatios:
         baseline = self._by_arm.get(self._baseline, {}).get(block)
@@ -49,15 +80,6 @@ class ProcessSampler(Sampler[RunProgram]):
         return joined(list(self._by_arm[arm].items()))
 
 
-def _clock(report: ProgramReport, choice: ClockChoice) -> tuple[Clock, str]:
-    """The clock of a device if one does the work, otherwise the clock that programs print anyway."""
-    net = [one for one in report.measurements if one.type == NET_DELAY]
-    wall = [value for one in net for value in one.values]
-    device = [value for one in net for value in one.device_values]
-    by_device = device_clock(wall, device) if choice in ("auto", "device") else None
-    return by_device or ("wall", "programs print wall time")
-
-
 def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) -> dict[str, float]:
     """By type that both have, except for operators that are too short to be timed; NaN if a time is 0."""
     theirs = {one.type: _median(one, clock) for one in control.measurements}
@@ -71,6 +93,6 @@ def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) 
 
 
 def _median(measurement: Measurement, clock: Clock) -> float:
-    """By the device's clock if there is one; operators are timed by wall time."""
-    by_device = measurement.device_values if clock == "device" else ()
-    return statistics.median(by_device or measurement.values)
+    """By this clock, if it timed the measurement; operators are timed by wall time."""
+    by_clock = {"device": measurement.device_values, "cpu": measurement.cpu_values}.get(clock)
+    return statistics.median(by_clock or measurement.values)

@@ -266,6 +266,7 @@ def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
     units: dict[str, str] = {}
     values: dict[str, list[float]] = {}
     pairs: dict[str, list[int]] = {}
+    cpu_values: dict[str, list[float]] = {}
     device_values: dict[str, list[float]] = {}
     for pair, report in reports:
         for measurement in report.measurements:
@@ -273,6 +274,7 @@ def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
             units.setdefault(name, measurement.unit)
             values.setdefault(name, []).extend(measurement.values)
             pairs.setdefault(name, []).extend([pair] * len(measurement.values))
+            cpu_values.setdefault(name, []).extend(measurement.cpu_values)
             device_values.setdefault(name, []).extend(measurement.device_values)
     return ArmSamples(
         types=tuple(
@@ -282,6 +284,7 @@ def joined(reports: Sequence[tuple[int, ProgramReport]]) -> ArmSamples:
                 tuple(values[name]),
                 tuple(pairs[name]),
                 # For all iterations or for none, because each belongs to a value.
+                cpu_values=tuple(one) if len(one := cpu_values[name]) == len(values[name]) else (),
                 device_values=tuple(one) if len(one := device_values[name]) == len(values[name]) else (),
             )
             for name in units

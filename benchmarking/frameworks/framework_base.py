@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from benchmarking.errors import Fault, ProgramOutputError
-from benchmarking.programs.command import Command, Outcome, Program
+from benchmarking.programs.command import Command, CpuUse, Outcome, Program
 from benchmarking.results.model import Cost, Fact, Kernel, Measurement
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ class ProgramReport:
     """Maps the operator, in the order of the net, to the kernel that computed it, if the program reports
     kernels.
     """
+    cpu: CpuUse | None = None
+    """Of the process, if it is the iteration that is measured."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ class OwnProgramFramework(FrameworkBase):
     """The packages that the program imports in addition to the standard library."""
     telemetry: ClassVar[str] = ""
     """How the program keeps its runtime from sending data about its use; empty: the runtime sends none."""
+    runtime_packages: ClassVar[tuple[str, ...]] = ()
+    """The distributions, as pip knows them, any of which brings the runtime."""
+    needed_packages: ClassVar[tuple[str, ...]] = ("numpy",)
+    """The distributions that the program needs beside the runtime."""
     composed_options: ClassVar[tuple[str, ...]] = ("model",)
     """Options of this program that are composed from the test, in addition to ``COMPOSED_OPTIONS``."""
     takes_command_lines: ClassVar[bool] = False

@@ -44,6 +44,20 @@ class Command:
 
 
 @dataclass(frozen=True)
+class CpuUse:
+    """The CPU time of a process that has ended; None: the system does not tell."""
+
+    total_s: float
+    """Of the process, and of all the children for which it waited."""
+    children_s: float | None = None
+    """The part of these children, in steps of the system's clock ticks."""
+    first_thread_s: float | None = None
+    """The part of the process's first thread."""
+    waited_s: float | None = None
+    """How long its first thread was ready to run and waited for a core."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How a command ended."""
 
@@ -57,6 +71,8 @@ class Outcome:
     """The device's log during the run (Android's logcat)."""
     omitted_bytes: int = 0
     """The number of bytes of output that were dropped because the output was too long."""
+    cpu: CpuUse | None = None
+    """None: it ran on another machine."""
 
     @property
     def timed_out(self) -> bool:

@@ -21,7 +21,7 @@ from typing import IO, Self
 
 from benchmarking.errors import ProgramStartError, RunCancelledError
 from benchmarking.programs.capture import Capture
-from benchmarking.programs.command import Command, Outcome
+from benchmarking.programs.command import Command, CpuUse, Outcome
 from benchmarking.programs.live_program import LiveProgram
 
 TERMINATION_GRACE_S = 2.0
@@ -131,6 +131,7 @@ def run(
             stderr=supervisor.stderr.text(),
             duration_s=duration_s,
             omitted_bytes=supervisor.stdout.omitted_bytes + supervisor.stderr.omitted_bytes,
+            cpu=supervisor.cpu,
         )
 
 
@@ -286,6 +287,8 @@ class _Supervisor:
         self._selector = selectors.DefaultSelector()
         self.stdout = stdout
         self.stderr = stderr
+        self.cpu: CpuUse | None = None
+        """What it used; known after ``finish``."""
         self._open_streams = 0
         for stream, capture in ((process.stdout, stdout), (process.stderr, stderr)):
             self._register(stream, capture)
@@ -338,12 +341,21 @@ class _Supervisor:
         """
         # The process is not reaped yet, so its number still identifies this group.
         self._signal_group(signal.SIGKILL)
-        exit_code = self._process.wait()
+        exit_code = self._reap()
         self._selector.unregister(self._end_watch)
         deadline = time.monotonic() + DRAIN_LIMIT_S
         while self._open_streams and (remaining_s := deadline - time.monotonic()) > 0:
             self._handle_events(remaining_s)
         return exit_code
+
+    def _reap(self) -> int:
+        process = self._process
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        parts = _cpu_parts(process.pid)  # while the system still has them
+        _, status, used = os.wait4(process.pid, 0)
+        self.cpu = CpuUse(used.ru_utime + used.ru_stime, *parts)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode
 
     def _handle_events(self, timeout_s: float | None) -> list[_End]:
         ends = []
@@ -362,6 +374,20 @@ class _Supervisor:
         # PermissionError: only zombies of the group remain (macOS).
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def _cpu_parts(pid: int) -> tuple[float, float, float] | tuple[()]:
+    """Of a process that has ended and was not reaped: the CPU time of its children, that of its first thread,
+    and how long that waited for a core, in seconds; empty if the system does not tell (not Linux).
+    """
+    try:
+        ran_ns, waited_ns, _ = map(int, Path(f"/proc/{pid}/schedstat").read_bytes().split())
+        # After its name in brackets, which may contain anything: cutime and cstime of proc(5).
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        children_s = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return ()
+    return (children_s, ran_ns / 1e9, waited_ns / 1e9) if ran_ns else ()  # zero where the kernel keeps none
 
 
 class _EndWatch:

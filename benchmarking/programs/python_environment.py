@@ -23,6 +23,7 @@ missing = [name for name in argv[1:] if importlib.util.find_spec(name.split(".")
 from importlib import metadata
 packages = sorted(str(one.metadata["Name"]) + "==" + one.version for one in metadata.distributions())
 found = {"version": sys.version_info[:2], "prefix": sys.prefix, "missing": missing, "packages": packages}
+found["interpreter"] = sys.version + " in " + sys.base_prefix
 print(json.dumps(found))
 """
 
@@ -33,6 +34,8 @@ class PythonEnvironment:
     """The name of its directory."""
     content: str
     """12 hexadecimal digits of a hash of its packages, with their versions, and of Python's version."""
+    interpreter: str
+    """The exact version and the installation of the Python, without its packages."""
 
 
 def examine(python: str, modules: Sequence[str], where: str) -> PythonEnvironment:
@@ -57,4 +60,4 @@ def examine(python: str, modules: Sequence[str], where: str) -> PythonEnvironmen
         )
     digest = hashlib.sha256(json.dumps([version, found["packages"]]).encode()).hexdigest()[:12]
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", str(found["prefix"]).rstrip("/").rpartition("/")[2])
-    return PythonEnvironment(name[:60] or "python", digest)
+    return PythonEnvironment(name[:60] or "python", digest, str(found.get("interpreter")))

@@ -78,7 +78,7 @@ class Git(RepoBase):
             raise UsageError(f"--repo_dir: {directory} cannot be read: {_error_text(error)}") from error
         self._common = Path(self._repo.common_dir).absolute()
         self._repo.git.update_environment(**_environment(Path(self._repo.git_dir), self._common))
-        self._remote = self._find_remote(options.remote)
+        self._remote = None if options.names_are_local else self._find_remote(options.remote)
         self._own = options.work_directory.absolute() / "repository.git"
         self._own_git = git.Git(self._own)
         self._own_git.update_environment(**_environment(self._own, self._own))

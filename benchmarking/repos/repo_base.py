@@ -56,6 +56,8 @@ class RepoOptions:
     remote: str | None = None
     """The name or URL of a remote; None: the default remote of this kind of repository, if there is one."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    names_are_local: bool = False
+    """Whether names mean what they mean in the user's repository itself, not what a remote last said."""
 
 
 class RepoBase(ABC):

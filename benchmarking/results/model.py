@@ -43,6 +43,8 @@ class Measurement:
     """The values of the same iterations by the clock of the device that computed, if the program reports
     them.
     """
+    cpu_values: tuple[float, ...] = ()
+    """Their CPU time, if it is known."""
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarking.cli.compare import make_parser
 from benchmarking.results import documents
 from benchmarking.results.model import Verdict
 
@@ -21,6 +23,11 @@ times = [float(sys.argv[1]) * random.uniform(1, 1.01) for _ in range(5)]
 print("a greeting")
 print(json.dumps({"results": [{"command": "x", "times": times}]}))
 """
+
+
+@pytest.fixture(autouse=True)
+def own_directories(workshop):
+    """Nobody else's lock of this machine is waited for."""
 
 
 @pytest.fixture
@@ -76,6 +83,55 @@ def test_a_command_runs_in_the_current_directory_and_no_shell_reads_it(tmp_path)
     assert only_result(done).net.values == (5.0, 5.0), done.stderr
 
 
+def test_the_cpu_time_decides_where_the_command_computes(tmp_path):
+    (tmp_path / "compute.py").write_text("import sys\nfor n in range(int(sys.argv[1])): pass\n")
+    python = f"{shlex.quote(sys.executable)} -S compute.py"
+    done = compare(f"{python} 3000000", f"{python} 6000000", *EXACT, cwd=tmp_path)
+    assert done.returncode == 5, done.stderr
+    result = only_result(done)
+    assert (result.sampling.clock, result.test.identifier) == ("cpu", "process")
+    assert result.net.clock_summary.p50 == statistics.median(result.net.cpu_values)
+    assert result.net.clock_summary.p50 <= result.net.summary.p50
+    assert result.net.ratio > 1.3
+
+
+@pytest.mark.parametrize("arguments", [["--clock", "wall"], ["--format", "process", "--clock", "cpu"]])
+def test_the_clock_can_be_chosen(tmp_path, arguments):
+    done = compare("sleep 0.02", "sleep 0.02", *arguments, "--ab_pairs", "2", *EXACT, cwd=tmp_path)
+    sampling = only_result(done).sampling
+    assert (sampling.clock, sampling.clock_reason) == (arguments[-1], "requested by --clock")
+
+
+def test_all_documents_that_are_printed_count(tmp_path):
+    document = '{"results": [{"command": "x", "times": [0.1, 0.2]}]}'
+    (tmp_path / "two").write_text(f"{document}\nsome text {{\n{document}\n")
+    done = compare("cat two", "cat two", "--ab_pairs", "2", *EXACT, cwd=tmp_path)
+    result = only_result(done)
+    assert result.test.identifier == "hyperfine"
+    assert result.net.values == pytest.approx((100e3, 200e3) * 4)
+
+
+def test_garbage_is_no_reason_to_stop(tmp_path):
+    (tmp_path / "garbage").write_bytes(
+        bytes(range(256)) * 1000 + b'\n{"results": [{"times": ["x"]}]}\n{{{[[['
+    )
+    done = compare("cat garbage", "cat garbage", "--ab_pairs", "2", *EXACT, cwd=tmp_path)
+    assert only_result(done).test.identifier == "process", done.stderr
+
+
+def test_a_command_that_hangs_is_ended(tmp_path):
+    done = compare("sleep 600", "true", "--timeout", "0.5", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("mlbench compare: BASE: the program ran longer than 0.5 s"), done.stderr
+
+
+def test_a_command_that_fails_later_is_a_failed_test(tmp_path):
+    (tmp_path / "fails.sh").write_text("echo x >> runs; test $(wc -l < runs) -lt 4 || exit 7\n")
+    done = compare("sh fails.sh", "true", *EXACT, cwd=tmp_path)
+    assert done.returncode == 3
+    assert only_result(done).failure.message == "control: the program ended with exit status 7"
+
+
 def test_two_builds_at_one_path_are_two_versions(tmp_path):
     program = tmp_path / "program"
     commits = []
@@ -120,7 +176,10 @@ def test_two_programs_run_a_specification(workshop):
             ["true", "true", LENET, "--net", "x"],
             "mlbench compare: --net is for commands: it says how the tim",
         ),
-        (["true", "true", "--python", "x"], "mlbench compare: error: there is no option '--python'"),
+        (["true", "true", "--repo_dir", "."], "mlbench compare: --repo_dir is for saved runs"),
+        (["true", "true", "--build", "make"], "mlbench compare: --build needs --repository"),
+        (["true", "true", "--python", "x"], "mlbench compare: --python makes environments: it needs --base"),
+        (["true", "true", "--devices", "x"], "mlbench compare: error: there is no option '--devices'"),
     ],
 )
 def test_what_cannot_be_compared_is_said_first(arguments, message):
@@ -135,8 +194,15 @@ def test_a_command_that_prints_no_times(prints):
     assert "HEAD printed no times that can be read so" in done.stderr
 
 
+def test_every_documented_command_is_understood():
+    commands = re.findall(r"```sh\nmlbench compare (.*?)\n```", (ROOT / "docs/compare.md").read_text("utf-8"))
+    assert len(commands) == 4
+    for command in commands:
+        make_parser("mlbench compare").parse(shlex.split(command))
+
+
 def test_the_documented_command():
-    (command,) = re.findall(
+    command, *_ = re.findall(
         r"```sh\nmlbench compare (.*?)\n```", (ROOT / "docs/compare.md").read_text("utf-8")
     )
     done = compare(*shlex.split(command), "--ab_pairs", "2", "--canary", "off", "--json")

@@ -28,6 +28,8 @@ class Caffe2(OwnProgramFramework):
     program_name: ClassVar[str] = "caffe2_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.caffe2.program"
     program_modules: ClassVar[tuple[str, ...]] = ("torch", "numpy", "google.protobuf")
+    runtime_packages: ClassVar[tuple[str, ...]] = ("torch",)
+    needed_packages: ClassVar[tuple[str, ...]] = ("numpy", "protobuf")
     composed_options: ClassVar[tuple[str, ...]] = ("init_net", "net", "text_output")
     takes_command_lines: ClassVar[bool] = True
     output_arguments: ClassVar[Mapping[str, str]] = {"text_output": "true"}

@@ -24,6 +24,8 @@ class ExecuTorch(OwnProgramFramework):
     program_name: ClassVar[str] = "executorch_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.executorch.program"
     program_modules: ClassVar[tuple[str, ...]] = ("executorch", "torch", "numpy")
+    runtime_packages: ClassVar[tuple[str, ...]] = ("executorch",)
+    needed_packages: ClassVar[tuple[str, ...]] = ("torch", "numpy")
     composed_options: ClassVar[tuple[str, ...]] = ("model",)
 
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:

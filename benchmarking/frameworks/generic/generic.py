@@ -136,7 +136,9 @@ class Generic(FrameworkBase):
     def parse(self, outcome: Outcome, case: TestCase) -> ProgramReport:
         require_success(outcome)
         if _text(self._options(case), "format", "") == PROCESS:
-            return ProgramReport((Measurement(NET_DELAY, "us", (outcome.duration_s * 1e6,)),))
+            cpu_us = (outcome.cpu.total_s * 1e6,) if outcome.cpu else ()
+            process = Measurement(NET_DELAY, "us", (outcome.duration_s * 1e6,), cpu_values=cpu_us)
+            return ProgramReport((process,), cpu=outcome.cpu)
         streams = (outcome.stdout, outcome.stderr, outcome.device_log)
         form = self._form(case)
         try:

@@ -76,9 +76,7 @@ class _Samples:
 
 @dataclass(frozen=True)
 class JsonForm(Form):
-    """The first JSON document in a text that has such times; it begins at the beginning or the
-    end of a line.
-    """
+    """All JSON documents in a text with such times; each begins at the beginning or the end of a line."""
 
     times: str
     """The path of the times, in each benchmark."""
@@ -94,14 +92,12 @@ class JsonForm(Form):
     exact: bool = True
 
     def read(self, text: str) -> Readings:
-        for document in _documents(text):
-            readings = self._read(document)
-            if readings.samples_us:
-                return readings
-        return Readings()
-
-    def _read(self, document: object) -> Readings:
         samples = _Samples()
+        for document in _documents(text):
+            self._add(document, samples)
+        return samples.readings()
+
+    def _add(self, document: object, samples: _Samples) -> None:
         for benchmark in json_path.values(document, json_path.parse(self.benchmarks)):
             if self.only and _text(benchmark, self.only[0]) != self.only[1]:
                 continue
@@ -109,7 +105,6 @@ class JsonForm(Form):
             unit = _text(benchmark, self.unit) if self.unit.startswith("$") else self.unit
             for value in json_path.values(benchmark, json_path.parse(self.times)):
                 samples.add(name, value, unit.partition("/")[0])
-        return samples.readings()
 
 
 def _text(benchmark: object, path: str) -> str:

@@ -18,6 +18,7 @@ class LiteRt(OwnProgramFramework):
     program_name: ClassVar[str] = "litert_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.litert.program"
     program_modules: ClassVar[tuple[str, ...]] = ("ai_edge_litert", "numpy")
+    runtime_packages: ClassVar[tuple[str, ...]] = ("ai-edge-litert", "ai-edge-litert-nightly")
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import tflite_file

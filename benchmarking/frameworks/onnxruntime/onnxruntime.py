@@ -23,6 +23,10 @@ class OnnxRuntime(OwnProgramFramework):
     program_package: ClassVar[str] = "benchmarking.frameworks.onnxruntime.program"
     program_modules: ClassVar[tuple[str, ...]] = ("onnxruntime", "numpy")
     telemetry: ClassVar[str] = "disabled (ORT_DISABLE_TELEMETRY=1)"
+    runtime_packages: ClassVar[tuple[str, ...]] = (
+        "onnxruntime",
+        *(f"onnxruntime-{one}" for one in ("gpu", "openvino", "directml", "qnn")),
+    )
 
     def model_signature(self, model_files: Mapping[str, Path]) -> Signature:
         from benchmarking.frameworks.kit import onnx_file

@@ -21,6 +21,7 @@ class OpenVino(OwnProgramFramework):
     program_package: ClassVar[str] = "benchmarking.frameworks.openvino.program"
     program_modules: ClassVar[tuple[str, ...]] = ("openvino", "numpy")
     telemetry: ClassVar[str] = "kept out of the process (openvino_telemetry)"
+    runtime_packages: ClassVar[tuple[str, ...]] = ("openvino", "openvino-nightly")
     composed_options: ClassVar[tuple[str, ...]] = ("model", "weights")
 
     def model_keys_of(self, model_format: str) -> tuple[str, ...]:

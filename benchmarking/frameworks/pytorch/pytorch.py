@@ -22,6 +22,7 @@ class PyTorch(OwnProgramFramework):
     program_name: ClassVar[str] = "pytorch_benchmark"
     program_package: ClassVar[str] = "benchmarking.frameworks.pytorch.program"
     program_modules: ClassVar[tuple[str, ...]] = ("torch", "numpy")
+    runtime_packages: ClassVar[tuple[str, ...]] = ("torch",)
     composed_options: ClassVar[tuple[str, ...]] = ("model", "allow_code")
 
     def model_arguments(self, invocation: Invocation) -> Mapping[str, str]:

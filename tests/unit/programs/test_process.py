@@ -208,3 +208,26 @@ def test_a_program_that_cannot_be_started_is_reported_with_a_remedy(run, tmp_pat
     for program, text in cases.items():
         with pytest.raises(ProgramStartError, match=text):
             run(Command((program,)))
+
+
+SPIN = """import time
+end = time.thread_time() + 0.05
+while time.thread_time() < end: pass
+"""
+
+
+def test_the_cpu_time_is_that_of_the_process_and_of_its_children(run):
+    used = run(python(SPIN)).cpu
+    assert used.total_s >= 0.05
+    assert used.children_s == 0
+    # The threads that Python itself starts do nothing, so the process is its first thread.
+    assert used.first_thread_s == pytest.approx(used.total_s, rel=0.05)
+    assert used.waited_s >= 0
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SPIN!r}]); print('x')"
+    used = run(python(child)).cpu
+    assert used.total_s >= used.first_thread_s + 0.05
+    assert used.children_s >= 0.04
+
+
+def test_a_process_that_sleeps_uses_no_cpu_time(run):
+    assert run(Command(("sleep", "0.3"))).cpu.total_s < 0.2
