@@ -40,6 +40,7 @@ from tabulate import tabulate  # noqa: E402
 
 from benchmarking.programs import process  # noqa: E402
 from benchmarking.programs.command import Command, Outcome  # noqa: E402
+from benchmarking.results import documents  # noqa: E402
 from benchmarking.results.model import NET_DELAY, SequentialDecision, Verdict  # noqa: E402
 from benchmarking.statistics import sequential  # noqa: E402
 from benchmarking.statistics.sequential import SequentialPlan  # noqa: E402
@@ -140,15 +141,15 @@ def _compared(programs: Programs, head: str, directory: str) -> dict[str, Any]:
         text=True,
         check=False,
     )
-    results = json.loads(done.stdout)["results"]
+    results = documents.read(documents.Document, done.stdout).results
     return {
         "head": head,
         "status": done.returncode,
-        "verdicts": [one["types"][0]["verdict"] for one in results],
-        "ratios": [one["types"][0]["comparison"]["ratio"] for one in results],
-        "clock": results[0]["sampling"]["clock"],
-        "pairs": [one["sampling"]["pairs"] for one in results],
-        "seconds": [round(one["sampling"]["duration_s"], 1) for one in results],
+        "verdicts": [str(one.verdict) for one in results],
+        "ratios": [round(one.net.ratio, 4) for one in results],
+        "clock": results[0].sampling.clock,
+        "pairs": [one.sampling.pairs for one in results],
+        "seconds": [round(one.sampling.duration_s, 1) for one in results],
         "load": round(os.getloadavg()[0], 2),
     }
 

@@ -159,7 +159,7 @@ def test_two_programs_run_a_specification(workshop):
         (["nonesuch-x", "true"], "mlbench compare: BASE: there is no program 'nonesuch-x'"),
         (["true", "sh '"], 'mlbench compare: HEAD: "sh \'" is not a command: No closing quotation'),
         (["true", ""], "mlbench compare: HEAD: there is no program ''"),
-        (["true"], "mlbench compare: give BASE and HEAD: two commands in quotes, or two benchmark"),
+        (["true"], "mlbench compare: give BASE and HEAD: two commands in quotes, two benchmark pr"),
         (["true", "false"], "mlbench compare: HEAD: the program ended with exit status 1: "),
         (["true", "true", "--format", "jmh"], "mlbench compare: BASE printed no times that can be read so"),
         (
