@@ -6,7 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 ANN = "Ann <ann@example.org>"
 MONDAY = 1772442000
@@ -115,6 +118,16 @@ class GitRemote:
         return directory
 
 
+@cache
+def _hg_server() -> Any:
+    """One for all repositories, because hg takes a quarter of a second to start."""
+    import hglib
+
+    hglib.HGPATH = find_hg()
+    with mock.patch.dict(os.environ, ISOLATED):
+        return hglib.open(None, encoding="UTF-8", configs=["extensions.strip="])
+
+
 class HgRemote(GitRemote):
     kind = "hg"
     main_branch = "default"
@@ -125,7 +138,8 @@ class HgRemote(GitRemote):
         self._hg("init")
 
     def _hg(self, *arguments: str) -> str:
-        return self.run(find_hg() or "hg", "--config", "extensions.strip=", *arguments)
+        words = ("--cwd", str(self.directory), *arguments)
+        return _hg_server().rawcommand([os.fsencode(one) for one in words]).decode().strip()
 
     def commit(
         self,
