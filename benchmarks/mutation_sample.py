@@ -12,7 +12,8 @@ also later, a mutant that the unit and contract tests missed is tried by the end
 Each outcome is a line of ``measured/mutants_seed_N.jsonl``, and a sample that was interrupted goes on with
 the commit that it began with. What survives is recorded as a difference: a reader decides whether it is a
 fault that ought to be noticed, or the same program in other words, and writes the reason into its line as
-``"equivalent"``. ``--summary`` counts.
+``"equivalent"``; a test that was written since is named as ``"noticed_later_by"``, and changes no count.
+``--summary`` counts.
 """
 
 from __future__ import annotations

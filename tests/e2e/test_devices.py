@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workshop import ROOT, Workshop, error_test
+from tests.support.workshop import COMMIT, ROOT, Workshop, error_test
 
 BIG_BYTES = 250_000_000
 
@@ -131,12 +131,17 @@ def test_a_damaged_file_on_the_device_is_brought_again(workshop, device):
 
 
 def test_the_default_program_runs_on_a_linux_machine_that_has_what_it_needs(workshop, board):
-    arguments = (*chosen(board), "--remote_python", sys.executable)
+    names = [("error", "golden-0"), ("delay", "delay-5")]
+    tests = [{"net": "lenet", "metric": metric, "identifier": identifier} for metric, identifier in names]
+    info = json.dumps({"treatment": COMMIT, "tests": tests})
     document, done = workshop.json(
-        *arguments, benchmark=ROOT / "specifications/benchmarks/caffe2/quickstart.json"
+        *(*chosen(board), "--remote_python", sys.executable, "--info", info),
+        benchmark=ROOT / "specifications/benchmarks/caffe2/quickstart.json",
     )
     assert done.returncode == 0, done.stderr
-    assert document["results"][0]["types"][0]["summary"]["p50"] > 0
+    error, delay = document["results"]
+    assert error["types"][0]["error"]["max_absolute"] < 1e-6
+    assert delay["types"][0]["summary"]["p50"] > 0
 
 
 @pytest.mark.parametrize(("net_us", "status", "verdict"), [(1000, 0, "unchanged"), (1100, 5, "regressed")])

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from benchmarking.cli import harness
+from benchmarking.cli.declared import declarations
 from benchmarking.cli.options import HarnessOptions
 from benchmarking.driver import session as session_module
 from benchmarking.driver.plan import Comparing, ManyBackends
+from benchmarking.driver.settings import USUAL_TIMEOUT_S
 from benchmarking.errors import ExitStatus
 from benchmarking.platforms import platforms
 from benchmarking.platforms.host.host import HostPlatform
@@ -382,3 +384,7 @@ def test_the_level_of_the_log(start, level):
         assert logger.level == getattr(logging, level.upper())
     finally:
         logger.setLevel(before)
+
+
+def test_the_timeout_that_the_help_names_is_the_usual_one():
+    assert declarations(HarnessOptions)["timeout"].usual.endswith(f" or {USUAL_TIMEOUT_S:g}")
