@@ -1,14 +1,14 @@
-"""Is a true slowdown of one operator found on this machine, without false alarms?
+"""Is a true slowdown found on this machine, without false alarms?
 
-    python benchmarks/live_detection.py [--identical 300] [--each 100] [--sizes 1,2,3,5] [--spinners 0]
-        [--save FILE]
+    python benchmarks/live_detection.py [--framework caffe2] [--threads 1] [--identical 300] [--each 100]
+        [--sizes 1,2,3,5] [--spinners 0] [--save FILE]
 
-The treatment is the Caffe2 program in which one operator uses additional CPU time, so that the net takes the
-given number of per cent longer; the control is the same program without this. Each comparison is what
-harness.py does for one test: pairs until there is a verdict, and the verification of a suspected regression
-on fresh pairs. With --spinners, this number of processes compete for the cores. A line for each comparison
-goes to stderr. With --save, a line of JSON also goes to FILE, and comparisons that are already in it are
-counted and not repeated.
+The treatment is the framework's program in which each iteration uses additional CPU time (in Caffe2: one
+operator does), so that the net takes the given number of per cent longer; the control is the same program
+without this. Each comparison is what harness.py does for one test: pairs until there is a verdict, and the
+verification of a suspected regression on fresh pairs. With --spinners, this number of processes compete for
+the cores. A line for each comparison goes to stderr. With --save, a line of JSON also goes to FILE, and
+comparisons that are already in it are counted and not repeated.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SPIN = """
@@ -41,7 +42,8 @@ from benchmarking.driver.bench import Bench  # noqa: E402
 from benchmarking.driver.benchmark_driver import BenchmarkDriver  # noqa: E402
 from benchmarking.driver.plan import Arm, Comparing, RunPlan  # noqa: E402
 from benchmarking.files.model_cache import ModelCache  # noqa: E402
-from benchmarking.frameworks.caffe2.caffe2 import Caffe2  # noqa: E402
+from benchmarking.frameworks.framework_base import FrameworkBase  # noqa: E402
+from benchmarking.frameworks.frameworks import FRAMEWORKS  # noqa: E402
 from benchmarking.platforms.host.host import HostPlatform  # noqa: E402
 from benchmarking.platforms.platform_base import PlatformOptions  # noqa: E402
 from benchmarking.programs.command import Program  # noqa: E402
@@ -51,16 +53,27 @@ from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
 from benchmarking.statistics import sequential  # noqa: E402
 
+MODELS = ROOT / "specifications/models"
+SQUEEZENET = MODELS / "caffe2/squeezenet/squeezenet_synthetic.json"
+EXPAND = "ID_7_Conv_fire2/expand3x3"
 NETS = {
-    "lenet": ("lenet/lenet.json", (1, 1, 28, 28), "ID_2_Conv_conv2"),
-    "squeezenet64": ("squeezenet/squeezenet_synthetic.json", (1, 3, 64, 64), "ID_7_Conv_fire2/expand3x3"),
-    "squeezenet224": ("squeezenet/squeezenet_synthetic.json", (1, 3, 224, 224), "ID_7_Conv_fire2/expand3x3"),
+    "lenet": (MODELS / "caffe2/lenet/lenet.json", (1, 1, 28, 28), "ID_2_Conv_conv2"),
+    "squeezenet64": (SQUEEZENET, (1, 3, 64, 64), EXPAND),
+    "squeezenet224": (SQUEEZENET, (1, 3, 224, 224), EXPAND),
+    "small_squeezenet": (MODELS / "zoo/small_squeezenet/small_squeezenet.json", (1, 3, 224, 224), EXPAND),
 }
-PROGRAM = """
+"""The specification, the input's shape, and the operator of Caffe2 that is made slower."""
+PROGRAMS = {
+    "caffe2": "caffe2.program.caffe2_benchmark.caffe2_program.Caffe2Program",
+    "onnxruntime": "onnxruntime.program.onnxruntime_program.OnnxRuntimeProgram",
+    "openvino": "openvino.program.openvino_program.OpenVinoProgram",
+    "litert": "litert.program.litert_program.LiteRtProgram",
+    "pytorch": "pytorch.program.pytorch_program.PyTorchProgram",
+}
+SLOWER_PROGRAM = """
 import sys, time
 sys.path.insert(0, {root!r})
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.caffe2_program import Caffe2Program
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchNet
+from benchmarking.frameworks.{module} import {program}
 from benchmarking.frameworks.kit.main import leave, run
 
 def slowed(compute):
@@ -72,6 +85,12 @@ def slowed(compute):
         return output
     return slow
 
+{slow_down}
+leave(run({program}(), sys.argv[1:]))
+"""
+SLOWER_OPERATOR = """
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchNet
+
 prepare = TorchNet.__init__
 def prepare_slowed(self, *arguments, **more):
     prepare(self, *arguments, **more)
@@ -80,7 +99,19 @@ def prepare_slowed(self, *arguments, **more):
         for step in self._steps
     ]
 TorchNet.__init__ = prepare_slowed
-leave(run(Caffe2Program(), sys.argv[1:]))
+"""
+SLOWER_NET = """
+prepare = {program}.prepare
+def prepare_slowed(self, settings):
+    preparation = prepare(self, settings)
+    load = preparation.load
+    def load_slowed(*arguments):
+        model = load(*arguments)
+        model.run = slowed(model.run)
+        return model
+    preparation.load = load_slowed
+    return preparation
+{program}.prepare = prepare_slowed
 """
 
 
@@ -101,22 +132,33 @@ class Comparison:
 
 @dataclass
 class Live:
-    platform: HostPlatform
+    framework: FrameworkBase
+    platform: Any
     cache: ModelCache
     cancellation: Cancellation
     case: TestCase
+    threads: int
     operator: str
     directory: Path
 
     def program(self, name: str, extra_ns: int) -> Program:
+        module, program = PROGRAMS[self.framework.name].rsplit(".", 1)
+        slow_down = SLOWER_OPERATOR if self.framework.name == "caffe2" else SLOWER_NET
         path = self.directory / f"{name}.py"
-        root = str(ROOT)
-        path.write_text(PROGRAM.format(root=root, extra_ns=extra_ns, operator=self.operator))
+        path.write_text(
+            SLOWER_PROGRAM.format(
+                root=str(ROOT),
+                module=module,
+                program=program,
+                extra_ns=extra_ns,
+                slow_down=slow_down.format(program=program, operator=self.operator),
+            )
+        )
         return Program(path, needs_python=True)
 
-    def plan(self, treatment: Program, control: Program, seed: int, **more) -> RunPlan:
-        arms = [Arm(name, 1, program) for name, program in (("new", treatment), ("old", control))]
-        return RunPlan(Caffe2(), *arms, ("live",), seed, timeout_s=120, **more)
+    def plan(self, treatment: Program, control: Program, seed: int, **more: Any) -> RunPlan:
+        new, old = (Arm(name, 1, program) for name, program in (("new", treatment), ("old", control)))
+        return RunPlan(self.framework, new, old, ("live",), seed, timeout_s=120, **more)
 
     def run(self, plan: RunPlan) -> Result:
         result = BenchmarkDriver(Bench(self.platform, plan, self.cache, self.cancellation)).run(self.case)
@@ -124,11 +166,12 @@ class Live:
             sys.exit(f"{result.failure.message}\n{result.failure.evidence}")
         return result
 
-    def net_cpu_ns(self) -> float:
-        """The CPU time of an iteration of the control."""
+    def net_ns(self) -> float:
+        """The time of an iteration of the control, on the clock that comparisons use."""
         control = self.program("control", 0)
         plan = self.plan(control, control, 1, comparing=Comparing(fixed_pairs=3))
-        return statistics.median(self.run(plan).types[0].cpu_values) * 1e3
+        net = self.run(plan).types[0]
+        return statistics.median(net.cpu_values if self.threads == 1 else net.values) * 1e3
 
     def compare(self, percent: float, treatment: Program, control: Program, seed: int) -> Comparison:
         started = time.monotonic()
@@ -181,24 +224,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--framework", choices=PROGRAMS, default="caffe2")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--identical", type=int, default=300)
     parser.add_argument("--each", type=int, default=100)
     parser.add_argument(
         "--sizes", type=lambda text: [float(one) for one in text.split(",")], default=[1, 2, 3, 5]
     )
     parser.add_argument("--spinners", type=int, default=0)
-    parser.add_argument("--net", choices=NETS, default="squeezenet64")
+    parser.add_argument("--net", choices=NETS, help="squeezenet64, others small_squeezenet")
     parser.add_argument("--operators", action="store_true", help="time each operator, too")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--save", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    file, shape, operator = NETS[arguments.net]
-    cases = expand(read_benchmarks(ROOT / "specifications/models/caffe2" / file), None)
-    case = next(one for one in cases if one.metric == "delay")
+    framework = FRAMEWORKS[arguments.framework]()
+    net = arguments.net or ("squeezenet64" if framework.name == "caffe2" else "small_squeezenet")
+    file, shape, operator = NETS[net]
+    case = next(one for one in expand(read_benchmarks(file), None) if one.metric == "delay")
+    options = {"run_individual": arguments.operators, "threads": arguments.threads}
     case = replace(
-        case,
+        case.in_first_format_of(framework.formats),
         inputs=(replace(case.inputs[0], shape=shape),),
-        commands={"caffe2": {"run_individual": arguments.operators}},
+        commands={framework.name: options},
     )
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -208,10 +255,13 @@ def main() -> None:
             stack.callback(spinner.kill)
         cache = ModelCache(directory / "cache", cancellation=cancellation, show_progress=False)
         platform = HostPlatform.discover(PlatformOptions()).devices[0]
-        live = Live(platform, cache, cancellation, case, operator, directory)
-        net_ns = live.net_cpu_ns()
+        live = Live(framework, platform, cache, cancellation, case, arguments.threads, operator, directory)
+        net_ns = live.net_ns()
         cores = len(os.sched_getaffinity(0))
-        print(f"{arguments.net}: {net_ns / 1e6:.2f} ms, {cores} cores, {arguments.spinners} spinners")
+        print(
+            f"{framework.name}, {net}: {net_ns / 1e6:.2f} ms, threads: {arguments.threads}, "
+            f"{cores} cores, {arguments.spinners} spinners"
+        )
         control = live.program("control", 0)
         sizes = [0.0, *arguments.sizes]
         programs = {size: live.program(f"slower_{size:g}", round(net_ns * size / 100)) for size in sizes}
