@@ -59,13 +59,32 @@ def benchmarks(
 
 
 def save(loaded: Sequence[LoadedBenchmark], path: Path) -> None:
-    """
+    """Writes the specification; of several models, a suite, with ``<stem>_<number>.json`` for each beside it.
+
     Raises:
-        UsageError: there are several models, or the file cannot be written.
+        UsageError: a file cannot be written.
     """
-    if len(loaded) != 1:
-        raise UsageError(f"--save_spec: a specification has one model, but there are {len(loaded)}")
-    value = loaded[0].spec.model_dump(mode="json", exclude_defaults=True)
+    if len(loaded) == 1:
+        _write(_portable(loaded[0].spec, path.resolve().parent), path)
+        return
+    paths = [path.with_name(f"{path.stem}_{number}.json") for number in range(1, len(loaded) + 1)]
+    for one, its_path in zip(loaded, paths, strict=True):
+        save([one], its_path)
+    _write({"meta": {}, "benchmarks": [one.name for one in paths]}, path)
+
+
+def _portable(spec: BenchmarkSpec, directory: Path) -> dict[str, Any]:
+    """The document, in which files below its directory have relative locations, so that both can be moved."""
+    value = spec.model_dump(mode="json", exclude_defaults=True)
+    for made in value["model"]["formats"].values():
+        for file in made["files"].values():
+            location = Path(file["location"])
+            if location.is_relative_to(directory):
+                file["location"] = str(location.relative_to(directory))
+    return value
+
+
+def _write(value: Mapping[str, Any], path: Path) -> None:
     try:
         with atomic_file.writing(path) as stream:
             stream.write((json.dumps(value, indent=2) + "\n").encode())
@@ -175,7 +194,12 @@ def _inputs(path: Path, signature: Signature | None, shapes: Mapping[str, Shape]
         if not shapes:
             raise UsageError(f"{path.name} does not describe its inputs: add --input NAME:1,3,224,224")
         return {name: {"shapes": [list(shape)], "type": "float"} for name, shape in shapes.items()}
-    sizes: dict[str, int] = {}
+    sizes = {
+        known: size
+        for one in signature.inputs
+        for known, size in zip(one.shape or (), shapes.get(one.name, ()), strict=False)
+        if isinstance(known, str) and known
+    }
     inputs: dict[str, Any] = {}
     for one in signature.inputs:
         shape = shapes.get(one.name)
@@ -185,6 +209,9 @@ def _inputs(path: Path, signature: Signature | None, shapes: Mapping[str, Shape]
         inputs[one.name] = {"shapes": [list(shape)], "type": type_}
         if type_ == "bool" or is_whole(type_):
             inputs[one.name]["random"] = {"minimum": 0, "maximum": 1}
+    if any("random" in one for one in inputs.values()):  # the values of all are specified, or of none
+        for other in inputs.values():
+            other.setdefault("random", {"distribution": "normal"})
     return inputs
 
 

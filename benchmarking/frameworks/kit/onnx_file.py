@@ -154,8 +154,12 @@ def _tensor(info: memoryview) -> TensorSignature:
 
 
 def _dimension(dim: memoryview) -> Union[int, str]:
+    """Empty, if it is open and has no name; some exporters write -1 for that."""
     for number, value in _fields(dim):
-        return _integer(value) if number == 1 else _text(value)
+        if number != 1:
+            return _text(value)
+        size = _integer(value)
+        return size if size < 2**63 else ""
     return ""
 
 

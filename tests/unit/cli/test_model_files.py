@@ -9,6 +9,8 @@ onnx = pytest.importorskip("onnx")
 from benchmarking.cli import harness, model_files  # noqa: E402
 from benchmarking.cli.options import HarnessOptions, shapes_of  # noqa: E402
 from benchmarking.errors import UsageError  # noqa: E402
+from benchmarking.frameworks.frameworks import make_framework  # noqa: E402
+from benchmarking.specs.expand import expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
 from tests.support import onnx_models  # noqa: E402
 
@@ -37,6 +39,7 @@ def fed(path, shapes=()):
         (["batch", 1, None, None], onnx_models.FLOAT, [1, 1, 224, 224]),
         (["batch", "h", "w", 3], UINT8, [1, 224, 224, 3]),
         ([None, None, None, None], onnx_models.FLOAT, [1, 3, 224, 224]),
+        ([-1, 3, -1, -1], onnx_models.FLOAT, [1, 3, 224, 224]),
         (["batch", "sequence"], INT64, [1, 128]),
         (["batch", "sequence", 64], onnx_models.FLOAT, [1, 128, 64]),
         (["batch", "features"], onnx_models.FLOAT, [1, 1]),
@@ -69,7 +72,19 @@ def test_dimensions_of_the_same_name_have_the_same_size(tmp_path):
     assert fed(path) == {"ids": [1, 128], "bias": [1, 128]}
     (loaded,) = model_files.benchmarks([path], shapes={})
     drawn = {name: one.random for name, one in loaded.spec.model.inputs.items()}
-    assert (drawn["ids"].minimum, drawn["ids"].maximum, drawn["bias"]) == (0, 1, None)
+    assert (drawn["ids"].minimum, drawn["ids"].maximum) == (0, 1)
+    assert drawn["bias"].distribution == "normal"
+    (case,) = expand([loaded], None)
+    assert not make_framework("onnxruntime").check(case)
+
+
+def test_a_given_size_holds_for_dimensions_of_the_same_name(tmp_path):
+    inputs = [
+        onnx_models.tensor("state", [2, "batch", 128]),
+        onnx_models.tensor("x", ["batch", "sequence"]),
+    ]
+    path = saved(tmp_path, *inputs)
+    assert fed(path, {"x": (3, 576)}) == {"state": [2, 3, 128], "x": [3, 576]}
 
 
 def test_files_of_different_formats_are_one_model(tmp_path):
@@ -94,10 +109,25 @@ def test_what_is_saved_is_a_specification(tmp_path):
     model_files.save(loaded, tmp_path / "saved.json")
     (again,) = read_benchmarks(tmp_path / "saved.json")
     assert again.spec == loaded[0].spec
-    with pytest.raises(UsageError, match="--save_spec: a specification has one model, but there are 2"):
-        model_files.save(loaded * 2, tmp_path / "saved.json")
     with pytest.raises(UsageError, match="--save_spec: cannot write"):
         model_files.save(loaded, tmp_path / "nonesuch/saved.json")
+
+
+def test_a_saved_specification_can_be_moved_with_its_model(tmp_path):
+    (tmp_path / "here/models").mkdir(parents=True)
+    path = saved(tmp_path / "here/models", onnx_models.tensor("x", [2]))
+    model_files.save(model_files.benchmarks([path], shapes={}), tmp_path / "here/saved.json")
+    (tmp_path / "here").rename(tmp_path / "there")
+    (again,) = read_benchmarks(tmp_path / "there/saved.json")
+    (case,) = expand([again], None)
+    assert case.model_files["model"].path == tmp_path / "there/models/net.onnx"
+
+
+def test_several_models_are_saved_as_a_suite(tmp_path):
+    paths = [saved(tmp_path, onnx_models.tensor("x", [2]), name=name) for name in ("one", "two")]
+    model_files.save(model_files.benchmarks(paths, shapes={}), tmp_path / "both.json")
+    assert [one.spec.model.name for one in read_benchmarks(tmp_path / "both.json")] == ["one", "two"]
+    assert {path.name for path in tmp_path.glob("*.json")} == {"both.json", "both_1.json", "both_2.json"}
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ class OnnxModel(LoadedModel):
         try:
             yield
         except Exception as error:
-            if not type(error).__module__.startswith("onnxruntime"):
+            # A run with bound inputs raises RuntimeError itself, all else its own classes.
+            if type(error) is not RuntimeError and not type(error).__module__.startswith("onnxruntime"):
                 raise
             text = " ".join(str(error).split(" : ", 3)[-1].split())
             raise ModelError(

@@ -12,7 +12,7 @@ pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper
 
 from benchmarking.frameworks.kit import costs
-from benchmarking.frameworks.kit.errors import BenchmarkProgramError
+from benchmarking.frameworks.kit.errors import BenchmarkProgramError, ModelError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
 from benchmarking.frameworks.onnxruntime.program import profile
@@ -76,6 +76,30 @@ def test_what_is_wrong_is_one_line(load, flags, message):
     with pytest.raises(BenchmarkProgramError) as caught:
         load(onnx_models.linear(), *flags)
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_goes_wrong_in_a_run_is_one_line(load, tmp_path):
+    nodes = [onnx_models.helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    inputs = [
+        onnx_models.tensor("x", [2, 3]),
+        onnx_models.tensor("shape", [2], onnx_models.TensorProto.INT64),
+    ]
+    (tmp_path / "x.txt").write_text("1 2 3 4 5 6")
+    (tmp_path / "shape.txt").write_text("4 4")
+    files = f"{tmp_path}/x.txt,{tmp_path}/shape.txt"
+    flags = (
+        "--input",
+        "x,shape",
+        "--input_dims",
+        "2,3;2",
+        "--input_type",
+        "float;int64_t",
+        "--input_file",
+        files,
+    )
+    with pytest.raises(ModelError, match=r"ONNX Runtime .* cannot run tiny .*reshaped") as caught:
+        load(onnx_models.model(nodes, inputs, [onnx_models.tensor("y", None)]), *flags).run()
     assert "\n" not in str(caught.value)
 
 
