@@ -202,8 +202,8 @@ class Database:
     def error(self, error: Exception) -> LabError:
         """One clear line for what PostgreSQL answers."""
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if 'relation "' in said or "does not exist" in said:
-            said += "; mlbench lab init makes the tables of a lab"
+        if 'relation "' in said:
+            said += "; mlbench lab init makes the tables, and an account needs the right to see them"
         return LabError(f"the lab's database on {self.name}: {said.removeprefix('ERROR:').strip()}")
 
     def app(self) -> procrastinate.App:

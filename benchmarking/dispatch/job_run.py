@@ -10,9 +10,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,7 +68,12 @@ class Host:
     """If given, jobs run only programs whose content is that of a file in this directory."""
     arguments: tuple[str, ...] = ()
     """Further arguments of every run of the harness."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    harness: tuple[str, ...] = (
+        sys.executable,
+        "-P",
+        str(Path(benchmarking.__file__).with_name("cli") / "start_harness.py"),
+    )
+    """The command line of the harness of this installation."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ class JobRun:
                 (self.directory / self._log).open("wb") as stderr,
             ):
                 outcome = process.run(
-                    Command(argv, dict(self.host.environment), None),
+                    Command(argv),
                     self.cancellation,
                     directory=self.directory,
                     streams=Streams(stdout=stdout, stderr=stderr),
@@ -242,9 +247,8 @@ class JobRun:
             "shared_libs": ",".join(str(self._inside(one)) for one in job.shared_libs),
             "info": json.dumps(info),
         }
-        harness = Path(benchmarking.__file__).with_name("cli") / "start_harness.py"
         return (
-            *(sys.executable, "-P", str(harness), "--json_lines", *self.host.arguments),
+            *(*self.host.harness, "--json_lines", *self.host.arguments),
             *(f"--{name}={text}" if text else f"--{name}" for name, text in job.options.items()),
             *(f"--{name}={text}" for name, text in own.items() if text),
         )

@@ -223,7 +223,7 @@ def test_a_lab_that_is_not_there_is_one_line(server, lab):
     assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
     empty = server.database()
     done = lab.run("submit", "x.json", "--lab", empty)
-    assert "mlbench lab init makes the tables of a lab" in done.stderr
+    assert "mlbench lab init makes the tables" in done.stderr
     assert lab.run("init", "--lab", empty).stdout.endswith("is ready\n")
     assert "its quotas are set" in lab.run("init", "--lab", empty).stdout
 
@@ -456,5 +456,5 @@ def test_people_and_agents_have_their_own_rights(server, lab, workshop):
         with pytest.raises(Exception, match="permission denied"), ann.connected() as connection:
             connection.execute(text)
     done = lab.run("devices", "--lab", urls["lab_eve"])
-    assert (done.returncode, "permission denied" in done.stderr) == (4, True)
+    assert (done.returncode, "an account needs the right to see them" in done.stderr) == (4, True)
     assert Path(lab.directory / "desk.log").read_text().count("Traceback") == 0
