@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -74,7 +73,7 @@ def main(argv: Sequence[str], program: str) -> int:
     values = vars(parser.parse(argv[1:]))
     streams.log_to_stderr(values.pop("log_level", "info"))
     url = values.pop("lab")
-    return guarded(name, lambda: _COMMANDS[command](_database(url), values, parser))
+    return guarded(name, lambda: _COMMANDS[command](lab_database(url), values, parser))
 
 
 def make_parser(program: str) -> Parser:
@@ -104,7 +103,7 @@ def command_parser(command: str, program: str) -> Parser:
     return parser
 
 
-def _database(url: str | None) -> Database:
+def lab_database(url: str | None) -> Database:
     """
     Raises:
         UsageError: there is none, or its password is on the command line.
@@ -486,7 +485,7 @@ def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitS
         (
             str(one.id),
             one.state,
-            _when(one),
+            _age(one.since),
             one.device_name,
             one.person,
             one.title if one.kind == "measure" else one.kind,
@@ -499,13 +498,8 @@ def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitS
     return ExitStatus.OK
 
 
-def _when(job: LabJob) -> str:
-    since = {"waiting": job.created, "running": job.started}.get(job.state, job.ended or job.created)
-    return _age(since) if since else ""
-
-
-def _age(moment: datetime) -> str:
-    seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
+def _age(since: float) -> str:
+    seconds = max(0.0, time.time() - since)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from benchmarking.files.user import user_directory
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
+    from benchmarking.dispatch.database import Database
     from benchmarking.server.accounts import Access
     from benchmarking.server.store import Store
 
@@ -105,6 +107,12 @@ def make_parser(program: str) -> Parser:
         help="do not import the results that harness.py has saved in its default directory",
     )
     data.add_argument(
+        "--lab",
+        metavar="URL",
+        help="also show the devices and jobs of a lab, and take its results (default: that of mlbench lab, if"
+        " it is set)",
+    )
+    data.add_argument(
         "--sample_days",
         type=positive_int,
         metavar="DAYS",
@@ -179,14 +187,18 @@ def opened(database: str | None) -> Iterator[Store]:
 
 def _serve(arguments: argparse.Namespace, store: Store) -> None:
     from benchmarking.server.app import make_app
+    from benchmarking.server.lab.delivery import keep_delivering
     from benchmarking.server.retention import keep_forgetting
     from benchmarking.server.running import listen, serve
 
     access = _access(arguments)
     listener = listen(arguments.host, arguments.port)
-    app = make_app(store, access, root_path=arguments.root_path)
+    lab = _lab(arguments.lab)
+    app = make_app(store, access, root_path=arguments.root_path, lab=lab)
     with ExitStack() as stack:
         ending = threading.Event()
+        if lab is not None:
+            _start(stack, ending, keep_delivering, store, lab, partial(app.state.hub.publish, "results"))
         if not arguments.no_import and default_results().is_dir():
             _start(stack, ending, _import_saved, store, default_results())
         if arguments.sample_days:
@@ -197,6 +209,20 @@ def _serve(arguments: argparse.Namespace, store: Store) -> None:
             f"results at http://{shown}:{port}{arguments.root_path}/  (Ctrl-C ends the server)"
         )
         serve(app, listener)
+
+
+def _lab(url: str | None) -> Database | None:
+    """
+    Raises:
+        UsageError, LabError: it is not a lab.
+    """
+    from benchmarking.cli.lab import VARIABLE, lab_database
+
+    if not url and not os.environ.get(VARIABLE):
+        return None
+    lab = lab_database(url)
+    lab.check()
+    return lab
 
 
 def _start(stack: ExitStack, ending: threading.Event, work: Callable[..., object], *values: object) -> None:

@@ -80,6 +80,7 @@ CREATE TABLE run (
     delivered boolean NOT NULL DEFAULT false,
     PRIMARY KEY (job, attempt)
 );
+CREATE INDEX run_to_deliver ON run (ended) WHERE NOT delivered;
 CREATE TABLE result (
     job bigint NOT NULL REFERENCES job,
     number integer NOT NULL,

@@ -68,6 +68,12 @@ class LabJob:
     tests_done: int
 
     @property
+    def since(self) -> float:
+        """Unix seconds: since when it is in this state."""
+        times = {"waiting": self.created, "running": self.started}
+        return (times.get(self.state, self.ended) or self.created).timestamp()
+
+    @property
     def is_over(self) -> bool:
         return self.state not in ("waiting", "running")
 
@@ -75,6 +81,16 @@ class LabJob:
 def device_key(platform: str, device: str) -> str:
     """The name of a device's queue, and of the lock that one job at a time holds."""
     return f"{platform}:{device}"
+
+
+@dataclass(frozen=True)
+class Person:
+    person: str
+    waiting: int
+    running: int
+    hours: float
+    """On devices, in the last 7 days."""
+    file_bytes: int
 
 
 class Ledger:
@@ -185,6 +201,36 @@ class Ledger:
             },
         )
         return [LabJob(*row) for row in rows]
+
+    def people(self) -> list[Person]:
+        """Everybody with jobs or files, those who used devices most first."""
+        rows = self.connection.execute(
+            "SELECT person, coalesce(waiting, 0), coalesce(running, 0), coalesce(hours, 0),"
+            " coalesce(file_bytes, 0) FROM"
+            " (SELECT s.person, count(*) FILTER (WHERE q.status = 'todo') AS waiting,"
+            "  count(*) FILTER (WHERE q.status = 'doing') AS running,"
+            "  sum((SELECT sum(extract(epoch FROM coalesce(ended, now()) - started) / 3600) FROM run"
+            "   WHERE run.job = j.id AND started > now() - interval '7 days'"
+            "   AND (ended IS NOT NULL OR q.status = 'doing')))::float AS hours"
+            "  FROM job j JOIN submission s ON s.id = j.submission JOIN procrastinate_jobs q ON q.id = j.id"
+            "  GROUP BY s.person) AS work"
+            " FULL JOIN (SELECT person, sum(size_bytes)::bigint AS file_bytes FROM blob GROUP BY person)"
+            " AS kept USING (person) ORDER BY 4 DESC, 1 LIMIT 100"
+        )
+        return [Person(*row) for row in rows]
+
+    def undelivered(self) -> list[tuple[int, int, str]]:
+        """Runs that ended and whose results the results server does not have: job, attempt, person."""
+        return self.connection.execute(
+            "SELECT r.job, r.attempt, s.person FROM run r JOIN job j ON j.id = r.job"
+            " JOIN submission s ON s.id = j.submission"
+            " WHERE r.ended IS NOT NULL AND NOT r.delivered ORDER BY r.ended LIMIT 100"
+        ).fetchall()
+
+    def mark_delivered(self, job: int, attempt: int) -> None:
+        self.connection.execute(
+            "UPDATE run SET delivered = true WHERE (job, attempt) = (%s, %s)", [job, attempt]
+        )
 
     def cancel(self, job: int) -> bool:
         """Takes a waiting job from the queue, and has a running one ended. Returns whether there was

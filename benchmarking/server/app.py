@@ -19,11 +19,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
 
 import benchmarking
+from benchmarking.dispatch.database import Database
 from benchmarking.server import accounts, bodies, payloads, tables
 from benchmarking.server.accounts import Access, Account, Auth, Scope
 from benchmarking.server.admission import RefusedError
 from benchmarking.server.browser import add_browser, answer_error
 from benchmarking.server.ingest import Ingested, ingest
+from benchmarking.server.lab.routes import add_lab
 from benchmarking.server.live import Hub
 from benchmarking.server.pages.routes import add_pages
 from benchmarking.server.store import MOST_CONNECTIONS, Store
@@ -52,10 +54,13 @@ class Counters:
                 setattr(self, name, getattr(self, name) + number)
 
 
-def make_app(store: Store, access: Access | None = None, root_path: str = "") -> FastAPI:
+def make_app(
+    store: Store, access: Access | None = None, root_path: str = "", lab: Database | None = None
+) -> FastAPI:
     """
     Args:
         store: its owner closes it, after the application has ended.
+        lab: its devices and jobs have pages, too.
         root_path: the path under which a proxy serves the application.
     """
     app = FastAPI(
@@ -79,6 +84,8 @@ def make_app(store: Store, access: Access | None = None, root_path: str = "") ->
     add_browser(app)
     app.include_router(api)
     add_pages(app)
+    if lab is not None:
+        add_lab(app, lab)
     return app
 
 

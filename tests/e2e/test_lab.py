@@ -14,9 +14,13 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from fastapi.testclient import TestClient
 
 from benchmarking.dispatch.database import Database
 from benchmarking.dispatch.ledger import Ledger
+from benchmarking.server.app import make_app
+from benchmarking.server.lab.delivery import deliver
+from benchmarking.server.store import open_store, sqlite_url
 from tests.support.postgresql import PostgreSQL, why_not
 from tests.support.workshop import COMMIT, OLDER, PROGRAM, ROOT, Workshop, records
 
@@ -458,3 +462,34 @@ def test_people_and_agents_have_their_own_rights(server, lab, workshop):
     done = lab.run("devices", "--lab", urls["lab_eve"])
     assert (done.returncode, "an account needs the right to see them" in done.stderr) == (4, True)
     assert Path(lab.directory / "desk.log").read_text().count("Traceback") == 0
+
+
+def test_the_results_server_takes_the_results_and_shows_the_lab(desk, workshop, tmp_path):
+    job = desk.submit(workshop, "--program", program(workshop, delay_us=200), person="ann")
+    assert desk.run("wait", job).returncode == 0
+    store, lab = open_store(sqlite_url(tmp_path / "results.db")), Database(desk.url)
+    try:
+        assert [deliver(store, lab), deliver(store, lab)] == [1, 0]
+        client = TestClient(make_app(store, lab=lab), base_url="http://localhost")
+        page = client.get("/lab").text
+        assert "ann@" in page
+        assert f'href="/lab/job/{job}"' in page
+        (device,) = client.get("/lab/devices.json").json()
+        assert client.get("/lab/jobs.csv").text.splitlines()[0].startswith("id,submission,title,person")
+        shown = client.get(f"/lab/job/{job}").text
+        assert "[1/1] tiny delay 0" in shown
+        (run,) = re.findall(r'href="(/run/\w+)"', shown)
+        assert client.get(run).status_code == 200
+        assert client.get("/lab/job/999").status_code == 404
+
+        token = re.search(r'name="token" value="(\w+)"', page)[1]
+        form = {"device": f"{device['platform']}:{device['hash']}", "hours": "1"}
+        assert client.post("/lab/reserve", data={**form, "token": "x"}).status_code == 403
+        reserved = client.post("/lab/reserve", data={**form, "token": token})
+        number = int(reserved.url.path.rpartition("/")[2])
+        desk.until(lambda: desk.state(number) == "running", "the reservation")
+        client.post(f"/lab/job/{number}/cancel", data={"token": token})
+        desk.until(lambda: desk.state(number) == "cancelled", "its end")
+        assert "Lab</a>" not in TestClient(make_app(store), base_url="http://localhost").get("/").text
+    finally:
+        store.close()

@@ -32,6 +32,8 @@ NAVIGATION = (
     ("regressions", "Regressions"),
     ("devices", "Devices"),
 )
+LAB = ("lab", "Lab")
+"""Of servers with a lab."""
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors "
@@ -134,7 +136,8 @@ def page(request: Request, template: str, status: int = 200, **context: object) 
     Args:
         context: what the template needs; ``here`` is the page's path in the navigation.
     """
-    text = render(template, links_of(request), **context)
+    navigation = (*NAVIGATION, *((LAB,) if hasattr(request.app.state, "lab") else ()))
+    text = render(template, links_of(request), **{"navigation": navigation, **context})
     return HTMLResponse(text, status, headers={**HEADERS, "Cache-Control": "no-cache"})
 
 
