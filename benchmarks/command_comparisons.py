@@ -148,6 +148,7 @@ def _compared(programs: Programs, head: str, directory: str) -> dict[str, Any]:
         "verdicts": [str(one.verdict) for one in results],
         "ratios": [round(one.net.ratio, 4) for one in results],
         "clock": results[0].sampling.clock,
+        "clock_reason": results[0].sampling.clock_reason,
         "pairs": [one.sampling.pairs for one in results],
         "seconds": [round(one.sampling.duration_s, 1) for one in results],
         "load": round(os.getloadavg()[0], 2),

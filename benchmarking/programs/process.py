@@ -350,7 +350,6 @@ class _Supervisor:
 
     def _reap(self) -> int:
         process = self._process
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         parts = _cpu_parts(process.pid)  # while the system still has them
         _, status, used = os.wait4(process.pid, 0)
         self.cpu = CpuUse(used.ru_utime + used.ru_stime, *parts)

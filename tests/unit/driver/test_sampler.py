@@ -9,6 +9,7 @@ from benchmarking.driver.process_sampler import ProcessSampler
 from benchmarking.driver.sampler import sample_once
 from benchmarking.errors import DeviceError, ProgramExitError, RunCancelledError
 from benchmarking.frameworks.framework_base import ProgramReport
+from benchmarking.programs.command import CpuUse
 from benchmarking.results.model import Measurement
 
 
@@ -145,6 +146,50 @@ def test_pairs_of_processes_go_by_the_clock_of_the_device_that_computes(device_u
     assert samples.sampling.clock == expected
     assert samples.decisions["NET_DELAY"].comparison.ratio == pytest.approx(ratio)
     assert samples.treatment.types[0].device_values == (device_us,) * 12
+
+
+class Computing(Arm):
+    """A process that is the iteration itself: it takes as long as another by the wall."""
+
+    def __init__(self, cpu_us):
+        super().__init__("a", [])
+        self.cpu_us = cpu_us
+
+    def __call__(self):
+        cpu = CpuUse(self.cpu_us / 1e6, children_s=0.0, first_thread_s=self.cpu_us / 1e6, waited_s=0.0)
+        return ProgramReport((Measurement("NET_DELAY", "us", (1000.0,), cpu_values=(self.cpu_us,)),), cpu=cpu)
+
+
+@pytest.mark.parametrize(
+    ("cpu_us", "clock", "computes_on_cpu", "expected", "ratio"),
+    [
+        (990.0, "auto", True, "cpu", 1.1),
+        (990.0, "auto", False, "wall", 1.0),
+        (990.0, "wall", True, "wall", 1.0),
+        (500.0, "auto", True, "wall", 1.0),
+        (500.0, "cpu", True, "cpu", 1.1),
+    ],
+)
+def test_processes_that_compute_go_by_their_cpu_time(cpu_us, clock, computes_on_cpu, expected, ratio):
+    by_process = ProcessSampler(Random(1), dict, "", clock, computes_on_cpu=computes_on_cpu)
+    arms = Computing(cpu_us), Computing(cpu_us / 1.1)
+    samples = sample_pairs(by_process, PairedTest(Comparing(fixed_pairs=6)), *arms)
+    assert samples.sampling.clock == expected
+    assert samples.decisions["NET_DELAY"].comparison.ratio == pytest.approx(ratio)
+    assert samples.treatment.types[0].cpu_values == (cpu_us,) * 6
+
+
+def test_a_process_that_was_held_up_once_is_looked_at_again():
+    def program():
+        runs.append(500.0 if len(runs) < 2 else 990.0)
+        return Computing(runs[-1])()
+
+    runs = []
+    by_process = ProcessSampler(Random(1), dict, "")
+    samples = sample_pairs(by_process, PairedTest(Comparing(fixed_pairs=2)), program, program)
+    assert samples.sampling.clock == "cpu"
+    assert len(runs) == 2 * 2 + 2
+    assert len(samples.treatment.types[0].values) == 2
 
 
 def test_an_operator_that_its_clock_cannot_time_is_not_judged():
