@@ -31,6 +31,7 @@ from benchmarking.programs.process import Cancellation
 from tests.device_lab.lab import why_not
 from tests.support import doc_examples
 from tests.support.local_connection import LocalLinux
+from tests.support.waiting import LIMIT_S
 
 EVERY_PLATFORM = {
     **PLATFORMS,
@@ -161,7 +162,7 @@ def program(tmp_path):
 
 @pytest.fixture
 def run(platform, program, cancellation):
-    def run_with(request="", *arguments, timeout_s=60.0, environment=None):
+    def run_with(request="", *arguments, timeout_s=LIMIT_S, environment=None):
         with platform.stage([program.path]) as staged:
             argv = (*platform.launcher(program, staged), request, *arguments)
             return platform.run(Command(argv, environment or {}, timeout_s), cancellation)
@@ -227,7 +228,7 @@ def test_files_of_any_name_and_size_come_back_as_they_are(platform, program, can
     with platform.stage([program.path, given]) as staged:
         target = f"{staged.output_directory}/nested/o 'p' $q.bin"
         arguments = ("copy", staged.paths[given], target)
-        command = Command((*platform.launcher(program, staged), *arguments), timeout_s=60)
+        command = Command((*platform.launcher(program, staged), *arguments), timeout_s=LIMIT_S)
         assert platform.run(command, cancellation).exit_code == 0
         platform.fetch_outputs(staged, tmp_path / "fetched")
         output_directory = staged.output_directory
@@ -241,7 +242,7 @@ def written(platform, program, cancellation, script, destination):
     """Fetches the files that a script leaves in the output folder."""
     with platform.stage([program.path]) as staged:
         argv = (*platform.launcher(program, staged), "do", staged.output_directory, script)
-        assert platform.run(Command(argv, timeout_s=60), cancellation).exit_code == 0
+        assert platform.run(Command(argv, timeout_s=LIMIT_S), cancellation).exit_code == 0
         platform.fetch_outputs(staged, destination)
     return sorted(str(path.relative_to(destination)) for path in destination.rglob("*") if path.is_file())
 
@@ -314,7 +315,7 @@ def test_a_cancellation_stops_the_program(run, cancellation, left_running):
 
 def wait_until_gone(left_running):
     """A device's guards need a moment."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT_S
     while left_running():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -324,15 +325,15 @@ def wait_until_gone(left_running):
 def converse(platform, program, cancellation):
     with platform.stage([program.path]) as staged:
         argv = (*platform.launcher(program, staged), "converse")
-        yield lambda: platform.start(Command(argv, timeout_s=60), cancellation)
+        yield lambda: platform.start(Command(argv, timeout_s=LIMIT_S), cancellation)
 
 
 def test_a_program_is_spoken_to(converse, left_running):
     with converse() as live:
-        assert live.read_line(30) == "\0here"
+        assert live.read_line(LIMIT_S) == "\0here"
         for line in ("a 'b' \"$c\";d", "", " ü ", "x" * 100_000):
             live.write_line(line)
-            assert live.read_line(30) == f"got {line}"
+            assert live.read_line(LIMIT_S) == f"got {line}"
     assert live.stderr == "warning\nbye\n"
 
 
@@ -340,35 +341,35 @@ def test_a_number_is_a_programs_own_only_if_it_is_its_process(converse):
     with converse() as one, converse() as other:
         pids = []
         for live in (one, other):
-            assert live.read_line(30) == "\0here"
+            assert live.read_line(LIMIT_S) == "\0here"
             live.write_line("pid")
-            pids.append(int(live.read_line(30)))
+            pids.append(int(live.read_line(LIMIT_S)))
         assert one.owns(pids[0])
         assert not any(one.owns(pid) for pid in (pids[1], 1, 0, 2**31 - 1))
 
 
 def test_two_programs_are_spoken_to_in_turn(converse):
     with converse() as one, converse() as other:
-        assert (one.read_line(30), other.read_line(30)) == ("\0here", "\0here")
+        assert (one.read_line(LIMIT_S), other.read_line(LIMIT_S)) == ("\0here", "\0here")
         for number in range(20):
             one.write_line(f"one {number}")
             other.write_line(f"other {number}")
-            assert other.read_line(30) == f"got other {number}"
-            assert one.read_line(30) == f"got one {number}"
+            assert other.read_line(LIMIT_S) == f"got other {number}"
+            assert one.read_line(LIMIT_S) == f"got one {number}"
 
 
 def test_a_program_that_ends_while_its_answer_is_awaited_is_reported(converse):
     with converse() as live:
-        live.read_line(30)
+        live.read_line(LIMIT_S)
         live.write_line("quit")
         with pytest.raises(ProgramExitError, match="ended with exit status 4") as raised:
-            live.read_line(30)
+            live.read_line(LIMIT_S)
     assert "no luck" in raised.value.evidence
 
 
 def test_a_silent_program_is_reported_and_ended(converse, left_running):
     with converse() as live:
-        live.read_line(30)
+        live.read_line(LIMIT_S)
         live.write_line("sleep")
         with pytest.raises(ProgramTimeoutError, match="did not answer within 1 s"):
             live.read_line(1)
@@ -378,11 +379,11 @@ def test_a_silent_program_is_reported_and_ended(converse, left_running):
 
 def test_a_conversation_is_cancelled(converse, cancellation, left_running):
     with converse() as live:
-        live.read_line(30)
+        live.read_line(LIMIT_S)
         live.write_line("sleep")
         threading.Timer(0.5, cancellation.set).start()
         with pytest.raises(RunCancelledError):
-            live.read_line(60)
+            live.read_line(LIMIT_S)
     wait_until_gone(left_running)
 
 

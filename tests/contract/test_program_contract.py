@@ -17,6 +17,7 @@ from benchmarking.frameworks.frameworks import FRAMEWORKS
 from benchmarking.frameworks.own_program import OwnProgramFramework
 from benchmarking.programs import worker_protocol
 from benchmarking.programs.command import Command, Outcome
+from tests.support.waiting import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "specifications/models"
@@ -86,7 +87,7 @@ class BuiltProgram:
         environment = {name: value for name, value in os.environ.items() if name != "CI"}
         return subprocess.run(
             [sys.executable, str(self.path), *arguments],
-            input=lines, capture_output=True, text=True, timeout=120, env=environment, **more,
+            input=lines, capture_output=True, text=True, timeout=LIMIT_S, env=environment, **more,
         )  # fmt: skip
 
     def run_model(self, *arguments, **more):
@@ -217,7 +218,7 @@ def test_a_program_sends_nothing_and_writes_nothing_at_home(program, tmp_path):
     done = subprocess.run(
         ["strace", "-f", "--seccomp-bpf", "-e", calls, "-o", str(log), sys.executable, "-B", str(program.path),
          *program.subject.model, *INPUT, "--run_individual", "true"],
-        env={**environment, "HOME": str(home)}, cwd=home, capture_output=True, text=True, timeout=240,
+        env={**environment, "HOME": str(home)}, cwd=home, capture_output=True, text=True, timeout=LIMIT_S,
     )  # fmt: skip
     if "Operation not permitted" in done.stderr and "ptrace" in done.stderr:
         pytest.skip("this container does not allow strace")

@@ -23,6 +23,8 @@ from pathlib import Path
 
 import filelock
 
+from tests.support.waiting import LIMIT_S
+
 HERE = Path(__file__).parent
 PACKAGES = "adbd,procps,mksh,toybox,dash,coreutils,bash,util-linux,sed,grep,findutils"
 PROGRAMS = ("adb", "mmdebstrap", "ip", "unshare", "setpriv", "c++", "ssh", "ssh-keygen", "/usr/sbin/sshd")
@@ -91,7 +93,7 @@ def _call(*argv: str) -> str:
     return done.stdout
 
 
-def _wait_for_port(address: str, port: int, limit_s: float = 20.0) -> None:
+def _wait_for_port(address: str, port: int, limit_s: float = LIMIT_S) -> None:
     deadline = time.monotonic() + limit_s
     while True:
         try:

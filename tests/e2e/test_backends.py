@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 
 from benchmarking.statistics import summaries
+from tests.support.waiting import LIMIT_S
 from tests.support.workshop import COMMIT, OLDER, ROOT, option, records
 
 KERNELS = {"ID_0_Conv_c": ["nnpack:winograd", True], "ID_1_Relu_r": ["relu", False]}
@@ -330,11 +331,11 @@ def test_an_interrupted_run_leaves_nothing_behind(compare, workshop):
     process = subprocess.Popen(
         command, cwd=workshop.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while not started.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130, errors
     assert json.loads(output)["results"] == []
     assert not list((workshop.directory / "temporary").iterdir())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import LIMIT_S, wait_until
 from tests.support.workshop import COMMIT, ROOT, Workshop, error_test
 
 BIG_BYTES = 250_000_000
@@ -56,13 +57,6 @@ def left_runs(host):
 
 def net_delays(document):
     return [one["types"][0]["values"] for one in document["results"]]
-
-
-def wait_until(condition, limit_s=60.0):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.01)
 
 
 # --- what it is for -----------------------------------------------------------------------------------------
@@ -178,7 +172,7 @@ def test_a_link_that_is_cut_while_iterations_run_costs_the_case(workshop, lab):
     )
     wait_until(lambda: host.processes("--worker true"))
     host.cut()
-    document, status, err = finished(harness, 90)
+    document, status, err = finished(harness)
     assert status == 4, err
     assert document["results"][0]["failure"]["kind"] == "device lost"
     host.mend()
@@ -229,7 +223,7 @@ def test_nothing_goes_on_running_when_the_harness_is_killed(workshop, device):
     with subprocess.Popen(workshop.command(*arguments), cwd=workshop.directory) as harness:
         wait_until(lambda: device.processes("600.5"))
         harness.send_signal(signal.SIGKILL)
-    wait_until(lambda: not device.processes("600.5"), 20)
+    wait_until(lambda: not device.processes("600.5"))
     _, done = workshop.json("--program", workshop.shell_program(), *chosen(device))
     assert done.returncode == 0, done.stderr
     assert left_runs(device) == []
@@ -301,8 +295,8 @@ def phases(workshop, device):
     return Phases(workshop, device)
 
 
-def finished(harness, limit_s=60):
-    out, err = harness.communicate(timeout=limit_s)
+def finished(harness):
+    out, err = harness.communicate(timeout=LIMIT_S)
     assert "Traceback" not in err, err
     return json.loads(out), harness.returncode, err
 
@@ -371,7 +365,7 @@ def test_the_others_continue_when_a_device_disappears(workshop, lab, android):
     )
     wait_until(lambda: other.processes("sleep 2.125"))
     other.stop()
-    out, err = harness.communicate(timeout=60)
+    out, err = harness.communicate(timeout=LIMIT_S)
     assert harness.returncode == 4, err
     assert "Lab-amd64-LABPHONE    2       0        0" in out
     assert "Lab-amd64-LABOTHER    0       0        2  tiny first, tiny second" in out

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.waiting import LIMIT_S
 from tests.support.workshop import COMMIT, ROOT
 
 
@@ -86,7 +87,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_leaves_nothing_behind(wor
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while not list(workshop.results.rglob("NET_DELAY.txt")) and time.monotonic() < deadline:
         time.sleep(0.005)
     quick.with_suffix(".json").write_text(
@@ -96,7 +97,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_leaves_nothing_behind(wor
         time.sleep(0.005)
     if process.poll() is None:
         process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130, errors
     document = json.loads(output)
     assert document["exit_status"] == 130
@@ -115,7 +116,7 @@ def test_a_run_that_is_killed_leaves_no_program_beside_the_next_one(workshop):
     killed = subprocess.Popen(
         workshop.command("--program", hanging), cwd=workshop.directory, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while not started.exists() and killed.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     killed.kill()
@@ -135,11 +136,11 @@ def test_reports_of_an_earlier_run_are_not_taken_for_those_of_a_killed_one(works
     started = workshop.directory / "started"
     hanging = workshop.program("hanging", hang=True, started_file=str(started))
     process = subprocess.Popen(workshop.command("--program", hanging, *reports), cwd=workshop.directory)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while not started.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()
-    process.wait(timeout=60)
+    process.wait(timeout=LIMIT_S)
     psutil.Process(int(started.read_text())).kill()
     assert "the run has not ended" in (workshop.directory / "m.md").read_text()
     (case,) = ElementTree.parse(workshop.directory / "j.xml").getroot().findall(".//testcase")
@@ -155,7 +156,7 @@ def test_a_killed_run_leaves_valid_reports_of_what_was_finished(workshop):
         cwd=workshop.directory,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     markdown = workshop.directory / "m.md"
     while not (markdown.exists() and "delay first" in markdown.read_text()) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -163,7 +164,7 @@ def test_a_killed_run_leaves_valid_reports_of_what_was_finished(workshop):
     while not started.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.kill()
-    process.wait(timeout=60)
+    process.wait(timeout=LIMIT_S)
     if started.exists() and psutil.pid_exists(int(started.read_text())):
         psutil.Process(int(started.read_text())).kill()
     cases = ElementTree.parse(workshop.directory / "j.xml").getroot().findall(".//testcase")
@@ -258,7 +259,7 @@ def test_two_harnesses_at_once_do_not_share_a_run_directory(workshop):
     command = workshop.command("--info", info, "--local_reporter", workshop.results)
     processes = [subprocess.Popen(command, cwd=workshop.directory, stderr=subprocess.PIPE) for _ in range(4)]
     for process in processes:
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=LIMIT_S) == 0
         process.stderr.close()
     runs = sorted(path.name for path in workshop.results.glob("*/caffe2/tiny/delay/0/2018/3/19/abc/*"))
     assert runs == ["0", "1", "2", "3"]

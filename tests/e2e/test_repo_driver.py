@@ -18,6 +18,7 @@ from benchmarking.records.tree import History, Selection
 from examples.regression_demo.make_repository import MERGE, SLOW_PRODUCT
 from tests.support.loop_workshop import ROOT, LoopWorkshop, kill
 from tests.support.repositories import MONDAY, find_hg
+from tests.support.waiting import LIMIT_S, wait_until
 
 SECRET = "t0ken-that-nobody-may-see"
 
@@ -32,13 +33,6 @@ def either(request, tmp_path):
     if request.param == "hg" and find_hg() is None:
         pytest.skip("there is no hg here")
     return LoopWorkshop(tmp_path, request.param)
-
-
-def wait_for(condition, limit_s=60.0):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
 
 
 def slow_in_the_middle(workshop):
@@ -270,7 +264,7 @@ def test_the_status_shows_what_is_being_built(workshop):
     workshop.commit(build_first="sleep 600")
     process = workshop.start()
     try:
-        wait_for(lambda: workshop.builds)
+        wait_until(lambda: workshop.builds)
         shown = workshop.run("--status").stdout
         assert re.search(
             rf"^now building {workshop.commits[0][:12]} for host: \d+ s so far$", shown, re.MULTILINE
@@ -377,7 +371,7 @@ def test_missing_packages_are_named(tmp_path):
     """Python without site-packages stands for an installation without the requirements."""
     argv = (sys.executable, "-S", ROOT / "repo_driver.py", "--repo_dir", tmp_path, "--exec_dir", tmp_path)
     for extra in (("--benchmark_file", "x.json"), ("--status",)):
-        done = subprocess.run([*argv, *extra], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*argv, *extra], capture_output=True, text=True, timeout=LIMIT_S, check=False)
         assert done.returncode == 2, done.stderr
         assert re.search(r"^repo_driver\.py: the package \w+ is missing; install", done.stderr, re.MULTILINE)
         assert "Traceback" not in done.stderr
@@ -424,7 +418,7 @@ def test_killed_at_twenty_moments_it_comes_to_the_same_end(workshop):
 def test_what_a_killed_run_has_left_running_is_ended(workshop):
     workshop.commit(build_first="sleep 600")
     process = workshop.start()
-    wait_for(lambda: workshop.builds)
+    wait_until(lambda: workshop.builds)
     kill(process)
     done = workshop.run("--build_timeout", "1")
     assert "an earlier run left running" in done.stderr
@@ -439,13 +433,13 @@ def test_a_continuous_loop_ends_in_order(workshop, tmp_path, how):
     arguments = ("--commit", workshop.commits[0], "--interval", "0", "--status_file", str(status_file))
     process = workshop.start(*arguments)
     try:
-        wait_for(lambda: workshop.statuses() == {"commit 0": "measured"})
+        wait_until(lambda: workshop.statuses() == {"commit 0": "measured"})
         second = workshop.run("--once")
         assert second.returncode == 2
         assert "another repo_driver.py is running" in second.stderr
         assert workshop.run("--status").returncode == 0
         workshop.commit()
-        wait_for(lambda: workshop.statuses().get("commit 1") == "measured")
+        wait_until(lambda: workshop.statuses().get("commit 1") == "measured")
         if how == "status_file":
             status_file.write_text("0\n")
         else:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support import http_server
 from tests.support.loop_workshop import LoopWorkshop
+from tests.support.waiting import LIMIT_S
 from tests.support.workshop import ROOT
 
 DATA = b"x" * 3_000_000
@@ -273,7 +274,7 @@ def test_a_terminal_that_is_closed_ends_the_run_in_order(workshop):
     if child == 0:
         os.chdir(workshop.directory)
         os.execv(command[0], command)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     os.close(terminal)

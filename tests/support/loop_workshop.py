@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.repositories import ISOLATED, MONDAY, REMOTES
+from tests.support.waiting import LIMIT_S
 
 ROOT = Path(__file__).parents[2]
 HOUR_S = 3600
@@ -110,7 +111,7 @@ class LoopWorkshop:
             env=self.environment(**environment),
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=LIMIT_S,
             check=False,
         )
 

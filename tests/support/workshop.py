@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.waiting import LIMIT_S
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests/support/observer_program.py"
 WORKER_PROGRAM = ROOT / "tests/support/worker_program.py"
@@ -109,7 +111,7 @@ class Workshop:
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=LIMIT_S,
             env=dict(os.environ) | (environment or {}),
         )
 
