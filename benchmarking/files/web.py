@@ -137,8 +137,8 @@ def ask(
     body: Any = None,
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Answer]:
-    """``body`` is sent as JSON. Redirects of a GET are followed, with an ``Authorization`` only to the same
-    server; for other methods a redirect is the answer.
+    """``body`` is sent as JSON; bytes are sent as they are. Redirects of a GET are followed, with an
+    ``Authorization`` only to the same server; for other methods a redirect is the answer.
 
     Raises:
         WebError: there is no answer.
@@ -254,7 +254,7 @@ def _request(
         response = session.request(
             method,
             url,
-            json=body,
+            **{"data" if isinstance(body, bytes) else "json": body},
             headers=headers,
             stream=True,
             timeout=(limits.connect_s, limits.silence_s),

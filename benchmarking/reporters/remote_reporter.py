@@ -1,9 +1,10 @@
-"""Sends results to a server (docs/contracts.md, section 5); results that cannot be sent are kept for the next
-run.
+"""Sends results to a server: as documents to that of this project (docs/contracts.md, section 8), in the form
+of section 5 to others. Results that cannot be sent are kept for the next run.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import ipaddress
 import json
@@ -18,12 +19,13 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from benchmarking import bounds
-from benchmarking.errors import ReporterError, RunCancelledError, UsageError
+from benchmarking.errors import ExitStatus, ReporterError, RunCancelledError, UsageError
 from benchmarking.files import atomic_file, web
 from benchmarking.files.web import Answer, TransientError, WebError, WebLimits, hide_credentials
 from benchmarking.programs.process import Cancellation
 from benchmarking.reporters.reporter_base import ReporterBase
 from benchmarking.results import documents
+from benchmarking.results.documents import Document
 from benchmarking.results.model import Percentiles, Result, TypeResult
 from benchmarking.results.plain_text import plain
 
@@ -40,6 +42,8 @@ SPOOL_LIMIT_S = 60.0
 SPOOL_FAILURES = 5
 """The number of failures in a row after which the posts are not at fault."""
 LARGEST_POST_BYTES = 2**28
+DOCUMENTS_PATH = "/api/v1/results"
+"""An endpoint with this path receives documents."""
 EXCERPT_LENGTH = 200
 """The number of characters of a server's message that are shown."""
 
@@ -95,6 +99,7 @@ class RemoteReporter(ReporterBase):
             )
         self._url = url if "://" in url else f"https://{url}"
         _check_url(self._url, allow_http)
+        self._sends_documents = urlsplit(self._url).path.rstrip("/").endswith(DOCUMENTS_PATH)
         self._token = access_token
         digest = hashlib.sha256(target.encode()).hexdigest()[:16]
         self._spool = spool_directory / digest
@@ -108,16 +113,20 @@ class RemoteReporter(ReporterBase):
         """Kept posts that it refused before it accepted a post of this run."""
 
     def report(self, result: Result) -> None:
-        if result.failure is not None or not result.types:
+        post: _Post
+        if self._sends_documents:
+            post = _document(result)
+        elif result.failure is None and result.types:
+            post = [self._log(result, one) for one in result.types]
+        else:
             logger.info("not sent, because the test failed: %s %s", result.test.net, result.test.identifier)
             return
-        logs = [self._log(result, one) for one in result.types]
         try:
             self._send_spooled()
-            self._post(logs)
+            self._post(post)
         except (_UnsentError, RunCancelledError) as error:
             self._failed += 1
-            raise ReporterError(f"{self._spool_post(logs)}: {self._shown(str(error))}") from error
+            raise ReporterError(f"{self._spool_post(post)}: {self._shown(str(error))}") from error
         self._judge_refused()
 
     @property
@@ -143,7 +152,7 @@ class RemoteReporter(ReporterBase):
         }
         return {"category": self._category, "message": documents.dumps(message), "line_escape": False}
 
-    def _post(self, logs: list[dict[str, Any]]) -> None:
+    def _post(self, post: _Post) -> None:
         """Sends a post, repeatedly if the server has certainly not accepted it.
 
         Raises:
@@ -151,16 +160,24 @@ class RemoteReporter(ReporterBase):
             RunCancelledError: the run was cancelled.
         """
         attempts = 1 if self._is_away else ATTEMPTS
-        web.persistently(lambda: self._post_once(logs), attempts, FIRST_WAIT_S, self._cancellation)
+        web.persistently(lambda: self._post_once(post), attempts, FIRST_WAIT_S, self._cancellation)
 
-    def _post_once(self, logs: list[dict[str, Any]]) -> None:
-        body = {"access_token": self._token, "logs": json.dumps(logs)}
+    def _post_once(self, post: _Post) -> None:
         shown = hide_credentials(self._url)
+        body: Any
+        headers: dict[str, str] = {}
+        if isinstance(post, list):
+            body = {"access_token": self._token, "logs": json.dumps(post)}
+        else:
+            body = gzip.compress(json.dumps(post).encode())
+            headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+            if self._token:
+                headers["Authorization"] = f"Bearer {self._token}"
         try:
             # Redirects are not followed: they would carry the token to an address of the server's choice.
-            with web.ask("POST", self._url, LIMITS, self._cancellation, body=body) as answer:
+            with web.ask("POST", self._url, LIMITS, self._cancellation, body=body, headers=headers) as answer:
                 self._is_away = False
-                _check_answer(answer, len(logs), shown)
+                _check_answer(answer, post, shown)
         except WebError as error:
             if error.was_sent:
                 raise _NoAnswerError(f"{shown} did not answer: {error}") from error
@@ -170,12 +187,12 @@ class RemoteReporter(ReporterBase):
 
     # --- the spool ------------------------------------------------------------------------------------------
 
-    def _spool_post(self, logs: list[dict[str, Any]]) -> str:
+    def _spool_post(self, post: _Post) -> str:
         """Keeps a post, without the token. Returns the beginning of the error's message."""
         path = self._new_path()
         try:
             self._spool.mkdir(parents=True, exist_ok=True)
-            atomic_file.write_text(path, json.dumps(logs))
+            atomic_file.write_text(path, json.dumps(post))
         except OSError as error:
             return f"not sent, and not kept either ({self._spool}: {error.strerror})"
         return f"not sent, kept in {self._spool} for the next run"
@@ -221,13 +238,13 @@ class RemoteReporter(ReporterBase):
     def _send_file(self, path: Path) -> None:
         """Raises as ``_post_once``; a damaged file is set aside."""
         try:
-            logs = _read_post(path)
+            post = _read_post(path)
         except FileNotFoundError:
             return  # another process was faster
         except (OSError, ValueError) as error:
             self._set_aside(path, f"it is damaged: {error}")
             return
-        self._post_once(logs)
+        self._post_once(post)
         path.unlink(missing_ok=True)
         logger.info("sent a result of an earlier run")
 
@@ -271,17 +288,28 @@ class RemoteReporter(ReporterBase):
         return plain(text.replace(self._token, MASK) if self._token else text)
 
 
-def _read_post(path: Path) -> list[dict[str, Any]]:
+_Post = list[dict[str, Any]] | dict[str, Any]
+"""The logs of a result in the form of the contract, or a document."""
+
+
+def _document(result: Result) -> dict[str, Any]:
+    """Of this result alone; as values that JSON has."""
+    whole = Document((result,), ExitStatus.OK, result.duration_s, destinations=(), problems=())
+    document: dict[str, Any] = documents.jsonable(documents.document_json(whole))
+    return document
+
+
+def _read_post(path: Path) -> _Post:
     """Raises:
     ValueError: it is not one.
     OSError: it cannot be read.
     """
-    logs = bounds.parse_json(bounds.read_file(path, LARGEST_POST_BYTES))
-    if not (
-        logs and isinstance(logs, list) and all(isinstance(one, dict) and "message" in one for one in logs)
-    ):
-        raise ValueError("it is not a list of messages")
-    return logs
+    post = bounds.parse_json(bounds.read_file(path, LARGEST_POST_BYTES))
+    if isinstance(post, dict) and isinstance(post.get("results"), list):
+        return post
+    if post and isinstance(post, list) and all(isinstance(one, dict) and "message" in one for one in post):
+        return post
+    raise ValueError("it is neither a list of messages nor a document")
 
 
 def _check_url(url: str, allow_http: bool) -> None:
@@ -305,14 +333,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _check_answer(answer: Answer, expected: int, url: str) -> None:
+def _check_answer(answer: Answer, post: _Post, url: str) -> None:
     """Raises:
     _UnsentError: the server does not say that it has taken all posts.
     WebError: it did not come whole.
     """
     status = answer.status
     if 200 <= status < 300:
-        _check_count(answer.text(), expected, url)
+        _check_count(answer.text(), post, url)
         return
     said = f"{url} answered {status} {answer.reason}".rstrip()
     if status in _NOT_NOW_STATUS:
@@ -323,9 +351,12 @@ def _check_answer(answer: Answer, expected: int, url: str) -> None:
     raise (_RefusedError if is_refused else _UncertainError)(said)
 
 
-def _check_count(text: str, expected: int, url: str) -> None:
+def _check_count(text: str, post: _Post, url: str) -> None:
+    is_document = isinstance(post, dict)
+    expected = len(post["results"] if isinstance(post, dict) else post)
     try:
-        count = bounds.parse_json(text)["count"]
+        given = bounds.parse_json(text)
+        count = given["accepted"] + given["known"] if is_document else given["count"]
     except (ValueError, KeyError, TypeError):
         raise _UncertainError(f"{url} answered {_excerpt(text)!r} instead of a count") from None
     if count != expected or isinstance(count, bool):

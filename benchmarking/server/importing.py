@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import insert, select
@@ -78,7 +79,7 @@ def import_tree(store: Store, root: Path, is_ending: Callable[[], bool], source:
 
 
 def _batches(directories: Iterator[Path]) -> Iterator[list[Path]]:
-    while batch := [one for one, _ in zip(directories, range(BATCH), strict=False)]:
+    while batch := list(islice(directories, BATCH)):
         yield batch
 
 

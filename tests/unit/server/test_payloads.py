@@ -1,0 +1,137 @@
+"""What --remote_reporter posts in the form of the contract, and what another FAI-PEP posts, as results."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarking.programs.process import Cancellation
+from benchmarking.reporters.remote_reporter import RemoteReporter
+from benchmarking.server import payloads
+from benchmarking.server.admission import RefusedError
+from tests.support import sample_results as samples
+from tests.support.sample_results import having
+
+FAI_PEP = {
+    "int": {
+        "time": 1_772_000_060,
+        "commit_time": 1_772_000_000,
+        "p0": 900,
+        "p10": 950,
+        "p50": 1000,
+        "p90": 1100,
+        "p100": 1200,
+    },
+    "normal": {
+        "type": "NET_DELAY",
+        "metric": "delay",
+        "net_name": "squeezenet",
+        "identifier": "squeezenet-1",
+        "platform": "host",
+        "framework": "caffe2",
+        "commit": "a1" * 20,
+        "command": "harness.py --platform 'host'",
+    },
+    "normvector": {"values": [], "control_values": []},
+}
+
+
+def logs_of(result):
+    with Cancellation() as cancellation:
+        reporter = RemoteReporter(
+            "http://localhost/x|perf",
+            access_token=None,
+            allow_http=True,
+            spool_directory=Path(),
+            cancellation=cancellation,
+        )
+        return [reporter._log(result, one) for one in result.types]
+
+
+def body(logs, token="t"):
+    return json.dumps({"access_token": token, "logs": json.dumps(logs)}).encode()
+
+
+def message(**changes):
+    return [{"category": "c", "message": json.dumps({**FAI_PEP, **changes}), "line_escape": False}]
+
+
+@pytest.mark.parametrize(
+    "result", [samples.DELAY, samples.AB, samples.ERROR, samples.REGRESSED, samples.FELL_BACK]
+)
+def test_our_own_posts_are_read_back(result):
+    result = having(result, uid="one", run_uid="run", branch="main", subject="[1]", position=7)
+    post = payloads.read_post(body(logs_of(result)))
+    assert (post.access_token, post.count) == ("t", len(result.types))
+    (back,) = post.results
+    assert (back.test, back.device, back.program, back.workload) == (
+        result.test,
+        result.device,
+        result.program,
+        result.workload,
+    )
+    assert back.provenance == result.provenance
+    for own, given in zip(back.types, result.types, strict=True):
+        assert (own.type, own.unit, own.values, own.regressed) == (
+            given.type,
+            given.unit,
+            given.values,
+            given.regressed,
+        )
+        assert own.summary == given.summary
+        assert (own.comparison, own.error) == (given.comparison, given.error)
+
+
+def test_the_post_of_another_fai_pep_is_read():
+    (one,) = payloads.read_post(body(message())).results
+    assert (one.test.net, one.test.device, one.provenance.command) == (
+        "squeezenet",
+        "host",
+        ("harness.py", "--platform", "host"),
+    )
+    assert (one.net.summary.p50, one.net.summary.p100, one.net.values) == (1.0, 1.2, ())
+    (again,) = payloads.read_post(body(message())).results
+    assert again.provenance.uid == one.provenance.uid != ""
+
+
+def test_the_types_of_one_test_are_one_result():
+    other = {**FAI_PEP, "normal": {**FAI_PEP["normal"], "type": "Conv"}}
+    logs = [
+        *message(),
+        {"message": json.dumps(other)},
+        *message(normal={**FAI_PEP["normal"], "net_name": "lenet"}),
+    ]
+    results, count = payloads.results_of_logs(json.dumps(logs))
+    assert ([[one.type for one in result.types] for result in results], count) == (
+        [["NET_DELAY", "Conv"], ["NET_DELAY"]],
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"{}", "logs: Field required"),
+        (b'{"logs": "x"}', "not JSON"),
+        (b'{"logs": "{}"}', "valid list"),
+        (body([{"message": "{}"}]), "Field required"),
+        (body(message(normal={})), "not a result"),
+        (body(message(int={"time": 1})), "not a result"),
+        (body(message(int={**FAI_PEP["int"], "time": 2**70})), "not a result"),
+    ],
+)
+def test_other_posts_are_refused_in_a_line(content, fault):
+    with pytest.raises(RefusedError, match=fault) as caught:
+        payloads.read_post(content)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_make_the_summary():
+    values = {"values": [1.0, 2.0, 30.0], "control_values": [2.0]}
+    (one,) = payloads.read_post(body(message(normvector=values))).results
+    assert (one.net.summary.p50, one.net.control_summary.p50, replace(one.net, values=()).summary.count) == (
+        2.0,
+        2.0,
+        3,
+    )
