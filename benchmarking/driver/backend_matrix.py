@@ -174,6 +174,12 @@ class BackendMatrix:
         self._plan = bench.plan
         self._wanted = bench.plan.backends or ManyBackends()
         self._lineup = lineup
+        self._reference = lineup.reference
+
+    @property
+    def _may_replace_reference(self) -> bool:
+        """The next arm takes its place if it fails and nobody has asked for it."""
+        return self._wanted.reference is None
 
     def results(self, case: TestCase) -> tuple[Result, ...]:
         """A result for each arm, including failed arms.
@@ -182,6 +188,7 @@ class BackendMatrix:
             RunCancelledError: the run was cancelled.
         """
         started = time.monotonic()
+        self._reference = self._lineup.reference
         watch = self._bench.watch(case)
         columns = [_Column(arm, _missing(arm)) for arm in self._lineup.arms]
         self._attempt(case, columns)
@@ -203,13 +210,13 @@ class BackendMatrix:
         )
 
     def _cell(self, arm: str, blocks: int) -> BackendCell:
-        return BackendCell(self._lineup.reference, blocks, arm=arm, unavailable=self._lineup.unavailable)
+        return BackendCell(self._reference, blocks, arm=arm, unavailable=self._lineup.unavailable)
 
-    def _reference(self, columns: Sequence[_Column]) -> _Column:
-        return next(one for one in columns if one.name == self._lineup.reference)
+    def _reference_among(self, columns: Sequence[_Column]) -> _Column:
+        return next(one for one in columns if one.name == self._reference)
 
     def _with_cell(self, result: Result, column: _Column, columns: Sequence[_Column]) -> Result:
-        counts = column.failure is None and self._reference(columns).failure is None
+        counts = column.failure is None and self._reference_among(columns).failure is None
         is_delay = column.chosen.case.metric == "delay"
         most_precise = precision.most_precise([one.precision for one in columns if one.samples.facts])
         cell = replace(
@@ -230,6 +237,7 @@ class BackendMatrix:
                 self._make_ready(stack, columns)
                 measured = _working(columns)
                 sampled = self._sample(case, {one.name: one.arm for one in measured if one.arm})
+                self._reference = sampled.baseline
                 for one in measured:
                     one.take(sampled)
                 if case.metric == "delay":
@@ -302,7 +310,7 @@ class BackendMatrix:
         )
         runs = {name: arm.run for name, arm in ready.items()}
         enough = _Enough(blocks, self._platform.device.name)
-        return processes.sample(runs, self._lineup.reference, enough)
+        return processes.sample(runs, self._reference, enough, substitutes=self._may_replace_reference)
 
     def _by_iteration(self, case: TestCase, ready: Mapping[str, ReadyArm]) -> Sampled:
         platform, comparing = self._platform, self._plan.comparing
@@ -324,7 +332,7 @@ class BackendMatrix:
             if fixed
             else _Enough(ITERATION_BLOCKS, self._platform.device.name, LOOKS, comparing.max_seconds)
         )
-        sampled = iterations.sample(workers, self._lineup.reference, enough)
+        sampled = iterations.sample(workers, self._reference, enough, substitutes=self._may_replace_reference)
         failures = {name: _explained(ready[name], error) for name, error in sampled.failures.items()}
         return replace(sampled, failures=failures)
 
@@ -335,7 +343,7 @@ class BackendMatrix:
         return any(arm.framework.times_operators(arm.case) for arm in self._lineup.arms)
 
     def _hold_against_reference(self, columns: Sequence[_Column]) -> None:
-        reference = self._reference(columns)
+        reference = self._reference_among(columns)
         expected, why = _expected_answer(reference)
         for one in _working(columns):
             if expected is None:

@@ -107,6 +107,8 @@ class Sampled:
     """The conditions of each block."""
     sampling: Mapping[str, Sampling]
     """Maps the arm to its description, with the clock of its ratios."""
+    baseline: str
+    """The arm that the ratios are relative to."""
 
 
 class ArmFailedError(Exception):
@@ -162,9 +164,14 @@ class Sampler(ABC, Generic[Source]):
         self._rounds = 1
         self._core: int | None = None
 
-    def sample(self, sources: Mapping[str, Source], baseline: str, enough: Enough) -> Sampled:
+    def sample(
+        self, sources: Mapping[str, Source], baseline: str, enough: Enough, *, substitutes: bool = False
+    ) -> Sampled:
         """Runs blocks until there are ``enough``, or until no arm is left. A failed arm is part of the
         result.
+
+        Args:
+            substitutes: if the baseline fails before a block is complete, the next arm becomes the baseline.
 
         Raises:
             NoWorkersError: single iterations are wanted, and the programs do not do them.
@@ -179,6 +186,8 @@ class Sampler(ABC, Generic[Source]):
             self._open(stack)
             order = self._drawn(list(sources))
             while order:
+                if substitutes and not log_ratios and self._baseline not in order:
+                    self._baseline = next(arm for arm in sources if arm in order)
                 before = self._read_conditions()
                 try:
                     noted = self._measure(len(log_ratios), order, before)
@@ -210,6 +219,7 @@ class Sampler(ABC, Generic[Source]):
                 for arm in sources
                 for clock, reason in [self._clock_of(arm)]
             },
+            baseline=self._baseline,
         )
 
     def _clock_of(self, arm: str) -> tuple[Clock, str]:

@@ -209,8 +209,19 @@ def test_a_backend_that_fails_costs_neither_the_others_nor_their_blocks(compare,
     assert Counter(ran(workshop)) == {"default": 6, "nnpack": 1, "onednn": 6}
 
 
-def test_without_a_reference_there_are_numbers_but_no_ratios(compare):
+def test_the_next_backend_takes_the_place_of_a_reference_that_fails(compare):
     document, done = compare("--backend", "all", on={"default": {"crash": True}})
+    assert done.returncode == 3
+    cells = {name: one["meta"]["cell"] for name, one in by_backend(document).items()}
+    assert {one["reference"] for one in cells.values()} == {"nnpack"}
+    assert cells["onednn"]["comparison"] is not None
+    assert cells["default"]["comparison"] is None
+
+
+def test_without_the_reference_that_was_named_there_are_numbers_but_no_ratios(compare):
+    document, done = compare(
+        "--backend", "all", "--reference_backend", "default", on={"default": {"crash": True}}
+    )
     assert done.returncode == 3
     cell = by_backend(document)["onednn"]["meta"]["cell"]
     assert cell["comparison"] is None

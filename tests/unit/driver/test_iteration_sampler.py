@@ -409,7 +409,7 @@ def test_a_failure_in_the_middle_names_the_arm_and_keeps_what_there_is(error):
 # --- more than two -------------------------------------------------------------------------------------------
 
 
-def backends(*arms, blocks=6, operator_rounds=0, baseline="reference", **more):
+def backends(*arms, blocks=6, operator_rounds=0, baseline="reference", substitutes=False, **more):
     """Arms of which one that fails costs itself only."""
     sampler = IterationSampler(
         Random(7),
@@ -425,6 +425,7 @@ def backends(*arms, blocks=6, operator_rounds=0, baseline="reference", **more):
         {arm.name: arm.source() for arm in arms},
         baseline,
         lambda ratios: seen.append(ratios) or len(seen) >= blocks,
+        substitutes=substitutes,
     )
     assert [arm.alive for arm in arms] == [0] * len(arms)
     assert sampled.log_ratios == tuple(seen)
@@ -536,6 +537,13 @@ def test_without_the_baseline_there_are_times_and_no_ratios():
     assert set(sampled.failures) == {"reference"}
     assert sampled.log_ratios == ({},) * 6
     assert set(sampled.arms["other"].types[0].pairs) == set(range(6))
+
+
+def test_the_next_arm_takes_the_place_of_a_baseline_that_fails_at_once():
+    arms = (FailingArm("reference", fails_at=1), MadeUpArm("next", seed=2), MadeUpArm("last", seed=3))
+    sampled = backends(*arms, substitutes=True)
+    assert sampled.baseline == "next"
+    assert all(set(one) == {"last"} for one in sampled.log_ratios)
 
 
 def test_without_the_device_nothing_goes_on():
