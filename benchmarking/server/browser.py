@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
@@ -62,6 +63,8 @@ def answer_error(
     """For people a page, for programs JSON."""
     if "text/html" not in request.headers.get("Accept", ""):
         return JSONResponse({"detail": message}, status, headers)
+    if status == HTTPStatus.NOT_FOUND and message == HTTPStatus.NOT_FOUND.phrase:
+        message = "There is no such page; the link is old or mistyped."
     if status == HTTPStatus.UNAUTHORIZED and request.method == "GET":
         path = request.url.path.removeprefix(links_of(request).root).lstrip("/")
         query = f"?{request.url.query}" if request.url.query else ""
@@ -77,6 +80,14 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return answer_error(request, error.status_code, str(error.detail), dict(error.headers or {}))
 
 
+async def _invalid(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    what = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+    return answer_error(request, 422, f"The request cannot be understood: {what}")
+
+
 def add_browser(app: FastAPI) -> None:
     app.include_router(pages)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid)

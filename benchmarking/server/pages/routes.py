@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from benchmarking.errors import UsageError
 from benchmarking.server.pages import graph
@@ -51,13 +48,6 @@ from benchmarking.server.pages.views import (
 from benchmarking.server.triage.reading import RegressionQuery, regressions
 
 LONGEST_TEXT = 200
-PROBLEMS = {
-    400: "This address is not one of ours",
-    401: "Please log in",
-    403: "You may not do this",
-    404: "There is no such page",
-    503: "The database does not answer",
-}
 SPANS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """The ends of the axis of a comparison."""
 SORTS = ("significance", "change", "model")
@@ -83,32 +73,6 @@ def reading(request: Request) -> Iterator[Reader]:
     """A connection for the time of one answer."""
     with request.app.state.store.reading() as connection:
         yield reader_of(connection)
-
-
-def problem(
-    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """What went wrong: a page for people, JSON for programs."""
-    if "text/html" not in request.headers.get("accept", ""):
-        return JSONResponse({"detail": message}, status, headers)
-    heading = PROBLEMS.get(status, "This did not work")
-    answer = page(request, "error.html", status, heading=heading, message=message)
-    answer.headers.update(headers or {})
-    return answer
-
-
-def _http_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, StarletteHTTPException):
-        raise error
-    message = "The link is old or mistyped." if error.detail == "Not Found" else str(error.detail)
-    return problem(request, error.status_code, message, error.headers)
-
-
-def _invalid(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    where = ", ".join(".".join(map(str, one["loc"][1:])) + f": {one['msg']}" for one in error.errors())
-    return problem(request, 422, f"The address cannot be understood: {where}")
 
 
 def not_found(what: str) -> HTTPException:
@@ -595,9 +559,7 @@ def endpoints(description: Mapping[str, Any]) -> list[Endpoint]:
 
 
 def add_pages(app: FastAPI) -> None:
-    """Adds the pages, what they load, and the pages of errors; ``app.state.store`` is read."""
+    """Adds the pages and what they load; ``app.state.store`` is read."""
     app.mount("/static", StaticFiles(directory=STATIC))
-    app.add_exception_handler(StarletteHTTPException, _http_problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
     app.include_router(data)
     app.include_router(pages)
