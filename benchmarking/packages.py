@@ -24,6 +24,7 @@ EXTRAS = {
     "openvino": "openvino",
     "ai_edge_litert": "litert",
     "executorch": "executorch",
+    "mcp": "mcp",
     "fastapi": "server",
     "uvicorn": "server",
     "sqlalchemy": "server",

@@ -34,6 +34,7 @@ COMMANDS = {
     "cache": Command("show or remove the environments and builds that comparisons keep", "cache"),
     "devices": Command("show every device that can be found, or check them", "devices"),
     "history": Command("show the saved results commit by commit, and where they changed", "history"),
+    "mcp": Command("serve run, compare, bisect ... to agents (Model Context Protocol)", "mcp"),
     "comment": Command("write results into the comment of a pull request, in CI", "comment"),
     "lab": Command("run on the devices of other hosts, through a queue", "lab"),
     "serve": Command("serve the results in a browser, and receive more", "serve"),

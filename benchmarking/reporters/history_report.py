@@ -49,7 +49,7 @@ def show_changes(series: Sequence[Series], width: int | None) -> str:
 
 
 def document(series: Sequence[Series]) -> str:
-    return documents.dumps({"series": [_series_json(one) for one in series]})
+    return documents.dumps({"series": [series_json(one) for one in series]})
 
 
 # --- for people ---------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def _day(one: Point) -> str:
 # --- for programs -------------------------------------------------------------------------------------------
 
 
-def _series_json(series: Series) -> dict[str, Any]:
+def series_json(series: Series) -> dict[str, Any]:
     points = series.levels.points
     base = _since_base(series)
     return {

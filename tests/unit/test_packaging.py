@@ -40,6 +40,7 @@ def of_extras(*names):
         ("requirements-executorch.txt", of_extras("executorch")),
         ("requirements-litert.txt", of_extras("litert")),
         ("requirements-server.txt", of_extras("server")),
+        ("requirements-mcp.txt", of_extras("mcp")),
         ("requirements-postgres.txt", of_extras("postgres")),
         ("requirements-lab.txt", of_extras("lab")),
     ],
