@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -47,10 +48,12 @@ class _Side:
         for python in (path, path / PYTHON):
             if python.suffix != ".whl" and python.is_file() and os.access(python, os.X_OK):
                 return cls(text, python=python.absolute())
-        if os.sep in text and not text.rstrip().endswith(".whl") and "@" not in text:
-            raise UsageError(f"--{name}: there is no Python {quoted(text)}")
         try:
             words = shlex.split(text)
+            if len(words) == 1 and os.sep in text and not re.search(r"\.whl$|@", text):
+                raise UsageError(f"there is no Python {quoted(text)}")
+            if not words:
+                raise UsageError("there is no requirement")
             return cls(text, wanted=tuple(map(Wanted.parse, words)))
         except (ValueError, UsageError) as error:
             raise UsageError(f"--{name}: {error}") from error

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarking.bounds import read_file
 from benchmarking.errors import BuildError, StorageError, UsageError
@@ -59,7 +59,7 @@ class Wanted:
         Raises:
             UsageError: it is neither.
         """
-        if word.endswith(".whl"):
+        if word.endswith(".whl") and "://" not in word:
             return cls._of_wheel(Path(word).expanduser())
         try:
             requirement = Requirement(word)
@@ -110,6 +110,7 @@ class EnvironmentMaker:
             UsageError: there is no such Python, or neither uv nor pip.
             StorageError, RunCancelledError
         """
+        title = _without_password(title)
         interpreter = examine(self.python, (), "--python").interpreter
         asked = json.dumps([interpreter, sorted(one.identity for one in requirements)])
         known = self._known(asked) if all(one.exact for one in requirements) else None
@@ -128,6 +129,7 @@ class EnvironmentMaker:
 
     def _resolved(self, requirements: Sequence[Wanted], title: str) -> str:
         """The exact requirement of each package, a line each."""
+        logger.info("resolving %s", title)
         with tempfile.TemporaryDirectory(prefix="benchmark-environment-") as name:
             file, report = Path(name) / "requirements.txt", Path(name) / "report.json"
             file.write_text("".join(f"{one.text}\n" for one in requirements), encoding="utf-8")
@@ -144,7 +146,7 @@ class EnvironmentMaker:
         started = time.monotonic()
         uv = find_uv()
         logger.info("making an environment with %s (%s)", title, "uv" if uv else "pip")
-        file = directory.with_suffix(".txt")
+        file = directory.with_name("requirements.txt")
         file.write_text(pins, encoding="utf-8")
         python = str(directory / PYTHON)
         options = ("--quiet", "--no-deps", "-r", str(file))
@@ -182,31 +184,38 @@ def find_uv() -> str | None:
 
 def _version(name: str, pins: str) -> str:
     """As in the pins; ``local`` of a wheel."""
-    versions = {canonicalize_name(one): version for one, _, version in map(_parted, pins.splitlines())}
-    return re.sub(r"[^A-Za-z0-9.]", "-", versions.get(canonicalize_name(name), "local"))
+    for pinned, _, version in (pin.partition("==") for pin in pins.splitlines()):
+        if canonicalize_name(pinned) == name:
+            return re.sub(r"[^A-Za-z0-9.]", "-", version)
+    return "local"
 
 
-def _parted(pin: str) -> tuple[str, str, str]:
-    return pin.partition("==")
+def _without_password(text: str) -> str:
+    """URLs without the part before their @."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
 def _last_words(outcome: Outcome) -> str:
     lines = [line.strip() for line in outcome.output.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")][-1:]  # pip also prints advice after it
     text = " ".join(errors or lines[-LAST_LINES:]) or f"exit status {outcome.exit_code}"
-    return plain(re.sub(r"(?<=://)[^/@\s]+@", "", text))[-LONGEST_MESSAGE:]
+    return plain(_without_password(text))[-LONGEST_MESSAGE:]
 
 
-class _Metadata(BaseModel):
+class _OfReport(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class _Metadata(_OfReport):
     name: str
     version: str
 
 
-class _Download(BaseModel):
+class _Download(_OfReport):
     url: str
 
 
-class _Installed(BaseModel):
+class _Installed(_OfReport):
     metadata: _Metadata
     download_info: _Download
     is_direct: bool = False
@@ -217,7 +226,7 @@ class _Installed(BaseModel):
         return f"{one.name} @ {self.download_info.url}" if self.is_direct else f"{one.name}=={one.version}"
 
 
-class _Report(BaseModel):
+class _Report(_OfReport):
     """Of pip: https://pip.pypa.io/en/stable/reference/installation-report/."""
 
     install: list[_Installed] = Field(default_factory=list)

@@ -100,6 +100,9 @@ def test_environments_that_are_there(compare):
         (["--base", "x==1", "--head", "x==2", LENET], "none of the frameworks with x as its runtime runs 'len"),
         (["--base", "openvino", "--head", "torch", "m.pte"], "none of the frameworks with openvino, torch as"),
         (["--base", "envs/x/bin/python", "--head", "y", LENET], "--base: there is no Python 'envs/x/bin/python"),
+        (["--base", "''", "--head", "y", LENET], "--base: '' is neither a requirement, as in onnxruntime=="),
+        (["--base", " ", "--head", "y", LENET], "--base: there is no requirement"),
+        (["--base", "./x.whl numpy", "--head", "y", LENET], "--base: 'x.whl' is not a wheel: "),
         (["--base", "onnxruntime --pre", "--head", "y", LENET], "--base: '--pre' is neither a requirement, as"),
         (["--base", "onnxruntime", "--head", "x.whl", LENET], "--head: 'x.whl' is not a wheel: "),
         (

@@ -96,6 +96,14 @@ def test_what_cannot_be_resolved_is_one_line_with_the_last_words(index, maker, t
     assert maker.directories.all() == []
 
 
+def test_passwords_are_not_shown(index, maker, tool):
+    url = "runtime@https://me:secret@localhost:1/runtime-1.0-py3-none-any.whl"
+    with pytest.raises(BuildError) as error:
+        made(maker, url)
+    assert str(error.value).startswith("no environment with runtime@https://localhost:1/")
+    assert "secret" not in str(error.value)
+
+
 def test_a_limit_ends_what_takes_too_long(index, maker, tool, monkeypatch):
     monkeypatch.setattr(made_environments, "LIMIT_S", 0.01)
     with pytest.raises(BuildError, match=r"runtime: not finished after 0\.01 s"):
