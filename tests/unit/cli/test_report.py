@@ -1,10 +1,12 @@
 """``mlbench report``: one file, from a directory of saved results."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from benchmarking.cli.commands import main
+from benchmarking.cli.report import make_parser
 from benchmarking.errors import ExitStatus
 from benchmarking.records.tree import History
 from tests.support.made_up_results import History as MadeUp
@@ -53,3 +55,10 @@ def test_a_file_that_cannot_be_written(tree, tmp_path, capsys):
     file = tmp_path / "none" / "report.html"
     assert main(["report", str(tree), "--html", str(file)]) == ExitStatus.BAD_USAGE
     assert f"cannot write {file}: No such file or directory" in capsys.readouterr().err
+
+
+def test_the_example_of_the_documentation_is_a_command():
+    docs = (Path(__file__).parents[3] / "docs" / "server.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^mlbench report (.*)$", docs, re.MULTILINE)
+    arguments = make_parser("mlbench report").parse(line.split())
+    assert (arguments.path.name, arguments.html.name) == ("results", "report.html")
