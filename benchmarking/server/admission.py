@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from benchmarking.errors import UsageError
@@ -55,9 +55,7 @@ def admit(result: Result) -> Result:
     )
     if max(map(abs, numbers)) > FURTHEST_TIME:
         raise RefusedError("a time or a position is out of bounds")
-    for text in _texts(result):
-        if len(text) > LONGEST_TEXT:
-            raise RefusedError(f"a text is longer than {LONGEST_TEXT:,} characters: {_shown(text)}")
+    _check_rest(result)
     return result
 
 
@@ -77,26 +75,34 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in it; checks the numbers on the way."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        raise RefusedError("an integer has more than 63 bits")
-    elif isinstance(value, dict):
-        for name, one in value.items():
-            yield from _texts(name)
-            yield from _texts(one)
-    elif isinstance(value, tuple):
-        if len(value) > MOST_SAMPLES:
-            raise RefusedError(f"a list has at most {MOST_SAMPLES:,} items, such as samples")
-        if value and isinstance(value[0], float):
-            return
-        for one in value:
-            yield from _texts(one)
-    elif is_dataclass(value):
-        for one in fields(value):
-            yield from _texts(getattr(value, one.name))
+def _check_rest(result: Result) -> None:
+    """Every text, number and list in it; without recursion, because there are thousands."""
+    todo: list[Any] = [result]
+    while todo:
+        value = todo.pop()
+        kind = type(value)
+        if kind is float or value is None:
+            continue
+        if isinstance(value, str):
+            if len(value) > LONGEST_TEXT:
+                raise RefusedError(f"a text is longer than {LONGEST_TEXT:,} characters: {_shown(value)}")
+        elif isinstance(value, int):
+            if abs(value) > LARGEST_INTEGER:
+                raise RefusedError("an integer has more than 63 bits")
+        elif kind is tuple:
+            if len(value) > MOST_SAMPLES:
+                raise RefusedError(f"a list has at most {MOST_SAMPLES:,} items, such as samples")
+            if value and type(value[0]) is not float:
+                todo.extend(value)
+        elif isinstance(value, dict):
+            todo.extend((*value, *value.values()))
+        else:
+            todo.extend(getattr(value, name) for name in _field_names(kind))
+
+
+@cache
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
 
 
 def _shown(text: str) -> str:

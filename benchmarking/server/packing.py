@@ -48,9 +48,10 @@ class Packed:
 
 
 def pack(result: Result) -> Packed:
-    whole = documents.jsonable(documents.result_json(result))
+    given = documents.result_json(result)
+    samples = [[one.pop(name, ()) for name in SAMPLES] for one in given["types"]]
+    whole = documents.jsonable(given)
     meta, types = whole["meta"], whole["types"]
-    samples = [[one.pop(name, ()) for name in SAMPLES] for one in types]
     own = [one for one in types if result.test.metric != "delay" or one["type"] == NET_DELAY]
     operators = [one for one in types if one not in own]
     facts = [{name: one.pop(name) for name in OPERATOR_FACTS if name in one} for one in operators]
