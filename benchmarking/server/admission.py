@@ -80,7 +80,7 @@ def _check_rest(result: Result) -> None:
     todo: list[Any] = [result]
     while todo:
         value = todo.pop()
-        kind = type(value)
+        kind: Any = type(value)
         if kind is float or value is None:
             continue
         if isinstance(value, str):

@@ -1,6 +1,9 @@
 import multiprocessing
+import shutil
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,10 @@ from sqlalchemy import inspect, select, text, update
 
 from benchmarking.errors import StorageError, UsageError
 from benchmarking.server import migrate, tables
+from benchmarking.server.ingest import ingest
+from benchmarking.server.retention import back_up, forget_samples
 from benchmarking.server.store import open_store, sqlite_url
+from tests.support.made_up_results import History
 
 
 def test_the_schema_is_that_of_the_tables(store):
@@ -137,3 +143,85 @@ def test_a_copy_is_whole_while_others_write(tmp_path):
         assert connection.scalars(select(tables.projects.c.name)).all() == ["one"]
         assert "point" in inspect(connection).get_table_names()
     copy.close()
+
+
+@pytest.fixture
+def next_version(tmp_path, monkeypatch):
+    """A version of this program with another revision of the schema; ``upgrade`` is its body."""
+
+    def make(upgrade):
+        scripts = tmp_path / "scripts"
+        shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+        (scripts / "versions" / "second.py").write_text(
+            "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+            f"def upgrade():\n    {upgrade}\n"
+        )
+        monkeypatch.setattr(migrate, "SCRIPTS", scripts)
+
+    return make
+
+
+def filled(url):
+    opened = open_store(url)
+    with opened.writing() as connection:
+        connection.execute(tables.projects.insert().values(name="one"))
+    opened.close()
+
+
+def test_a_database_of_the_former_schema_is_migrated_after_a_copy(database_url, next_version, tmp_path):
+    filled(database_url)
+    next_version("op.add_column('project', sa.Column('colour', sa.Text(), server_default='blue'))")
+    for _ in range(2):
+        opened = open_store(database_url)
+        with opened.reading() as connection:
+            assert connection.execute(text("SELECT name, colour FROM project")).all() == [("one", "blue")]
+        opened.close()
+    copies = list(tmp_path.glob("results.db.before_0001_ended"))
+    assert len(copies) == (database_url.startswith("sqlite"))
+    for copy in copies:
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("SELECT * FROM project").fetchall() == [(1, "one", 0)]
+
+
+def test_a_migration_that_fails_changes_nothing(database_url, next_version, monkeypatch):
+    filled(database_url)
+    with monkeypatch.context():
+        next_version(
+            "op.execute(\"UPDATE project SET name = 'two'\"); op.execute('SELECT nonsense FROM nowhere')"
+        )
+        with pytest.raises(StorageError, match=r"nowhere"):
+            open_store(database_url)
+    monkeypatch.setattr(migrate, "SCRIPTS", Path(migrate.__file__).parent / "migrations")
+    opened = open_store(database_url)
+    with opened.reading() as connection:
+        assert connection.scalars(select(tables.projects.c.name)).all() == ["one"]
+    opened.close()
+
+
+def test_a_backup_is_a_database_of_one_moment(store, tmp_path):
+    ingest(store, list(History(nets=1, commits=3, operators=2)))
+    back_up(store, tmp_path / "backup.db")
+    with pytest.raises(StorageError, match="exists"):
+        back_up(store, tmp_path / "backup.db")
+    copy = open_store(sqlite_url(tmp_path / "backup.db"))
+    for table in tables.metadata.sorted_tables:
+        key = list(table.primary_key.columns)
+        with store.reading() as one, copy.reading() as other:
+            assert (
+                one.execute(select(table).order_by(*key)).all()
+                == other.execute(select(table).order_by(*key)).all()
+            )
+    assert ingest(copy, list(History(nets=1, commits=4, operators=2))).accepted == 4
+    copy.close()
+    assert {path.name for path in tmp_path.glob(".*")} == set()
+
+
+def test_samples_are_forgotten_and_summaries_kept(store):
+    results = list(History(nets=1, devices=1, backends=("default",), commits=3, failed=0))
+    ingest(store, results)
+    newest = results[-1].provenance.time
+    assert forget_samples(store, 1, newest + 86400) == 2
+    assert forget_samples(store, 1, newest + 86400) == 0
+    old, new = (store.result(one.provenance.uid) for one in (results[0], results[-1]))
+    assert (old.net.values, new.net.values) == ((), results[-1].net.values)
+    assert old.net.summary == results[0].net.summary
