@@ -62,7 +62,7 @@ def saved_result(series: int, commit: int, generator: random.Random) -> Result:
         commit_time=1_700_000_000 + commit * DAY_S // 2,
         time=1_700_000_000 + commit * DAY_S // 2 + series,
         run_uid=f"{commit:032x}",
-        user={"branch": branch},
+        branch=branch,
         types=(net,),
     )
 
@@ -94,7 +94,7 @@ def write_tree(root: Path, results: int, series: int) -> None:
                 first.provenance.commit: provenance.commit,
                 str(first.provenance.commit_time): str(provenance.commit_time),
                 first.provenance.run_uid: provenance.run_uid,
-                f'"{first.provenance.user["branch"]}"': f'"{provenance.user["branch"]}"',
+                f'"{first.provenance.branch}"': f'"{provenance.branch}"',
                 f'"p50": {p50}': f'"p50": {p50 * generator.gauss(1, 0.012)}',
             }
             for name, text in files.items():

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from benchmarking import __version__
 from benchmarking.errors import ExitStatus
-from benchmarking.reporters.settings import OPERATOR_WORDS, OperatorChoice
+from benchmarking.reporters.settings import EXPORT_FORMATS, OPERATOR_WORDS, Export, OperatorChoice
 from benchmarking.terminal import streams
 
 PICTURES = (".svg", ".png")
@@ -122,6 +122,22 @@ def picture(text: str) -> Path:
     if found.suffix.lower() not in PICTURES:
         raise argparse.ArgumentTypeError(f"{quoted(text)} does not end in {' or '.join(PICTURES)}")
     return found
+
+
+def exports(text: str) -> tuple[Export, ...]:
+    """As in ``bencher:results.json,open_metrics:metrics.txt``."""
+    return tuple(map(_export, text.split(",")))
+
+
+def _export(text: str) -> Export:
+    name, colon, file = text.strip().partition(":")
+    for known in EXPORT_FORMATS:
+        if colon and name == known:
+            return Export(known, path(file))
+    raise argparse.ArgumentTypeError(
+        f"{quoted(text)} is not FORMAT:FILE, with the format {', '.join(EXPORT_FORMATS)}"
+        f"{suggestion(name, EXPORT_FORMATS)}"
+    )
 
 
 def path_or_name(text: str) -> str:

@@ -21,7 +21,7 @@ HARNESS_OPTIONS = (
     *("ab_pairs", "max_pairs", "max_seconds", "minimum_effect", "target_change", "alpha", "beta"),
     *("clock", "canary", "fail_on", "seed"),
     *("screen_reporter", "operators", "local_reporter", "remote_reporter", "remote_access_token"),
-    *("allow_http", "junit", "markdown", "json"),
+    *("allow_http", "junit", "markdown", "export", "json"),
 )
 """Those of ``mlbench run`` that every comparison has as well."""
 

@@ -194,7 +194,7 @@ def _status(found: SavedComparison, fail_on: str) -> ExitStatus:
 
 def _report(found: SavedComparison, status: ExitStatus, request: Request) -> None:
     from benchmarking.files import atomic_file
-    from benchmarking.reporters import saved_report
+    from benchmarking.reporters import exports, saved_report
     from benchmarking.reporters.screen_reporter import PIPED_WIDTH
 
     options = request.options
@@ -206,6 +206,7 @@ def _report(found: SavedComparison, status: ExitStatus, request: Request) -> Non
                     stream.write(content(found))
             except OSError as error:
                 raise ReporterError(f"--{name}: cannot write {file}: {error.strerror or error}") from error
+    exports.write(options.get("export", ()), exports.of_comparison(found))
     if options.get("json"):
         streams.show(saved_report.document(found, status))
     else:

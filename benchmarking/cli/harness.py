@@ -560,6 +560,10 @@ def make_reporters(options: HarnessOptions, cancellation: Cancellation) -> list[
         from benchmarking.reporters.markdown_reporter import MarkdownReporter
 
         reporters.append(MarkdownReporter(options.markdown, operators=options.operators or 0))
+    if options.export:
+        from benchmarking.reporters.exports import ExportReporter
+
+        reporters += [ExportReporter(one) for one in options.export]
     if options.plot is not None:
         require("matplotlib")
         from benchmarking.reporters.backend_plot import BackendPlotReporter

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking import start
-from benchmarking.cli.argument_types import Parser, comma_separated, path, picture, positive_int
+from benchmarking.cli.argument_types import Parser, comma_separated, exports, path, picture, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, UsageError
+from benchmarking.reporters.settings import EXPORT_FORMATS
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
@@ -93,6 +94,13 @@ def make_parser(program: str = PROGRAM) -> Parser:
     output.add_argument(
         "--plot", type=picture, metavar="FILE", help="also draw the series and their changes; .svg or .png"
     )
+    output.add_argument(
+        "--export",
+        type=exports,
+        default=(),
+        metavar="FORMAT:FILE,...",
+        help=f"also write the newest commit of each series as {', '.join(EXPORT_FORMATS)}",
+    )
     return parser
 
 
@@ -107,6 +115,10 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     series = _read(arguments)
     if arguments.plot:
         _draw(series, arguments.plot)
+    if arguments.export:
+        from benchmarking.reporters.exports import of_series, write
+
+        write(arguments.export, of_series(series))
     if arguments.json:
         from benchmarking.reporters.history_report import document
 

@@ -14,6 +14,7 @@ from benchmarking.cli.argument_types import (
     PICTURES,
     affinity,
     comma_separated_paths,
+    exports,
     frequency,
     operator_choice,
     path,
@@ -36,7 +37,7 @@ from benchmarking.driver.settings import (
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.platforms.platforms import platform_names
 from benchmarking.regression_detectors.regression_detectors import detector_names
-from benchmarking.reporters.settings import OperatorChoice
+from benchmarking.reporters.settings import Export, OperatorChoice
 from benchmarking.results.model import RunType
 from benchmarking.results.precision import TOLERANCES
 
@@ -595,6 +596,15 @@ class HarnessOptions(DeclaredOptions):
         example="summary.md",
         help="write a Markdown table to post on a pull request",
     )
+    export: tuple[Export, ...] = option(
+        (),
+        group=REPORTS,
+        read=exports,
+        metavar="FORMAT:FILE,...",
+        example="bencher:results.json",
+        help="write the results for other programs, as github_action_benchmark, bencher or open_metrics",
+        page="exports.md",
+    )
     json: bool = option(
         False,
         group=REPORTS,
@@ -637,6 +647,7 @@ class HarnessOptions(DeclaredOptions):
             or self.screen_reporter
             or self.junit
             or self.markdown
+            or self.export
             or self.json
             or self.json_lines
         )

@@ -26,7 +26,7 @@ from benchmarking.results.plain_text import plain
 logger = logging.getLogger(__name__)
 
 NAME = ".index.sqlite"
-LAYOUT = 1
+LAYOUT = 2
 """Raised when ``IndexedRun`` or the tables change: an index of another layout is built anew."""
 LOCK_TIMEOUT_S = 60.0
 RUNS_PER_TRANSACTION = 2000
@@ -49,7 +49,7 @@ class IndexedRun:
     run_uid: str
     uid: str
     branch: str
-    """``branch`` in the ``meta`` of --info; empty if it is not known."""
+    """Empty if it is not known."""
     value: float
     ratio: float | None
     ratio_low: float | None
@@ -194,7 +194,7 @@ class Index:
                 run_type=provenance.run_type,
                 run_uid=provenance.run_uid,
                 uid=provenance.uid,
-                branch=str(provenance.user.get("branch") or ""),
+                branch=provenance.branch,
                 value=point.value,
                 ratio=comparison.ratio if comparison else None,
                 ratio_low=interval.low if interval else None,

@@ -5,6 +5,7 @@ import pytest
 from benchmarking.cli import harness_arguments
 from benchmarking.cli.declared import declarations
 from benchmarking.cli.options import TOKEN_VARIABLE, HarnessOptions, access_token, mask_secrets
+from benchmarking.reporters.settings import Export
 
 OTHER_VALUES = {
     "benchmark_file": Path("b.json"),
@@ -62,6 +63,7 @@ OTHER_VALUES = {
     "operators": 12,
     "junit": Path("j.xml"),
     "markdown": Path("m.md"),
+    "export": (Export("bencher", Path("b.json")), Export("open_metrics", Path("m.txt"))),
     "json": True,
     "validate": True,
     "log_level": "debug",

@@ -46,8 +46,8 @@ def save_all(root):
         "vgg16": 1000,
     }
     for net, value_us in heads.items():
-        history.save(result(net, OLD, 1000, 100, user={"branch": "main"}, run_uid="a" * 32))
-        head = result(net, NEW, value_us, 101, user={"branch": "feature"}, run_uid="b" * 32)
+        history.save(result(net, OLD, 1000, 100, branch="main", run_uid="a" * 32))
+        head = result(net, NEW, value_us, 101, branch="feature", run_uid="b" * 32)
         if verdict := VERDICTS.get(net):
             ratio = value_us / 1000
             comparison = Comparison(12, ratio, Interval(ratio - 0.01, ratio + 0.01, 0.96))
@@ -109,6 +109,14 @@ def test_the_files_and_the_document(compare, tmp_path):
     assert outcomes["squeezenet"] == ["failure"]
     assert outcomes["vgg16"] == outcomes["lenet"] == ["skipped"]
     assert outcomes["shufflenet"] == ["system-out"]
+
+
+def test_for_other_programs(compare, tmp_path):
+    file = tmp_path / "metrics.txt"
+    compare(OLD, NEW, "--export", f"open_metrics:{file}", status=5)
+    labels = 'net="squeezenet",test="delay-0",device="Linux-x86_64-Example",framework="caffe2"'
+    assert f"benchmark_delay_seconds{{{labels}}} 0.00102\n" in file.read_text()
+    assert f"benchmark_relative_ratio{{{labels}}} 1.02\n" in file.read_text()
 
 
 def test_names_of_others_are_harmless(tmp_path, compare):

@@ -199,6 +199,7 @@ TABLE = {
     "operators": (["--operators", "all"], of_reporters("screen", "_operators"), "all"),
     "junit": (["--junit", "j.xml"], lambda one: list(one.reporters), ["junit", "log"]),
     "markdown": (["--markdown", "m.md"], lambda one: list(one.reporters), ["markdown", "log"]),
+    "export": (["--export", "bencher:b.json"], lambda one: list(one.reporters), ["export", "log"]),
     "json": (["--json"], lambda one: list(one.reporters), ["json", "log"]),
 }
 ELSEWHERE = {

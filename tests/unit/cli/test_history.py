@@ -433,3 +433,10 @@ def test_the_module_is_a_program(demo):
         [*argv[:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert "exit status" in help_text
+
+
+def test_the_newest_commits_for_other_programs(tmp_path, run):
+    save(tmp_path, count=3)
+    file = tmp_path / "bencher.json"
+    run("show", tmp_path, "--export", f"bencher:{file}")
+    assert len(json.loads(file.read_text())) == 1

@@ -80,6 +80,7 @@ WRONG = {
         "--remote_reporter: 'nonsense' does not have the form",
     ),
     "junit": (["--junit", "nonesuch/j.xml"], "--junit: cannot write to"),
+    "export": (["--export", "bencher:nonesuch/b.json"], "--export: cannot write to"),
     "markdown": (["--markdown", "."], "--markdown: . is a directory; give a file"),
     "local_reporter": (["--local_reporter", "tiny.json"], "--local_reporter: cannot write to tiny.json"),
     "benchmark_file": (["--benchmark_file", "nonesuch.json"], "nonesuch.json: "),

@@ -45,7 +45,7 @@ def read_runs(root, monkeypatch):
 
 
 def test_what_is_in_it(history, tmp_path):
-    saved(history, 1, user={"branch": "main"}, position=7, tainted=("hot",))
+    saved(history, 1, branch="main", position=7, tainted=("hot",))
     with index.opened(tmp_path) as opened:
         ((number, (key, unit)),) = opened.series().items()
         (run,) = opened.of_commit(f"{1:040x}")
