@@ -7,6 +7,7 @@ import difflib
 import errno
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -215,3 +216,14 @@ def operator_choice(text: str) -> OperatorChoice:
 
 positive_int.__name__ = "whole number"  # argparse shows the name where the text is no number
 positive_float.__name__ = "number"
+
+
+def command(text: str) -> tuple[str, ...]:
+    """A command line, which no shell will read."""
+    try:
+        argv = shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {error}") from error
+    if not argv:
+        raise argparse.ArgumentTypeError("the command is empty; give a program")
+    return (path_or_name(argv[0]), *argv[1:])

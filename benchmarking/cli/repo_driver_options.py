@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarking.cli.argument_types import path_or_name, positive_float
+from benchmarking.cli.argument_types import command, path_or_name, positive_float
 from benchmarking.cli.declared import DeclaredOptions, option
 from benchmarking.cli.options import LogLevel
 from benchmarking.frameworks.frameworks import framework_names
@@ -21,16 +20,6 @@ REPORTING = "reporting"
 DESCRIPTIONS = {
     RUNNING: "Without --once and --interval, one commit is measured: --commit, or the newest commit."
 }
-
-
-def _command(text: str) -> tuple[str, ...]:
-    try:
-        argv = shlex.split(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {error}") from error
-    if not argv:
-        raise argparse.ArgumentTypeError("the command is empty; give a program")
-    return (path_or_name(argv[0]), *argv[1:])
 
 
 def _not_negative_float(text: str) -> float:
@@ -204,7 +193,7 @@ class RepoDriverOptions(DeclaredOptions):
     notify: tuple[str, ...] = option(
         (),
         group=REPORTING,
-        read=_command,
+        read=command,
         write=shlex.join,
         metavar="COMMAND",
         example="mail-json team@example.org",

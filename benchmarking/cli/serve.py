@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking.cli.argument_types import Parser, comma_separated, path, positive_int
+from benchmarking.cli.argument_types import Parser, comma_separated, command, path, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, UsageError
@@ -22,7 +23,9 @@ from benchmarking.terminal import streams
 if TYPE_CHECKING:
     from benchmarking.dispatch.database import Database
     from benchmarking.server.accounts import Access
+    from benchmarking.server.live import Hub
     from benchmarking.server.store import Store
+    from benchmarking.server.triage.notices import NoticeSettings
 
 DEFAULT_PORT = 8080
 LARGEST_PORT = 65535
@@ -118,6 +121,26 @@ def make_parser(program: str) -> Parser:
         metavar="DAYS",
         help="remove the samples of results that are older; their summaries stay (default: keep all)",
     )
+    notices = parser.add_argument_group("notices")
+    notices.add_argument(
+        "--notify",
+        type=command,
+        default=(),
+        metavar="COMMAND",
+        help="run this command, without a shell and with JSON on its standard input, when the state of a"
+        " regression changes",
+    )
+    notices.add_argument(
+        "--public_url",
+        metavar="URL",
+        help="the address in notices, under which people reach the server (default: the one that it listens"
+        " on)",
+    )
+    notices.add_argument(
+        "--allow_private_webhooks",
+        action="store_true",
+        help="let webhooks lead to this machine and to private networks",
+    )
     token = parser.add_argument_group("token create")
     token.add_argument("--name", help="whose token it is, for the record")
     token.add_argument(
@@ -194,20 +217,18 @@ def _serve(arguments: argparse.Namespace, store: Store) -> None:
     access = _access(arguments)
     listener = listen(arguments.host, arguments.port)
     lab = _lab(arguments.lab)
-    app = make_app(store, access, root_path=arguments.root_path, lab=lab)
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}{arguments.root_path}"
+    app = make_app(store, access, arguments.root_path, _notices(arguments, address), lab)
     with ExitStack() as stack:
         ending = threading.Event()
         if lab is not None:
             _start(stack, ending, keep_delivering, store, lab, partial(app.state.hub.publish, "results"))
         if not arguments.no_import and default_results().is_dir():
-            _start(stack, ending, _import_saved, store, default_results())
+            _start(stack, ending, _import_saved, store, app.state.hub, default_results())
         if arguments.sample_days:
             _start(stack, ending, keep_forgetting, store, arguments.sample_days)
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        streams.show_message(
-            f"results at http://{shown}:{port}{arguments.root_path}/  (Ctrl-C ends the server)"
-        )
+        streams.show_message(f"results at {address}/  (Ctrl-C ends the server)")
         serve(app, listener)
 
 
@@ -233,10 +254,24 @@ def _start(stack: ExitStack, ending: threading.Event, work: Callable[..., object
     stack.callback(ending.set)
 
 
-def _import_saved(store: Store, directory: Path, ending: threading.Event) -> None:
+def _import_saved(store: Store, hub: Hub, directory: Path, ending: threading.Event) -> None:
     from benchmarking.server.importing import import_tree
 
     import_tree(store, directory, ending.is_set)
+    hub.publish("results")
+
+
+def _notices(arguments: argparse.Namespace, address: str) -> NoticeSettings:
+    """
+    Raises:
+        UsageError: there is no such command.
+    """
+    from benchmarking.server.triage.notices import NoticeSettings
+
+    if arguments.notify and shutil.which(arguments.notify[0]) is None:
+        raise UsageError(f"--notify: there is no command {arguments.notify[0]!r} that can be run")
+    url = (arguments.public_url or address).rstrip("/")
+    return NoticeSettings(url, arguments.notify, arguments.allow_private_webhooks)
 
 
 def _access(arguments: argparse.Namespace) -> Access:

@@ -29,6 +29,9 @@ from benchmarking.server.lab.routes import add_lab
 from benchmarking.server.live import Hub
 from benchmarking.server.pages.routes import add_pages
 from benchmarking.server.store import MOST_CONNECTIONS, Store
+from benchmarking.server.triage.notices import NoticeSettings
+from benchmarking.server.triage.routes import add_triage
+from benchmarking.server.triage.service import Triage
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +58,11 @@ class Counters:
 
 
 def make_app(
-    store: Store, access: Access | None = None, root_path: str = "", lab: Database | None = None
+    store: Store,
+    access: Access | None = None,
+    root_path: str = "",
+    notices: NoticeSettings | None = None,
+    lab: Database | None = None,
 ) -> FastAPI:
     """
     Args:
@@ -76,6 +83,7 @@ def make_app(
     app.state.store = store
     app.state.access = access or Access()
     app.state.hub = Hub()
+    app.state.notices = notices or NoticeSettings()
     app.state.counters = Counters()
     app.add_middleware(bodies.SmallBodies)
     app.add_exception_handler(DBAPIError, _database_failed)
@@ -84,6 +92,7 @@ def make_app(
     add_browser(app)
     app.include_router(api)
     add_pages(app)
+    add_triage(app)
     if lab is not None:
         add_lab(app, lab)
     return app
@@ -93,7 +102,8 @@ def make_app(
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Every request that waits for the database has a thread, and every thread a connection."""
     to_thread.current_default_thread_limiter().total_tokens = MOST_CONNECTIONS - 4
-    yield
+    with Triage(app.state.store, app.state.hub, app.state.notices):
+        yield
     app.state.hub.close()
 
 

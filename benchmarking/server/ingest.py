@@ -143,6 +143,8 @@ class _Writer:
     changed: set[int] = field(default_factory=set)
     _project: int = 0
     _rows: dict[tuple[str, ...], int] = field(default_factory=dict)
+    _described: set[str] = field(default_factory=set)
+    """The commits of which a result was seen, and not only a comparison with them."""
     _sums: dict[int, _Sums] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -191,7 +193,12 @@ class _Writer:
                 self.connection.execute(update(points).where(where).values(position=gained["position"]))
             return gained
 
-        return self._row(commits, {"project_id": self._project, "sha": sha}, values, known)
+        identity = {"project_id": self._project, "sha": sha}
+        if "author" in values and sha not in self._described:
+            # As a control, it came without what its own results know.
+            self._described.add(sha)
+            self._rows.pop((commits.name, *map(str, identity.values())), None)
+        return self._row(commits, identity, values, known)
 
     def _commits(self, result: Result) -> tuple[int | None, int | None]:
         """The rows of the commit and of its control; None: it is not in the history."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -29,6 +29,7 @@ class Hub:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._listeners: set[_Listener] = set()
+        self._calls: dict[str, Callable[[], None]] = {}
         self._is_closed = False
 
     def publish(self, topic: str) -> None:
@@ -37,6 +38,12 @@ class Hub:
             for one in self._listeners:
                 one.topics.add(topic)
             self._wake()
+        if topic in self._calls:
+            self._calls[topic]()
+
+    def on(self, topic: str, call: Callable[[], None]) -> None:
+        """``call`` is called, in the thread that publishes, when this has changed."""
+        self._calls[topic] = call
 
     def close(self) -> None:
         """Ends all streams, because a server waits for them before it ends."""

@@ -62,7 +62,7 @@ def result(
         run_type=run_type,
         time=time or moment + 1800,
         uid="".join(one if one.isalnum() else "-" for one in uid)[:64],
-        run_uid=f"run-{net}-{position}",
+        run_uid=f"run-{position}",
         types=tuple(types),
     )
 

@@ -11,9 +11,9 @@ from benchmarking.server.running import listen
 
 
 @contextmanager
-def serving(store, access=None):
+def serving(store, access=None, notices=None):
     """The address of a running server, without a slash at its end."""
-    app = make_app(store, access)
+    app = make_app(store, access, notices=notices)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(
         uvicorn.Config(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -273,9 +274,11 @@ def _text(text: str, what: str, longest: int, *, required: bool = False) -> str:
     Raises:
         UsageError
     """
-    text = text.strip()
+    text = text.replace("\r\n", "\n").strip()
     if required and not text:
         raise UsageError(f"{what} is missing")
+    if any(one not in "\n\t" and unicodedata.category(one) in ("Cc", "Cs") for one in text):
+        raise UsageError(f"{what} has characters that cannot be shown")
     if len(text) > longest:
         raise UsageError(f"{what} is longer than {longest:,} characters")
     return text

@@ -26,6 +26,7 @@ from benchmarking.results.plain_text import plain
 from benchmarking.server.pages.reading import Reader
 from benchmarking.server.store import Store
 from benchmarking.server.tables import events, webhooks
+from benchmarking.server.triage import records
 from benchmarking.server.triage.life import State
 from benchmarking.server.triage.reading import event_view, regression
 from benchmarking.server.triage.records import OPENED, REOPENED, SERVER
@@ -47,7 +48,7 @@ LONGEST_URL = 1000
 
 @dataclass(frozen=True)
 class NoticeSettings:
-    public_url: str
+    public_url: str = "http://localhost:8080"
     """The address of this server, as others reach it."""
     command: tuple[str, ...] = ()
     """Run with each event as JSON on its standard input; empty: none."""
@@ -151,17 +152,15 @@ class Notices:
 
 
 def _due(connection: Connection, after: int, project: int | None) -> list[tuple[EventView, RegressionView]]:
-    """The next events of regressions that still exist, with their projects' regressions as they are now."""
-    query = select(events).where(events.c.id > after, events.c.kind.in_(KINDS))
+    """The next events that are news, each with its regression as it is now."""
+    query = select(events).where(
+        events.c.id > after, events.c.kind.in_(KINDS), events.c.detail.endswith(records.NEWS, autoescape=True)
+    )
     if project is not None:
         query = query.where(events.c.project_id == project)
-    found = []
-    for row in connection.execute(query.order_by(events.c.id).limit(MOST_EVENTS)):
-        is_news = json.loads(row.detail).get("is_news", True)
-        page = regression(Reader(connection, row.project_id), row.regression_id) if is_news else None
-        if page is not None:
-            found.append((event_view(row), page.regression))
-    return found
+    rows = connection.execute(query.order_by(events.c.id).limit(MOST_EVENTS)).all()
+    pages = [(row, regression(Reader(connection, row.project_id), row.regression_id)) for row in rows]
+    return [(event_view(row), found.regression) for row, found in pages if found is not None]
 
 
 def sentence(event: EventView, one: RegressionView, public_url: str) -> str:

@@ -38,6 +38,7 @@ MOST_INDICATORS = 500
 MOST_EVENTS = 200
 NEWEST_RESULTS = 50
 """The number of results that the health of a device rests on."""
+MOST_DEVICES = 500
 HITS = 10
 """The number of hits of each kind that a search shows."""
 FILTERS = ("open", *State, "all")
@@ -198,6 +199,7 @@ def devices(reader: Reader) -> tuple[DeviceView, ...]:
         .where(_series.c.project_id == reader.project)
         .group_by(_devices.c.id)
         .order_by(_devices.c.name, _devices.c.id)
+        .limit(MOST_DEVICES)
     )
     return tuple(_device(reader, row) for row in reader.rows(query))
 

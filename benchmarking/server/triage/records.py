@@ -16,10 +16,13 @@ from benchmarking.server.triage.life import SILENT, Indicator, IndicatorKey, Reg
 
 SERVER = "server"
 """The actor of what follows from measurements."""
-OPENED, REOPENED, EDITED, INDICATORS, MOVED, MERGED = (
-    *("opened", "reopened", "edited", "indicators", "moved", "merged"),
-)
+OPENED, REOPENED, EDITED = "opened", "reopened", "edited"
+FOUND, MOVED, MERGED = "found", "moved", "merged"
 """The kinds of events that are not named after a state."""
+
+
+NEWS = '"is_news": true}'
+"""The end of the detail of an event that others are notified of."""
 
 
 @dataclass(frozen=True)
@@ -159,22 +162,21 @@ def merged_into(connection: Connection, absorbed: int) -> int | None:
 # --- webhooks -----------------------------------------------------------------------------------------------
 
 
-def add_webhook(connection: Connection, project: int, url: str, kinds: Sequence[str], change: Change) -> int:
+def add_webhook(connection: Connection, url: str, kinds: Sequence[str], change: Change) -> int:
     """A webhook for what happens from now on; returns its row."""
     newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
-    values = {"project_id": project, "url": url, "kinds": json.dumps(list(kinds)), "last_event_id": newest}
+    values = {"url": url, "kinds": json.dumps(list(kinds)), "last_event_id": newest}
     query = insert(webhooks).values(values).returning(webhooks.c.id)
     row = int(connection.execute(query).scalar_one())
-    _audit(connection, project, None, "webhook added", {"webhook": ["", row]}, change)
+    _audit(connection, None, None, "webhook added", {"webhook": ["", row]}, change)
     return row
 
 
-def remove_webhook(connection: Connection, project: int, row: int, change: Change) -> bool:
+def remove_webhook(connection: Connection, row: int, change: Change) -> bool:
     """Whether there was such a webhook."""
-    found = delete(webhooks).where(webhooks.c.id == row, webhooks.c.project_id == project)
-    if not connection.execute(found).rowcount:
+    if not connection.execute(delete(webhooks).where(webhooks.c.id == row)).rowcount:
         return False
-    _audit(connection, project, None, "webhook removed", {"webhook": [row, ""]}, change)
+    _audit(connection, None, None, "webhook removed", {"webhook": [row, ""]}, change)
     return True
 
 
@@ -248,12 +250,12 @@ def _differences(old: Regression, new: Regression) -> dict[str, Any]:
 def _kind(old: Regression, new: Regression) -> str:
     if old.state is not new.state:
         return REOPENED if new.is_open and not old.is_open else new.state
-    return INDICATORS if old.indicators.keys() != new.indicators.keys() else EDITED
+    return FOUND if old.indicators.keys() != new.indicators.keys() else EDITED
 
 
 def _audit(
     connection: Connection,
-    project: int,
+    project: int | None,
     row: int | None,
     kind: str,
     detail: Mapping[str, Any],

@@ -13,34 +13,25 @@ from benchmarking.server.triage.worker import Searcher, Worker
 
 
 class Triage:
-    """The threads of an open server, and its streams."""
+    """The threads of a server: they work when the hub says that something has changed."""
 
-    def __init__(self, store: Store, settings: NoticeSettings) -> None:
-        self.hub = Hub()
+    def __init__(self, store: Store, hub: Hub, settings: NoticeSettings) -> None:
         self._stack = ExitStack()
         self._cancellation = Cancellation()
         self._notices = Notices(store, settings, self._cancellation)
         self._notifier = Worker("the notices", self._notices)
-        self._searcher = Worker("the search for changes", Searcher(store, self.changed))
+        searcher = Searcher(store, lambda: hub.publish("regressions"))
+        self._searcher = Worker("the search for changes", searcher)
+        hub.on("regressions", self._notifier.wake)
+        hub.on("results", self._searcher.wake)
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(self._cancellation)
+        self._stack.callback(self._cancellation.close)
         self._notices.begin()
         self._stack.enter_context(self._notifier)
         self._stack.enter_context(self._searcher)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.hub.close()
         self._cancellation.set()  # a webhook that does not answer must not delay the end
         self._stack.close()
-
-    def received(self) -> None:
-        """There are new results."""
-        self.hub.publish("results")
-        self._searcher.wake()
-
-    def changed(self) -> None:
-        """A regression has changed."""
-        self.hub.publish("regressions")
-        self._notifier.wake()

@@ -113,12 +113,15 @@ def test_a_reason_an_owner_and_a_link_are_kept():
         [
             found(),
             Acknowledged(" Ana "),
-            Annotated("see the thread", "https://tracker.example/7"),
+            Annotated("see the thread:\r\n\U0001f468\u200d\U0001f467 ", "https://tracker.example/7"),
             Closed(State.EXPECTED, "exact sums"),
         ]
     )
     assert (regression.owner, regression.reason) == ("Ana", "exact sums")
-    assert (regression.note, regression.link) == ("see the thread", "https://tracker.example/7")
+    assert (regression.note, regression.link) == (
+        "see the thread:\n\U0001f468\u200d\U0001f467",
+        "https://tracker.example/7",
+    )
 
 
 REFUSED = {
@@ -129,6 +132,8 @@ REFUSED = {
     "an owner of a page": Acknowledged("a" * 201),
     "a reason of a book": Closed(State.IGNORED, "a" * 2001),
     "a note of a book": Annotated("a" * 2001, ""),
+    "a note with NUL": Annotated("a\0b", ""),
+    "half of a character": Closed(State.IGNORED, "a\ud800"),
     "a script": Annotated("", "javascript:alert(1)"),
     "a script behind a blank": Annotated("", " java\nscript:alert(1)"),
     "data": Annotated("", "data:text/html,<script>"),

@@ -122,7 +122,7 @@ def test_one_regression_for_the_series_of_a_commit(server):
     server.take(history(200, 260, net="resnet", seed=7))
     server.take(history(50, 54, net="mobilenet", device="fedcba", seed=9))
     assert server.states() == {12: ("new", 3)}
-    assert server.kinds() == ["opened", "indicators", "indicators"]
+    assert server.kinds() == ["opened", "found", "found"]
 
 
 def test_tainted_runs_say_nothing(server):
@@ -193,7 +193,7 @@ def test_fixed_when_all_are_back_and_opened_by_another_series(server):
     server.take(verdict(1, 120, 0, net="mobilenet"))
     assert server.states() == {1: ("acknowledged", 3)}
     assert server.shown()[0].closed is None
-    assert server.kinds() == ["opened", "indicators", "acknowledged", "fixed", "reopened"]
+    assert server.kinds() == ["opened", "found", "acknowledged", "fixed", "reopened"]
 
 
 def test_an_operator_is_back_by_its_own_times(server):
