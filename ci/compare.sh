@@ -12,7 +12,7 @@
 set -euo pipefail
 
 prepare() { # NAME DIRECTORY: makes $OUTPUT/NAME, which runs the command there.
-  local environment path=$PATH
+  local environment path=$PATH exec=
   cd "$2"
   if [ -n "${INSTALL:-}" ]; then
     environment=$(dirname "$OUTPUT")/$1-environment
@@ -21,9 +21,13 @@ prepare() { # NAME DIRECTORY: makes $OUTPUT/NAME, which runs the command there.
     PATH=$path bash -euo pipefail -c "$INSTALL"
   fi
   [ -z "${BUILD:-}" ] || PATH=$path bash -euo pipefail -c "$BUILD"
+  # A single program takes the place of the shell: its own CPU time is known best.
+  if [[ $COMMAND != *[\;\&\|\<\>\(\)\`$'\n']* && $(PATH=$path type -t -- "${COMMAND%% *}") = file ]]; then
+    exec="exec "
+  fi
   {
     echo "#!/usr/bin/env bash"
-    printf 'cd %q || exit 126\nexport PATH=%q\n%s\n' "$2" "$path" "$COMMAND"
+    printf 'cd %q || exit 126\nexport PATH=%q\n%s%s\n' "$2" "$path" "$exec" "$COMMAND"
   } > "$OUTPUT/$1"
   chmod +x "$OUTPUT/$1"
 }
@@ -33,6 +37,6 @@ prepare() { # NAME DIRECTORY: makes $OUTPUT/NAME, which runs the command there.
 (prepare head "$HEAD") >&2
 read -r -a options <<< "${OPTIONS:-}"
 status=0
-"$MLBENCH" compare "'$OUTPUT/base'" "'$OUTPUT/head'" --fail_on inconclusive "${options[@]}" --screen_reporter \
-  --json --markdown "$OUTPUT/report.md" --junit "$OUTPUT/junit.xml" > "$OUTPUT/results.json" || status=$?
+"$MLBENCH" compare "$(printf %q "$OUTPUT/base")" "$(printf %q "$OUTPUT/head")" --fail_on inconclusive "${options[@]}" \
+  --screen_reporter --json --markdown "$OUTPUT/report.md" --junit "$OUTPUT/junit.xml" > "$OUTPUT/results.json" || status=$?
 echo "$status"
