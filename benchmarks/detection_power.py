@@ -336,6 +336,9 @@ REPLAYS = {
         Sequential(pair=partial(alternating_pair, rounds=100)), [*SYNTHETIC, *BEYOND]
     ),
     "sequential, process pairs": Replay(Sequential(pair=process_pair), WHOLE_PROCESSES),
+    "sequential, target of 1 %": Replay(
+        Sequential(SequentialPlan.for_target(0.01, max_pairs=75)), ALTERNATING, IDENTICAL_FACTOR
+    ),
     "20 pairs, Wilcoxon": Replay(wilcoxon_20, WHOLE_PROCESSES),
     "one run each, Mann-Whitney": Replay(mann_whitney, WHOLE_PROCESSES),
     "p50 above p90 of p90s, twice": Replay(old_rule, WHOLE_PROCESSES),

@@ -3,11 +3,11 @@
     python benchmarks/live_detection.py [--framework caffe2] [--threads 1] [--identical 300] [--each 100]
         [--sizes 1,2,3,5] [--spinners 0] [--save FILE]
 
-The treatment is the framework's program in which each iteration uses additional CPU time (in Caffe2: one
-operator does), so that the net takes the given number of per cent longer; the control is the same program
-without this. Each comparison is what harness.py does for one test: pairs until there is a verdict, and the
-verification of a suspected regression on fresh pairs. With --spinners, this number of processes compete for
-the cores. A line for each comparison goes to stderr. With --save, a line of JSON also goes to FILE, and
+The treatment is the Caffe2 program in which one operator uses additional CPU time, so that the net takes the
+given number of per cent longer; the control is the same program without this. Each comparison is what
+harness.py does for one test: pairs until there is a verdict, and the verification of a suspected regression
+on fresh pairs. --target is its --target_change. With --spinners, this number of processes compete for the
+cores. A line for each comparison goes to stderr. With --save, a line of JSON also goes to FILE, and
 comparisons that are already in it are counted and not repeated.
 """
 
@@ -52,6 +52,7 @@ from benchmarking.results.model import NET_DELAY, Result, Verdict  # noqa: E402
 from benchmarking.specs.expand import TestCase, expand  # noqa: E402
 from benchmarking.specs.reader import read_benchmarks  # noqa: E402
 from benchmarking.statistics import sequential  # noqa: E402
+from benchmarking.statistics.sequential import SequentialPlan  # noqa: E402
 
 MODELS = ROOT / "specifications/models"
 SQUEEZENET = MODELS / "caffe2/squeezenet/squeezenet_synthetic.json"
@@ -140,6 +141,7 @@ class Live:
     threads: int
     operator: str
     directory: Path
+    comparing: Comparing
 
     def program(self, name: str, extra_ns: int) -> Program:
         module, program = PROGRAMS[self.framework.name].rsplit(".", 1)
@@ -175,7 +177,7 @@ class Live:
 
     def compare(self, percent: float, treatment: Program, control: Program, seed: int) -> Comparison:
         started = time.monotonic()
-        plan = self.plan(treatment, control, seed).for_run(1)
+        plan = self.plan(treatment, control, seed, comparing=self.comparing).for_run(1)
         first = self.run(plan)
         seconds = time.monotonic() - started
         decisions = {one.type: one.decision for one in first.types if one.decision}
@@ -232,6 +234,8 @@ def main() -> None:
         "--sizes", type=lambda text: [float(one) for one in text.split(",")], default=[1, 2, 3, 5]
     )
     parser.add_argument("--spinners", type=int, default=0)
+    parser.add_argument("--target", type=float, default=SequentialPlan.target_change)
+    parser.add_argument("--max_seconds", type=float, default=Comparing.max_seconds)
     parser.add_argument("--net", choices=NETS, help="squeezenet64, others small_squeezenet")
     parser.add_argument("--operators", action="store_true", help="time each operator, too")
     parser.add_argument("--seed", type=int, default=1)
@@ -255,7 +259,11 @@ def main() -> None:
             stack.callback(spinner.kill)
         cache = ModelCache(directory / "cache", cancellation=cancellation, show_progress=False)
         platform = HostPlatform.discover(PlatformOptions()).devices[0]
-        live = Live(framework, platform, cache, cancellation, case, arguments.threads, operator, directory)
+        comparing = Comparing(SequentialPlan.for_target(arguments.target), max_seconds=arguments.max_seconds)
+        live = Live(
+            *(framework, platform, cache, cancellation, case, arguments.threads, operator, directory),
+            comparing,
+        )
         net_ns = live.net_ns()
         cores = len(os.sched_getaffinity(0))
         print(

@@ -411,12 +411,12 @@ def _comparing(options: HarnessOptions) -> Comparing:
     from benchmarking.driver.plan import Comparing
     from benchmarking.statistics.sequential import SequentialPlan
 
-    plan = SequentialPlan(
+    plan = SequentialPlan.for_target(
+        options.target_change,
         minimum_effect=options.minimum_effect,
-        target_change=options.target_change,
+        max_pairs=options.max_pairs,
         alpha=options.alpha,
         beta=options.beta,
-        max_pairs=options.max_pairs,
     )
     return Comparing(
         plan=plan,

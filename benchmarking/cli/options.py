@@ -432,11 +432,12 @@ class HarnessOptions(DeclaredOptions):
         usual="until there is a verdict",
         help="run exactly N pairs of treatment and control, regardless of the outcome",
     )
-    max_pairs: int = option(
-        40,
+    max_pairs: int | None = option(
+        None,
         group=COMPARISON,
         metavar="N",
         example="60",
+        usual="40; 1000 with a --target_change below 0.03",
         help="give up after N pairs; what is undecided by then is inconclusive",
     )
     max_seconds: float = option(
@@ -446,11 +447,12 @@ class HarnessOptions(DeclaredOptions):
         example="30",
         help="give up after this many seconds of one comparison",
     )
-    minimum_effect: float = option(
-        0.01,
+    minimum_effect: float | None = option(
+        None,
         group=COMPARISON,
         metavar="FRACTION",
         example="0.02",
+        usual="0.01, and at most half of --target_change",
         help="the smallest relative change that is reported as a regression (0.01 means 1 %)",
         page="statistics.md",
     )

@@ -17,6 +17,8 @@ from benchmarking.statistics import sequential
 TREATMENT, CONTROL = "treatment", "control"
 
 NEWS_AFTER_S = 10.0
+FORECAST_AFTER = 6
+"""The number of pairs that show how many it will take."""
 NEWS_FACTOR = 1.5
 """The factor between the times of successive log lines about a long wait."""
 
@@ -50,6 +52,8 @@ class PairedTest:
             values.append(log_ratios.get(name, math.nan))
         decisions = self._decisions()
         if decisions is None:
+            if self.pairs == FORECAST_AFTER:
+                self._tell_forecast()
             self._tell_progress()
         return decisions
 
@@ -61,6 +65,26 @@ class PairedTest:
         if not self._log_ratios:  # the two programs have no type in common
             return {}
         return sequential.decide_all(self._comparing.plan, self._log_ratios, limit_reached=limit_reached)
+
+    def _tell_forecast(self) -> None:
+        """How long the whole comparison will take, unless that is soon."""
+        comparing, values = self._comparing, self._log_ratios.get(NET_DELAY)
+        needed = sequential.forecast(comparing.plan, values) if values and not comparing.fixed_pairs else None
+        if needed is None:
+            return
+        needed_s = self.duration_s / self.pairs * needed
+        if needed_s < NEWS_AFTER_S:
+            return
+        target = f"{100 * comparing.plan.target_change:.3g} %"
+        limit_s = comparing.max_seconds
+        logger.info(
+            "  %s: finding or ruling out %s will take about %.0f s (%d pairs)%s",
+            self._what,
+            target,
+            needed_s,
+            needed,
+            f"; the limit of {limit_s:.0f} s comes before that" if needed_s > limit_s else "",
+        )
 
     def _tell_progress(self) -> None:
         """Logs only long waits, at growing intervals."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from statistics import NormalDist, stdev
 from typing import TYPE_CHECKING, TypeVar
 
 from benchmarking.errors import UsageError
@@ -36,6 +37,8 @@ tests.
 """
 
 MOST_PAIRS = 1000
+FORECAST_PAIRS = 4
+"""With fewer pairs the scatter is not known at all."""
 
 SHARES = (
     (6, 0.00, 0.32),
@@ -109,6 +112,29 @@ class SequentialPlan:
                 f"--max_pairs {self.max_pairs}: with --alpha {self.alpha} and --beta {self.beta} "
                 f"between {fewest} and {MOST_PAIRS} pairs are needed"
             )
+
+    @classmethod
+    def for_target(
+        cls,
+        target_change: float,
+        *,
+        minimum_effect: float | None = None,
+        max_pairs: int | None = None,
+        alpha: float = alpha,
+        beta: float = beta,
+    ) -> SequentialPlan:
+        """A plan that finds a change of the target's size or rules it out, however many pairs that takes.
+
+        ``minimum_effect`` and ``max_pairs`` follow from the target unless they are given.
+
+        Raises:
+            UsageError: as the plan itself.
+        """
+        if minimum_effect is None:
+            minimum_effect = min(cls.minimum_effect, target_change / 2)
+        if max_pairs is None:
+            max_pairs = MOST_PAIRS if target_change < cls.target_change else cls.max_pairs
+        return cls(minimum_effect, target_change, alpha, beta, max_pairs)
 
     @property
     def looks(self) -> tuple[Look, ...]:
@@ -257,6 +283,24 @@ def decide_all(
             }
             return {name: _decision(plan, one, sizes[name]) for name, one in ended.items()}
     return None
+
+
+def forecast(plan: SequentialPlan, log_ratios: Sequence[float]) -> int | None:
+    """About how many pairs it takes to find a change of the target's size or to rule it out, by the scatter
+    of the first pairs; None if these are too few.
+
+    Normal theory, for the tests and for an estimate that has to lie on the right side of the minimum effect.
+    The signed-rank test needs pi / 3 times as many pairs as the t-test (Hollander, Wolfe and Chicken, 3rd
+    ed., 3.11). The result is the look at which there are enough.
+    """
+    usable = [one for one in log_ratios if math.isfinite(one)]
+    if len(usable) < FORECAST_PAIRS:
+        return None
+    z_alpha, z_beta = (NormalDist().inv_cdf(1 - level) for level in (plan.alpha, plan.beta))
+    target, least = math.log1p(plan.target_change), math.log1p(plan.minimum_effect)
+    errors = max((z_alpha + z_beta) / target, z_beta / (target - least), z_beta / least)
+    needed = math.pi / 3 * (errors * stdev(usable)) ** 2
+    return next((look.pairs for look in plan.looks if look.alpha and look.pairs >= needed), plan.max_pairs)
 
 
 def confirm(first: SequentialDecision, second: SequentialDecision) -> Confirmation:

@@ -5,6 +5,7 @@ import pytest
 from benchmarking.driver import paired_test
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.plan import Comparing
+from benchmarking.statistics.sequential import SequentialPlan
 
 
 @pytest.fixture
@@ -41,3 +42,17 @@ def test_a_long_one_says_ever_more_rarely_how_far_it_is_and_what_is_left(caplog,
 def test_a_fixed_number_of_pairs_has_no_time_limit(caplog, clock):
     (line, *_) = news(caplog, clock, Comparing(fixed_pairs=30, max_seconds=60.0), 10.0, 30)
     assert line.endswith("1 of 30 pairs after 10 s; about 290 s left")
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "end"), [(400.0, "(60 pairs)"), (100.0, "(60 pairs); the limit of 100 s comes before that")]
+)
+def test_a_small_target_is_announced_with_the_time_that_it_takes(caplog, clock, limit_s, end):
+    caplog.set_level("INFO", logger="benchmarking")
+    comparing = Comparing(SequentialPlan.for_target(0.01), max_seconds=limit_s)
+    test = PairedTest(comparing, what="phone: comparing")
+    for number in range(6):
+        clock[0] += 2.0
+        test.add({"NET_DELAY": (0.015, -0.015)[number % 2]})
+    (line,) = [text for text in caplog.messages if "ruling out" in text]
+    assert line.strip() == f"phone: comparing: finding or ruling out 1 % will take about 120 s {end}"

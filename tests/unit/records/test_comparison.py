@@ -1,5 +1,7 @@
+import json
 import math
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from benchmarking.records.comparison import (
 )
 from benchmarking.results.model import Interval, Verdict
 
+RECORDED = Path(__file__).parents[3] / "benchmarks/measured/saved_runs.jsonl"
 QUIET = Scatter(0.01, 50)
 RUNS_US = (2217, 2189, 2243, 2201, 2264, 2178, 2232, 2208, 2251, 2195, 2226, 2239)
 """The median delays of twelve runs that scatter by 1.2 %."""
@@ -169,6 +172,22 @@ def test_of_all_pairs_of_twelve_processes_of_one_program_at_most_one_is_marked()
     assert len(pairs) == 66
     assert sum(judgement.finding in CHANGED for judgement in alone) <= 1
     assert all(judgement.finding not in CHANGED for judgement in together)
+
+
+def test_of_real_runs_of_one_program_none_is_marked():
+    """Although the intervals within them are disjoint for many pairs."""
+    lines = [json.loads(line) for line in RECORDED.read_text().splitlines()][:12]
+    disjoint = 0
+    for name in lines[0]["runs"]:
+        runs = [line["runs"][name] for line in lines]
+        scatter = run_to_run_scatter([run["p50_us"] for run in runs])
+        pairs = list(combinations(runs, 2))
+        sides = [Sides((base["p50_us"],), (head["p50_us"],), scatter=scatter) for base, head in pairs]
+        assert all(judgement.finding not in CHANGED for judgement in judge(sides))
+        disjoint += sum(
+            base["high_us"] < head["low_us"] or head["high_us"] < base["low_us"] for base, head in pairs
+        )
+    assert disjoint > 100
 
 
 @pytest.mark.parametrize("draw", ["normal", "laplace", "standard_t"])

@@ -16,12 +16,14 @@ from benchmarking.errors import UsageError
 from benchmarking.results.model import NET_DELAY, SequentialDecision, Verdict
 from benchmarking.statistics import summaries
 from benchmarking.statistics.sequential import (
+    MOST_PAIRS,
     NEIGHBOURS,
     SequentialPlan,
     canary_alarms,
     confirm,
     decide,
     decide_all,
+    forecast,
     holm,
     pair_log_ratio,
     smallest_change,
@@ -77,6 +79,52 @@ def test_a_faulty_plan_names_the_option(option, values):
     for value in values:
         with pytest.raises(UsageError, match=f"^--{option} {value}: "):
             SequentialPlan(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("target", "minimum_effect", "max_pairs"),
+    [(0.03, 0.01, 40), (0.05, 0.01, 40), (0.02, 0.01, MOST_PAIRS), (0.01, 0.005, MOST_PAIRS)],
+)
+def test_a_target_says_what_counts_and_how_long_to_go_on(target, minimum_effect, max_pairs):
+    plan = SequentialPlan.for_target(target)
+    assert (plan.minimum_effect, plan.max_pairs) == (minimum_effect, max_pairs)
+    assert plan.target_change == target
+    given = SequentialPlan.for_target(target, minimum_effect=0.001, max_pairs=33, alpha=0.02, beta=0.1)
+    assert given == SequentialPlan(0.001, target, 0.02, 0.1, 33)
+
+
+@pytest.mark.parametrize(("change", "verdict"), [(0.01, Verdict.REGRESSED), (0.0, Verdict.UNCHANGED)])
+def test_one_per_cent_is_found_or_ruled_out(change, verdict):
+    plan = SequentialPlan.for_target(0.01)
+    found = []
+    for seed in range(100):
+        values = normal_values(seed, math.log1p(change), 0.012)
+        pairs = next(look.pairs for look in plan.looks if decide(plan, values[: look.pairs]))
+        found.append((verdict_of(plan, values[:pairs]), pairs))
+    assert sum(one is verdict for one, _ in found) >= 90
+    assert np.mean([pairs for _, pairs in found]) < 60
+
+
+@pytest.mark.parametrize("scatter", [0.005, 0.012, 0.03])
+def test_the_forecast_is_about_what_it_takes(scatter):
+    plan = SequentialPlan.for_target(0.01)
+    forecasts, taken = [], []
+    for seed in range(40):
+        values = normal_values(seed, math.log1p(0.01), scatter)
+        forecasts.append(forecast(plan, values[:6]))
+        taken.append(next(look.pairs for look in plan.looks if decide(plan, values[: look.pairs])))
+    assert np.percentile(taken, 20) <= np.median(forecasts) <= 2.5 * np.percentile(taken, 80)
+
+
+def test_too_few_pairs_for_a_forecast():
+    assert forecast(PLAN, [0.1, 0.2, 0.3, math.nan]) is None
+    assert forecast(PLAN, [0.0] * 6) == 8
+    assert forecast(PLAN, [1.0, -1.0] * 3) == PLAN.max_pairs
+
+
+def normal_values(seed, center, scale):
+    generator = random.Random(seed)
+    return [generator.gauss(center, scale) for _ in range(MOST_PAIRS)]
 
 
 def test_the_fewest_pairs_can_decide_everything():
