@@ -60,7 +60,7 @@ class CommitPage:
 def overview_view(reader: Reader) -> OverviewView:
     strip = _strip(reader)
     newest = strip[-1].commit if strip else None
-    measured = measured_at(reader, newest.sha) if newest else ()
+    measured = measured_at(reader, newest.sha, Verdict.REGRESSED) if newest else ()
     slower = [one for one in measured if one.point.verdict == Verdict.REGRESSED]
     count = (
         select(func.count()).select_from(_series).where(_series.c.project_id == reader.project, is_shown())
@@ -115,8 +115,12 @@ def commit_of(reader: Reader, sha: str) -> Row[Any] | None:
     return found[0] if len(found) == 1 else None
 
 
-def measured_at(reader: Reader, sha: str) -> tuple[MeasuredRow, ...]:
-    """All series at a commit, in the order of their names."""
+def measured_at(reader: Reader, sha: str, verdict: Verdict | None = None) -> tuple[MeasuredRow, ...]:
+    """The series at a commit, in the order of their names.
+
+    Args:
+        verdict: only series of which a run has it.
+    """
     query = (
         select(*POINT_COLUMNS, _points.c.series_id, *SERIES_COLUMNS)
         .select_from(
@@ -127,8 +131,12 @@ def measured_at(reader: Reader, sha: str) -> tuple[MeasuredRow, ...]:
         .where(_commits.c.project_id == reader.project, _commits.c.sha == sha)
         .order_by(_series.c.net, _series.c.identifier, _series.c.key)
     )
+    if verdict is not None:
+        having = _points.alias("having_verdict")
+        is_there = having.c.commit_id == _points.c.commit_id, having.c.series_id == _points.c.series_id
+        query = query.where(select(having).where(*is_there, having.c.verdict == verdict).exists())
     found = latest_runs(reader.rows(query), "series_id")
-    return tuple(MeasuredRow(series_name(row), point_view(row, verdict)) for row, verdict in found)
+    return tuple(MeasuredRow(series_name(row), point_view(row, final)) for row, final in found)
 
 
 def commit_before(reader: Reader, commit: CommitView, parent: str) -> str | None:
