@@ -261,6 +261,14 @@ def test_what_is_red_and_since_when(page):
     assert day in row
 
 
+def test_one_regression_for_each_commit(page):
+    page.open("/regressions")
+    rows = [one for one in page.texts("#regressions tbody tr") if f"change number {CULPRIT} " in one]
+    assert len(rows) == 1
+    page.follow(f"change number {CULPRIT} of the convolutions")
+    assert page.text().count("squeezenet") >= 2  # on both devices
+
+
 def test_two_branches_compared_by_significance_and_only_what_both_have(page):
     page.open("/compare")
     page.one("[name=a]").send_keys("branch:main")
@@ -300,6 +308,31 @@ def test_the_command_that_repeats_a_point(page):
     button = page.one("[data-copy]")
     button.click()
     page.wait(lambda: button.text in ("copied", "selected"))
+
+
+def test_a_model_on_all_devices(page):
+    page.open("/")
+    page.keys("/")
+    page.keys("mobilenet_v2", Keys.ENTER)
+    page.wait(lambda: page.path == "/search")
+    assert page.query["q"] == ["mobilenet_v2"]
+    page.leave(next(one for one in page.all("main a") if "mobilenet_v2" in one.text).click)
+    page.open("/matrix?columns=device&model=mobilenet_v2")
+    assert page.texts("#matrix thead th")[1:] == ["Board-0", "Board-1"]
+    assert len(page.all("#matrix td[class*=slower-]")) >= 1
+
+
+def test_a_regression_is_ignored_with_a_reason(page):
+    page.open("/regressions")
+    page.follow(f"change number {CULPRIT} of the convolutions")
+    where = page.path
+    page.one("[name=reason]").send_keys("the <b>old</b> device")
+    page.leave(page.one("button[value=ignored]").click)
+    assert page.path == where
+    assert "ignored" in page.text()
+    assert "the <b>old</b> device" in page.text()
+    page.open("/")
+    assert f"change number {CULPRIT}" not in "".join(page.texts("#regressions"))
 
 
 # --- the graph, the keys, and pages without a script --------------------------------------------------------
@@ -377,6 +410,9 @@ PATHS = (
     "/",
     "/matrix",
     "/compare?a=device:1&b=device:2",
+    "/regressions",
+    "/devices",
+    "/search?q=net",
     "/reference",
 )
 
@@ -448,6 +484,8 @@ def test_hostile_names_run_nothing(page):
     for path in (
         "/",
         "/matrix",
+        "/devices",
+        "/search?q=img",
         f"/commit/{sha(0)}",
         "/compare?a=device:1&b=device:3",
     ):
