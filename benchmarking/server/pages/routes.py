@@ -544,13 +544,17 @@ class Endpoint:
     parameters: tuple[str, ...]
 
 
+def _one_line(docstring: str) -> str:
+    return " ".join(docstring.replace("``", "").split())
+
+
 def endpoints(description: Mapping[str, Any]) -> list[Endpoint]:
     """What the application says of itself, without what only the pages need."""
     return [
         Endpoint(
             method.upper(),
             path,
-            operation.get("description") or operation.get("summary", ""),
+            _one_line(operation.get("description") or operation.get("summary", "")),
             tuple(one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"),
         )
         for path, operations in sorted(description["paths"].items())

@@ -409,6 +409,9 @@ def test_the_reference_lists_every_table(client):
     page = read(client, "/reference").text
     for path in ("/overview.json", "/matrix.csv", "/compare.json", "/series/{key}.csv", "/run/{uid}.json"):
         assert f"<code>{path}</code>" in page
+    # Docstrings of several lines are one line there, without marks of code.
+    assert "`commit` may be" not in page
+    assert "commit may be given several times" in page
 
 
 def test_links_lead_through_a_proxy(client):
