@@ -20,7 +20,6 @@ from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.cli.running import cancelled_by_signals
 from benchmarking.cli.wiring import made_directories
 from benchmarking.errors import BuildError, ExitStatus, ProgramStartError, UsageError
-from benchmarking.files.user import user_directory
 
 if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
@@ -42,12 +41,19 @@ def compare(request: Request) -> ExitStatus:
         )
     build = _words("--build", request.build)
     repository = request.repository.resolve()
-    digest = hashlib.sha256(str(repository).encode()).hexdigest()[:16]
-    private = user_directory("cache") / "repositories" / digest
     with ExitStack() as stack:
         with Cancellation() as cancellation, cancelled_by_signals(cancellation), ExitStack() as opened:
-            # Several comparisons may use its one private repository.
-            opened.enter_context(locked(private / "lock", cancellation))
+            private = stack.enter_context(
+                made_directories("repositories").using(
+                    f"{_project(repository)}-{_digest(str(repository))}",
+                    f"what is read of {repository}",
+                    {},
+                    Path.mkdir,
+                    cancellation,
+                )
+            )
+            # Several comparisons may use it.
+            opened.enter_context(locked(private.with_name("lock"), cancellation))
             options = RepoOptions(repository, private, cancellation, names_are_local=True)
             try:
                 repo = opened.enter_context(make_repo(None, options))
@@ -91,9 +97,7 @@ class _Builder:
         """
         build = shlex.join(self.build)
         what = {"repository": str(self.repository), "commit": revision.commit, "build": build}
-        digest = hashlib.sha256("\0".join(what.values()).encode()).hexdigest()[:8]
-        project = re.sub(r"[^A-Za-z0-9_.-]+", "-", self.repository.name)[:60]
-        name = f"{project}-{revision.short}-{digest}"
+        name = f"{_project(self.repository)}-{revision.short}-{_digest(*what.values())}"
         title = f"{revision.short} of {self.repository}, {build or 'not built'}"
         make = partial(self._make, revision)
         return stack.enter_context(
@@ -128,6 +132,14 @@ class _Builder:
                 f"{revision.short} cannot be built: {shlex.join(self.build)} {how}\n{outcome.tail()}"
             )
         logger.info("built in %.1f s", time.monotonic() - started)
+
+
+def _project(repository: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", repository.name)[:60]
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:8]
 
 
 def _words(option: str, text: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
 
 
-MadeKind = Literal["environments", "commits"]
+MadeKind = Literal["environments", "commits", "repositories"]
 """What comparisons make and keep."""
 
 
