@@ -138,6 +138,25 @@ def test_the_default_program_runs_on_a_linux_machine_that_has_what_it_needs(work
     assert delay["types"][0]["summary"]["p50"] > 0
 
 
+@pytest.mark.parametrize(
+    ("framework", "module"),
+    [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("litert", "ai_edge_litert")],
+)
+def test_a_runtime_that_a_linux_machine_has_is_measured_there(workshop, board, framework, module):
+    pytest.importorskip(module)
+    document, done = workshop.json(
+        *(*chosen(board), "--remote_python", sys.executable, "--framework", framework),
+        benchmark=ROOT / f"specifications/benchmarks/{framework}/quickstart.json",
+    )
+    assert done.returncode == 0, done.stderr
+    error, delay = (
+        next(one for one in document["results"] if one["meta"]["metric"] == metric)
+        for metric in ("error", "delay")
+    )
+    assert error["types"][0]["error"]["max_absolute"] < 1e-4
+    assert len(delay["types"]) > 1, "operators are timed, too"
+
+
 @pytest.mark.parametrize(("net_us", "status", "verdict"), [(1000, 0, "unchanged"), (1100, 5, "regressed")])
 def test_treatment_and_control_run_iterations_in_turn_on_the_device(
     workshop, device, net_us, status, verdict
