@@ -11,6 +11,9 @@ from benchmarking.frameworks.kit.signature import Signature
 
 from . import ir_file
 
+NEWEST_OPSET = 28
+"""Of ONNX 1.23. OpenVINO does not say which opsets it knows; it reads a newer one as the newest of them."""
+
 
 class ModelFile(NamedTuple):
     path: str
@@ -37,6 +40,12 @@ def read(path: str, weights: str) -> ModelFile:
         raise ModelError("--weights: %s contains its weights; only an .xml file has separate weights" % path)
     if kind == ".onnx":
         onnx = onnx_file.read(path)
+        if onnx.opsets.get("ai.onnx", 0) > NEWEST_OPSET:
+            raise ModelError(
+                "--model: %s has the opset %d of ONNX, and this program knows those up to %d; OpenVINO would"
+                " read it as an older one: export the model with an older opset"
+                % (path, onnx.opsets["ai.onnx"], NEWEST_OPSET)
+            )
         return ModelFile(path, "", onnx.signature.model, onnx.signature.outputs, onnx.versions)
     if kind == ".tflite":
         signature = tflite_file.read(path).signature

@@ -207,8 +207,8 @@ def test_an_opset_that_is_too_new_is_said_with_the_versions(load):
     made = onnx_models.model(
         [node], [onnx_models.tensor("x", [2, 3])], [onnx_models.tensor("y", [2, 3])], ir_version=8, opset=99
     )
-    try:
+    with pytest.raises(
+        BenchmarkProgramError, match="opset 99 of ONNX, and this program knows those up to 2"
+    ) as caught:
         load(made, *ROWS)
-    except BenchmarkProgramError as error:
-        assert "opset ai.onnx 99" in str(error)
-        assert "\n" not in str(error)
+    assert "\n" not in str(caught.value)
