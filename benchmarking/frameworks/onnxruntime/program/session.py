@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set
 
 from benchmarking.frameworks.kit.costs import OperatorFacts
 from benchmarking.frameworks.kit.errors import ModelError
@@ -94,16 +94,24 @@ class OnnxModel(LoadedModel):
         spinning = {"session.%s_op.allow_spinning" % kind: "0" for kind in ("intra", "inter")}
         for name, value in {**spinning, **entries}.items():
             options.add_session_config_entry(name, value)
-        for one in self._file.signature.inputs:
-            for known, size in zip(one.shape or (), self._inputs[one.name].shape):
-                if isinstance(known, str) and known:
-                    options.add_free_dimension_override_by_name(known, size)
+        for name, sizes in self._sizes_by_name().items():
+            if len(sizes) == 1:  # some exporters give all open dimensions the name "?"
+                options.add_free_dimension_override_by_name(name, *sizes)
         if profile_prefix:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
         providers = [(backend.provider, backend.options)] if backend.options else [backend.provider]
         with self._one_line():
             return runtime.InferenceSession(self._file.path, options, providers=providers)
+
+    def _sizes_by_name(self) -> Dict[str, Set[int]]:
+        """Of the open dimensions."""
+        sizes: Dict[str, Set[int]] = {}
+        for one in self._file.signature.inputs:
+            for known, size in zip(one.shape or (), self._inputs[one.name].shape):
+                if isinstance(known, str) and known:
+                    sizes.setdefault(known, set()).add(size)
+        return sizes
 
     def _bind(self, session: Any) -> _Bound | _Unbound:
         if any(array.dtype == object for array in self._inputs.values()):

@@ -79,6 +79,16 @@ def test_what_is_wrong_is_one_line(load, flags, message):
     assert "\n" not in str(caught.value)
 
 
+def test_open_dimensions_of_the_same_name_may_have_different_sizes(load):
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    made = onnx_models.model(
+        nodes, [onnx_models.tensor("x", ["?", "?"])], [onnx_models.tensor("y", ["?", "?"])]
+    )
+    loaded = load(made, *ROWS)
+    loaded.run()
+    assert loaded.output("y").shape == (2, 3)
+
+
 def test_what_goes_wrong_in_a_run_is_one_line(load, tmp_path):
     nodes = [onnx_models.helper.make_node("Reshape", ["x", "shape"], ["y"])]
     inputs = [
