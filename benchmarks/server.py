@@ -74,9 +74,8 @@ def fill(store: Store, series: int, commits: int, operators: int) -> None:
     show(step="two commits by ingest", results=len(given), seconds=time.perf_counter() - started)
     with store.reading() as connection:
         known = connection.execute(select(tables.series)).all()
-        documents = dict(
-            connection.execute(select(tables.results.c.id, tables.results.c.document_id)).tuples()
-        )
+        stored = connection.execute(select(tables.results.c.id, tables.results.c.document_id))
+        documents = {row.id: row.document_id for row in stored}
         next_result = (connection.scalar(select(func.max(tables.results.c.id))) or 0) + 1
         next_run = (connection.scalar(select(func.max(tables.runs.c.id))) or 0) + 1
     generator = random.Random(2)
@@ -173,7 +172,6 @@ def fill(store: Store, series: int, commits: int, operators: int) -> None:
                         "last_ratio": ratio,
                         "last_verdict": verdict,
                         "points": commits,
-                        "searched": commits,
                         "scatter": 0.01,
                     }
                     connection.execute(
