@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from benchmarking.errors import RunCancelledError
 from benchmarking.server.store import Store
@@ -16,6 +17,8 @@ from benchmarking.server.triage.search import search, stale
 
 logger = logging.getLogger(__name__)
 
+AWAY = (InterfaceError, OperationalError, PoolTimeoutError)
+"""The database does not answer; other errors are of the series."""
 DEBOUNCE_S = 0.5
 """An import adds many points to a series; it is searched again after this time at the earliest."""
 LOOK_S = 60.0
@@ -57,8 +60,8 @@ class Worker:
                 wait_s = self._work(self._ending)
             except RunCancelledError:
                 return
-            except DBAPIError as error:
-                logger.warning("%s waits, because the database failed: %s", self._thread.name, error.orig)
+            except AWAY as error:
+                logger.warning("%s waits, because the database failed: %s", self._thread.name, error)
             except Exception:
                 logger.exception("a bug of %s", self._thread.name)
             self._wake.wait(LOOK_S if wait_s is None else min(wait_s, LOOK_S))
@@ -92,7 +95,7 @@ class Searcher:
     def _search(self, series: int) -> None:
         try:
             is_changed = search(self._store, series, int(time.time()))
-        except DBAPIError:
+        except AWAY:
             raise
         except Exception:
             self._failures[series] = self._failures.get(series, 0) + 1
