@@ -102,7 +102,6 @@ def environment() -> Environment:
         outside_link=outside_link,
         direction=direction,
         counted=numbers.counted,
-        memory=numbers.memory,
     )
     return found
 

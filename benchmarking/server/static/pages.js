@@ -207,7 +207,10 @@
   function graphs(root) {
     for (const element of root.querySelectorAll('.graph[data-of]')) {
       if (element.firstElementChild) continue;
-      draw(element, JSON.parse(document.getElementById(element.dataset.of).textContent));
+      const fresh = element.cloneNode(false), hasFocus = element === document.activeElement;
+      element.replaceWith(fresh);  // without the listeners of a graph that was drawn before an update
+      draw(fresh, JSON.parse(document.getElementById(element.dataset.of).textContent));
+      if (hasFocus) fresh.focus();
     }
   }
 

@@ -6,7 +6,11 @@ from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
+from benchmarking.errors import ExitStatus
+from benchmarking.results import documents
+from benchmarking.results.documents import Document
 from benchmarking.results.model import NET_DELAY, Verdict
 from benchmarking.server.ingest import ingest
 from benchmarking.server.pages.reading import reader_of
@@ -371,6 +375,39 @@ def test_the_arrow_keys_read_a_graph_and_enter_opens_the_run(page):
     assert "against the control" in page.text(".graph-read")
     page.leave(lambda: graph.send_keys(Keys.ENTER))
     assert page.path.startswith("/run/")
+
+
+def test_an_open_page_shows_what_is_sent_meanwhile(page):
+    slow_series(page)
+    key = page.path.rsplit("/", 1)[1]
+    with_key = page.driver.execute_script("return document.querySelector('h1 small').innerText")
+    template = next(
+        one
+        for one in MADE_UP
+        if one.provenance.position == COMMITS - 1
+        and one.test.net == "squeezenet"
+        and f" {one.test.backend} " in with_key
+        and one.device.name in with_key
+    )
+    origin = replace(
+        of_a_branch(template).provenance,
+        commit="c" * 40,
+        position=COMMITS + 1,
+        uid="sent",
+        run_uid="sent-run",
+        branch="main",
+    )
+    new = replace(of_a_branch(template), provenance=origin)
+    body = documents.dumps(documents.document_json(Document((new,), ExitStatus.OK, 1.0, (), ())))
+    answer = requests.post(f"{page.address}/api/v1/results", data=body.encode(), timeout=60)
+    assert answer.json() == {"accepted": 1, "known": 0}
+    page.wait(lambda: "c" * 12 in page.texts("#points tbody tr")[0])
+    assert page.path == f"/series/{key}"
+    page.wait(lambda: len(page.all(".graph canvas")) == 1)
+    page.one(".graph").send_keys(Keys.ARROW_LEFT)
+    page.wait(lambda: "c" * 12 in page.text(".graph-read"))
+    page.one(".graph").send_keys(Keys.ARROW_LEFT)
+    page.wait(lambda: "b" * 12 in page.text(".graph-read"))  # one step for each key
 
 
 def test_another_series_is_drawn_with_it(page):
