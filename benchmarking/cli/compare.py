@@ -57,7 +57,7 @@ def make_parser(program: str) -> Parser:
             help="what pip installs, as in onnxruntime==1.20.1, wheels, or the path of a Python; with "
             "--repository a commit, branch or tag",
         )
-    group.add_argument("--repository", type=path, metavar="DIRECTORY", help="the repository of both commits")
+    group.add_argument("--repository", type=path, metavar="DIRECTORY", help="the repository of both")
     group.add_argument("--build", default="", metavar="COMMAND", help="builds a commit, in its directory")
     group.add_argument(
         "--build_timeout",
@@ -108,6 +108,8 @@ def _kind(request: Request) -> str:
     has_sides = request.base is not None or request.head is not None
     if request.python is not None and (not has_sides or request.repository):
         raise UsageError("--python makes environments: it needs --base, --head and a model")
+    if not (has_sides or request.build) and compare_saved.is_meant(request):
+        return "compare_saved"
     if request.repository is not None:
         return "compare_commits"
     if has_sides:
@@ -117,6 +119,4 @@ def _kind(request: Request) -> str:
         raise UsageError(
             "give BASE and HEAD: two commands in quotes, two benchmark programs and a FILE, or two saved runs"
         )
-    if compare_saved.is_meant(request):
-        return "compare_saved"
     return "compare_commands" if count == 2 else "compare_programs"

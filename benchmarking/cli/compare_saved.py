@@ -46,16 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--by", choices=ATTRIBUTES, help="BASE and HEAD are two devices, backends or frameworks instead"
     )
-    group.add_argument(
-        "--repo_dir", type=path, metavar="DIRECTORY", help="the repository whose branches are meant"
-    )
 
 
 def is_meant(request: Request) -> bool:
-    """Two names that are no programs."""
+    """Two names that are no programs, or that are those of a repository."""
     if any(name in request.options for name in OPTIONS):
         return True
-    return len(request.names) == 2 and not any(_is_command(name) for name in request.names)
+    if len(request.names) != 2:
+        return False
+    return request.repository is not None or not any(_is_command(name) for name in request.names)
 
 
 def _is_command(text: str) -> bool:
@@ -77,7 +76,7 @@ def compare(request: Request) -> ExitStatus:
         if attribute := options.get("by"):
             found = _by(opened, attribute, base, head)
         else:
-            found = _versions(opened, root, options.get("repo_dir"), base, head)
+            found = _versions(opened, root, request.repository, base, head)
     if not found.rows:
         raise UsageError(
             f"{root}: {quoted(base)} and {quoted(head)} have no series in common; only BASE has "
@@ -112,7 +111,7 @@ def _side(index: Index, root: Path, repository: Path | None, name: str) -> Side:
         return newest(index.of_branch(name))
     raise UsageError(
         f"{quoted(name)} is neither a program nor a saved commit, run or branch in {root}; the branches of a "
-        "repository need --repo_dir, and devices, backends and frameworks need --by"
+        "repository need --repository, and devices, backends and frameworks need --by"
     )
 
 
@@ -144,10 +143,10 @@ def _of_branch(index: Index, repository: Path, name: str) -> Side:
 
     known = index.commits()
     with (
-        tempfile.TemporaryDirectory(prefix="benchmark-compare-") as work_directory,
+        tempfile.TemporaryDirectory(prefix="benchmark-compare-") as ours,
         Cancellation() as cancellation,
         cancelled_by_signals(cancellation),
-        make_repo(None, RepoOptions(repository, Path(work_directory), cancellation)) as repo,
+        make_repo(None, RepoOptions(repository, Path(ours), cancellation, names_are_local=True)) as repo,
     ):
         chain = (one.commit for one in repo.chain(repo.resolve(name).commit))
         measured = [*islice((commit for commit in chain if commit in known), CHAIN)]

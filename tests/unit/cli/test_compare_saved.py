@@ -167,7 +167,7 @@ def test_a_branch_of_a_repository(tmp_path, compare):
     root.mkdir()
     for number, value_us in ((0, 1000), (1, 2000), (3, 3000)):
         History(root).save(result("lenet", commits[number], value_us, number))
-    names = ("master", "other", "--repo_dir", repository.directory)
+    names = ("master", "other", "--repository", repository.directory)
     (row,) = json.loads(compare(*names, "--json", results=root).out)["series"]
     assert (row["base"], row["head"]) == (2000, 3000)
     assert "no commit, branch or tag" in compare("no-such", "other", *names[2:], results=root, status=2).err
