@@ -142,18 +142,18 @@ class Host:
                 if Path(f"/proc/{pid}/comm").read_text().strip() == program:
                     os.kill(int(pid), signal.SIGKILL)
 
+    def pids(self, text: str) -> dict[int, str]:
+        """Its processes whose command lines hold ``text``, with these."""
+        lines = {}
+        for pid in _call("ip", "netns", "pids", self.namespace).split():
+            with suppress(OSError):
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                lines[int(pid)] = line
+        return {pid: line for pid, line in lines.items() if text in line}
+
     def processes(self, text: str) -> list[str]:
         """The command lines of its processes that hold ``text``."""
-        pids = _call("ip", "netns", "pids", self.namespace).split()
-        lines = []
-        for pid in pids:
-            try:
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-            except OSError:
-                continue
-            if text in line:
-                lines.append(line)
-        return lines
+        return [*self.pids(text).values()]
 
     def _make_disk(self, path: Path, size: str | None) -> None:
         """A directory; with a ``size`` (``3m``) no more goes into it."""

@@ -162,18 +162,22 @@ def test_wall_time_on_a_busy_machine_is_not_trusted_to_be_unchanged(compare):
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "limit_s", "message"),
     [
-        ({"dies_at": 20}, "treatment: the program ended with exit status 9"),
-        ({"hangs_at": 20}, "treatment: the program did not answer within 2 s"),
+        ({"dies_at": 20}, "100", "treatment: the program ended with exit status 9"),
+        ({"hangs_at": 20}, "6", "treatment: the program did not answer within 6 s"),
         (
             {"garbage_at": 20},
+            "100",
             "treatment: the program's answer does not follow the worker protocol: not a JSON object",
         ),
     ],
 )
-def test_a_worker_that_fails_in_the_middle_is_reported_and_its_samples_are_kept(compare, fault, message):
-    document, done = compare("--canary", "off", "--timeout", "2", treatment={"operators": OPERATORS, **fault})
+def test_a_worker_that_fails_in_the_middle_is_reported_and_its_samples_are_kept(
+    compare, fault, limit_s, message
+):
+    arguments = ("--canary", "off", "--timeout", limit_s)
+    document, done = compare(*arguments, treatment={"operators": OPERATORS, **fault})
     assert done.returncode == 3, done.stderr
     (result,) = document["results"]
     assert message in result["failure"]["message"]
