@@ -1,11 +1,15 @@
 """What people read while they wait for pairs."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarking.driver import paired_test
 from benchmarking.driver.paired_test import PairedTest
 from benchmarking.driver.plan import Comparing
+from benchmarking.results.model import NET_DELAY, Verdict
 from benchmarking.statistics.sequential import SequentialPlan
+from tests.support.sample_results import JUDGED, SAMPLING
 
 
 @pytest.fixture
@@ -56,3 +60,12 @@ def test_a_small_target_is_announced_with_the_time_that_it_takes(caplog, clock, 
         test.add({"NET_DELAY": (0.015, -0.015)[number % 2]})
     (line,) = [text for text in caplog.messages if "ruling out" in text]
     assert line.strip() == f"phone: comparing: finding or ruling out 1 % will take about 120 s {end}"
+
+
+@pytest.mark.parametrize(("clock", "doubtful"), [("cpu", ["ID_0_Conv"]), ("wall", [NET_DELAY, "ID_0_Conv"])])
+def test_on_a_busy_machine_what_is_timed_by_the_wall_is_not_trusted_to_be_unchanged(clock, doubtful):
+    """Operators always are."""
+    unchanged = replace(JUDGED.types[0].decision, verdict=Verdict.UNCHANGED)
+    sampling = replace(SAMPLING, clock=clock, conditions=({"load_1_min": 60.0},) * 2)
+    trusted = paired_test._trusted({NET_DELAY: unchanged, "ID_0_Conv": unchanged}, sampling, 2)
+    assert [name for name, one in trusted.items() if one.verdict is Verdict.INCONCLUSIVE] == doubtful

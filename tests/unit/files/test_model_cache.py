@@ -288,7 +288,9 @@ def test_input_files_from_a_server_are_fetched_once_per_run(tmp_path, server):
                 tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK
             )
             assert cache.local_file(location, case).read_bytes() == b"1\n"
-            assert cache.local_file(location, case).name.endswith("input.txt")
+            assert cache.local_file(location, case).name.endswith("_input.txt")
+        signed = Location(server.on("/signed.txt", content(b"2\n")) + "?signature=a.b")
+        assert cache.local_file(signed, case).name.endswith("_signed.txt")
         with pytest.raises(ModelError, match=r"there is no file .*nonesuch.*\$\.tests\[0\]"):
             cache.local_file(Location(str(tmp_path / "nonesuch")), case)
     assert server.requests["/input.txt"] == 2

@@ -86,6 +86,13 @@ def test_without_a_home_that_can_be_written_there_is_a_private_directory(
     assert caplog.text.count("cannot be written") == 1
 
 
+def test_a_private_directory_may_be_read_by_others(nameless, temporary):
+    path = temporary / f"{user.APPLICATION}-{os.getuid()}"
+    path.mkdir()
+    path.chmod(0o755)
+    assert user.user_directory("state") == path / "state"
+
+
 def planted_link(path):
     path.symlink_to(path.parent)
 

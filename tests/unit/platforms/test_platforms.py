@@ -82,6 +82,10 @@ def test_identical_gpus_have_different_names():
     assert second.conditions()["gpu_temperature_celsius"] == 41
 
 
+def test_where_the_device_computes_the_time_of_the_cpu_says_little():
+    assert (HostPlatform.computes_on_cpu, GpuPlatform.computes_on_cpu) == (True, False)
+
+
 def test_a_program_sees_its_own_gpu_only():
     second = GpuPlatform.discover_with(TwoGpus(), OPTIONS).devices[1]
     code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"

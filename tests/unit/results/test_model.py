@@ -1,5 +1,10 @@
+import math
+from dataclasses import replace
+
+import pytest
+
 from benchmarking.results.model import by_test
-from tests.support.sample_results import DELAY, JUDGED, having, on_device
+from tests.support.sample_results import DELAY, JUDGED, errors, having, on_device
 
 
 def staged(result, run_type, **changes):
@@ -17,6 +22,14 @@ def test_the_stages_of_a_test_belong_together_and_nothing_else_does():
         (other_metric,),
         (other_backend,),
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "ratio"), [(1e-3, 1e-3, 1.0), (0.0, 0.0, 1.0), (1e-3, 0.0, math.inf), (1e-3, 2e-3, 0.5)]
+)
+def test_the_ratio_of_errors_is_that_of_the_largest(own, other, ratio):
+    found = replace(errors("y", own), control_error=errors("y", other).error)
+    assert found.ratio == pytest.approx(ratio)
 
 
 def test_a_test_that_a_suite_names_twice_is_two():

@@ -235,6 +235,12 @@ def test_images_that_do_not_fit(tmp_path, given, image, fault):
     )
 
 
+def test_an_image_fits_an_input_that_holds_its_pixels(tmp_path):
+    test = {"inputs": {"data": IMAGE | {"type": "uint8"}}, "input_files": {"data": "cat.png"}}
+    (case,) = cases_of(tmp_path, test)
+    assert case.inputs[0].image is not None
+
+
 def test_an_image_needs_a_file(tmp_path):
     with pytest.raises(SpecificationError, match="the test has no input_files for this input"):
         cases_of(tmp_path, {"inputs": {"data": IMAGE}})
