@@ -108,9 +108,12 @@ def test_onnx_runtime_without_torch(installed, tmp_path):
 
 def test_a_comparison(installed):
     options = ("--max_seconds", "20", "--ab_pairs", "2", "--canary", "off")
-    document = installed.harness("--benchmark_file", LENET, "--info", json.dumps(AB), *options)
-    delays = [one for one in document["results"] if one["meta"]["metric"] == "delay"]
-    assert all(one["types"][0]["decision"]["pairs"] == 2 for one in delays)
+    names = [("error", "golden-0"), ("delay", "delay-5")]
+    tests = [{"net": "lenet", "metric": metric, "identifier": identifier} for metric, identifier in names]
+    info = json.dumps({**AB, "tests": tests})
+    error, delay = installed.harness("--benchmark_file", LENET, "--info", info, *options)["results"]
+    assert error["failure"] is None
+    assert delay["types"][0]["decision"]["pairs"] == 2
 
 
 @pytest.mark.parametrize("module", ["benchmarking.devices", "benchmarking.history"])
