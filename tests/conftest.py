@@ -26,6 +26,16 @@ def pytest_collection():
     os.environ.pop("PYTEST_ADDOPTS", None)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """A log with the name of a file that is not UTF-8 cannot be sent from one process of xdist to another."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
+
+
 @pytest.fixture(scope="module")
 def lab():
     """Real devices; while a module's tests run, this process is in the lab's network."""

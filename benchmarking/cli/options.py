@@ -492,8 +492,8 @@ class HarnessOptions(DeclaredOptions):
         metavar="N",
         example="24",
         usual="the number of tests and devices of this run",
-        help="the number of comparisons among which --alpha allows for one false alarm, where this run is a "
-        "part of a larger one",
+        help="the number of comparisons of all runs of which this one is a part: --alpha becomes smaller, so "
+        "that together they raise false alarms as rarely as a single one",
     )
     canary: Literal["on", "off"] = option(
         "on",

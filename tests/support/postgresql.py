@@ -12,8 +12,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import pytest
-
 OPTIONS = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -124,12 +122,3 @@ class PostgreSQL:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="session")
-def postgresql():
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    with PostgreSQL() as server:
-        yield server

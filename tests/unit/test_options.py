@@ -49,6 +49,7 @@ OTHER_VALUES = {
     "max_seconds": 30.0,
     "minimum_effect": 0.02,
     "target_change": 0.05,
+    "comparisons": 24,
     "alpha": 0.001,
     "beta": 0.01,
     "clock": "wall",
@@ -65,6 +66,7 @@ OTHER_VALUES = {
     "markdown": Path("m.md"),
     "export": (Export("bencher", Path("b.json")), Export("open_metrics", Path("m.txt"))),
     "json": True,
+    "json_lines": True,
     "validate": True,
     "log_level": "debug",
 }

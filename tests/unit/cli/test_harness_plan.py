@@ -168,6 +168,7 @@ TABLE = {
     "minimum_effect": (["--minimum_effect", "0.02"], sequential("minimum_effect"), 0.02),
     "target_change": (["--target_change", "0.06"], sequential("target_change"), 0.06),
     "alpha": (["--alpha", "0.001"], sequential("alpha"), 0.001),
+    "comparisons": (["--comparisons", "1000"], sequential("alpha"), SequentialPlan().for_run(1000).alpha),
     "beta": (["--beta", "0.04"], sequential("beta"), 0.04),
     "model_cache": (["--model_cache", "kept"], lambda one: one.sessions[0].cache._directory.name, "kept"),
     "reboot": (["--reboot", "run"], lambda one: one.sessions[0].reboot, "run"),
@@ -201,6 +202,7 @@ TABLE = {
     "markdown": (["--markdown", "m.md"], lambda one: list(one.reporters), ["markdown", "log"]),
     "export": (["--export", "bencher:b.json"], lambda one: list(one.reporters), ["export", "log"]),
     "json": (["--json"], lambda one: list(one.reporters), ["json", "log"]),
+    "json_lines": (["--json_lines"], lambda one: list(one.reporters), ["JSON lines", "log"]),
 }
 ELSEWHERE = {
     "more_files": "test_commands.py",

@@ -21,7 +21,10 @@ WRONG = {
     "info in a file": (["--info", "@nonesuch"], "--info: cannot read 'nonesuch': No such file or directory"),
     "platform": (["--platform", "hst"], "--platform: there is no platform 'hst'; did you mean 'host'?"),
     "alpha": (["--alpha", "0.9"], "--alpha 0.9: must be a probability between 0 and 0.5"),
-    "target_change": (["--target_change", "0.005"], "--target_change 0.005: must be greater than"),
+    "target_change": (
+        ["--target_change", "0.005", "--minimum_effect", "0.01"],
+        "--target_change 0.005: must be greater than",
+    ),
     "max_pairs": (["--max_pairs", "2"], "--max_pairs 2: with --alpha"),
     "backend": (["--backend", "mkk"], "--backend: caffe2 has no backend 'mkk'; did you mean mkl?"),
     "one of several": (

@@ -1,17 +1,16 @@
 import pytest
 
 from benchmarking.server.store import open_store, sqlite_url
-from tests.support import postgres as postgres_support
+from tests.support.postgresql import PostgreSQL, why_not
 
 
 @pytest.fixture(scope="session")
 def postgres():
-    reason = postgres_support.why_not()
+    reason = why_not()
     if reason:
         pytest.skip(reason)
-    server = postgres_support.Postgres()
-    yield server
-    server.close()
+    with PostgreSQL() as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -19,7 +18,7 @@ def database_url(request, tmp_path):
     """Of an empty database; a test that uses it runs on both."""
     if request.param == "sqlite":
         return sqlite_url(tmp_path / "results.db")
-    return request.getfixturevalue("postgres").new_database()
+    return request.getfixturevalue("postgres").database()
 
 
 @pytest.fixture

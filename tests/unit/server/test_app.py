@@ -4,6 +4,7 @@ import gzip
 import ipaddress
 import json
 import re
+import signal
 import time
 
 import pytest
@@ -218,10 +219,11 @@ class TestProxy:
 def test_a_database_that_is_gone_is_a_clear_answer_and_nothing_is_lost(postgres):
     from benchmarking.server.store import open_store
 
-    opened = open_store(postgres.new_database())
+    opened = open_store(postgres.database())
     body = document(measured(1))
     with serving(opened) as address:
-        postgres.stop()
+        assert requests.get(f"{address}/health", timeout=60).status_code == 200
+        postgres.stop(signal.SIGQUIT)
         try:
             answer = post(address, body)
             page = requests.get(f"{address}/", headers=HTML, timeout=60)
