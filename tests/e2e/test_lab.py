@@ -270,6 +270,15 @@ def test_whoever_follows_may_leave(desk, workshop):
     assert "tiny delay 0" in desk.run("logs", job).stdout
 
 
+def test_a_second_agent_is_refused_and_disturbs_nothing(desk, workshop):
+    job = desk.submit(workshop, "--program", sleeping(workshop, seconds=3))
+    desk.until(lambda: running_programs(workshop), "the program")
+    done = desk.run("agent", "--platform", "host", "--directory", desk.directory / "lab" / "desk")
+    assert (done.returncode, "another agent works in" in done.stderr) == (2, True), done.stderr
+    assert running_programs(workshop)
+    assert desk.run("wait", job).returncode == 0
+
+
 def three_tests(workshop):
     workshop.benchmark({"inputs": {"data": {"shapes": [[1], [2], [3]], "type": "float"}}})
 

@@ -1,0 +1,235 @@
+"""``mlbench lab submit`` and ``wait``: the results of devices elsewhere, as if they were here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarking.cli import harness
+from benchmarking.cli.argument_types import Parser, positive_int
+from benchmarking.cli.declared import add_options, declarations
+from benchmarking.cli.harness_arguments import MODEL_DEFAULTS, add_files, options_of
+from benchmarking.cli.options import DESCRIPTIONS, REPORTS, HarnessOptions
+from benchmarking.cli.running import cancelled_by_signals
+from benchmarking.errors import ExitStatus, RunCancelledError, UsageError
+from benchmarking.terminal import streams
+
+if TYPE_CHECKING:
+    from benchmarking.dispatch.database import Database
+    from benchmarking.dispatch.following import Following
+    from benchmarking.dispatch.ledger import LabDevice, LabJob, Ledger
+    from benchmarking.dispatch.packing import Package
+    from benchmarking.dispatch.request import MeasureJob
+    from benchmarking.programs.process import Cancellation
+    from benchmarking.reporters.reporter_base import ReporterBase
+    from benchmarking.reporters.reporters import ReporterGroup
+
+PACKED_OPTIONS = (
+    *("input", "threads", "root_model_dir", "program", "shared_libs", "info"),
+    *(name for name, one in declarations(HarnessOptions).items() if one.group == REPORTS),
+)
+"""Options of a run that are for the submitter's own host, or whose files are sent along."""
+
+
+def add_jobs(parser: Parser) -> None:
+    parser.add_argument(
+        "jobs",
+        nargs="+",
+        type=positive_int,
+        action="extend",
+        metavar="JOB",
+        help="the numbers of jobs, as submit and status show them",
+    )
+
+
+def add_submit_arguments(parser: Parser) -> None:
+    from benchmarking.dispatch.job_run import ALLOWED_OPTIONS
+
+    add_files(parser)
+    group = parser.add_argument_group("where to run")
+    group.add_argument(
+        "--on",
+        default="",
+        metavar="CONDITION,...",
+        help="devices: by name, hash, platform, model, architecture or label, and by facts, as in "
+        "android,arm64,memory>=8GB (default: any device)",
+    )
+    group.add_argument("--all", action="store_true", help="on every such device (default: on one of them)")
+    group.add_argument("--detach", action="store_true", help="do not wait for the end of the jobs")
+    add_options(parser, HarnessOptions, DESCRIPTIONS, (), only={*ALLOWED_OPTIONS, *PACKED_OPTIONS})
+    parser.set_defaults(**dict.fromkeys(MODEL_DEFAULTS))
+
+
+def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
+    from benchmarking.dispatch.ledger import Ledger
+    from benchmarking.dispatch.targets import Target, choose
+    from benchmarking.programs.process import Cancellation
+
+    target, every, detach = Target.of(values.pop("on")), values.pop("all"), values.pop("detach")
+    options = options_of(values, parser)
+    database.check()
+    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
+        reporters = [] if detach else harness.make_reporters(options, cancellation)
+        with database.connected() as connection:
+            ledger = Ledger(connection)
+            chosen = choose(ledger.devices(), target, every=every)
+            ids = _send(database, ledger, options, chosen)
+        numbers = ",".join(map(str, ids))
+        names = ", ".join(one.name for one in chosen)
+        again = f"mlbench lab wait {numbers}"
+        streams.show_message(f"job{'s' if len(ids) > 1 else ''} {numbers} on {names}")
+        if detach:
+            streams.show_message(f"{again} shows the results")
+            return ExitStatus.OK
+        return _follow(database, ids, options, reporters, cancellation, again)
+
+
+def _send(
+    database: Database, ledger: Ledger, options: HarnessOptions, chosen: Sequence[LabDevice]
+) -> list[int]:
+    from benchmarking.dispatch import blobs
+    from benchmarking.dispatch.packing import Package
+    from benchmarking.dispatch.request import MEASURE
+
+    with tempfile.TemporaryDirectory(prefix="benchmark-lab-") as name:
+        package = Package(Path(name), options.root_model_dir)
+        request = _request(options, package, len(chosen))
+        sizes = sum({one.sha256: one.size_bytes for one in package.files.values()}.values())
+        sent = 0
+        for relative, source in package.sources.items():
+            file = package.files[relative]
+            sent += file.size_bytes * blobs.send(ledger.connection, source, file, request.person)
+        streams.show_message(
+            f"{len(package.files)} files, {sizes / 1e6:.1f} MB, of which {sent / 1e6:.1f} sent"
+        )
+    jobs = [
+        (one, request.model_copy(update={"platform": one.platform, "device": one.hash})) for one in chosen
+    ]
+    return ledger.submit(database, _title(options), MEASURE, jobs, len(request.tests))
+
+
+def _title(options: HarnessOptions) -> str:
+    return ", ".join(one.name for one in options.benchmark_files)
+
+
+def _request(options: HarnessOptions, package: Package, devices: int) -> MeasureJob:
+    """What is asked for, before a device is chosen.
+
+    Raises:
+        UsageError: the specification or an option is wrong.
+    """
+    from benchmarking.dispatch.job_run import ALLOWED_OPTIONS
+    from benchmarking.dispatch.request import PROTOCOL, MeasureJob, TestNames
+    from benchmarking.results.model import new_uid
+
+    loaded = harness.load_benchmarks(options)
+    info = harness.info_of(options)
+    cases = harness.expand_cases(options, loaded, harness.frameworks_of(options))
+    cases = harness.chosen_cases(cases, info)
+    package.add_benchmarks(loaded)
+    program = package.add(options.program, "programs") if options.program is not None else None
+    libraries = [package.add(Path(one).expanduser(), "libraries") for one in options.shared_libs]
+    compared = sum(case.metric == "delay" and case.refusal is None for case in cases)
+    options = replace(options, comparisons=options.comparisons or max(1, compared * devices))
+    tests = dict.fromkeys((case.model.name, case.metric, case.identifier) for case in cases)
+    return MeasureJob(
+        protocol=PROTOCOL,
+        submission=new_uid(),
+        person=person(),
+        platform="any",
+        device="any",
+        files=package.files,
+        options={
+            name: _text(name, value)
+            for name in sorted(ALLOWED_OPTIONS)
+            if (value := getattr(options, name)) != getattr(HarnessOptions, name)
+        },
+        program=program,
+        shared_libs=libraries,
+        info=package.add_info(info),
+        tests=[TestNames(net=net, metric=metric, identifier=name) for net, metric, name in tests],
+    )
+
+
+def _text(name: str, value: Any) -> str:
+    return "" if value is True else declarations(HarnessOptions)[name].write(value)
+
+
+def person() -> str:
+    from benchmarking.files.user import user_name
+
+    return f"{user_name()}@{os.uname().nodename}"
+
+
+def add_wait_arguments(parser: Parser) -> None:
+    add_jobs(parser)
+    names = [name for name, one in declarations(HarnessOptions).items() if one.group == REPORTS]
+    add_options(parser, HarnessOptions, DESCRIPTIONS, (), only={*names, "fail_on"})
+
+
+def wait(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
+    from benchmarking.programs.process import Cancellation
+
+    ids = values.pop("jobs")
+    options = HarnessOptions(benchmark_file=Path(), **values)
+    database.check()
+    with Cancellation() as cancellation, cancelled_by_signals(cancellation):
+        reporters = harness.make_reporters(options, cancellation)
+        return _follow(database, ids, options, reporters, cancellation, "the same command")
+
+
+def _follow(
+    database: Database,
+    ids: Sequence[int],
+    options: HarnessOptions,
+    reporters: Sequence[ReporterBase],
+    cancellation: Cancellation,
+    again: str,
+) -> ExitStatus:
+    from benchmarking.dispatch.following import Following
+    from benchmarking.reporters.reporters import ReporterGroup
+
+    started = time.monotonic()
+    group = ReporterGroup(reporters)
+    names: dict[int, str] = {}
+
+    def show(job: LabJob, content: str) -> None:
+        name = f"{names.setdefault(job.id, job.device_name)}: " if len(ids) > 1 else ""
+        for line in content.splitlines():
+            streams.show_message(f"{name}{line}")
+
+    following = Following(database, ids, lambda results: group.report(*results), show)
+    group.begin()
+    try:
+        jobs = following.until_over(cancellation)
+    except RunCancelledError as error:
+        stopped = RunCancelledError(f"{error}; {again} shows their results, mlbench lab cancel ends them")
+        group.abort(stopped, time.monotonic() - started)
+        raise stopped from None
+    missing = {*ids} - {one.id for one in jobs}
+    if missing:
+        raise UsageError(f"the lab has no job {', '.join(map(str, sorted(missing)))}")
+    return _outcome(following, jobs, options, group, time.monotonic() - started)
+
+
+def _outcome(
+    following: Following,
+    jobs: Sequence[LabJob],
+    options: HarnessOptions,
+    group: ReporterGroup,
+    duration_s: float,
+) -> ExitStatus:
+    from benchmarking.dispatch.following import worst_status
+    from benchmarking.driver.session import exit_status
+
+    problems = [f"job {one.id} on {one.device_name}: {one.problem}" for one in jobs if one.problem]
+    status = exit_status(following.results, cancelled=False, fail_on=options.fail_on)
+    of_jobs = worst_status(jobs)
+    if of_jobs is not None and status is not ExitStatus.INTERNAL_ERROR:
+        status = of_jobs
+    return group.finish(status, duration_s, problems)
