@@ -91,7 +91,7 @@ def make_parser(program: str) -> Parser:
 def _compare(request: Request) -> ExitStatus:
     kind = _kind(request)
     if kind != "compare_saved":
-        request.refuse((*compare_saved.OPTIONS, "repo_dir"), "is for saved runs")
+        request.refuse(compare_saved.OPTIONS, "is for saved runs")
     module = import_module(f"benchmarking.cli.{kind}")
     status: ExitStatus = module.compare(request)
     return status

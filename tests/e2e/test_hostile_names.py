@@ -9,6 +9,7 @@ from threading import Thread
 import pytest
 
 from benchmarking.cli import devices
+from benchmarking.driver.survey import FoundDevice
 from tests.support.loop_workshop import BUILD, LoopWorkshop
 from tests.support.repositories import MONDAY
 from tests.support.workshop import COMMIT, ROOT
@@ -167,7 +168,7 @@ def test_wrong_arguments_of_the_loop(tmp_path, argv):
 
 def test_devices(capsys):
     rows = [
-        devices.Row(EVIL, EVIL, EVIL, state, EVIL, EVIL, {"android_version": EVIL, "abi": EVIL})
+        FoundDevice(EVIL, EVIL, EVIL, state, EVIL, EVIL, {"android_version": EVIL, "abi": EVIL})
         for state in ("ready", "unusable", EVIL)
     ]
     devices._show(rows)

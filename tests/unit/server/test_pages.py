@@ -33,7 +33,7 @@ def client(request, tmp_path_factory):
     if request.param == "sqlite":
         url = sqlite_url(tmp_path_factory.mktemp("pages") / "results.db")
     else:
-        url = request.getfixturevalue("postgres").new_database()
+        url = request.getfixturevalue("postgres").database()
     store = open_store(url)
     ingest(store, RESULTS)
     ingest(store, hostile_results())
