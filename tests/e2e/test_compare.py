@@ -176,7 +176,10 @@ def test_two_programs_run_a_specification(workshop):
             ["true", "true", LENET, "--net", "x"],
             "mlbench compare: --net is for commands: it says how the tim",
         ),
-        (["true", "true", "--results", "."], "mlbench compare: --results is for saved runs"),
+        (
+            ["--base", "x", "--head", "y", LENET, "--by", "device"],
+            "mlbench compare: --by is for saved runs",
+        ),
         (["true", "true", "--build", "make"], "mlbench compare: --build needs --repository"),
         (["true", "true", "--python", "x"], "mlbench compare: --python makes environments: it needs --base"),
         (["true", "true", "--devices", "x"], "mlbench compare: error: there is no option '--devices'"),
