@@ -30,7 +30,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 MARK = "LAB_BENCHMARK_AGENT"
-DIRECTORY, URL, JOB_S = "LAB_BENCHMARK", "LAB_BENCHMARK_URL", "LAB_BENCHMARK_JOB_S"
+DIRECTORY, URL, JOB_S, LOST_AFTER_S = (
+    f"LAB_BENCHMARK_{name}" for name in ("DIRECTORY", "URL", "JOB_S", "LOST_AFTER_S")
+)
 AGENTS = ("a", "b")
 DEVICES_PER_AGENT = 4
 TRANSFER_BYTES = 200 * 2**20
@@ -75,7 +77,9 @@ def agent(name: str) -> None:
             tether=Tether(lock.fileno(), MARK, mark),
             harness=(sys.executable, "-S", __file__, "stand_in"),
         )
-        one = Agent(Database(os.environ[URL]), host, lambda: devices, lost_after_s=10)
+        one = Agent(
+            Database(os.environ[URL]), host, lambda: devices, lost_after_s=float(os.environ[LOST_AFTER_S])
+        )
 
         async def until_signal() -> None:
             end = asyncio.Event()
@@ -88,13 +92,14 @@ def agent(name: str) -> None:
 class Bench:
     """A database and two agents."""
 
-    def __init__(self, url: str, directory: Path, job_s: float) -> None:
+    def __init__(self, url: str, directory: Path, job_s: float, lost_after_s: float) -> None:
         from benchmarking.dispatch.database import Database
 
         self.directory = directory
         self.database = Database(url)
         self.database.initialize(job_quota=10**6)
-        self.environment = os.environ | {DIRECTORY: str(directory), URL: url, JOB_S: str(job_s)}
+        values = {DIRECTORY: directory, URL: url, JOB_S: job_s, LOST_AFTER_S: lost_after_s}
+        self.environment = os.environ | {name: str(value) for name, value in values.items()}
         self.agents: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
@@ -170,7 +175,7 @@ def faults(arguments: argparse.Namespace) -> None:
 
     generator = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as name, PostgreSQL() as server:
-        bench = Bench(server.database(), Path(name), arguments.job_s)
+        bench = Bench(server.database(), Path(name), arguments.job_s, 10.0)
         for one in AGENTS:
             bench.start(one)
         bench.until(DEVICES, len(AGENTS) * DEVICES_PER_AGENT, 120)
@@ -225,7 +230,7 @@ def figures(arguments: argparse.Namespace) -> None:
     from tests.support.postgresql import PostgreSQL
 
     with tempfile.TemporaryDirectory() as name, PostgreSQL() as server:
-        bench = Bench(server.database(), Path(name), 0.0)
+        bench = Bench(server.database(), Path(name), 0.0, 60.0)
         bench.start("a")
         bench.until(DEVICES, DEVICES_PER_AGENT, 120)
         print(f"load {os.getloadavg()[0]:.1f}")
