@@ -20,6 +20,7 @@ from sqlalchemy import insert, select
 from benchmarking.bounds import read_file
 from benchmarking.errors import UsageError
 from benchmarking.records import tree
+from benchmarking.reporters.numbers import counted
 from benchmarking.results.model import Result
 from benchmarking.results.plain_text import plain
 from benchmarking.server import foreign, payloads
@@ -72,9 +73,8 @@ def import_tree(store: Store, root: Path, is_ending: Callable[[], bool], source:
             store, {digest: one for digest, one in digests.items() if digest not in seen}, source, done
         )
     if done.accepted or done.damaged:
-        logger.info(
-            "imported %d results from %s; %d are damaged", done.accepted, plain(str(root)), done.damaged
-        )
+        damaged = f"; {done.damaged} damaged" if done.damaged else ""
+        logger.info("%s imported from %s%s", counted(done.accepted, "result"), plain(str(root)), damaged)
     return done
 
 
