@@ -170,7 +170,6 @@ def test_a_net_that_writes_over_its_input_is_run_as_it_is():
 
 
 KINDS = ("conv", "conv_without_bias", "grouped", "normalize", "Mul", "Add", "Relu", "Sum", "Dropout", "Pool")
-KINDS += ("AveragePool", "PRelu", "Concat")
 STEPS = st.lists(
     st.tuples(st.sampled_from((*KINDS, "Reshape")), st.integers(0, 3), st.integers(0, 3), st.booleans()),
     min_size=1,
@@ -203,14 +202,6 @@ def test_any_net_gives_the_same(steps):
             net.add(kind, [source], target, [f"mask{number}"], is_test=1)
         elif kind == "Pool":
             net.add("MaxPool", [source], f"b{number}", kernel=3, pad=1)
-        elif kind == "AveragePool":
-            net.add("AveragePool", [source], f"b{number}", kernel=3, pad=1)
-        elif kind == "PRelu":
-            net.add("PRelu", [source, net.weight(CHANNELS)], target)
-        elif kind == "Concat":
-            net.add("Concat", [source, other], f"both{number}", [f"sizes{number}"])
-            weight = net.weight(CHANNELS, 2 * CHANNELS, 1, 1)
-            net.add("Conv", [f"both{number}", weight], f"b{number}", kernel=1)
         else:
             net.add("Flatten", [source], f"flat{number}", axis=2)
             definition = net.net.op.add(
