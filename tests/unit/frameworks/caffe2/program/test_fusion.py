@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
@@ -177,8 +177,13 @@ STEPS = st.lists(
 )
 
 
+# A blob that a pointwise operator reads, and a Sum after it.
+READ_AGAIN = [(kind, 0, 0, False) for kind in ("conv", "conv", "Relu", "Pool")] + [("Sum", 0, 2, False)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
+@example(steps=READ_AGAIN)
 def test_any_net_gives_the_same(steps):
     """Blobs are read, written again and written in place in any order."""
     net = Builder(3)
