@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,10 @@ def test_all_cases(backend, tolerance, own):
     """What a backend has no kernel for, or one that computes something else, is computed by Caffe2's default."""
     command = [os.environ["CAFFE2_PYTHON"], "-c", RUN_CASES, ROOT, CASES, backend, tolerance]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    if done.returncode == -signal.SIGABRT:
+        # Caffe2's own kernels of 2021 abort in one of some ten runs on "mkl"; never seen twice in a row.
+        warnings.warn(f"real Caffe2 aborted on {backend}: {done.stderr[-500:]}", stacklevel=1)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     failures, found = json.loads(done.stdout.splitlines()[-1])
     # What is copied to a device and back shares no memory any more.
