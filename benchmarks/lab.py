@@ -133,7 +133,8 @@ class Bench:
         """The same number of jobs for each device."""
         from benchmarking.dispatch import blobs
         from benchmarking.dispatch.ledger import Ledger
-        from benchmarking.dispatch.request import BENCHMARK, MEASURE, PROTOCOL, MeasureJob, TestNames
+        from benchmarking.dispatch.request import BENCHMARK, MEASURE, PROTOCOL, MeasureJob
+        from benchmarking.specs.run_info import TestName
 
         path = self.directory / "suite.json"
         path.write_text("{}")
@@ -153,7 +154,7 @@ class Bench:
                     files={BENCHMARK: file},
                     options={},
                     info={},
-                    tests=[TestNames(net="net", metric="delay", identifier="0")],
+                    tests=[TestName(net="net", metric="delay", identifier="0")],
                 )
                 ledger.submit(self.database, "short", MEASURE, [(device, job)], 1)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import get_args
 
 from benchmarking.cli.argument_types import Parser, quoted, suggestion
-from benchmarking.cli.running import guarded
+from benchmarking.cli.running import run_command
 from benchmarking.cli.wiring import MadeKind, made_directories
 from benchmarking.errors import ExitStatus, UsageError
 from benchmarking.files.made_directories import Made
@@ -16,9 +16,7 @@ from benchmarking.terminal import streams
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import Parser, path, quoted
-from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.running import cancelled_by_signals, run_command
 from benchmarking.errors import ExitStatus, UsageError
 from benchmarking.terminal import streams
 
@@ -29,9 +29,7 @@ LEFT_OUT = "_The rest does not fit into a comment: see the summary of the job._"
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 PROGRAM = "python -m benchmarking.devices"
-PIPED_WIDTH = 200
-"""Wide enough for every line, because readers of a pipe do not wrap."""
 
 
 def main(argv: Sequence[str] | None = None, program: str = PROGRAM) -> int:
@@ -105,28 +103,27 @@ def addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) -
 
 
 def _show(rows: Sequence[FoundDevice]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from benchmarking.terminal.console import PlainConsole
+    from benchmarking.terminal.console import show_table
 
     if not rows:
         streams.show("no device found\n")
         return
-    stream = streams.standard_output()
-    console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("platform", "device", "hash", "state", ""):
-        table.add_column(column, overflow="fold")
     styles = {"ready": "green", "in use": "yellow", "none": "dim"}
-    for row in rows:
-        texts = [row.reason, row.health or "", *details(row)]
-        state = Text(row.state, styles.get(row.state, "bold red"))
-        table.add_row(row.platform, row.device, row.hash, state, ", ".join(filter(None, texts)))
-    with console.capture() as capture:
-        console.print(table)
-    lines = capture.get().splitlines()
-    streams.show("".join(f"{line.rstrip()}\n" for line in lines), is_styled=True)
+    show_table(
+        ("platform", "device", "hash", "state", ""),
+        [
+            (
+                row.platform,
+                row.device,
+                row.hash,
+                Text(row.state, styles.get(row.state, "bold red")),
+                ", ".join(filter(None, [row.reason, row.health or "", *details(row)])),
+            )
+            for row in rows
+        ],
+    )
 
 
 def details(row: FoundDevice) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarking.cli import devices
 from benchmarking.cli.argument_types import Parser
 from benchmarking.cli.options import HarnessOptions
-from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.running import cancelled_by_signals, run_command
 from benchmarking.cli.wiring import platform_options
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError
 from benchmarking.packages import install_command, installed_version
@@ -62,9 +62,7 @@ class Report:
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

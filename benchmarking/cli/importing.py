@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import Parser, path
-from benchmarking.cli.running import cancelled_by_signals, guarded
+from benchmarking.cli.running import cancelled_by_signals, run_command
 from benchmarking.cli.serve import add_database, opened
 from benchmarking.errors import ExitStatus, UsageError
 from benchmarking.terminal import streams
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import Parser, path, quoted
-from benchmarking.cli.running import guarded
+from benchmarking.cli.running import run_command
 from benchmarking.errors import ExitStatus, StorageError, UsageError
 from benchmarking.files import atomic_file
 from benchmarking.terminal import streams
@@ -24,9 +24,7 @@ OWNER_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

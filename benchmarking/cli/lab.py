@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "ML_BENCHMARK_LAB"
 GIB = 2**30
-PIPED_WIDTH = 200
 
 SUMMARIES = {
     "agent": "serve the devices of this host",
@@ -285,23 +284,12 @@ def _init(database: Database, values: dict[str, Any], parser: Parser) -> ExitSta
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    from rich.table import Table
+    from benchmarking.terminal.console import show_table
 
-    from benchmarking.terminal.console import PlainConsole
-
-    if not rows:
+    if rows:
+        show_table(columns, rows)
+    else:
         streams.show(f"{empty}\n")
-        return
-    stream = streams.standard_output()
-    console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    with console.capture() as capture:
-        console.print(table)
-    streams.show("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()), is_styled=True)
 
 
 _ARGUMENTS: Mapping[str, Callable[[Parser], None]] = {

@@ -124,8 +124,9 @@ def _request(options: HarnessOptions, package: Package, devices: int) -> Measure
         UsageError: the specification or an option is wrong.
     """
     from benchmarking.dispatch.job_run import ALLOWED_OPTIONS
-    from benchmarking.dispatch.request import PROTOCOL, MeasureJob, TestNames
+    from benchmarking.dispatch.request import PROTOCOL, MeasureJob
     from benchmarking.results.model import new_uid
+    from benchmarking.specs.run_info import TestName
 
     loaded = harness.load_benchmarks(options)
     info = harness.info_of(options)
@@ -152,7 +153,7 @@ def _request(options: HarnessOptions, package: Package, devices: int) -> Measure
         program=program,
         shared_libs=libraries,
         info=package.add_info(info),
-        tests=[TestNames(net=net, metric=metric, identifier=name) for net, metric, name in tests],
+        tests=[TestName(net=net, metric=metric, identifier=name) for net, metric, name in tests],
     )
 
 
@@ -196,10 +197,9 @@ def _follow(
 
     started = time.monotonic()
     group = ReporterGroup(reporters)
-    names: dict[int, str] = {}
 
     def show(job: LabJob, content: str) -> None:
-        name = f"{names.setdefault(job.id, job.device_name)}: " if len(ids) > 1 else ""
+        name = f"{job.device_name}: " if len(ids) > 1 else ""
         for line in content.splitlines():
             streams.show_message(f"{name}{line}")
 

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from benchmarking import __version__
 from benchmarking.cli.argument_types import Parser, path
-from benchmarking.cli.running import guarded
+from benchmarking.cli.running import run_command
 from benchmarking.errors import BenchmarkError, ExitStatus, UsageError
 from benchmarking.packages import require
-from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -33,9 +32,7 @@ comparison take longer. Times are in microseconds, changes are fractions (0.05: 
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarking.cli.argument_types import Parser, path, positive_int
-from benchmarking.cli.running import guarded
+from benchmarking.cli.running import run_command
 from benchmarking.errors import ExitStatus, UsageError
 from benchmarking.terminal import streams
 
@@ -20,9 +20,7 @@ _BATCH = 500
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    arguments = make_parser(program).parse(argv)
-    streams.log_to_stderr()
-    return guarded(program, lambda: _main(arguments))
+    return run_command(make_parser(program), argv, _main)
 
 
 def make_parser(program: str) -> Parser:

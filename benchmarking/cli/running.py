@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -18,7 +18,19 @@ from benchmarking.start import ENDING_SIGNALS, is_ignored
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
+    import argparse
+
+    from benchmarking.cli.argument_types import Parser
     from benchmarking.programs.process import Cancellation
+
+
+def run_command(
+    parser: Parser, argv: Sequence[str], perform: Callable[[argparse.Namespace], ExitStatus]
+) -> int:
+    """A whole command without a log level of its own: parses, then performs, ``guarded``."""
+    arguments = parser.parse(argv)
+    streams.log_to_stderr()
+    return guarded(parser.prog, lambda: perform(arguments))
 
 
 def guarded(program: str, function: Callable[[], ExitStatus]) -> ExitStatus:

@@ -187,14 +187,15 @@ class Agent:
         The program of the lost run may still compute: the harness waits for the device's lock, which lives as
         long as any process of that run.
         """
+        from procrastinate.jobs import Status
+
         queues = list(self._workers)
         for job, attempt, has_ended in await asyncio.to_thread(self._lost_jobs, queues):
             if (job, attempt) in self._known:
                 continue
             if has_ended:
                 logger.warning("job %d had ended when its agent was lost", job)
-                succeeded = _jobs().Status.SUCCEEDED
-                await app.job_manager.finish_job_by_id_async(job, succeeded, delete_job=False)
+                await app.job_manager.finish_job_by_id_async(job, Status.SUCCEEDED, delete_job=False)
             else:
                 logger.warning("job %d is lost with its agent: it is begun again", job)
                 await app.job_manager.retry_job_by_id_async(job, datetime.now(UTC))
@@ -323,12 +324,6 @@ def _retry_strategy() -> Any:
             return RetryDecision(retry_in={"seconds": 0}) if isinstance(exception, HostEndsError) else None
 
     return OnlyIfTheHostEnds()
-
-
-def _jobs() -> Any:
-    from procrastinate import jobs
-
-    return jobs
 
 
 def _start_again(error: SupersededError) -> None:

@@ -178,9 +178,7 @@ class Ledger:
         )
         return int(row[0])
 
-    def jobs(
-        self, *, submission: str | None = None, ids: Sequence[int] | None = None, limit: int = 50
-    ) -> list[LabJob]:
+    def jobs(self, *, ids: Sequence[int] | None = None, limit: int = 50) -> list[LabJob]:
         """Newest first."""
         rows = self.connection.execute(
             "SELECT j.id, j.submission, s.title, s.person, j.kind, j.platform, j.device, j.device_name,"
@@ -192,10 +190,8 @@ class Ledger:
             " FROM job j JOIN submission s ON s.id = j.submission JOIN procrastinate_jobs q ON q.id = j.id"
             " LEFT JOIN LATERAL (SELECT * FROM run WHERE run.job = j.id ORDER BY attempt DESC LIMIT 1) r"
             " ON true"
-            " WHERE (%(submission)s::text IS NULL OR j.submission = %(submission)s)"
-            " AND (%(ids)s::bigint[] IS NULL OR j.id = ANY(%(ids)s)) ORDER BY j.id DESC LIMIT %(limit)s",
+            " WHERE (%(ids)s::bigint[] IS NULL OR j.id = ANY(%(ids)s)) ORDER BY j.id DESC LIMIT %(limit)s",
             {
-                "submission": submission,
                 "ids": None if ids is None else list(ids),
                 "limit": limit,
             },

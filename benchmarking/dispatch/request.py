@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from benchmarking.errors import UsageError
+from benchmarking.specs.run_info import TestName
 
 PROTOCOL = 1
 """The version of requests and of the tables. An agent and a submitter of different versions refuse each
@@ -46,14 +47,6 @@ class PackedFile(JobModel):
     executable: bool = False
 
 
-class TestNames(JobModel):
-    """A test of the job's benchmark files."""
-
-    net: str
-    metric: str
-    identifier: str
-
-
 class Job(JobModel):
     """What every job names."""
 
@@ -76,7 +69,7 @@ class MeasureJob(Job):
     shared_libs: list[RelativePath] = Field(default_factory=list)
     info: dict[str, JsonValue]
     """As ``--info``; the paths of programs are those in the directory of the job."""
-    tests: list[TestNames]
+    tests: list[TestName]
     """Every test of the benchmark files."""
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 
 from benchmarking.results.plain_text import plain_lines
+from benchmarking.terminal import streams
+
+PIPED_WIDTH = 200
+"""Wide enough for every line, because readers of a pipe do not wrap."""
 
 
 class PlainConsole(Console):
@@ -23,3 +28,21 @@ class PlainConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(plain_lines(segment.text), segment.style)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> None:
+    """Prints a table without lines, as wide as the terminal.
+
+    Raises:
+        UsageError, StorageError: as ``streams.show``.
+    """
+    stream = streams.standard_output()
+    console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    with console.capture() as capture:
+        console.print(table)
+    streams.show("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()), is_styled=True)
