@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
+import logging
 import os
 import shutil
 import threading
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarking.cli.argument_types import Parser, comma_separated, command, path, positive_int
 from benchmarking.cli.running import guarded
 from benchmarking.cli.wiring import default_results
-from benchmarking.errors import ExitStatus, UsageError
+from benchmarking.errors import ExitStatus, StorageError, UsageError
 from benchmarking.files.user import user_directory
 from benchmarking.terminal import streams
 
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from benchmarking.server.store import Store
     from benchmarking.server.triage.notices import NoticeSettings
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_PORT = 8080
 LARGEST_PORT = 65535
 DATABASE_FILE = "results.db"
 DATABASE_VARIABLE = "MLBENCH_DATABASE"
+IMPORT_AGAIN_S = 60.0
 SCOPES = ("read", "write", "triage", "admin")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -195,12 +199,16 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
 
 @contextmanager
 def opened(database: str | None) -> Iterator[Store]:
-    from benchmarking.server.store import open_store, sqlite_url
+    from sqlalchemy.exc import DBAPIError
+
+    from benchmarking.server.store import open_store, reason, sqlite_url
 
     url = database or os.environ.get(DATABASE_VARIABLE) or sqlite_url(user_directory("data") / DATABASE_FILE)
     store = open_store(url)
     try:
         yield store
+    except DBAPIError as error:
+        raise StorageError(f"the database failed: {reason(error)}") from error
     finally:
         store.close()
 
@@ -255,9 +263,22 @@ def _start(stack: ExitStack, ending: threading.Event, work: Callable[..., object
 
 
 def _import_saved(store: Store, hub: Hub, directory: Path, ending: threading.Event) -> None:
-    from benchmarking.server.importing import import_tree
+    """Begins again while the database fails; what was imported before is skipped."""
+    from sqlalchemy.exc import DBAPIError
 
-    import_tree(store, directory, ending.is_set)
+    from benchmarking.server.importing import import_tree
+    from benchmarking.server.store import reason
+
+    while True:
+        try:
+            import_tree(store, directory, ending.is_set)
+            break
+        except DBAPIError as error:
+            logger.warning(
+                "the import of %s waits, because the database failed: %s", directory, reason(error)
+            )
+        if ending.wait(IMPORT_AGAIN_S):
+            return
     hub.publish("results")
 
 

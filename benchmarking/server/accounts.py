@@ -11,6 +11,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from fastapi import HTTPException, Request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from benchmarking.errors import UsageError
 from benchmarking.server.store import Store
@@ -139,7 +141,8 @@ def _account_of_prefix(store: Store, prefix: str, digest: str | None) -> Account
     if row.revoked or (row.expires is not None and row.expires <= now):
         return None
     if now - (row.last_used or 0) > USED_INTERVAL_S:
-        with store.writing() as connection:
+        # Who may read can read while nothing can be written, for instance because the disk is full.
+        with suppress(DBAPIError), store.writing() as connection:
             connection.execute(update(tokens).where(tokens.c.id == row.id).values(last_used=now))
     return Account(row.name, Scope(row.scope))
 
@@ -219,7 +222,7 @@ def _account_of_proxy(request: Request, access: Access, store: Store) -> Account
     with store.reading() as connection:
         row = connection.execute(select(users).where(users.c.name == name)).first()
     if row is None or now - row.last_seen > USED_INTERVAL_S:
-        with store.writing() as connection:
+        with suppress(DBAPIError), store.writing() as connection:
             if connection.execute(select(users.c.id).where(users.c.name == name)).first() is None:
                 values = {"name": name, "scope": access.proxy_scope, "last_seen": now}
                 connection.execute(insert(users).values(values))

@@ -28,7 +28,7 @@ from benchmarking.server.ingest import Ingested, ingest
 from benchmarking.server.lab.routes import add_lab
 from benchmarking.server.live import Hub
 from benchmarking.server.pages.routes import add_pages
-from benchmarking.server.store import MOST_CONNECTIONS, Store
+from benchmarking.server.store import MOST_CONNECTIONS, Store, is_disk_full
 from benchmarking.server.triage.notices import NoticeSettings
 from benchmarking.server.triage.routes import add_triage
 from benchmarking.server.triage.service import Triage
@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
 """What a client is told while the database does not answer."""
+DISK_IS_FULL = (
+    "The disk of the database is full. What is stored can still be read; results that come meanwhile stay"
+    " where they are until there is space again."
+)
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
@@ -110,8 +114,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _database_failed(request: Request, error: Exception) -> Response:
     logger.error("the database failed: %s", getattr(error, "orig", error))
     request.app.state.counters.add(failed=1)
+    is_full = isinstance(error, DBAPIError) and is_disk_full(error)
     headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return answer_error(request, 503, "The database does not answer; try again soon.", headers)
+    return answer_error(
+        request, 503, DISK_IS_FULL if is_full else "The database does not answer; try again soon.", headers
+    )
 
 
 def _refused(request: Request, error: Exception) -> Response:

@@ -26,6 +26,8 @@ from benchmarking.server.tables import results, stored_documents
 BUSY_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 10
 MOST_CONNECTIONS = 24
+_DISK_FULL = "53100"
+"""PostgreSQL's name of it."""
 WRITER_LOCK = 0x6D6C6265  # any number of our own
 _PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -95,11 +97,18 @@ def open_store(url: str) -> Store:
         migrate.upgrade(store.engine)
     except DBAPIError as error:
         store.close()
-        raise StorageError(f"{shown(parsed)}: {_reason(error)}") from error
+        raise StorageError(f"{shown(parsed)}: {reason(error)}") from error
     except BaseException:
         store.close()
         raise
     return store
+
+
+def is_disk_full(error: DBAPIError) -> bool:
+    """Whether the database failed because there is no space for what it should write."""
+    cause = error.orig
+    is_sqlite = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return is_sqlite or getattr(cause, "sqlstate", None) == _DISK_FULL
 
 
 def sqlite_url(path: Path) -> str:
@@ -156,5 +165,6 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
 
 
-def _reason(error: DBAPIError) -> str:
+def reason(error: DBAPIError) -> str:
+    """What the database says of it, in one line."""
     return plain(str(error.orig).strip().partition("\n")[0])

@@ -4,7 +4,6 @@ import gzip
 import ipaddress
 import json
 import re
-import signal
 import time
 
 import pytest
@@ -214,22 +213,3 @@ class TestProxy:
             token = bearer(store)
             assert post(address, document(measured(1)), token=token).status_code == 200
         assert rows(store, tables.users) == []
-
-
-def test_a_database_that_is_gone_is_a_clear_answer_and_nothing_is_lost(postgres):
-    from benchmarking.server.store import open_store
-
-    opened = open_store(postgres.database())
-    body = document(measured(1))
-    with serving(opened) as address:
-        assert requests.get(f"{address}/health", timeout=60).status_code == 200
-        postgres.stop(signal.SIGQUIT)
-        try:
-            answer = post(address, body)
-            page = requests.get(f"{address}/", headers=HTML, timeout=60)
-        finally:
-            postgres.start()
-        assert (answer.status_code, "Retry-After" in answer.headers) == (503, True)
-        assert (page.status_code, "does not answer" in page.text) == (503, True)
-        assert post(address, body).json() == {"accepted": 1, "known": 0}
-    opened.close()
