@@ -1,12 +1,19 @@
-"""The rules of the house that no linter knows: who may import what."""
+"""The rules of the house that no linter knows: who may import what, and how data is declared.
+
+docs/limits.md is made from the code; ``UPDATE_GOLDEN=1`` writes it.
+"""
 
 import ast
 import graphlib
+import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support import golden
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "benchmarking"
@@ -156,3 +163,129 @@ def test_help_loads_nothing_heavy(program):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert output.stdout.splitlines()[-1] == "[]"
+
+
+# --- how data is declared
+
+NODES = [
+    node
+    for path in FILES
+    if FRAMEWORKS not in path.parents
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+]
+CLASSES = [node for node in NODES if isinstance(node, ast.ClassDef)]
+
+GROW = {
+    *("Activities", "Agent", "Counters", "Following", "JobRun", "Loop", "Notices", "Patience", "State"),
+    *("Imported", "Package", "Starter", "Tools"),
+    *("_ArmRecord", "_Column", "_DeviceState", "_Entry", "_Listener", "_Points", "_Sums", "_Writer"),
+}
+"""They collect, count, or hold a connection: the only dataclasses that are not frozen."""
+DO_NOTHING = {
+    *("ServerConnection.close", "PlatformBase.close", "PlatformBase.recover"),
+    *("ReporterBase.begin", "ReporterBase.save", "ReporterBase.finish"),
+    "_LogFile.handleError",
+}
+"""Methods that are allowed to do nothing: those who need more override them."""
+
+
+def calls(nodes, name):
+    """What is called by this name, or is this name."""
+    for node in nodes:
+        function = node.func if isinstance(node, ast.Call) else node
+        if ast.unparse(function).rpartition(".")[2] == name:
+            yield node
+
+
+def given(call):
+    keywords = call.keywords if isinstance(call, ast.Call) else []
+    return {one.arg: ast.unparse(one.value) for one in keywords}
+
+
+def test_dataclasses_are_frozen():
+    declared = [(one.name, given(call)) for one in CLASSES for call in calls(one.decorator_list, "dataclass")]
+    assert len(declared) > 200
+    assert {name for name, options in declared if options.get("frozen") != "True"} == GROW
+
+
+def test_what_is_read_from_json_is_frozen():
+    declared = [
+        (one.name, given(statement.value))
+        for one in CLASSES
+        for statement in one.body
+        if isinstance(statement, ast.Assign) and [*calls([statement.value], "ConfigDict")]
+    ]
+    assert len(declared) > 10
+    assert [name for name, options in declared if options.get("frozen") != "True"] == []
+
+
+def without_a_body(function):
+    return all(isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant) for one in function.body)
+
+
+def test_methods_without_a_body_have_to_be_defined_by_each_subclass():
+    empty = {
+        f"{one.name}.{function.name}"
+        for one in CLASSES
+        for function in one.body
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        and without_a_body(function)
+        and not [*calls(function.decorator_list, "abstractmethod")]
+        and not [*calls(one.bases, "Protocol")]
+    }
+    assert empty == DO_NOTHING
+
+
+def test_arguments_of_our_functions_have_their_names():
+    """``/`` would forbid callers to say what they pass."""
+    functions = [node for node in NODES if isinstance(node, ast.FunctionDef)]
+    assert [one.name for one in functions if one.args.posonlyargs] == []
+
+
+# --- numbers that are promised
+
+LIMITS = ROOT / "docs/limits.md"
+NUMERIC = (ast.Constant, ast.BinOp, ast.operator, ast.UnaryOp, ast.unaryop, ast.Tuple, ast.Dict, ast.Load)
+
+
+def limits(path):
+    """Names, values and meanings of a module's numbers, and of what is made of numbers alone."""
+    statements = ast.parse(path.read_text(encoding="utf-8")).body
+    for statement, following in itertools.zip_longest(statements, statements[1:]):
+        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
+        nodes = [*ast.walk(value)] if value else []
+        numbers = [one for one in nodes if isinstance(one, ast.Constant) and type(one.value) in (int, float)]
+        if numbers and all(isinstance(one, NUMERIC) for one in nodes):
+            (name,) = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            meaning = " ".join(str(following.value.value).replace("``", "`").split()) if is_text else ""
+            yield ast.unparse(name), ast.unparse(value), meaning
+
+
+def tables():
+    for room, paths in itertools.groupby(
+        sorted(PACKAGE.rglob("*.py")), lambda path: path.relative_to(PACKAGE).parts[0]
+    ):
+        rows = [
+            f"| `{name.lstrip('_')}` | `{value}` | {meaning} | `{path.relative_to(PACKAGE)}` |"
+            for path in paths
+            if room != "frameworks"
+            for name, value, meaning in limits(path)
+        ]
+        if rows:
+            heading = "| limit | value | meaning | where |\n|---|---|---|---|"
+            yield "\n".join(
+                [f"## {room.removesuffix('.py')}", "", heading, *(one.replace("|  |", "| |") for one in rows)]
+            )
+
+
+def test_the_page_of_limits_is_current():
+    text = LIMITS.read_text(encoding="utf-8")
+    introduction = text.partition("\n## ")[0].rstrip()
+    golden.check("\n\n".join([introduction, *tables()]) + "\n", LIMITS)
+
+
+def test_limits_are_in_capitals():
+    names = re.findall(r"^\| `(\w+)`", LIMITS.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(names) > 300
+    assert all(name.isupper() for name in names)
