@@ -190,9 +190,9 @@ def _table(
     widths: Sequence[int | None] = COLUMN_WIDTHS,
 ) -> RenderableType:
     """``rows``: each with the state of what it shows."""
-    from rich.table import Table
+    from benchmarking.terminal.console import borderless_table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = borderless_table("bold", gap=1)
     for title, width in zip(header, widths, strict=False):
         table.add_column(title, width=width, overflow="fold")
     for state, cells in rows:

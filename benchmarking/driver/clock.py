@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from benchmarking.programs.command import CpuUse
 from benchmarking.programs.worker_protocol import IterationSample
 from benchmarking.results.model import Clock, Fact
+from benchmarking.results.plain_text import percent
 
 SEVERAL_THREADS = 1.2
 """The ratio of CPU time to wall time from which on more than one thread must have computed."""
@@ -55,7 +56,7 @@ def suitable_clock(samples: Sequence[IterationSample], step_ns: float, threads: 
         return "wall", "several threads compute at once"
     waits_ns = [one.run_delay_ns for one in samples if one.run_delay_ns is not None]
     if cpu_ns + sum(waits_ns) < WAITS * wall_ns:
-        reason = f"the CPU is used for only {_percent(cpu_ns / wall_ns)} of the time"
+        reason = f"the CPU is used for only {percent(cpu_ns / wall_ns)} of the time"
         if len(waits_ns) < len(samples):
             reason += ", and the time that the program waited for a core is unknown"
         return "wall", reason
@@ -89,8 +90,4 @@ def device_clock(wall: Sequence[float], device: Sequence[float | None]) -> tuple
     share = sum(known) / sum(wall) if any(wall) else 0.0
     if len(known) < len(wall) or share < COMPUTES:
         return None
-    return "device", f"a device computes for {_percent(min(share, 1.0))} of the time, by its own clock"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
+    return "device", f"a device computes for {percent(min(share, 1.0))} of the time, by its own clock"

@@ -13,6 +13,7 @@ from benchmarking.errors import DeviceError, RunCancelledError
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.model import Fact
+from benchmarking.results.plain_text import percent
 
 Conditions = Mapping[str, Fact]
 
@@ -120,7 +121,7 @@ def _crowded(before: Conditions, after: Conditions, load: float, cores: int | No
     if waited and time_s and time_s[1] > time_s[0]:
         share = (waited[1] - waited[0]) / (time_s[1] - time_s[0])
         if share > PRESSURE:
-            return f"processes of its control group waited for a core for {_percent(share)} of the time"
+            return f"processes of its control group waited for a core for {percent(share)} of the time"
         return None
     if cores and load > LOAD_FACTOR * cores:
         return f"the load was {load:.1f} on {cores} cores"
@@ -131,12 +132,12 @@ def wall_time_is_doubtful(pairs: Sequence[Conditions], cores: int | None) -> str
     """The reason why wall time says little about the programs that ran between the readings, or None."""
     delays = _series(pairs, RUN_DELAY)
     if delays and (share := statistics.fmean(delays)) > DOUBTFUL_RUN_DELAY:
-        return f"the programs waited for a core for {_percent(share)} of the time"
+        return f"the programs waited for a core for {percent(share)} of the time"
     stolen, total = (_series(pairs, name) for name in ("cpu_steal_s", "cpu_total_s"))
     if len(stolen) > 1 and len(total) > 1 and total[-1] > total[0]:
         share = (stolen[-1] - stolen[0]) / (total[-1] - total[0])
         if share > DOUBTFUL_STEAL:
-            return f"the hypervisor took {_percent(share)} of the cores' time"
+            return f"the hypervisor took {percent(share)} of the cores' time"
     if pairs and (held_up := _held_up(pairs[0], pairs[-1])) is not None:
         return held_up
     loads = _series(pairs, "load_1_min")
@@ -200,10 +201,6 @@ def read(platform: PlatformBase) -> Conditions:
         return platform.conditions()
     except DeviceError as error:
         return {"error": str(error)}
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
 
 
 def _both(before: Conditions, after: Conditions, name: str) -> tuple[float, float] | None:

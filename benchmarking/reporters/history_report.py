@@ -27,7 +27,7 @@ from benchmarking.statistics.change_points import (
     ChangePoint,
     Creep,
 )
-from benchmarking.terminal.console import PlainConsole
+from benchmarking.terminal.console import PlainConsole, borderless_table
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 80
@@ -117,7 +117,7 @@ def _heading(series: Series) -> Text:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = borderless_table()
     for column in columns:
         is_text = column in _TEXT_COLUMNS
         table.add_column(column, justify="left" if is_text else "right", no_wrap=True)

@@ -18,7 +18,7 @@ from benchmarking.reporters.markdown_reporter import escape
 from benchmarking.results import documents
 from benchmarking.results.model import NET_DELAY
 from benchmarking.results.plain_text import plain
-from benchmarking.terminal.console import PlainConsole
+from benchmarking.terminal.console import PlainConsole, borderless_table
 
 _STYLES = {Finding.SLOWER: "bold red", Finding.FASTER: "green", Finding.UNKNOWN: "yellow"}
 ADVICE = (
@@ -52,7 +52,7 @@ def _parts(comparison: SavedComparison) -> list[RenderableType]:
 
 
 def _table(comparison: SavedComparison, rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = borderless_table()
     table.add_column("  test", overflow="fold")
     for column in ("base", "head", "change"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -9,6 +9,8 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from benchmarking.terminal.console import borderless_table
+
 GAP = 2
 COMFORTABLE_NAME = 24
 """Columns are left out before names get shorter than this."""
@@ -64,9 +66,7 @@ def fitted(
 ) -> Table:
     shown = _chosen([one for one in columns if not one.is_empty or one.is_name or one.keeps_place], width)
     widths = _widths(shown, width)
-    table = Table(
-        box=None, pad_edge=False, padding=(0, GAP, 0, 0), show_header=show_header, header_style=header_style
-    )
+    table = borderless_table(header_style, gap=GAP, show_header=show_header)
     for column, own in zip(shown, widths, strict=True):
         title = column.title if cell_len(column.title) <= own else column.short_title or column.title
         table.add_column(

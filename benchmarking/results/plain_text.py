@@ -1,4 +1,4 @@
-"""Makes text from outside safe to show."""
+"""Makes text from outside safe to show, and numbers readable."""
 
 from __future__ import annotations
 
@@ -38,3 +38,8 @@ def similar(text: str) -> str:
 def _similar_character(character: str) -> str:
     base = unicodedata.normalize("NFKD", character)[:1]
     return base if base.isascii() else "?"
+
+
+def percent(share: float) -> str:
+    """``0.25``: ``25 %``."""
+    return f"{share:.0%}".replace("%", " %")

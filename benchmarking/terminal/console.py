@@ -30,6 +30,13 @@ class PlainConsole(Console):
             yield segment if segment.control else Segment(plain_lines(segment.text), segment.style)
 
 
+def borderless_table(header_style: str = "dim", *, gap: int = 2, show_header: bool = True) -> Table:
+    """Without columns and rows; columns are ``gap`` blanks apart."""
+    return Table(
+        box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style=header_style, show_header=show_header
+    )
+
+
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> None:
     """Prints a table without lines, as wide as the terminal.
 
@@ -38,7 +45,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]])
     """
     stream = streams.standard_output()
     console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = borderless_table("bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarking.platforms.host import facts
 from benchmarking.results.model import Fact
+from benchmarking.results.plain_text import percent
 
 OBSERVED_S = 1.0
 """For how long the load is observed."""
@@ -180,11 +181,11 @@ def _virtual_machine(machine: Machine) -> Finding:
     if not virtual:
         return Finding("virtual machine", f"no{container}", "nobody else uses the cores")
     if stolen is None or stolen <= STOLEN_SHARE:
-        steal = "" if stolen is None else f", {_percent(stolen)} stolen"
+        steal = "" if stolen is None else f", {percent(stolen)} stolen"
         return Finding("virtual machine", f"yes{container}{steal}", "others may take the cores at any time")
     effect = "the hypervisor gives the cores to others: wall time grows"
     advice = ("ask for dedicated cores, or measure at a quieter time",)
-    value = f"yes{container}, {_percent(stolen)} stolen"
+    value = f"yes{container}, {percent(stolen)} stolen"
     return Finding("virtual machine", value, effect, State.HARMFUL, advice)
 
 
@@ -202,7 +203,7 @@ def _other_load(machine: Machine) -> Finding:
     value = f"{busy:.1f} cores" + ("" if load is None else f", load {load:.1f}")
     if busy < BUSY_SHARE:
         return Finding("other load", value, "the cores are idle")
-    programs = ", ".join(f"{name} ({_percent(share)})" for name, share in machine.load.programs)
+    programs = ", ".join(f"{name} ({percent(share)})" for name, share in machine.load.programs)
     advice = (f"stop what takes the cores: {programs}" if programs else "stop what else runs here",)
     effect = "programs wait for cores and lose their caches"
     return Finding("other load", value, effect, State.HARMFUL, advice)
@@ -258,10 +259,6 @@ EXAMINATIONS: tuple[Examination, ...] = (
 
 def _unknown(name: str, reason: str) -> Finding:
     return Finding(name, "unknown", reason, State.UNKNOWN)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
 
 
 def _gib(size_bytes: float) -> str:
