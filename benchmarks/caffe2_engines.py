@@ -95,7 +95,7 @@ def flags(case: TestCase, threads: int) -> list[str]:
     return [*result, "--input_type", ";".join(blob.type for blob in case.inputs)]
 
 
-def run(command: Sequence[str]) -> tuple[str, float]:
+def run(command: list[str]) -> tuple[str, float]:
     """The text on stderr, and the peak memory in MB of this process alone."""
     with tempfile.TemporaryFile() as stream:
         actions = [(os.POSIX_SPAWN_DUP2, stream.fileno(), number) for number in (1, 2)]
@@ -144,6 +144,8 @@ def measure(variant: Variant, arguments: Sequence[str]) -> tuple[list[float], fl
 
 def ratio(real: Measured, ours: Measured) -> tuple[float, str]:
     comparison = summaries.compare(real.times_us, real.rounds, ours.times_us, ours.rounds)
+    if comparison is None:
+        sys.exit("the rounds have no times in common")
     interval = comparison.ratio_interval
     shown = f"{comparison.ratio:.2f}"
     return comparison.ratio, f"{shown} [{interval.low:.2f}, {interval.high:.2f}]" if interval else shown

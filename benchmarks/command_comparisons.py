@@ -57,7 +57,7 @@ BASE, SAME, SLOW = COMMANDS = ("base", "same", "slow")
 
 def seconds_of(command: Command, cancellation: process.Cancellation) -> Outcome:
     outcome = process.run(command, cancellation)
-    if outcome.exit_code != 0 or outcome.cpu is None:
+    if outcome.exit_code != 0:
         sys.exit(f"{command}: {outcome.tail()}")
     return outcome
 
@@ -82,7 +82,13 @@ class Programs:
 
     def _cpu_s(self, rounds: int) -> float:
         command = Command((sys.executable, "-S", str(self.paths[BASE]), str(rounds)))
-        return seconds_of(command, self.cancellation).cpu.total_s
+        return cpu_s(seconds_of(command, self.cancellation))
+
+
+def cpu_s(outcome: Outcome) -> float:
+    if outcome.cpu is None:
+        sys.exit("this system does not report the CPU time of a command")
+    return outcome.cpu.total_s
 
 
 def record(minutes: float, trace: Path) -> None:
@@ -99,7 +105,7 @@ def record(minutes: float, trace: Path) -> None:
                     "load": round(os.getloadavg()[0], 2),
                     "order": order,
                     "wall": {name: round(one.duration_s, 6) for name, one in ran.items()},
-                    "cpu": {name: round(one.cpu.total_s, 6) for name, one in ran.items()},
+                    "cpu": {name: round(cpu_s(one), 6) for name, one in ran.items()},
                 }
                 stream.write(json.dumps(line) + "\n")
                 stream.flush()
@@ -142,15 +148,16 @@ def _compared(programs: Programs, head: str, directory: str) -> dict[str, Any]:
         check=False,
     )
     results = documents.read(documents.Document, done.stdout).results
+    samplings = [one.sampling for one in results if one.sampling is not None]
     return {
         "head": head,
         "status": done.returncode,
         "verdicts": [str(one.verdict) for one in results],
-        "ratios": [round(one.net.ratio, 4) for one in results],
-        "clock": results[0].sampling.clock,
-        "clock_reason": results[0].sampling.clock_reason,
-        "pairs": [one.sampling.pairs for one in results],
-        "seconds": [round(one.sampling.duration_s, 1) for one in results],
+        "ratios": [round(one.net.ratio, 4) for one in results if one.net and one.net.ratio],
+        "clock": samplings[0].clock,
+        "clock_reason": samplings[0].clock_reason,
+        "pairs": [one.pairs for one in samplings],
+        "seconds": [round(one.duration_s, 1) for one in samplings],
         "load": round(os.getloadavg()[0], 2),
     }
 

@@ -78,7 +78,7 @@ def main() -> None:
 def measure_share(directory: Path) -> None:
     commits = make_repository(directory / "repository")
     started = time.monotonic()
-    options = ("--commit", commits[0], "--regression", "--same_host", "--once")
+    options: tuple[str, ...] = ("--commit", commits[0], "--regression", "--same_host", "--once")
     options += ("--ab_mode", "process", "--ab_pairs", "7", "--canary", "off")
     files = ("--frameworks_dir", DEMO / "frameworks", "--benchmark_file", DEMO / "benchmark.json")
     done = subprocess.run(driver(directory, *options, *files), stderr=subprocess.PIPE, text=True, check=False)
@@ -176,14 +176,15 @@ def make_results(directory: Path, revisions: list[Revision], files: int) -> tupl
     script = directory / "build.sh"
     script.write_text(PROGRAM)
     subprocess.run(["sh", script, directory, directory / "program"], check=True)
-    argv = [sys.executable, ROOT / "harness.py", "--benchmark_file", benchmark, "--local_reporter", results]
+    argv = [sys.executable, str(ROOT / "harness.py"), "--benchmark_file", str(benchmark)]
+    argv += ["--local_reporter", str(results)]
     argv += [
         "--program",
-        directory / "program",
+        str(directory / "program"),
         "--info",
         json.dumps(info),
         "--model_cache",
-        directory / "cache",
+        str(directory / "cache"),
     ]
     subprocess.run(argv, check=True, capture_output=True)
     (meta_file,) = results.rglob("meta.txt")

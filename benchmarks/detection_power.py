@@ -83,20 +83,20 @@ def switching(generator: np.random.Generator, count: int, enter: float, leave: f
 def bimodal(generator: np.random.Generator, count: int) -> np.ndarray:
     """Half as slow again for a third of the time, in runs of five iterations."""
     modes = switching(generator, count, enter=0.1, leave=0.2)
-    return math.log(1.5) * modes + 0.02 * generator.standard_normal(count)
+    return np.asarray(math.log(1.5) * modes + 0.02 * generator.standard_normal(count))
 
 
 def drift(generator: np.random.Generator, count: int) -> np.ndarray:
     """A random walk of 1 % per iteration."""
     steps, noise = generator.standard_normal((2, count))
-    return 0.01 * np.cumsum(steps) + 0.02 * noise
+    return np.asarray(0.01 * np.cumsum(steps) + 0.02 * noise)
 
 
 def bursts(generator: np.random.Generator, count: int) -> np.ndarray:
     """About twice as slow, in runs of twenty iterations, for two sevenths of the time."""
     in_burst = switching(generator, count, enter=0.02, leave=0.05)
     size, noise = generator.standard_normal((2, count))
-    return in_burst * np.abs(0.7 + 0.3 * size) + 0.02 * noise
+    return np.asarray(in_burst * np.abs(0.7 + 0.3 * size) + 0.02 * noise)
 
 
 class SyntheticMachine:
@@ -400,12 +400,13 @@ def coverage(cells: Iterable[Cell]) -> str:
     return percent(min(known)) if known else ""
 
 
+def found_at(change: float) -> Callable[[dict[float, Cell]], str]:
+    return lambda cells: percent(cells[change].found)
+
+
 COLUMNS: dict[str, Callable[[dict[float, Cell]], str]] = {
     "false alarms": lambda cells: false_alarms(cells[0.0]),
-    **{
-        f"+{100 * change:g} %": lambda cells, change=change: percent(cells[change].found)
-        for change in CHANGES[1:]
-    },
+    **{f"+{100 * change:g} %": found_at(change) for change in CHANGES[1:]},
     "+3 % passed": lambda cells: percent(cells[0.03].share(Verdict.UNCHANGED)),
     "0 % improved": lambda cells: percent(cells[0.0].share(Verdict.IMPROVED)),
     "0 % undecided": lambda cells: percent(cells[0.0].share(Verdict.INCONCLUSIVE)),

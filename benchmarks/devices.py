@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from benchmarking.platforms.android.android import AndroidPlatform  # noqa: E402
 from benchmarking.platforms.linux.linux import LinuxPlatform  # noqa: E402
 from benchmarking.platforms.platform_base import PlatformOptions  # noqa: E402
 from benchmarking.platforms.remote.remote_platform import RemotePlatform  # noqa: E402
-from tests.device_lab.lab import AndroidDevice, DeviceLab, Host, why_not  # noqa: E402
+from tests.device_lab.lab import AndroidDevice, DeviceLab, Host, LinuxHost, why_not  # noqa: E402
 from tests.support.workshop import Workshop  # noqa: E402
 
 TESTS = 21
@@ -62,7 +62,7 @@ def chosen(*hosts: Host) -> tuple[str, ...]:
 
 
 @contextmanager
-def bare_commands(lab: DeviceLab, host: Host):
+def bare_commands(lab: DeviceLab, host: Host) -> Iterator[tuple[str, ...]]:
     """The command that runs a shell script on a device by hand, over a connection that is open already."""
     if isinstance(host, AndroidDevice):
         with lab.adb_server(host):
@@ -103,9 +103,18 @@ def overhead(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> Non
     print(f"{host.name}: so the harness's own {(further - medians['bare']) * 1e3:.0f} ms (reach: under 150)")
 
 
+def home_of(host: Host) -> Path:
+    if not isinstance(host, LinuxHost):
+        raise TypeError(f"{host.name} has no home directory")
+    return host.home
+
+
 def discovered(host: Host) -> RemotePlatform:
-    kind = AndroidPlatform if isinstance(host, AndroidDevice) else LinuxPlatform
-    return kind.discover(PlatformOptions(devices=(chosen(host)[-1],))).devices[0]
+    kind: type[RemotePlatform] = AndroidPlatform if isinstance(host, AndroidDevice) else LinuxPlatform
+    (device,) = kind.discover(PlatformOptions(devices=(chosen(host)[-1],))).devices
+    if not isinstance(device, RemotePlatform):
+        raise TypeError(f"{host.name} is not driven from here")
+    return device
 
 
 def push(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
@@ -127,7 +136,7 @@ def push(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
             client, target = "adb push", "/data/local/tmp/by_hand"
             theirs = (*by_hand[:3], "push", str(model), target)
         else:
-            client, target = "scp", f"{host.address}:{host.home}/by_hand"
+            client, target = "scp", f"{host.address}:{home_of(host)}/by_hand"
             options = ("-F", str(lab.ssh_configuration), *by_hand[1:3])
             theirs = ("scp", "-q", *options, str(model), target)
         connection, place = device._shell.connection, f"{device._staging.directory}/by_us"
@@ -151,9 +160,10 @@ def push(lab: DeviceLab, host: Host, workshop: Workshop, rounds: int) -> None:
 def second_run(host: Host, workshop: Workshop) -> None:
     """The files that a second run of the harness copies to the device."""
     workshop.benchmark()
-    files = (
-        host.data / "ml-benchmark" if isinstance(host, AndroidDevice) else host.home / ".cache/ml-benchmark"
-    ) / ("files")
+    if isinstance(host, AndroidDevice):
+        files = host.data / "ml-benchmark/files"
+    else:
+        files = home_of(host) / ".cache/ml-benchmark/files"
     argv = workshop.command("--program", workshop.shell_program(), "--json", *chosen(host))
     seen = []
     for _ in range(2):

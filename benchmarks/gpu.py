@@ -194,10 +194,10 @@ def _golden(part: Part, name: str, folder: Path, files: Any, test: Any) -> None:
     worst, is_wrong = 0.0, False
     for blob, file in outputs.items():
         expected = _numbers(folder / file, found[blob].shape).astype(np.float64)
-        error = np.abs(found[blob] - expected)
+        errors = np.abs(found[blob] - expected)
         limit = test["tolerance"].get("atol", 0) + test["tolerance"].get("rtol", 0) * np.abs(expected)
-        is_wrong = is_wrong or bool((error > limit).any())
-        worst = max(worst, float(error.max(initial=0) / max(np.abs(expected).max(initial=0), 1e-30)))
+        is_wrong = is_wrong or bool((errors > limit).any())
+        worst = max(worst, float(errors.max(initial=0) / max(np.abs(expected).max(initial=0), 1e-30)))
     said = f"largest error {worst:.1e} of the largest value"
     part.add(name, said + (", beyond the tolerance" if is_wrong else ""), is_wrong=is_wrong, error=worst)
 
@@ -226,14 +226,16 @@ def clocks(part: Part) -> None:
         loaded = part.engine().load(*_zoo_net(name, 1, part.settings.size))
         for _ in range(part.settings.rounds):
             loaded.run()
-        walls, devices, events = [], [], []
+        walls: list[float] = []
+        devices: list[float | None] = []
+        events: list[float | None] = []
         for _ in range(part.settings.rounds):
             started = time.perf_counter_ns()
             events.append(_event_ns(loaded.run) if on_card else loaded.run())
             walls.append(time.perf_counter_ns() - started)
             devices.append(loaded.device_ns())
         wall = statistics.median(walls)
-        device, event = (statistics.median(x) if None not in x else None for x in (devices, events))
+        device, event = (_median_of_all(times_ns) for times_ns in (devices, events))
         if device is None or event is None:
             part.add(name, f"wall {wall / 1e6:.3f} ms; no clock of a device", wall_ns=wall)
             continue
@@ -245,9 +247,14 @@ def clocks(part: Part) -> None:
         part.add(name, found, is_wrong=is_wrong, device_ns=device, event_ns=event, wall_ns=wall)
 
 
+def _median_of_all(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known and len(known) == len(values) else None
+
+
 def _event_ns(run: Callable[[], None]) -> float:
     """Measured by separate CUDA events."""
-    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     before.record()
     run()
     after.record()
@@ -327,7 +334,8 @@ def _beside(part: Part, name: str, batch: int, options: Sequence[str], optimize:
     (array,) = inputs.values()
     with torch.inference_mode():
         x = torch.from_numpy(array).to(device, memory_format=layout)
-        model = PLAIN[name]().eval().to(device, memory_format=layout)
+        model = PLAIN[name]().eval().to(device=device)
+        model = model.to(memory_format=layout)  # type: ignore[call-overload]
 
         def plain() -> None:
             model(x)
@@ -607,7 +615,7 @@ PARTS: dict[str, Callable[[Part], None]] = {
 
 
 def _describe(findings: Findings, backend: str) -> None:
-    facts = {"python": platform.python_version(), **TorchEngine(1, 0, backend).facts()}
+    facts: dict[str, Any] = {"python": platform.python_version(), **TorchEngine(1, 0, backend).facts()}
     findings.add("machine", platform.platform(), ", ".join(f"{k} {v}" for k, v in facts.items()), **facts)
 
 

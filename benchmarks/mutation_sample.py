@@ -132,7 +132,8 @@ def draw(root: Path, count: int, seed: int) -> list[Mutant]:
 
 
 def mutated(source: str, mutant: Mutant) -> str:
-    return MutationVisitor.mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+    code: str = MutationVisitor.mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+    return code
 
 
 def compiles(source: str) -> bool:

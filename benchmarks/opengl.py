@@ -94,7 +94,10 @@ def measure(net: str, rounds: int) -> list[str]:
             block = block_us(loaded[name], iterations[name])
             times_us[name] += block
             of_round[name] += [number] * len(block)
-    comparison = summaries.compare(*(part[name] for name in BACKENDS[::-1] for part in (times_us, of_round)))
+    ours, reference = BACKENDS[::-1]
+    comparison = summaries.compare(times_us[ours], of_round[ours], times_us[reference], of_round[reference])
+    if comparison is None:
+        sys.exit(f"{net}: a median is not positive")
     interval = comparison.ratio_interval
     ratio = f"{comparison.ratio:.2f}"
     difference = np.abs(outputs["opengl"] - outputs["default"]).max() / np.abs(outputs["default"]).max()

@@ -687,7 +687,7 @@ class Nets(Trial):
         from benchmarking.frameworks.kit.main import run
 
         engines.choose("torch", "builtin", "none")  # imported before an attempt's time is taken
-        self._program = lambda flags: run(Caffe2Program(), flags)
+        self._program: Callable[[Sequence[str]], int] = lambda flags: run(Caffe2Program(), flags)
         torch.set_num_threads(1)
         names = ("lenet", "faster_rcnn_head", "shufflenet", "squeezenet")
         self._models = [MODELS / name for name in names]

@@ -168,12 +168,13 @@ def medians(report: ProgramReport) -> dict[str, float]:
 def row(name: str, case: TestCase, rounds: int, iterations: int) -> list[str]:
     program, tool = OurProgram(FRAMEWORKS[name](), case), TOOLS[name]
     shape = [*case.inputs[0].shape]
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
+    turns: list[tuple[list[float], Callable[[], float]]] = [
+        (ours, lambda: program.median_us(iterations)),
+        (theirs, lambda: tool.median_us(program.model, shape, iterations)),
+    ]
     for _ in range(rounds):
-        turns = [
-            (ours, lambda: program.median_us(iterations)),
-            (theirs, lambda: tool.median_us(program.model, shape, iterations)),
-        ]
         for times, measure in random.sample(turns, k=2):
             times.append(measure())
     compared = compare_log_ratios([math.log(one / other) for one, other in zip(ours, theirs, strict=True)])

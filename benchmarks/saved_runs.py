@@ -154,7 +154,7 @@ def noise(kind: str, generator: np.random.Generator, runs: int) -> np.ndarray:
         for place in range(1, len(values)):
             values[place] += 0.5 * values[place - 1]
         return values[20:]
-    return getattr(generator, kind)(size=runs)
+    return np.asarray(getattr(generator, kind)(size=runs))
 
 
 def simulate(repetitions: int) -> None:

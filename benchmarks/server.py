@@ -87,7 +87,9 @@ def fill(store: Store, series: int, commits: int, operators: int) -> None:
             "regressed" if one > 1.03 else "improved" if one < 0.97 else "unchanged" for one in ratios
         ]
         with store.writing() as connection:
-            commit = connection.execute(insert(tables.commits).values(**about)).inserted_primary_key[0]
+            commit = connection.execute(
+                insert(tables.commits).values(**about).returning(tables.commits.c.id)
+            ).scalar_one()
             run = {
                 "id": next_run,
                 "uid": f"run-{number}",
@@ -257,7 +259,7 @@ def measure_start(url: str) -> None:
     started = time.perf_counter()
     server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
-        line = next(one for one in server.stderr if "http://" in one)
+        line = next(one for one in server.stderr or () if "http://" in one)
         address = line.split()[2]
         with urllib.request.urlopen(f"{address}health", timeout=60) as answer:
             answer.read()

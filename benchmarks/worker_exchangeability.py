@@ -31,7 +31,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "benchmarking/frameworks/caffe2/program"
@@ -76,13 +76,15 @@ class Worker:
             command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
         )
         self.pid = self._process.pid
+        self._requests = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
 
     def send(self, line: str) -> None:
-        self._process.stdin.write(f"{line}\n".encode())
-        self._process.stdin.flush()
+        self._requests.write(f"{line}\n".encode())
+        self._requests.flush()
 
     def answer(self) -> dict[str, Any]:
-        answer = json.loads(self._process.stdout.readline())
+        answer: dict[str, Any] = json.loads(self._answers.readline())
         if "error" in answer:
             raise SystemExit(answer["error"])
         return answer
@@ -92,9 +94,9 @@ class Worker:
         return self.answer()
 
     def close(self) -> None:
-        self._process.stdin.close()
+        self._requests.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._answers.close()
 
 
 def program_arguments(net: str, input_dims: str | None, optimize: str) -> list[str]:

@@ -13,8 +13,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -166,10 +167,10 @@ HISTORY = (
 )
 
 
-@dataclass
-class Repository:
-    directory: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
+class Repository(ABC):
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.environment: Mapping[str, str] = {}
 
     def run(self, *argv: str, **environment: str) -> str:
         everything = {**os.environ, **self.environment, **environment}
@@ -179,6 +180,27 @@ class Repository:
             argv, cwd=self.directory, env=everything, check=True, capture_output=True, text=True
         )
         return done.stdout.strip()
+
+    @abstractmethod
+    def begin(self) -> None: ...
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Begins a branch beside the main branch."""
+
+    @abstractmethod
+    def go_back(self) -> None:
+        """To the main branch."""
+
+    @abstractmethod
+    def merge(self) -> None:
+        """The branch, without committing."""
+
+    @abstractmethod
+    def commit(self, change: Change, seconds: int) -> None: ...
+
+    @abstractmethod
+    def commits(self) -> list[str]: ...
 
 
 class Git(Repository):
@@ -246,7 +268,7 @@ class Mercurial(Repository):
         return self.run(self.hg, "log", "--rev", "_firstancestors(.)", "--template", "{node}\\n").split()
 
 
-KINDS = {"git": Git, "hg": Mercurial}
+KINDS: Mapping[str, type[Repository]] = {"git": Git, "hg": Mercurial}
 
 
 def make_repository(directory: Path, kind: str = "git") -> list[str]:
