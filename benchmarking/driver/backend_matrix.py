@@ -371,7 +371,7 @@ class BackendMatrix:
             if case.tolerance is not None and not (is_coarse and isinstance(failure, ToleranceError)):
                 column.failure = failure
                 return
-            golden = {blob: framework.read_tensor(path) for blob, path in column.files.golden.items()}
+            golden = {blob: framework.read_tensor(path, blob) for blob, path in column.files.golden.items()}
             allowed = self._tolerance(column.precision)
             self._compare_with(column, golden, GOLDEN, allowed, "the golden output")
         except CaseError as error:

@@ -162,7 +162,7 @@ def output_errors(
     control: ReadyArm | None = None,
 ) -> tuple[tuple[TypeResult, ...], CaseError | DeviceError | None]:
     """Compares the outputs of the last runs with the golden outputs, and reports what is wrong with them."""
-    golden = {blob: framework.read_tensor(path) for blob, path in files.golden.items()}
+    golden = {blob: framework.read_tensor(path, blob) for blob, path in files.golden.items()}
     names = {blob: hide_credentials(str(location)) for blob, location in case.golden_files.items()}
     outputs = treatment.outputs()
     types = metrics.error_results(outputs, {}, golden, names)

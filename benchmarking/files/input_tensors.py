@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 import warnings
-import zipfile
 import zlib
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from benchmarking.bounds import OutOfBoundsError, open_regular
 from benchmarking.errors import CaseError
+from benchmarking.files import arrays
 from benchmarking.results.plain_text import plain
 from benchmarking.specs.expand import InputBlob
 from benchmarking.specs.input_rules import LARGEST_IMAGE, drawn_from
@@ -27,13 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-LARGEST_BYTES = 2**30
-"""The size limit of a file, and of its unpacked content."""
 BLOCK = 2**20
 """The number of random values that are drawn at once."""
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
-_NPY_MAGIC = b"\x93NUMPY"
-_ZIP_MAGIC = b"PK"
 
 
 def made(blob: InputBlob, source: Path | None) -> NDArray[Any] | None:
@@ -51,14 +46,14 @@ def made(blob: InputBlob, source: Path | None) -> NDArray[Any] | None:
         return None
     try:
         with open_regular(source) as stream:
-            magic = stream.read(len(_NPY_MAGIC))
+            magic = stream.read(len(arrays.NPY_MAGIC))
             stream.seek(0)
             if blob.image is not None:
                 return _image(blob, blob.image, stream)
-            if magic.startswith(_ZIP_MAGIC):
-                return _fitting(blob, _archived(blob, stream))
-            if magic == _NPY_MAGIC:
-                array = _array(_bounded(stream))
+            if magic.startswith(arrays.NPZ_MAGIC):
+                return _fitting(blob, arrays.of_npz(stream, blob.name))
+            if magic == arrays.NPY_MAGIC:
+                array = arrays.of_npy(_bounded(stream))
                 fits = array.shape == blob.shape and array.dtype == NUMPY_NAMES[blob.type]
                 return None if fits else _fitting(blob, array)
     except OSError as error:
@@ -101,40 +96,10 @@ def _drawing(random: np.random.RandomState, spec: RandomSpec, type_: str) -> Cal
 
 
 def _bounded(stream: BinaryIO) -> bytes:
-    content = stream.read(LARGEST_BYTES + 1)
-    if len(content) > LARGEST_BYTES:
-        raise OutOfBoundsError(f"it is larger than {LARGEST_BYTES:,} bytes")
+    content = stream.read(arrays.LARGEST_BYTES + 1)
+    if len(content) > arrays.LARGEST_BYTES:
+        raise OutOfBoundsError(f"it is larger than {arrays.LARGEST_BYTES:,} bytes")
     return content
-
-
-def _array(content: bytes) -> NDArray[Any]:
-    import numpy as np
-
-    try:
-        array: NDArray[Any] = np.load(BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy evaluates the header as Python, and raises whatever that raises
-        raise ValueError(f"NumPy cannot read it: {plain(str(error)[:200])}") from error
-    return array
-
-
-def _archived(blob: InputBlob, stream: BinaryIO) -> NDArray[Any]:
-    """The array with the input's name in an ``.npz``, or its only array."""
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            names = [name for name in archive.namelist() if name.endswith(".npy")]
-            wanted = f"{blob.name}.npy"
-            if wanted not in names and len(names) != 1:
-                shown = ", ".join(plain(repr(name.removesuffix(".npy"))[:60]) for name in names[:10])
-                raise ValueError(
-                    f"it has the arrays {shown or 'none'}, and none is called {plain(blob.name)!r}"
-                )
-            with archive.open(wanted if wanted in names else names[0]) as member:
-                content = member.read(LARGEST_BYTES + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
-        raise ValueError(f"it is not an .npz file: {plain(str(error)[:200])}") from error
-    if len(content) > LARGEST_BYTES:
-        raise OutOfBoundsError(f"an array in it is larger than {LARGEST_BYTES:,} bytes")
-    return _array(content)
 
 
 def _fitting(blob: InputBlob, array: NDArray[Any]) -> NDArray[Any]:

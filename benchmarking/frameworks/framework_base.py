@@ -205,8 +205,11 @@ class FrameworkBase(ABC):
         """
 
     @abstractmethod
-    def read_tensor(self, path: Path) -> NDArray[np.float64]:
+    def read_tensor(self, path: Path, name: str = "") -> NDArray[np.float64]:
         """The values of a golden or an output file, flattened: shape (n,).
+
+        Args:
+            name: of the output, for a golden file with several arrays.
 
         Raises:
             ProgramOutputError: the file is missing or is not a tensor.

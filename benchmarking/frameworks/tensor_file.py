@@ -1,4 +1,4 @@
-"""Tensors in files: text with one number per line, or ``.npy``."""
+"""Tensors in files: text with one number per line, ``.npy`` or ``.npz``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarking.bounds import OutOfBoundsError, read_file
 from benchmarking.errors import ProgramOutputError
-from benchmarking.results.plain_text import plain
+from benchmarking.files import arrays
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NPY_MAGIC = b"\x93NUMPY"
 LARGEST_FILE_BYTES = 2**30
 BLOCK_BYTES = 2**20
 """The number of bytes that are split at once: words take many times the memory of the numbers that they
@@ -26,8 +25,11 @@ represent.
 _SPACE = re.compile(rb"\s")
 
 
-def read(path: Path) -> NDArray[np.float64]:
+def read(path: Path, name: str = "") -> NDArray[np.float64]:
     """The values of a tensor file, flattened: shape (n,).
+
+    Args:
+        name: of the array in an ``.npz``, unless it is the only one.
 
     Raises:
         ProgramOutputError: the file is missing, empty, too large, or holds something else than numbers.
@@ -39,7 +41,7 @@ def read(path: Path) -> NDArray[np.float64]:
     except OutOfBoundsError as error:
         raise ProgramOutputError(f"{path}: not a tensor: {error}") from error
     try:
-        values = _numpy_values(content) if content.startswith(NPY_MAGIC) else _text_values(content)
+        values = _values(content, name)
     except ValueError as error:
         raise ProgramOutputError(f"{path}: not a tensor: {error}") from error
     if values.size == 0:
@@ -57,16 +59,20 @@ def file_name(blob: str) -> str:
     return (f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded) + ".txt"
 
 
-def _numpy_values(content: bytes) -> NDArray[np.float64]:
+def _values(content: bytes, name: str) -> NDArray[np.float64]:
+    if content.startswith(arrays.NPY_MAGIC):
+        return _numbers(arrays.of_npy(content))
+    if content.startswith(arrays.NPZ_MAGIC):
+        return _numbers(arrays.of_npz(io.BytesIO(content), name))
+    return _text_values(content)
+
+
+def _numbers(array: NDArray[Any]) -> NDArray[np.float64]:
     import numpy as np
 
-    try:
-        values = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # NumPy evaluates the header as Python, and raises whatever that raises
-        raise ValueError(f"NumPy cannot read it: {plain(str(error)[:200])}") from error
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"it contains {values.dtype} instead of numbers")
-    flat: NDArray[np.float64] = values.astype(np.float64).reshape(-1)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"it contains {array.dtype} instead of numbers")
+    flat: NDArray[np.float64] = array.astype(np.float64).reshape(-1)
     return flat
 
 

@@ -166,8 +166,8 @@ class Generic(FrameworkBase):
     def output_file(self, blob: str) -> str:
         return tensor_file.file_name(blob)
 
-    def read_tensor(self, path: Path) -> NDArray[np.float64]:
-        return tensor_file.read(path)
+    def read_tensor(self, path: Path, name: str = "") -> NDArray[np.float64]:
+        return tensor_file.read(path, name)
 
 
 def _text(options: Mapping[str, OptionValue], name: str, *default: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarking.errors import CaseError
-from benchmarking.files import input_tensors
+from benchmarking.files import arrays, input_tensors
 from benchmarking.specs.expand import InputBlob
 from benchmarking.specs.model import ImageSpec, RandomSpec
 from benchmarking.specs.tensor_types import NUMPY_NAMES, RANGES, is_whole
@@ -136,7 +136,7 @@ def test_what_is_not_the_array_is_one_line(tmp_path, content, type_, problem):
 
 
 def test_what_an_archive_unpacks_to_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(input_tensors, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(arrays, "LARGEST_BYTES", 1000)
     path = tmp_path / "x.npz"
     path.write_bytes(npz(a=npy(np.zeros(500))))
     with pytest.raises(CaseError, match="an array in it is larger than 1,000 bytes"):

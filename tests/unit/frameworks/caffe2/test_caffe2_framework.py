@@ -222,6 +222,25 @@ def test_numpy_files_are_tensors_too(tmp_path):
     assert FRAMEWORK.read_tensor(tmp_path / "x.npy").tolist() == [0, 1, 2, 3, 4, 5]
 
 
+def test_so_is_the_array_of_an_archive_that_is_called_like_the_output(tmp_path):
+    import numpy as np
+
+    np.savez(tmp_path / "golden.npz", score=np.ones((1, 2)), boxes=np.zeros(3))
+    np.savez(tmp_path / "single.npz", anything=np.arange(2))
+    np.savez(tmp_path / "object.npz", score=np.array([{}], dtype=object))
+    assert FRAMEWORK.read_tensor(tmp_path / "golden.npz", "score").tolist() == [1, 1]
+    assert FRAMEWORK.read_tensor(tmp_path / "single.npz", "score").tolist() == [0, 1]
+    with pytest.raises(
+        ProgramOutputError, match="it has the arrays 'score', 'boxes', and none is called 'mask'"
+    ):
+        FRAMEWORK.read_tensor(tmp_path / "golden.npz", "mask")
+    with pytest.raises(ProgramOutputError, match="NumPy cannot read it"):
+        FRAMEWORK.read_tensor(tmp_path / "object.npz", "score")
+    (tmp_path / "damaged.npz").write_bytes(b"PK damaged")
+    with pytest.raises(ProgramOutputError, match=r"it is not an \.npz file"):
+        FRAMEWORK.read_tensor(tmp_path / "damaged.npz", "score")
+
+
 def test_the_answer_of_a_model_is_what_the_specification_says_or_the_nets_external_outputs():
     models = ROOT / "specifications/models/caffe2"
     predict = {"predict": models / "faster_rcnn_head/predict_net.pb"}
