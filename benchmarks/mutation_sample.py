@@ -13,7 +13,10 @@ Each outcome is a line of ``measured/mutants_seed_N.jsonl``, and a sample that w
 the commit that it began with. What survives is recorded as a difference: a reader decides whether it is a
 fault that ought to be noticed, or the same program in other words, and writes the reason into its line as
 ``"equivalent"``; a test that was written since is named as ``"noticed_later_by"``, and changes no count.
-``--summary`` counts.
+What no test notices is also shown to the type checker, which CI runs as well; its findings are counted apart,
+``"types"``. ``--summary`` counts.
+
+``--since COMMIT`` takes over what was measured with that commit: only tests whose files differ are run again.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +48,14 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.tests_of_lines import TestsOfLines, load, measure  # noqa: E402
+from benchmarks.tests_of_lines import (  # noqa: E402
+    TestsOfLines,
+    carried_over,
+    changed_tests,
+    load,
+    measure,
+    united,
+)
 
 FRAMEWORKS = Path("benchmarking/frameworks")
 LEFT_OUT = ("core/ReplaceBinaryOperator_BitOr",)
@@ -61,11 +72,22 @@ END_TO_END_TESTS = (
     *("-k", "not arm64"),  # devices that are emulated, and run the same code as others
 )
 DIFF_HEADS = ("--", "++", "@@")
-SECONDS_FOR_A_MUTANT = 100
+ARCHITECTURE = "tests/unit/test_architecture.py"
+TESTS_OF_DECLARATIONS = (
+    *(
+        f"{ARCHITECTURE}::test_dataclasses_are_frozen",
+        f"{ARCHITECTURE}::test_what_is_read_from_json_is_frozen",
+    ),
+    f"{ARCHITECTURE}::test_methods_without_a_body_have_to_be_defined_by_each_subclass",
+    f"{ARCHITECTURE}::test_arguments_of_our_functions_have_their_names",
+    f"{ARCHITECTURE}::test_the_page_of_limits_is_current",
+    "tests/unit/docs/test_options_docs.py::test_the_tables_are_current",
+)
+"""They read the sources, or what is declared in them, and execute no line of a module."""
+SECONDS_FOR_A_MUTANT = 60
 """Of tests, by what they took without it; those that take longest are left out beyond."""
-
-
-LONGEST_S = 1500
+TEST_LIMIT_S = 60
+"""For one test on a machine that nobody else uses; the longer, the more processes want to run."""
 PROCESSES = multiprocessing.get_context("forkserver")
 """Every mutant gets a new process that has these modules already, as importing them takes seconds."""
 PROCESSES.set_forkserver_preload(
@@ -199,9 +221,10 @@ def tests_for(measured: TestsOfLines, source: str, mutant: Mutant) -> list[str]:
         if total <= SECONDS_FOR_A_MUTANT:
             chosen.append(test)
     order = {test: number for number, test in enumerate(measured.seconds)}
-    return sorted(
+    own = sorted(
         chosen, key=lambda test: (measured.seconds[test] > 1, not test.startswith(room), order[test])
     )
+    return own if in_function else [*TESTS_OF_DECLARATIONS, *own]
 
 
 def run_pytest(clone: Path, arguments: Sequence[str], output: str) -> None:
@@ -219,28 +242,50 @@ def run_pytest(clone: Path, arguments: Sequence[str], output: str) -> None:
     os._exit(status)
 
 
-def noticed_by(clone: Path, tests: Sequence[str], changes: Mapping[Path, str]) -> str | None:
-    """The first test that fails with these files changed, or how pytest ended."""
-    if not tests:
-        return None
+def complaint_about_types(clone: Path, changes: Mapping[Path, str]) -> str | None:
+    """The first line of the type checker with these files changed."""
+    with changed_in(changes):
+        command = [sys.executable, "-m", "mypy", "--no-error-summary"]
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+    if done.returncode > 1:
+        raise RuntimeError(f"the type checker could not be run: {done.stderr}")
+    return done.stdout.partition("\n")[0] if done.returncode else None
+
+
+@contextmanager
+def changed_in(changes: Mapping[Path, str]) -> Iterator[None]:
     originals = {path: path.read_text(encoding="utf-8") for path in changes}
     try:
         for path, text in changes.items():
             path.write_text(text, encoding="utf-8")
-        return first_failure(clone, tests)
+        yield
     finally:
         for path, text in originals.items():
             path.write_text(text, encoding="utf-8")
+
+
+def noticed_by(clone: Path, tests: Sequence[str], changes: Mapping[Path, str]) -> str | None:
+    """The first test that fails with these files changed, or how pytest ended."""
+    if not tests:
+        return None
+    with changed_in(changes):
+        return first_failure(clone, tests)
+
+
+def patience() -> float:
+    """So many times longer than on an idle machine may anything take."""
+    return 3 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def first_failure(clone: Path, tests: Sequence[str]) -> str | None:
     chosen, output = clone.with_suffix(".tests"), clone.with_suffix(".output")
     chosen.write_text("\n".join(tests), encoding="utf-8")
     output.write_text("", encoding="utf-8")
-    options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no", "--timeout=60", f"@{chosen}")
-    process = PROCESSES.Process(target=run_pytest, args=(clone, options, str(output)))
+    options = ("-q", "-x", "-n0", "-p", "no:cacheprovider", "--tb=no")
+    limits = (f"--timeout={TEST_LIMIT_S * patience():.0f}", f"@{chosen}")
+    process = PROCESSES.Process(target=run_pytest, args=(clone, (*options, *limits), str(output)))
     process.start()
-    process.join(LONGEST_S)
+    process.join(5 * SECONDS_FOR_A_MUTANT * patience())
     if process.pid is not None and process.is_alive():
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
@@ -266,17 +311,40 @@ def attempt(clone: Path, mutant: Mutant, outcome: Outcome, stages: dict[str, Tes
         outcome = {**outcome, name: len(tests)}
         while by := noticed_by(clone, tests, {path: changed}):
             function = by.partition("[")[0].partition(" - ")[0]
-            if function not in tests:
+            again = [function] if function.startswith("tests/") else tests
+            if noticed_by(clone, again, {path: changed}) and not noticed_by(clone, again, {}):
                 return {**outcome, "outcome": "noticed", "by": by}
-            if noticed_by(clone, [function], {path: changed}) and not noticed_by(clone, [function], {}):
-                return {**outcome, "outcome": "noticed", "by": by}
-            tests.remove(function)
+            tests = [test for test in tests if test not in again and not test.startswith(f"{function}::")]
+    if complaint := complaint_about_types(clone, {path: changed}):
+        outcome = {**outcome, "types": complaint}
     lines = difflib.unified_diff(original.splitlines(), changed.splitlines(), n=0, lineterm="")
     return {
         **outcome,
         "outcome": "survived",
         "difference": [one for one in lines if one[:2] not in DIFF_HEADS],
     }
+
+
+def workspace_of(commit: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"mutants-{commit[:12]}"
+
+
+def measured_tests(
+    clone: Path, name: str, tests: Sequence[str], arguments: argparse.Namespace
+) -> TestsOfLines:
+    directory = clone.parent / name
+    if not arguments.since:
+        measure(clone, directory, tests, arguments.workers)
+        return load(clone, directory)
+    old = workspace_of(arguments.since)
+    ignored = tuple(one.removeprefix("--ignore=") for one in tests if one.startswith("--ignore="))
+    rooms = tuple(one for one in tests if one.startswith("tests/"))
+    found = changed_tests(old / "clone_0", clone)
+    changed = [one for one in found if one.startswith(rooms) and not one.startswith(ignored)]
+    if changed:
+        measure(clone, directory, changed, arguments.workers)
+    kept = carried_over(load(old / "clone_0", old / name), old / "clone_0", clone)
+    return united(kept, load(clone, directory)) if changed else kept
 
 
 def clone_of(commit: str, workspace: Path, number: int) -> Path:
@@ -292,8 +360,12 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     noticed = sum(one["outcome"] == "noticed" for one in tried)
     equivalent = sum(one["outcome"] == "survived" and "equivalent" in one for one in tried)
     faults = len(tried) - equivalent
-    share = f" ({noticed / faults:.0%})" if faults else ""
-    return f"{noticed} of {faults} noticed{share}; {equivalent} more are the same program in other words"
+    typed = sum(one["outcome"] == "survived" and "types" in one and "equivalent" not in one for one in tried)
+    shares = [f"{count / faults:.0%}" if faults else "" for count in (noticed, noticed + typed)]
+    return (
+        f"{noticed} of {faults} noticed ({shares[0]}; with the {typed} that only the type checker reports"
+        f" {shares[1]}); {equivalent} more are the same program in other words"
+    )
 
 
 def main() -> None:
@@ -302,6 +374,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="how many mutants are tried at once")
     parser.add_argument("--end_to_end", action="store_true", help="survivors meet the end-to-end tests, too")
+    parser.add_argument("--since", help="take over what this commit was measured with")
     parser.add_argument("--summary", action="store_true", help="only count what is recorded")
     arguments = parser.parse_args()
 
@@ -317,7 +390,7 @@ def main() -> None:
         print(summary(outcomes))
         return
 
-    workspace = Path(tempfile.gettempdir()) / f"mutants-{head['commit'][:12]}"
+    workspace = workspace_of(head["commit"])
     workspace.mkdir(exist_ok=True)
     clones: queue.SimpleQueue[Path] = queue.SimpleQueue()
     for number in range(arguments.workers):
@@ -326,8 +399,7 @@ def main() -> None:
     chosen = {"quick": QUICK_TESTS, **({"end_to_end": END_TO_END_TESTS} if arguments.end_to_end else {})}
     stages = {}
     for name, tests in chosen.items():
-        measure(first, workspace / name, tests, arguments.workers)
-        stages[name] = load(first, workspace / name)
+        stages[name] = measured_tests(first, name, tests, arguments)
 
     mutants = draw(first, arguments.count, arguments.seed)
     outcomes += [described(mutant) for mutant in mutants[len(outcomes) :]]

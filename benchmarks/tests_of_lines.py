@@ -7,6 +7,7 @@ test, its outcome and seconds in ``tests.jsonl``.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import subprocess
@@ -105,6 +106,48 @@ def load(clone: Path, directory: Path) -> TestsOfLines:
             found = {line: frozenset(map(function_of, names)) & {*passed} for line, names in contexts.items()}
             tests_of[Path(file).relative_to(clone)] = {line: names for line, names in found.items() if names}
     return TestsOfLines(passed, tests_of)
+
+
+def same_file(path: str, old: Path, new: Path) -> bool:
+    return (old / path).is_file() and (old / path).read_bytes() == (new / path).read_bytes()
+
+
+def changed_tests(old: Path, new: Path) -> list[str]:
+    """The files of tests that differ between two clones, or are new."""
+    files = sorted(str(path.relative_to(new)) for path in (new / "tests").rglob("test_*.py"))
+    return [file for file in files if not same_file(file, old, new)]
+
+
+def carried_over(measured: TestsOfLines, old: Path, new: Path) -> TestsOfLines:
+    """What is still true in another clone: of tests in files that are the same, the lines that are there."""
+    files = {test.partition("::")[0] for test in measured.seconds}
+    same = {file for file in files if (new / file).is_file() and same_file(file, old, new)}
+    seconds = {test: one for test, one in measured.seconds.items() if test.partition("::")[0] in same}
+    tests_of = {}
+    for module, tests_of_line in measured.tests_of.items():
+        if not (new / module).is_file():
+            continue
+        lines = [(root / module).read_text(encoding="utf-8").splitlines() for root in (old, new)]
+        blocks = difflib.SequenceMatcher(None, *lines, autojunk=False).get_matching_blocks()
+        tests_of[module] = {
+            block.b + 1 + place: tests & {*seconds}
+            for block in blocks
+            for place in range(block.size)
+            if (tests := tests_of_line.get(block.a + 1 + place))
+        }
+    return TestsOfLines(seconds, tests_of)
+
+
+def united(one: TestsOfLines, other: TestsOfLines) -> TestsOfLines:
+    modules = {*one.tests_of, *other.tests_of}
+    tests_of = {}
+    for module in modules:
+        first, second = one.tests_of.get(module, {}), other.tests_of.get(module, {})
+        nothing: frozenset[str] = frozenset()
+        tests_of[module] = {
+            line: first.get(line, nothing) | second.get(line, nothing) for line in {*first, *second}
+        }
+    return TestsOfLines({**one.seconds, **other.seconds}, tests_of)
 
 
 def function_of(context: str) -> str:

@@ -12,12 +12,13 @@ import pytest
 from benchmarking.continuous import messages, notification
 from benchmarking.continuous.activities import Activities, age, read
 from benchmarking.continuous.notification import Notifier
-from benchmarking.continuous.overview import now_lines
-from benchmarking.continuous.state import Culprit, Run, RunStatus, Suspect
+from benchmarking.continuous.overview import now_lines, overview_lines
+from benchmarking.continuous.state import Culprit, Overview, Pending, Position, Run, RunStatus, Suspect
 from benchmarking.errors import CaseError, StorageError
 from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import TestKey
+from tests.support import golden
 
 NASTY = "\x1b]0;owned\x07\x1b[31mred \u202eevil\r\nforged line"
 COMMIT = Revision("1" * 40, 1772442000, f"Ann {NASTY} <ann@example.org>", f"subject {NASTY}")
@@ -104,6 +105,32 @@ def test_the_lines_of_a_regression():
         "    b",
     ]
     assert list(messages.culprit_lines(found[1:2]))[-1] == "    found by bisection from c3c3c3c3c3c3"
+
+
+def test_the_whole_status():
+    """With more commits to come than are shown, and a regression of which the origin is not known yet."""
+    regressed = Run("gpu", ANN, RunStatus.REGRESSED, build_s=1.5, run_s=61, finished_at=1772445600.0)
+    explained = replace(regressed, platform="host")
+    failed = Run(
+        "host", replace(COMMIT, subject="broken"), RunStatus.FAILED, "lost", finished_at=1772449200.0
+    )
+    commits = [replace(ANN, commit=f"{number:040d}", commit_time=1772442000 + number) for number in range(12)]
+    pending = [Pending("board", commits[0], "the board is away\nsince noon")]
+    pending += [Pending("host", one) for one in commits[1:]]
+    overview = Overview(
+        "nets.json",
+        {"main": Position("d4" * 20, is_done=True), "next": Position("e5" * 20, is_done=False)},
+        {("host", RunStatus.MEASURED): 7, ("host", RunStatus.FAILED): 1, ("gpu", RunStatus.REGRESSED): 2},
+        recent=[failed, regressed],
+        failed=[failed],
+        regressed=[regressed, explained],
+        culprits=[Culprit("host", ANN.commit, TWICE, "b2" * 20, ANN)],
+        pending=pending,
+    )
+    golden.check("\n".join(overview_lines(overview)), "continuous/status.txt")
+    assert not any("and " in one for one in overview_lines(replace(overview, pending=pending[:10])))
+    nothing = Overview("nets.json", {}, {}, (), (), (), (), ())
+    assert list(overview_lines(nothing)) == ["nets.json", "", ""]
 
 
 def test_the_lines_of_what_is_passed_over_and_put_off():
