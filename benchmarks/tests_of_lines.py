@@ -127,8 +127,8 @@ def carried_over(measured: TestsOfLines, old: Path, new: Path) -> TestsOfLines:
     for module, tests_of_line in measured.tests_of.items():
         if not (new / module).is_file():
             continue
-        lines = [(root / module).read_text(encoding="utf-8").splitlines() for root in (old, new)]
-        blocks = difflib.SequenceMatcher(None, *lines, autojunk=False).get_matching_blocks()
+        before, now = ((root / module).read_text(encoding="utf-8").splitlines() for root in (old, new))
+        blocks = difflib.SequenceMatcher(None, before, now, autojunk=False).get_matching_blocks()
         tests_of[module] = {
             block.b + 1 + place: tests & {*seconds}
             for block in blocks
