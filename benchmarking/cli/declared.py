@@ -128,7 +128,7 @@ def _as_declared(declared: Declaration) -> dict[str, Any]:
         "metavar": declared.metavar,
         "choices": declared.choices and declared.choices(),
         "const": declared.bare,
-        "nargs": declared.bare and "?",
+        "nargs": None if declared.bare is None else "?",
     }
     return {name: value for name, value in arguments.items() if value is not None}
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import Discovery, PlatformBase
     from benchmarking.programs.command import Program
     from benchmarking.programs.process import Cancellation
+    from benchmarking.records.tree import History
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.reporters.reporters import ReporterGroup
     from benchmarking.specs.expand import TestCase
@@ -519,15 +520,24 @@ def _existing_file(option: str, text: str) -> Path:
 
 def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck:
     from benchmarking.driver.regression_check import RegressionCheck
-    from benchmarking.records.tree import History
 
     if not info.regression_commits:
         return RegressionCheck()
+    return RegressionCheck(saved_results(options), tuple(info.regression_commits), options.detector)
+
+
+def saved_results(options: HarnessOptions) -> History:
+    """
+    Raises:
+        UsageError: nobody said where they are.
+    """
+    from benchmarking.records.tree import History
+
     if options.local_reporter is None:
         raise UsageError(
             "--info: regression_commits are looked up in the results of --local_reporter: give its directory"
         )
-    return RegressionCheck(History(options.local_reporter), tuple(info.regression_commits), options.detector)
+    return History(options.local_reporter)
 
 
 def make_reporters(options: HarnessOptions, cancellation: Cancellation) -> list[ReporterBase]:

@@ -18,6 +18,7 @@ from benchmarking.cli.argument_types import (
     positive_int,
 )
 from benchmarking.cli.running import guarded
+from benchmarking.dispatch import LAB_VARIABLE
 from benchmarking.errors import EXIT_STATUS_MEANING, ExitStatus, UsageError
 from benchmarking.terminal import streams
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarking.dispatch.database import Database
     from benchmarking.dispatch.ledger import LabDevice, LabJob, Ledger
 
-VARIABLE = "ML_BENCHMARK_LAB"
+
 GIB = 2**30
 
 SUMMARIES = {
@@ -73,14 +74,14 @@ def command_parser(command: str, program: str) -> Parser:
     parser.add_argument(
         "--lab",
         metavar="URL",
-        help=f"the lab's database, as in postgresql://ann@lab.example/benchmarks (default: {VARIABLE} in the "
-        "environment); its password belongs into ~/.pgpass",
+        help="the lab's database, as in postgresql://ann@lab.example/benchmarks (default: "
+        f"{LAB_VARIABLE} in the environment); its password belongs into ~/.pgpass",
     )
     _ARGUMENTS[command](parser)
     return parser
 
 
-def lab_database(url: str | None) -> Database:
+def lab_database(url: str | None, environment: Mapping[str, str] = os.environ) -> Database:
     """
     Raises:
         UsageError: there is none, or its password is on the command line.
@@ -92,11 +93,11 @@ def lab_database(url: str | None) -> Database:
     if url is not None and urlsplit(url).password:
         raise UsageError(
             "--lab: everybody on this machine can read a password on the command line: use ~/.pgpass or "
-            f"{VARIABLE}"
+            f"{LAB_VARIABLE}"
         )
-    url = url or os.environ.get(VARIABLE)
+    url = url or environment.get(LAB_VARIABLE)
     if not url:
-        raise UsageError(f"which lab? Give --lab postgresql://user@host/database, or set {VARIABLE}")
+        raise UsageError(f"which lab? Give --lab postgresql://user@host/database, or set {LAB_VARIABLE}")
     return Database(url)
 
 

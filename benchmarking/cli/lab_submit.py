@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.cli import harness
-from benchmarking.cli.argument_types import Parser, positive_int
+from benchmarking.cli.argument_types import Parser, positive_float, positive_int
 from benchmarking.cli.declared import add_options, declarations
 from benchmarking.cli.harness_arguments import MODEL_DEFAULTS, add_files, options_of
 from benchmarking.cli.options import DESCRIPTIONS, REPORTS, HarnessOptions
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.reporters.reporters import ReporterGroup
 
-PACKED_OPTIONS = (
-    *("input", "threads", "root_model_dir", "program", "shared_libs", "info"),
+OWN_OPTIONS = (
+    *("benchmark_file", "validate", "input", "threads", "root_model_dir", "program", "shared_libs", "info"),
     *(name for name, one in declarations(HarnessOptions).items() if one.group == REPORTS),
 )
 """Options of a run that are for the submitter's own host, or whose files are sent along."""
@@ -61,26 +62,48 @@ def add_submit_arguments(parser: Parser) -> None:
     )
     group.add_argument("--all", action="store_true", help="on every such device (default: on one of them)")
     group.add_argument("--detach", action="store_true", help="do not wait for the end of the jobs")
-    add_options(parser, HarnessOptions, DESCRIPTIONS, (), only={*ALLOWED_OPTIONS, *PACKED_OPTIONS})
+    group.add_argument(
+        "--run_limit",
+        type=positive_float,
+        metavar="SECONDS",
+        help="end a run that takes longer on its device; the time in the queue is not counted",
+    )
+    group.add_argument(
+        "--key",
+        metavar="NAME",
+        help="submit only once under this name; given again, follow the jobs of the first time",
+    )
+    add_options(parser, HarnessOptions, DESCRIPTIONS, (), only={*ALLOWED_OPTIONS, *OWN_OPTIONS})
     parser.set_defaults(**dict.fromkeys(MODEL_DEFAULTS))
 
 
 def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
     from benchmarking.dispatch.ledger import Ledger
+    from benchmarking.dispatch.packing import Package
     from benchmarking.dispatch.targets import Target, choose
     from benchmarking.programs.process import Cancellation
 
     target, every, detach = Target.of(values.pop("on")), values.pop("all"), values.pop("detach")
+    submission = _submission(values.pop("key"))
+    run_limit_s = values.pop("run_limit")
     options = options_of(values, parser)
     database.check()
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
-        reporters = [] if detach else harness.make_reporters(options, cancellation)
+        reporters = [] if detach or options.validate else harness.make_reporters(options, cancellation)
         with database.connected() as connection:
             ledger = Ledger(connection)
-            chosen = choose(ledger.devices(), target, every=every)
-            ids = _send(database, ledger, options, chosen)
-        numbers = ",".join(map(str, ids))
-        names = ", ".join(one.name for one in chosen)
+            ids = ledger.of_submission(submission)
+            if not ids:
+                chosen = choose(ledger.devices(), target, every=every)
+                with tempfile.TemporaryDirectory(prefix="benchmark-lab-") as name:
+                    package = Package(Path(name), options.root_model_dir)
+                    request = _request(options, package, len(chosen), submission, run_limit_s)
+                    if options.validate:
+                        return _show_valid(request, chosen)
+                    ids = _send(database, ledger, _title(options), chosen, package, request)
+            jobs = ledger.jobs(ids=ids, limit=len(ids))
+        numbers = " ".join(map(str, ids))
+        names = ", ".join(one.device_name for one in jobs)
         again = f"mlbench lab wait {numbers}"
         streams.show_message(f"job{'s' if len(ids) > 1 else ''} {numbers} on {names}")
         if detach:
@@ -89,35 +112,53 @@ def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitSt
         return _follow(database, ids, options, reporters, cancellation, again)
 
 
+def _submission(key: str | None) -> str:
+    """The same for the same key of the same person."""
+    from benchmarking.results.model import new_uid
+
+    if key is None:
+        return new_uid()
+    return hashlib.sha256(f"{person()}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _show_valid(request: MeasureJob, chosen: Sequence[LabDevice]) -> ExitStatus:
+    from benchmarking.reporters.numbers import counted
+
+    names = ", ".join(one.name for one in chosen)
+    streams.show(f"no faults; {counted(len(request.tests), 'test')} on {names}\n")
+    return ExitStatus.OK
+
+
 def _send(
-    database: Database, ledger: Ledger, options: HarnessOptions, chosen: Sequence[LabDevice]
+    database: Database,
+    ledger: Ledger,
+    title: str,
+    chosen: Sequence[LabDevice],
+    package: Package,
+    request: MeasureJob,
 ) -> list[int]:
     from benchmarking.dispatch import blobs
-    from benchmarking.dispatch.packing import Package
     from benchmarking.dispatch.request import MEASURE
 
-    with tempfile.TemporaryDirectory(prefix="benchmark-lab-") as name:
-        package = Package(Path(name), options.root_model_dir)
-        request = _request(options, package, len(chosen))
-        sizes = sum({one.sha256: one.size_bytes for one in package.files.values()}.values())
-        sent = 0
-        for relative, source in package.sources.items():
-            file = package.files[relative]
-            sent += file.size_bytes * blobs.send(ledger.connection, source, file, request.person)
-        streams.show_message(
-            f"{len(package.files)} files, {sizes / 1e6:.1f} MB, of which {sent / 1e6:.1f} sent"
-        )
+    sizes = sum({one.sha256: one.size_bytes for one in package.files.values()}.values())
+    sent = 0
+    for relative, source in package.sources.items():
+        file = package.files[relative]
+        sent += file.size_bytes * blobs.send(ledger.connection, source, file, request.person)
+    streams.show_message(f"{len(package.files)} files, {sizes / 1e6:.1f} MB, of which {sent / 1e6:.1f} sent")
     jobs = [
         (one, request.model_copy(update={"platform": one.platform, "device": one.hash})) for one in chosen
     ]
-    return ledger.submit(database, _title(options), MEASURE, jobs, len(request.tests))
+    return ledger.submit(database, title, MEASURE, jobs, len(request.tests))
 
 
 def _title(options: HarnessOptions) -> str:
     return ", ".join(one.name for one in options.benchmark_files)
 
 
-def _request(options: HarnessOptions, package: Package, devices: int) -> MeasureJob:
+def _request(
+    options: HarnessOptions, package: Package, devices: int, submission: str, run_limit_s: float | None
+) -> MeasureJob:
     """What is asked for, before a device is chosen.
 
     Raises:
@@ -125,7 +166,6 @@ def _request(options: HarnessOptions, package: Package, devices: int) -> Measure
     """
     from benchmarking.dispatch.job_run import ALLOWED_OPTIONS
     from benchmarking.dispatch.request import PROTOCOL, MeasureJob
-    from benchmarking.results.model import new_uid
     from benchmarking.specs.run_info import TestName
 
     loaded = harness.load_benchmarks(options)
@@ -138,9 +178,13 @@ def _request(options: HarnessOptions, package: Package, devices: int) -> Measure
     compared = sum(case.metric == "delay" and case.refusal is None for case in cases)
     options = replace(options, comparisons=options.comparisons or max(1, compared * devices))
     tests = dict.fromkeys((case.model.name, case.metric, case.identifier) for case in cases)
+    history = None
+    if info.regression_commits:
+        saved = harness.saved_results(options)
+        history = package.add_history(saved, info.regression_commits, [net for net, _, _ in tests])
     return MeasureJob(
         protocol=PROTOCOL,
-        submission=new_uid(),
+        submission=submission,
         person=person(),
         platform="any",
         device="any",
@@ -154,6 +198,8 @@ def _request(options: HarnessOptions, package: Package, devices: int) -> Measure
         shared_libs=libraries,
         info=package.add_info(info),
         tests=[TestName(net=net, metric=metric, identifier=name) for net, metric, name in tests],
+        history=history,
+        run_limit_s=run_limit_s,
     )
 
 
@@ -214,7 +260,7 @@ def _follow(
     missing = {*ids} - {one.id for one in jobs}
     if missing:
         raise UsageError(f"the lab has no job {', '.join(map(str, sorted(missing)))}")
-    return _outcome(following, jobs, options, group, time.monotonic() - started)
+    return _outcome(following, jobs, options, group)
 
 
 def _outcome(
@@ -222,7 +268,6 @@ def _outcome(
     jobs: Sequence[LabJob],
     options: HarnessOptions,
     group: ReporterGroup,
-    duration_s: float,
 ) -> ExitStatus:
     from benchmarking.dispatch.following import worst_status
     from benchmarking.driver.session import exit_status
@@ -232,4 +277,4 @@ def _outcome(
     of_jobs = worst_status(jobs)
     if of_jobs is not None and status is not ExitStatus.INTERNAL_ERROR:
         status = of_jobs
-    return group.finish(status, duration_s, problems)
+    return group.finish(status, max(one.run_s for one in jobs), problems)

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from logging.handlers import RotatingFileHandler
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -19,10 +19,12 @@ from benchmarking.cli.options import MASK, TOKEN_VARIABLE, HarnessOptions
 from benchmarking.cli.repo_driver_options import RepoDriverOptions
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.shipped import shipped
+from benchmarking.dispatch import LAB_VARIABLE
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, StorageError, UsageError
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
+    from benchmarking.continuous.activities import Activities
     from benchmarking.continuous.builder import Builder
     from benchmarking.continuous.loop import LoopOptions
     from benchmarking.continuous.measurement import Harness, HarnessRequest
@@ -44,10 +46,27 @@ def main(argv: Sequence[str] | None = None, program: str = repo_driver_arguments
     arguments, token = repo_driver_arguments.split_token(given)
     if token is not None and sys.orig_argv[-len(given) :] == given:
         _start_again(sys.orig_argv[: -len(given)], arguments, token)
-    # Removed from the environment: of all programs that are started here, only harness.py receives it.
-    environment_token = os.environ.pop(TOKEN_VARIABLE, None)
+    # Removed from the environment: of all programs that are started here, only harness.py receives them.
+    environment_token, environment_lab = (os.environ.pop(one, None) for one in (TOKEN_VARIABLE, LAB_VARIABLE))
     options, harness_options = repo_driver_arguments.parse(arguments, program)
-    return guarded(program, lambda: _main(options, harness_options, token or environment_token))
+    lab = None if options.lab is None else options.lab or environment_lab
+    secrets = _Secrets(token or environment_token, lab)
+    return guarded(program, lambda: _main(options, harness_options, secrets))
+
+
+@dataclass(frozen=True)
+class _Secrets:
+    """What only the programs that measure and report may know."""
+
+    token: str | None = field(repr=False)
+    """For the remote reporter."""
+    lab: str | None = field(repr=False)
+    """The URL of the lab's database."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = {TOKEN_VARIABLE: self.token, LAB_VARIABLE: self.lab}
+        return {name: value for name, value in found.items() if value}
 
 
 def _start_again(command: Sequence[str], arguments: Sequence[str], token: str) -> None:
@@ -57,13 +76,13 @@ def _start_again(command: Sequence[str], arguments: Sequence[str], token: str) -
 
 
 def _main(
-    options: RepoDriverOptions, harness_options: HarnessOptions | None, token: str | None
+    options: RepoDriverOptions, harness_options: HarnessOptions | None, secrets: _Secrets
 ) -> ExitStatus:
     if options.status or harness_options is None:
         return _show_status(options, harness_options)
-    with _logging(options, token):
+    with _logging(options, secrets.token):
         try:
-            return _run(options, harness_options, token)
+            return _run(options, harness_options, secrets)
         except RunCancelledError:
             return ExitStatus.INTERRUPTED
         except BenchmarkError as error:
@@ -79,10 +98,9 @@ def _main(
 # --- the loop -----------------------------------------------------------------------------------------------
 
 
-def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str | None) -> ExitStatus:
+def _run(options: RepoDriverOptions, harness_options: HarnessOptions, secrets: _Secrets) -> ExitStatus:
     from benchmarking.continuous import activities, leftovers
     from benchmarking.continuous.builder import Builder, BuildOptions
-    from benchmarking.continuous.measurement import Harness
     from benchmarking.programs.process import Cancellation
     from benchmarking.repos.repo_base import RepoOptions
     from benchmarking.repos.repos import make_repo
@@ -121,17 +139,41 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, token: str
             doing,
             cancellation,
         )
-        harness = Harness(
-            arguments=_harness_arguments(options, harness_options),
-            framework=options.framework,
-            log_directory=directory / "logs",
-            activities=doing,
-            cancellation=cancellation,
-            timeout_s=options.run_timeout,
-            environment={TOKEN_VARIABLE: token} if token else {},
-        )
+        harness = _harness(options, harness_options, doing, cancellation, secrets)
         _check(options, builder, harness)
-        return _run_loop(options, harness_options, repo, builder, harness, cancellation, token)
+        return _run_loop(options, harness_options, repo, builder, harness, cancellation, secrets.token)
+
+
+def _harness(
+    options: RepoDriverOptions,
+    harness_options: HarnessOptions,
+    activities: Activities,
+    cancellation: Cancellation,
+    secrets: _Secrets,
+) -> Harness:
+    """
+    Raises:
+        UsageError: it should measure on a lab, and there is none.
+    """
+    from benchmarking.continuous.measurement import Harness
+
+    directory = _own_directory(options)
+    harness = Harness(
+        arguments=_harness_arguments(options, harness_options),
+        framework=options.framework,
+        log_directory=directory / "logs",
+        activities=activities,
+        cancellation=cancellation,
+        timeout_s=options.run_timeout,
+        environment=secrets.environment,
+    )
+    if options.lab is None:
+        return harness
+    from benchmarking.cli.lab import lab_database
+    from benchmarking.continuous.lab import LabHarness, Submissions
+
+    lab_database(options.lab or None, secrets.environment)
+    return LabHarness.instead_of(harness, Submissions(directory / "lab"), options.on, options.run_timeout)
 
 
 def _run_loop(

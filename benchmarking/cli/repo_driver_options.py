@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarking.cli.argument_types import command, path_or_name, positive_float
 from benchmarking.cli.declared import DeclaredOptions, option
 from benchmarking.cli.options import LogLevel
+from benchmarking.dispatch import LAB_VARIABLE
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.repos.repos import repo_names
 
@@ -16,9 +17,11 @@ REPOSITORY = "the repository"
 COMMITS = "which commits"
 BUILDS = "building"
 RUNNING = "running"
+LAB = "on a lab"
 REPORTING = "reporting"
 DESCRIPTIONS = {
-    RUNNING: "Without --once and --interval, one commit is measured: --commit, or the newest commit."
+    LAB: "Commits are measured on the devices of other hosts, which serve a lab (docs/lab.md).",
+    RUNNING: "Without --once and --interval, one commit is measured: --commit, or the newest commit.",
 }
 
 
@@ -181,7 +184,27 @@ class RepoDriverOptions(DeclaredOptions):
         group=RUNNING,
         metavar="SECONDS",
         example="7200",
-        help="the time limit of harness.py for one commit, after which it is killed",
+        help="the time limit of harness.py for one commit, after which it is killed; on a lab, the time in "
+        "the queue is not counted",
+    )
+
+    lab: str | None = option(
+        None,
+        group=LAB,
+        bare="",
+        metavar="URL",
+        example="postgresql://ann@lab.example/benchmarks",
+        usual=f"only on this host; without a value, {LAB_VARIABLE} in the environment",
+        help="measure on the devices of this lab",
+        page="lab.md#every-commit",
+    )
+    on: str = option(
+        "",
+        group=LAB,
+        metavar="CONDITION,...",
+        example="label=kitchen,memory>=8GB",
+        usual="all devices of the platform",
+        help="only on these devices of the lab: conditions as of mlbench lab submit",
     )
 
     status: bool = option(

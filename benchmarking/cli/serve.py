@@ -245,9 +245,10 @@ def _lab(url: str | None) -> Database | None:
     Raises:
         UsageError, LabError: it is not a lab.
     """
-    from benchmarking.cli.lab import VARIABLE, lab_database
+    from benchmarking.cli.lab import lab_database
+    from benchmarking.dispatch import LAB_VARIABLE
 
-    if not url and not os.environ.get(VARIABLE):
+    if not url and not os.environ.get(LAB_VARIABLE):
         return None
     lab = lab_database(url)
     lab.check()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import benchmarking
 from benchmarking.continuous.activities import Activities
 from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
 from benchmarking.programs import process
 from benchmarking.programs.command import Command
+from benchmarking.programs.own_program import own_program
 from benchmarking.programs.process import Cancellation, Streams
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import RunType, TestKey
@@ -38,7 +37,6 @@ OUTPUT_LIMIT_BYTES = 512 * 2**20
 class HarnessReport:
     exit_status: int | None
     """The exit status of the process: negative for a signal, None if it had to be killed."""
-    run_s: float
     log: Path
     """The file with all messages of the harness."""
     screen: str
@@ -77,6 +75,7 @@ class Harness:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     branch: str = ""
     """That of the commits, for the record."""
+    program: tuple[str, ...] = own_program("harness")
 
     def validate(self, request: HarnessRequest) -> HarnessReport:
         """Checks all arguments that ``measure`` would pass, and the benchmark files; runs nothing.
@@ -101,10 +100,13 @@ class Harness:
     def _own_arguments(self, request: HarnessRequest) -> tuple[str, ...]:
         # A path may hold bytes that are no text: pydantic's own JSON cannot.
         info = json.dumps(_info(request, self.branch).model_dump(exclude_defaults=True))
-        return ("--platform", request.platform, "--info", info)
+        return (*self._where(request.platform), "--info", info)
+
+    def _where(self, platform: str) -> tuple[str, ...]:
+        return ("--platform", platform)
 
     def _run(self, name: str, own_arguments: Sequence[str]) -> HarnessReport:
-        argv = (*_harness(), *self.arguments, "--framework", self.framework, *own_arguments)
+        argv = (*self.program, *self.arguments, "--framework", self.framework, *own_arguments)
         log = self.log_directory / f"{name}.log"
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -120,13 +122,7 @@ class Harness:
         except OSError as error:
             raise StorageError(f"{log}: {error.strerror or error}") from error
         remove_old_logs(self.log_directory, KEPT_LOGS)
-        return HarnessReport(outcome.exit_code, outcome.duration_s, log, screen, output)
-
-
-def _harness() -> tuple[str, ...]:
-    """The harness of this installation, for any current directory."""
-    script = Path(benchmarking.__file__).with_name("cli") / "start_harness.py"
-    return (sys.executable, "-P", str(script))
+        return HarnessReport(outcome.exit_code, log, screen, output)
 
 
 def _end(stream: IO[bytes], limit_bytes: int) -> bytes:

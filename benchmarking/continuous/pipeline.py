@@ -84,12 +84,6 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Measured:
-    document: Document
-    run_s: float
-
-
-@dataclass(frozen=True)
 class Pipeline:
     repo: RepoBase
     builder: Builder
@@ -121,7 +115,7 @@ class Pipeline:
         history = self._history(task, control) if self.detects_regressions and control else ()
         self.builds.set_ahead(ahead)
         measured = self._measure(HarnessRequest(task.platform, built, control, history))
-        return Finished(_run(task, built, control, measured), _around(measured.document))
+        return Finished(_run(task, built, control, measured), _around(measured))
 
     def build(self, task: Task) -> Built:
         """
@@ -156,7 +150,7 @@ class Pipeline:
         runs = self.state.runs([one.commit for one in chain])
         return {commit: run for (commit, where), run in runs.items() if where == platform}
 
-    def _measure(self, request: HarnessRequest) -> Measured:
+    def _measure(self, request: HarnessRequest) -> Document:
         """The results of the harness. Its exit status is only used if it left no document, because the user's
         options change the status, and because it does not show whether the answer is complete.
         """
@@ -174,7 +168,7 @@ class Pipeline:
             _require_room(report)
             for problem in document.problems:
                 logger.error(problem)
-        return Measured(document, report.run_s)
+        return document
 
     def _positions(self, request: HarnessRequest) -> dict[str, int]:
         commits = [one.revision.commit for one in (request.treatment, request.control) if one]
@@ -252,10 +246,10 @@ class Pipeline:
         except BuildError:
             return {}
         measured = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
-        logger.info("%s measured against %s in %.1f s", revision.short, good.short, measured.run_s)
+        logger.info("%s measured against %s in %.1f s", revision.short, good.short, measured.duration_s)
         return {
             result.test: {one.type: one.ratio for one in result.types if one.ratio is not None}
-            for result in measured.document.results
+            for result in measured.results
         }
 
     def _report_culprits(self, run: Run, good: Revision, culprits: Sequence[Culprit]) -> None:
@@ -296,8 +290,8 @@ def _tests_by_types(suspects: Iterable[Suspect]) -> dict[tuple[str, ...], tuple[
     return found
 
 
-def _run(task: Task, built: Built, control: Built | None, measured: Measured) -> Run:
-    results = measured.document.results
+def _run(task: Task, built: Built, control: Built | None, measured: Document) -> Run:
+    results = measured.results
     failures = [f"{one.label}: {one.failure.message}" for one in results if one.failure]
     suspects = tuple(
         Suspect(result.test, result.label, one.type, one.ratio)
@@ -314,7 +308,7 @@ def _run(task: Task, built: Built, control: Built | None, measured: Measured) ->
         detail="\n".join([f"{number} tests" if number != 1 else "1 test", *failures]),
         control=control.revision.commit if control else None,
         build_s=built.build_s,
-        run_s=measured.run_s,
+        run_s=measured.duration_s,
         finished_at=time.time(),
         suspects=suspects,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from benchmarking.dispatch.request import PROTOCOL
-from benchmarking.errors import BenchmarkError, ExitStatus, UsageError
+from benchmarking.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
     import procrastinate
@@ -157,10 +157,8 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA lab TO mlbench_person, mlbench_agent;
 """For a lab whose people and agents have accounts of their own; a desk has one account for all."""
 
 
-class LabError(BenchmarkError):
+class LabError(DeviceError):
     """The lab's database cannot be reached, or refuses."""
-
-    exit_status = ExitStatus.DEVICE_FAILED
 
 
 class Database:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import benchmarking
 from benchmarking.bounds import parse_json
-from benchmarking.dispatch import blobs, ledger
+from benchmarking.dispatch import LAB_VARIABLE, blobs, ledger
 from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.request import BENCHMARK, MeasureJob, PackedFile
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, UsageError
+from benchmarking.files import archive
 from benchmarking.programs import process
 from benchmarking.programs.command import Command
+from benchmarking.programs.own_program import own_program
 from benchmarking.programs.process import Cancellation, Streams, Tether
 from benchmarking.results.plain_text import plain_lines
 
@@ -44,7 +44,7 @@ ALLOWED_OPTIONS = frozenset((
     "framework", "backend", "timeout", "affinity", "set_frequency", "cooldown", "reboot", "health_check",
     "recovery_limit", "reference_backend", "blocks", "backend_tolerance", "ab_mode", "ab_pairs", "max_pairs",
     "max_seconds", "minimum_effect", "target_change", "alpha", "beta", "clock", "canary", "comparisons",
-    "fail_on", "seed", "run_type", "regressed_types", "log_level",
+    "fail_on", "seed", "detector", "run_type", "regressed_types", "log_level",
 ))
 # fmt: on
 """The options of the harness that a job may set: none of them names a file or a command of a host."""
@@ -68,11 +68,7 @@ class Host:
     """If given, jobs run only programs whose content is that of a file in this directory."""
     arguments: tuple[str, ...] = ()
     """Further arguments of every run of the harness."""
-    harness: tuple[str, ...] = (
-        sys.executable,
-        "-P",
-        str(Path(benchmarking.__file__).with_name("cli") / "start_harness.py"),
-    )
+    harness: tuple[str, ...] = own_program("harness")
     """The command line of the harness of this installation."""
 
 
@@ -198,12 +194,13 @@ class JobRun:
                 (self.directory / self._log).open("wb") as stderr,
             ):
                 outcome = process.run(
-                    Command(argv),
+                    Command(argv, timeout_s=self.job.run_limit_s),
                     self.cancellation,
                     directory=self.directory,
                     streams=Streams(stdout=stdout, stderr=stderr),
                     termination_grace_s=TERMINATION_GRACE_S,
                     tether=self.host.tether,
+                    hidden_environment=(LAB_VARIABLE,),
                 )
         except RunCancelledError:
             return ExitStatus.INTERRUPTED, ""
@@ -213,6 +210,9 @@ class JobRun:
             pump.finish()
             thread.join()
             pump.check()
+        if outcome.timed_out:
+            limit = f"{self.job.run_limit_s:g} s"
+            return ExitStatus.INTERRUPTED, f"it ran longer than its limit of {limit} and was ended"
         return _status(outcome.exit_code), pump.problem
 
     def _fetch_files(self) -> None:
@@ -245,6 +245,7 @@ class JobRun:
             "devices": job.device,
             "program": self._program(job.program),
             "shared_libs": ",".join(str(self._inside(one)) for one in job.shared_libs),
+            "local_reporter": self._history(job.history),
             "info": json.dumps(info),
         }
         return (
@@ -252,6 +253,20 @@ class JobRun:
             *(f"--{name}={text}" if text else f"--{name}" for name, text in job.options.items()),
             *(f"--{name}={text}" for name, text in own.items() if text),
         )
+
+    def _history(self, relative: str | None) -> str:
+        """The directory with the results of earlier commits, for the run's own results too.
+
+        Raises:
+            UsageError: they cannot be unpacked.
+        """
+        if relative is None:
+            return ""
+        try:
+            archive.unpack(self._inside(relative), self.directory / "history")
+        except ValueError as error:
+            raise UsageError(f"the history of the job: {error}") from error
+        return str(self.directory / "history")
 
     def _info(self, tests: list[dict[str, str]]) -> dict[str, Any]:
         info = dict(self.job.info)

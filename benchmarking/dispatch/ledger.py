@@ -74,6 +74,11 @@ class LabJob:
         return (times.get(self.state, self.ended) or self.created).timestamp()
 
     @property
+    def run_s(self) -> float:
+        """How long its last run took, without the time in the queue."""
+        return (self.ended - self.started).total_seconds() if self.started and self.ended else 0.0
+
+    @property
     def is_over(self) -> bool:
         return self.state not in ("waiting", "running")
 
@@ -197,6 +202,11 @@ class Ledger:
             },
         )
         return [LabJob(*row) for row in rows]
+
+    def of_submission(self, submission: str) -> list[int]:
+        """The numbers of its jobs; none, if there is no such submission."""
+        rows = self.connection.execute("SELECT id FROM job WHERE submission = %s ORDER BY id", [submission])
+        return [number for (number,) in rows]
 
     def people(self) -> list[Person]:
         """Everybody with jobs or files, those who used devices most first."""

@@ -12,10 +12,12 @@ from typing import Any
 from benchmarking.dispatch import blobs
 from benchmarking.dispatch.request import BENCHMARK, PackedFile
 from benchmarking.errors import UsageError
+from benchmarking.files import archive
+from benchmarking.records.tree import History
 from benchmarking.specs.location import resolve
 from benchmarking.specs.model import FileSpec, ModelSpec, PathOrPaths, TestFile, TestSpec
 from benchmarking.specs.reader import LoadedBenchmark
-from benchmarking.specs.run_info import RunInfo, Version
+from benchmarking.specs.run_info import Commit, RunInfo, Version
 
 
 @dataclass
@@ -104,14 +106,25 @@ class Package:
             raise UsageError(f"{specification}: {error}") from error
         return location.value if location.is_url else f"../{self.add(Path(location.value))}"
 
+    def add_history(self, history: History, commits: Sequence[Commit], nets: Sequence[str]) -> str:
+        """Returns the path of the archive with the results of these commits.
+
+        Raises:
+            UsageError: one cannot be read.
+        """
+        path = self.directory / "history.tar.gz"
+        try:
+            archive.pack(path, history.root, history.files_of(commits, nets))
+        except OSError as error:
+            raise UsageError(f"cannot read the results in {history.root}: {error}") from error
+        return self.add(path)
+
     def add_info(self, info: RunInfo) -> dict[str, Any]:
         """``--info`` with the programs that it names packed.
 
         Raises:
             UsageError: it names something that cannot leave this host.
         """
-        if info.regression_commits:
-            raise UsageError("--info: regression_commits need results of this host: a lab has none of them")
         value: dict[str, Any] = info.model_dump(mode="json", exclude_defaults=True)
         for name in ("treatment", "control"):
             version: Version | None = getattr(info, name)

@@ -71,6 +71,10 @@ class MeasureJob(Job):
     """As ``--info``; the paths of programs are those in the directory of the job."""
     tests: list[TestName]
     """Every test of the benchmark files."""
+    history: RelativePath | None = None
+    """An archive with the saved results of the ``regression_commits``."""
+    run_limit_s: Annotated[float, Field(gt=0)] | None = None
+    """For the run of the harness, without the time in the queue."""
 
 
 class ReserveJob(Job):

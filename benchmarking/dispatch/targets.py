@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from benchmarking.dispatch.ledger import LabDevice
-from benchmarking.errors import UsageError
+from benchmarking.errors import NoDeviceError, UsageError
 from benchmarking.results.model import Fact
 
 _CONDITION = re.compile(r"([A-Za-z_]+)\s*(>=|<=|>|<|!=|=)\s*(.+)")
@@ -53,14 +53,16 @@ def choose(devices: Sequence[LabDevice], target: Target, *, every: bool) -> list
 
     Raises:
         UsageError: there is none.
+        NoDeviceError: there is, but none that can be used now.
     """
     fitting = [one for one in devices if target.fits(one)]
     usable = [one for one in fitting if one.state in ("ready", "in use")]
     if not usable:
         states = ", ".join(f"{one.name} is {one.state}" for one in fitting[:5])
+        if fitting:
+            raise NoDeviceError(f"no device can be used for {target} now ({states})")
         known = ", ".join(dict.fromkeys(one.name for one in devices)) or "none at all"
-        reason = f"({states})" if states else f"(the lab has {known[:300]})"
-        raise UsageError(f"no device can be used for {target} {reason}")
+        raise UsageError(f"no device can be used for {target} (the lab has {known[:300]})")
     if every:
         return usable
     return [min(usable, key=lambda one: (one.waiting + bool(one.running), one.state != "ready"))]

@@ -41,6 +41,8 @@ LARGEST_FILE_BYTES = 128 * 2**20
 """For one run; a million samples of both arms with their CPU times have about 90 MB."""
 LARGEST_NAME_BYTES = 2**16
 
+LOOKED_AT = 10
+"""The newest runs of a commit, among which a result is searched that may be reported again."""
 DATE_DEPTHS = (5, 6, 7)
 """The depths of the directories whose children are years, months and days; the root has depth 0."""
 COMMIT_DEPTH = 9
@@ -115,6 +117,26 @@ class History:
             if run is not None:
                 return run
         return None
+
+    def files_of(self, commits: Sequence[Commit], nets: Sequence[str]) -> Iterator[Path]:
+        """The files from which ``runs`` reads: a copy of them is a history of these commits."""
+        for case in self._cases(Selection(nets=tuple(nets))):
+            for commit in commits:
+                date = map(str, unix_time.year_month_day(commit.commit_time))
+                found = _find(case, [*date, commit.commit])
+                if found is not None:
+                    yield from (path for path in found.rglob("*") if path.is_file())
+                    above = (directory / NAME_FILE for directory in found.parents)
+                    yield from (path for path in above if path.is_relative_to(self.root) and path.is_file())
+
+    def has(self, result: Result) -> bool:
+        """Whether it is among the newest runs of its commit: a lab reports its results again to whoever asks
+        again.
+        """
+        directory = _find(self.root, _parts(result))
+        newest = _numbered(directory)[-LOOKED_AT:] if directory and result.provenance.uid else ()
+        saved = map(_read_meta, newest)
+        return any(one is not None and one.provenance.uid == result.provenance.uid for one in saved)
 
     def saved(self, selection: Selection) -> Iterator[Result]:
         """Every selected run, case by case; newest commits first, the runs of a commit in order.

@@ -33,7 +33,8 @@ class LocalReporter(ReporterBase):
     def report(self, result: Result) -> None:
         try:
             if result.failure is None:
-                self._history.save(result)
+                if not self._history.has(result):
+                    self._history.save(result)
             else:
                 self._failures += 1
                 self._history.save_failure(result)

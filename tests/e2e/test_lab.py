@@ -21,6 +21,7 @@ from benchmarking.dispatch.ledger import Ledger
 from benchmarking.server.app import make_app
 from benchmarking.server.lab.delivery import deliver
 from benchmarking.server.store import open_store, sqlite_url
+from tests.support.loop_workshop import LoopWorkshop, kill
 from tests.support.postgresql import PostgreSQL, why_not
 from tests.support.workshop import COMMIT, OLDER, PROGRAM, ROOT, Workshop, records
 
@@ -502,3 +503,80 @@ def test_the_results_server_takes_the_results_and_shows_the_lab(desk, workshop, 
         assert "Lab</a>" not in TestClient(make_app(store), base_url="http://localhost").get("/").text
     finally:
         store.close()
+
+
+# --- the loop -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loop(desk, tmp_path):
+    """A repository, and the loop over it on the lab."""
+    directory = tmp_path / "loop"
+    directory.mkdir()
+    return LoopWorkshop(directory)
+
+
+def on_the_lab(desk):
+    return {"ML_BENCHMARK_LAB": desk.url}
+
+
+def test_the_loop_measures_and_bisects_on_the_lab(desk, loop):
+    for number in range(5):
+        loop.commit(100.0 if number < 3 else 200.0)
+    arguments = ("--commit", loop.commits[0], "--once", "--regression", "--step", "2", "--lab")
+    done = loop.run(*arguments, **on_the_lab(desk))
+    assert done.returncode == 5, done.stderr + desk.logs()
+    assert loop.statuses()["commit 2"] == "measured"
+    assert loop.statuses()["commit 4"] == "regressed"
+    assert "made host slower: commit 3 (" in done.stderr
+    jobs = desk.jobs()
+    assert {one.state for one in jobs} == {"done"}
+    saved = list(loop.exec_dir.glob("results/**/NET_DELAY.txt"))
+    assert len(saved) == sum(len(desk.sql("SELECT 1 FROM result WHERE job = %s", one.id)) for one in jobs)
+    # What is known is told to the devices, with the results of the commits before.
+    loop.commit(200.0)
+    done = loop.run("--once", "--regression", "--lab", **on_the_lab(desk))
+    assert loop.statuses()["commit 5"] == "known", done.stderr + desk.logs()
+
+
+def test_a_killed_loop_finds_its_job_again(desk, loop):
+    loop.commit(program_also="sleep 4")
+    process = loop.start("--once", "--lab", **on_the_lab(desk))
+    desk.until(lambda: [one for one in desk.jobs() if one.state == "running"], "the run")
+    kill(process)
+    done = loop.run("--once", "--lab", **on_the_lab(desk))
+    assert done.returncode == 0, done.stderr + desk.logs()
+    assert loop.statuses() == {"commit 0": "measured"}
+    assert len(desk.jobs()) == 1
+    assert len(list(loop.exec_dir.glob("results/**/NET_DELAY.txt"))) == 1
+    # What is over is not found again.
+    assert loop.run("--lab", **on_the_lab(desk)).returncode == 0
+    assert len(desk.jobs()) == 2
+
+
+def test_the_time_in_the_queue_is_not_the_commits(desk, loop):
+    loop.commit()
+    loop.commit(program_also="sleep 600")
+    reservation = int(re.search(r"job (\d+)", desk.run("reserve", "host", person="bob").stdout)[1])
+    arguments = ("--commit", loop.commits[0], "--once", "--run_timeout", "5", "--lab")
+    process = loop.start(*arguments, **on_the_lab(desk))
+    desk.until(lambda: len(desk.jobs()) == 2, "the job")
+    time.sleep(6)
+    assert desk.jobs()[0].state == "waiting"
+    desk.run("release", reservation)
+    assert process.wait(LIMIT_S) != 0
+    assert loop.statuses() == {"commit 0": "measured"}
+    assert "it ran longer than its limit of 5 s and was ended" in (loop.directory / "started.log").read_text()
+
+
+def test_the_loop_needs_a_device_and_a_lab(desk, loop):
+    loop.commit()
+    for extra, message in [
+        (("--lab", "--on", "label=nowhere"), "no device can be used for platform=host,label=nowhere"),
+        (("--lab", "--model_cache", "/tmp"), "there is no option '--model_cache'"),
+        (("--lab", "postgresql://ann:secret@localhost/lab"), "use ~/.pgpass"),
+    ]:
+        done = loop.run(*extra, **on_the_lab(desk))
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert "which lab?" in loop.run("--lab").stderr
+    assert loop.builds == []

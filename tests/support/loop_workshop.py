@@ -96,7 +96,7 @@ class LoopWorkshop:
                 "--canary",
                 "off",
             ),
-            *("--model_cache", str(self.directory / "models"), *extra),
+            *extra,
         ]
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -24,15 +24,17 @@ TREATMENT, CONTROL = Built(NEW, Path("/programs/new"), 1.0), Built(OLD, Path("/p
 
 
 @pytest.fixture
-def harness(tmp_path, monkeypatch):
+def harness(tmp_path):
     """Makes a harness whose place a script takes; it has the name ``arguments``."""
 
     def make(script, **options):
         code = f"import json, os, sys, time\narguments = sys.argv[1:]\n{script}"
-        monkeypatch.setattr(measurement, "_harness", lambda: (sys.executable, "-c", code))
         activities = Activities(tmp_path / "now.json")
         own = ("--benchmark_file", "b.json", "--backend", "cpu")
-        return Harness(own, "onnxruntime", tmp_path / "logs", activities, cancellation, **options)
+        program = (sys.executable, "-c", code)
+        return Harness(
+            own, "onnxruntime", tmp_path / "logs", activities, cancellation, program=program, **options
+        )
 
     with Cancellation() as cancellation:
         yield make

@@ -83,7 +83,7 @@ class Line:
         number = int(request.treatment.revision.commit, 16)
         self.asked.append(request)
         exit_status, output = self.answers[number]
-        return HarnessReport(exit_status, 1.0, self.directory / "harness.log", "what it said", output)
+        return HarnessReport(exit_status, self.directory / "harness.log", "what it said", output)
 
 
 @pytest.fixture

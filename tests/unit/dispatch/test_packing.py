@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from benchmarking.dispatch.packing import Package
 from benchmarking.dispatch.request import BENCHMARK, PROTOCOL, MeasureJob, ReserveJob, read_job
 from benchmarking.errors import UsageError
+from benchmarking.files import archive
+from benchmarking.records.tree import History, Selection
 from benchmarking.specs.reader import read_benchmarks
-from benchmarking.specs.run_info import RunInfo
+from benchmarking.specs.run_info import Commit
+from tests.support.sample_results import AGAINST_CONTROL, having
 from tests.support.workshop import Workshop, error_test
 
 
@@ -76,15 +79,19 @@ def test_a_file_that_is_missing_is_named(workshop, tmp_path):
         package(tmp_path, read_benchmarks(path))
 
 
-def test_history_does_not_travel(tmp_path):
-    info = RunInfo.model_validate(
-        {
-            "treatment": {"commit": "a", "commit_time": 1},
-            "regression_commits": [{"commit": "b", "commit_time": 0}],
-        }
-    )
-    with pytest.raises(UsageError, match="a lab has none of them"):
-        Package(tmp_path).add_info(info)
+def test_the_history_of_the_commits_travels_and_nothing_else(tmp_path):
+    history = History(tmp_path / "results")
+    there = [having(AGAINST_CONTROL, commit=f"commit {number}", commit_time=number) for number in range(3)]
+    for one in (*there, having(AGAINST_CONTROL, net="another", commit="commit 1", commit_time=1)):
+        history.save(one)
+    wanted = [Commit(commit=f"commit {number}", commit_time=number) for number in (1, 2, 7)]
+    packed = Package(tmp_path)
+    relative = packed.add_history(history, wanted, [AGAINST_CONTROL.test.net])
+    archive.unpack(packed.sources[relative], tmp_path / "elsewhere")
+    found = History(tmp_path / "elsewhere")
+    assert found.runs(there[0], wanted) == history.runs(there[0], wanted)
+    assert {one.provenance.commit for one in found.saved(Selection())} == {"commit 1", "commit 2"}
+    assert len(list(found.saved(Selection()))) == 2
 
 
 @given(st.text(max_size=60) | st.from_regex(r"[./a-z]{1,20}", fullmatch=True))

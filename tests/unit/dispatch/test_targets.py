@@ -7,7 +7,7 @@ import pytest
 
 from benchmarking.dispatch.ledger import LabDevice
 from benchmarking.dispatch.targets import Target, choose
-from benchmarking.errors import UsageError
+from benchmarking.errors import NoDeviceError, UsageError
 
 PIXEL = LabDevice(
     platform="android",
@@ -72,7 +72,7 @@ def test_the_shortest_queue_is_chosen():
 def test_the_reason_why_there_is_none():
     with pytest.raises(UsageError, match=r"no device can be used for linux \(the lab has Pixel-6 #1\)"):
         choose([PIXEL], Target.of("linux"), every=False)
-    with pytest.raises(UsageError, match=r"no device can be used for android \(Pixel-6 #1 is away\)"):
+    with pytest.raises(NoDeviceError, match=r"no device can be used for android now \(Pixel-6 #1 is away\)"):
         choose([replace(PIXEL, state="away")], Target.of("android"), every=False)
     with pytest.raises(UsageError, match=r"for any device \(the lab has none at all\)"):
         choose([], Target.of(""), every=True)

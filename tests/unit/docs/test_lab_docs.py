@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking.cli import repo_driver_arguments
 from benchmarking.cli.lab import SUMMARIES, command_parser
 from benchmarking.dispatch.targets import Target
 
@@ -22,6 +23,12 @@ COMMANDS = [
 def test_the_commands_are_accepted(argv):
     values = command_parser(argv[0], "mlbench lab").parse(argv[1:])
     Target.of(getattr(values, "on", "") or "")
+
+
+def test_the_loops_example_is_accepted():
+    (command,) = re.findall(r"^python (repo_driver\.py .*)", PAGE, flags=re.MULTILINE)
+    options, _ = repo_driver_arguments.parse(shlex.split(command)[1:])
+    assert (options.lab, options.on) == ("", "label=kitchen")
 
 
 def test_every_command_is_described():

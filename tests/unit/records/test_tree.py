@@ -73,6 +73,15 @@ def test_a_confirmed_regression_and_an_error(tmp_path):
     assert {"summary", "control_summary", "diff_summary"} <= value.keys()
 
 
+def test_a_result_that_is_reported_again_is_saved_once(tmp_path):
+    first, second = (having(DELAY, uid=uid) for uid in ("a", "b"))
+    for _ in range(2):
+        reporter = LocalReporter(tmp_path)
+        for one in (first, second, first):
+            reporter.report(one)
+    assert [one.provenance.uid for one in History(tmp_path).saved(Selection())] == ["a", "b"]
+
+
 def test_half_a_character_spoils_no_file(tmp_path):
     run = History(tmp_path).save(
         named(provenance=replace(DELAY.provenance, command=("--name", "\udcff"), user={"\udcff": "x"}))

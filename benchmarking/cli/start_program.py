@@ -1,4 +1,4 @@
-"""Starts ``harness.py`` of this installation from any directory; used by the loop.
+"""Starts a program of this installation from any directory, for example ``start_program.py harness``.
 
 It is called by its path, with ``-P``, so that it works in a checkout and when installed, and never imports
 another ``benchmarking``.
@@ -12,6 +12,6 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if __name__ == "__main__":
     if ROOT not in sys.path:
         sys.path.insert(0, ROOT)
-    from benchmarking.start import harness
+    from benchmarking import start
 
-    harness()
+    {"harness": start.harness, "mlbench": start.mlbench}[sys.argv.pop(1)]()
