@@ -1,5 +1,6 @@
 """Every page, table and feed of the server as a whole, of results that are always the same."""
 
+import json
 import re
 
 import pytest
@@ -144,3 +145,9 @@ def test_a_page(client, name):
 @pytest.mark.parametrize("name", FOR_PROGRAMS)
 def test_what_programs_read(client, name):
     golden.check(shown(client, FOR_PROGRAMS[name]), f"server/{name}")
+
+
+def test_the_interface(client):
+    """With the bounds of all that can be asked."""
+    interface = {**client.app.openapi(), "info": {}}
+    golden.check(json.dumps(interface, indent=1, sort_keys=True) + "\n", "server/openapi.json")
