@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from statistics import median
 
@@ -82,10 +83,16 @@ class Scatter:
 
     def half_width(self, level: float) -> float:
         """The largest |log(one run / another)| that is not surprising at this level (two-sided)."""
-        from scipy.special import stdtrit
-
         freedom = min(_FREEDOM_PER_RUN * (self.runs - 1), _MOST_FREEDOM)
-        return self.deviation * float(stdtrit(freedom, 1 - level / 2))
+        return self.deviation * _quantile(freedom, 1 - level / 2)
+
+
+@lru_cache(maxsize=256)
+def _quantile(freedom: float, probability: float) -> float:
+    """Of Student's t-distribution; the thousands of series of a comparison have few different ones."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, probability))
 
 
 def run_to_run_scatter(values: Sequence[float], segments: Sequence[int] = ()) -> Scatter | None:
@@ -180,8 +187,13 @@ def _is_decided(paired: PairedVerdict | None) -> bool:
 
 
 def _ratio(sides: Sides) -> float | None:
-    base, head = ([one for one in side if 0 < one < math.inf] for side in (sides.base, sides.head))
-    return median(head) / median(base) if base and head else None
+    base, head = _typical(sides.base), _typical(sides.head)
+    return head / base if base and head else None
+
+
+def _typical(values: Sequence[float]) -> float | None:
+    usable = [one for one in values if 0 < one < math.inf]
+    return (usable[0] if len(usable) == 1 else median(usable)) if usable else None
 
 
 def _judged(sides: Sides, ratio: float | None, level: float) -> Judgement:

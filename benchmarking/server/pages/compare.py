@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from benchmarking.errors import UsageError
 from benchmarking.records.comparison import (
     RECENT_RUNS,
+    Finding,
     Judgement,
     PairedVerdict,
     Scatter,
@@ -24,6 +28,7 @@ from benchmarking.server import tables
 from benchmarking.server.ingest import NORMAL_RUN
 from benchmarking.server.pages.overview import commit_of
 from benchmarking.server.pages.reading import (
+    PROPERTY_COLUMNS,
     SERIES_COLUMNS,
     Reader,
     commit_columns,
@@ -31,34 +36,121 @@ from benchmarking.server.pages.reading import (
     is_shown,
     series_name,
 )
-from benchmarking.server.pages.views import CommitView, ComparedRow, CompareView, SideView
+from benchmarking.server.pages.views import ComparedRow, CompareView, SideView, Varying
 
 CONFIDENCE = 0.95
 """Of saved intervals, whose own is not saved."""
+SORTS = ("significance", "change", "model")
 KINDS = ("commit", "branch", "run", "device", "backend", "framework")
 _DIMENSIONS = ("device", "backend", "framework")
+_NAMES = ("net", "identifier", "type", "framework", "backend", "device_name", "settings")
 _COORDINATES = ("net", "metric", "identifier", "type", "unit", "framework", "backend", "device")
 
 _commits, _series, _devices, _points = tables.commits, tables.series, tables.devices, tables.points
-_VALUES = [
+_SERIES = [
+    *SERIES_COLUMNS,
     _series.c.id.label("series_id"),
     _series.c.device_id,
     _series.c.scatter,
-    _series.c.points.label("runs"),
+    _series.c.points.label("number_of_runs"),
 ]
-_PAIRED = [_points.c[one] for one in ("ratio", "ratio_low", "ratio_high", "verdict")]
+
+
+_RUN = [
+    _points.c.value,
+    _points.c.tainted.label("is_tainted"),
+    _points.c.control_commit_id.label("control"),
+    *(_points.c[one] for one in ("verdict", "ratio", "ratio_low", "ratio_high")),
+]
+
+
+class _Measured(NamedTuple):
+    """A series on one side."""
+
+    series: Any
+    """The row of ``_SERIES``."""
+    runs: Sequence[Any]
+    """The rows of ``_RUN``, the latest last; of the newest value alone, they have no more than that."""
+
+
+class _Pair(NamedTuple):
+    base: _Measured
+    head: _Measured
+    judgement: Judgement
+
+
+_Side = Mapping[Any, _Measured]
+"""What one side measured, by what the two sides have to have in common."""
 
 
 @dataclass(frozen=True)
-class _Side:
-    """What one side measured, by what the two sides have to have in common."""
+class _Asked:
+    """One of the two, and the row of its commit."""
 
     view: SideView
-    rows: Mapping[tuple[Any, ...], list[Any]]
-    """The latest last."""
+    commit: int | None = None
 
 
-def compare_view(reader: Reader, base: str, head: str, device: str = "") -> CompareView:
+@dataclass(frozen=True)
+class Comparison:
+    """What both sides have. Only the rows that are asked for are made: there may be thousands."""
+
+    base: SideView
+    head: SideView
+    only_base: int
+    """The number of series that only A has."""
+    only_head: int
+    _found: Sequence[_Pair]
+    """The most significant first."""
+
+    @property
+    def size(self) -> int:
+        return len(self._found)
+
+    @cached_property
+    def counts(self) -> Counter[Finding]:
+        return Counter(one.judgement.finding for one in self._found)
+
+    @property
+    def varying(self) -> Varying:
+        return Varying.of_properties(
+            {
+                name: {getattr(one.head.series, column) for one in self._found}
+                for name, column in PROPERTY_COLUMNS.items()
+            }
+        )
+
+    @cached_property
+    def span(self) -> float:
+        """How far nine of ten intervals reach from 1."""
+        sizes = []
+        for judgement in (one.judgement for one in self._found):
+            if judgement.interval is not None:
+                sizes.append(max(abs(judgement.interval.low - 1), abs(judgement.interval.high - 1)))
+            elif judgement.ratio is not None:
+                sizes.append(abs(judgement.ratio - 1))
+        sizes.sort()
+        return sizes[len(sizes) * 9 // 10] if sizes else 0.0
+
+    def view(self, sort: str = SORTS[0], first: int = 0, count: int | None = None) -> CompareView:
+        """Its rows in this order, from the one with the number ``first`` on; by default all."""
+        found = self._found
+        if sort == "change":
+            found = sorted(found, key=lambda one: -abs((one.judgement.ratio or 1) - 1))
+        elif sort == "model":
+            found = sorted(found, key=lambda one: [getattr(one.head.series, name) for name in _NAMES])
+        logs = [math.log(one.judgement.ratio) for one in found if one.judgement.ratio]
+        return CompareView(
+            self.base,
+            self.head,
+            tuple(map(_row, found[first : None if count is None else first + count])),
+            self.only_base,
+            self.only_head,
+            math.exp(sum(logs) / len(logs)) if logs else None,
+        )
+
+
+def compared(reader: Reader, base: str, head: str, device: str = "") -> Comparison:
     """The comparison of HEAD with BASE.
 
     Args:
@@ -68,31 +160,29 @@ def compare_view(reader: Reader, base: str, head: str, device: str = "") -> Comp
     Raises:
         UsageError: there is no such thing, or the two cannot be compared.
     """
-    sides = [_resolved(reader, one) for one in (base, head)]
-    kinds = {one.kind if one.kind in _DIMENSIONS else "commit" for one in sides}
-    if len(kinds) > 1:
-        raise UsageError(f"a {sides[0].kind} cannot be compared with a {sides[1].kind}")
-    one, other = (_read(reader, side, device) for side in sides)
-    both = [key for key in other.rows if key in one.rows]
-    compared = [_sides(one.rows[key], other.rows[key], sides) for key in both]
-    judged = zip(both, judge(compared), strict=True)
-    ranked = sorted(judged, key=lambda pair: pair[1].rank)
-    rows = tuple(_row(one.rows[key], other.rows[key], judgement) for key, judgement in ranked)
-    logs = [math.log(row.ratio) for row in rows if row.ratio]
-    return CompareView(
-        sides[0],
-        sides[1],
-        rows,
-        len(one.rows) - len(both),
-        len(other.rows) - len(both),
-        math.exp(sum(logs) / len(logs)) if logs else None,
-    )
+    asked = [_resolved(reader, one) for one in (base, head)]
+    one, other = (found.view for found in asked)
+    if (one.kind in _DIMENSIONS or other.kind in _DIMENSIONS) and one.kind != other.kind:
+        raise UsageError(f"a {one.kind} cannot be compared with a {other.kind}")
+    conditions = [_series.c.project_id == reader.project, is_shown()]
+    if device.isdecimal():
+        conditions.append(_series.c.device_id == int(device))
+    if one.kind in _DIMENSIONS:
+        sides = [_newest(reader, found.view, conditions) for found in asked]
+    else:
+        sides = _at(reader, asked, conditions)
+    both = [(sides[0][key], measured) for key, measured in sides[1].items() if key in sides[0]]
+    judgements = judge([_sides(*measured, asked) for measured in both])
+    pairs = [_Pair(*measured, judgement) for measured, judgement in zip(both, judgements, strict=True)]
+    pairs.sort(key=lambda pair: pair.judgement.rank)
+    only = [len(side) - len(pairs) for side in sides]
+    return Comparison(one, other, only[0], only[1], pairs)
 
 
 # --- what is compared ---------------------------------------------------------------------------------------
 
 
-def _resolved(reader: Reader, asked: str) -> SideView:
+def _resolved(reader: Reader, asked: str) -> _Asked:
     kind, found, name = asked.partition(":")
     if not found or kind not in KINDS:
         kind, name = "", asked
@@ -104,51 +194,53 @@ def _resolved(reader: Reader, asked: str) -> SideView:
     raise UsageError(f"there is no {what} {name!r}")
 
 
-def _commit(reader: Reader, asked: str, name: str) -> SideView | None:
+def _commit(reader: Reader, asked: str, name: str) -> _Asked | None:
     row = commit_of(reader, name)
-    return row and SideView(asked, "commit", row.commit_sha, "", commit_view(row))
+    return row and _Asked(SideView(asked, "commit", row.commit_sha, "", commit_view(row)), row.id)
 
 
-def _branch(reader: Reader, asked: str, name: str) -> SideView | None:
+def _branch(reader: Reader, asked: str, name: str) -> _Asked | None:
     """Its newest commit with results."""
     query = (
-        select(*commit_columns())
+        select(_commits.c.id, *commit_columns())
         .join(tables.commit_summaries, tables.commit_summaries.c.commit_id == _commits.c.id)
         .where(_commits.c.project_id == reader.project, _commits.c.branch == name)
         .order_by(_commits.c.position.desc(), _commits.c.time.desc())
     )
     row = reader.first(query) if name else None
-    return row and SideView(asked, "commit", row.commit_sha, f"branch {name}", commit_view(row))
+    return row and _Asked(
+        SideView(asked, "commit", row.commit_sha, f"branch {name}", commit_view(row)), row.id
+    )
 
 
-def _run(reader: Reader, asked: str, name: str) -> SideView | None:
+def _run(reader: Reader, asked: str, name: str) -> _Asked | None:
     query = (
         select(tables.runs.c.uid, tables.runs.c.commit_id, *commit_columns())
         .outerjoin(_commits, tables.runs.c.commit_id == _commits.c.id)
         .where(tables.runs.c.project_id == reader.project, tables.runs.c.uid == name)
     )
     row = reader.first(query)
-    return row and SideView(
-        asked, "run", row.uid, f"run {row.uid[:12]}", commit_view(row) if row.commit_id else None
-    )
+    commit = commit_view(row) if row and row.commit_id else None
+    return row and _Asked(SideView(asked, "run", row.uid, f"run {row.uid[:12]}", commit), row.commit_id)
 
 
-def _device(reader: Reader, asked: str, name: str) -> SideView | None:
+def _device(reader: Reader, asked: str, name: str) -> _Asked | None:
     is_key = name.isdecimal() and len(name) < 18
     condition = _devices.c.id == int(name) if is_key else _devices.c.name == name
     row = reader.first(select(_devices.c.id, _devices.c.name).where(condition))
-    return row and SideView(asked, "device", str(row.id), row.name)
+    return row and _Asked(SideView(asked, "device", str(row.id), row.name))
 
 
-def _dimension(kind: str) -> Callable[[Reader, str, str], SideView | None]:
-    def find(reader: Reader, asked: str, name: str) -> SideView | None:
+def _dimension(kind: str) -> Callable[[Reader, str, str], _Asked | None]:
+    def find(reader: Reader, asked: str, name: str) -> _Asked | None:
         query = select(_series.c.id).where(_series.c.project_id == reader.project, _series.c[kind] == name)
-        return SideView(asked, kind, name, f"{kind} {name}") if name and reader.first(query) else None
+        found = name and reader.first(query)
+        return _Asked(SideView(asked, kind, name, f"{kind} {name}")) if found else None
 
     return find
 
 
-_FINDERS: Mapping[str, Callable[[Reader, str, str], SideView | None]] = {
+_FINDERS: Mapping[str, Callable[[Reader, str, str], _Asked | None]] = {
     "commit": _commit,
     "branch": _branch,
     "run": _run,
@@ -161,120 +253,99 @@ _FINDERS: Mapping[str, Callable[[Reader, str, str], SideView | None]] = {
 # --- what was measured --------------------------------------------------------------------------------------
 
 
-def _read(reader: Reader, side: SideView, device: str) -> _Side:
-    conditions = [_series.c.project_id == reader.project, is_shown()]
-    if device.isdecimal():
-        conditions.append(_series.c.device_id == int(device))
-    if side.kind in _DIMENSIONS:
-        rows = _newest(reader, side, conditions)
-        missing = {side.kind}
-    else:
-        rows = _at(reader, side, conditions)
-        missing = set()
-    names = ["device_id" if one == "device" else one for one in _COORDINATES if one not in missing]
-    if not missing:
-        names.append("settings")
-    found: dict[tuple[Any, ...], list[Any]] = {}
-    for row in rows:
-        found.setdefault(tuple(getattr(row, one) for one in names), []).append(row)
-    return _Side(side, found)
-
-
-def _newest(reader: Reader, side: SideView, conditions: list[Any]) -> Iterable[Any]:
+def _newest(reader: Reader, side: SideView, conditions: list[Any]) -> _Side:
     """The newest value of each series of a device, a backend or a framework."""
     is_device = side.kind == "device"
     of_side = _series.c.device_id == int(side.key) if is_device else _series.c[side.kind] == side.key
     query = (
-        select(
-            *_VALUES,
-            *SERIES_COLUMNS,
-            _series.c.last_value.label("value"),
-            _series.c.last_tainted.label("is_tainted"),
-        )
+        select(*_SERIES, _series.c.last_value.label("value"), _series.c.last_tainted.label("is_tainted"))
         .join(_devices)
         .where(*conditions, of_side, _series.c.last_value.is_not(None))
         .order_by(_series.c.last_time)
     )
-    latest = {}
-    for row in reader.rows(query):
-        coordinates = tuple(getattr(row, one, row.device_id) for one in _COORDINATES)
-        latest[coordinates] = row
-    return latest.values()
+    names = [one for one in _COORDINATES if one != side.kind]
+    return {
+        tuple(row.device_id if one == "device" else getattr(row, one) for one in names): _Measured(row, [row])
+        for row in reader.rows(query)
+    }
 
 
-def _at(reader: Reader, side: SideView, conditions: list[Any]) -> Iterable[Any]:
-    """The normal runs of a commit, or of one call of the harness."""
-    controls = _commits.alias("control")
-    query = (
-        select(
-            *_VALUES,
-            *SERIES_COLUMNS,
-            *_PAIRED,
-            _points.c.value,
-            _points.c.tainted.label("is_tainted"),
-            controls.c.sha.label("control_sha"),
-        )
-        .select_from(
-            _points.join(_series, _points.c.series_id == _series.c.id)
-            .join(_devices, _series.c.device_id == _devices.c.id)
-            .join(_commits, _points.c.commit_id == _commits.c.id)
-            .outerjoin(controls, _points.c.control_commit_id == controls.c.id)
-        )
-        .where(*conditions, _points.c.run_type == NORMAL_RUN)
-        .order_by(_points.c.time)
-    )
-    if side.kind == "run":
-        results = tables.results
-        uids = select(tables.runs.c.id).where(tables.runs.c.uid == side.key).scalar_subquery()
-        of_run = select(results.c.id).where(results.c.run_id == uids)
-        return reader.rows(query.where(_points.c.result_id.in_(of_run)))
-    return reader.rows(query.where(_commits.c.project_id == reader.project, _commits.c.sha == side.key))
+def _at(reader: Reader, sides: Sequence[_Asked], conditions: list[Any]) -> list[_Side]:
+    """The normal runs of commits, or of calls of the harness; a page may have thousands of them."""
+    of_sides = [_runs_of(one) for one in sides]
+    has_run = select(_points.c.series_id).where(or_(*of_sides))
+    shown = select(*_SERIES).join(_devices).where(*conditions, _series.c.id.in_(has_run))
+    series = {row.series_id: row for row in reader.rows(shown)}
+    found: list[_Side] = []
+    for of_side in of_sides:
+        query = select(_points.c.series_id, *_RUN).where(of_side, _points.c.run_type == NORMAL_RUN)
+        runs: dict[int, list[Any]] = {}
+        for row in reader.rows(query.order_by(_points.c.time)):
+            if row.series_id in series:
+                runs.setdefault(row.series_id, []).append(row)
+        found.append({number: _Measured(series[number], own) for number, own in runs.items()})
+    return found
 
 
-def _sides(base: list[Any], head: list[Any], sides: list[SideView]) -> Sides:
+def _runs_of(side: _Asked) -> ColumnElement[bool]:
+    if side.view.kind != "run":
+        return _points.c.commit_id == side.commit
+    results = tables.results
+    run = select(tables.runs.c.id).where(tables.runs.c.uid == side.view.key).scalar_subquery()
+    return _points.c.result_id.in_(select(results.c.id).where(results.c.run_id == run))
+
+
+def _sides(base: _Measured, head: _Measured, sides: Sequence[_Asked]) -> Sides:
     return Sides(
-        tuple(one.value for one in base),
-        tuple(one.value for one in head),
-        _paired(base, head, sides[0].commit, sides[1].commit),
-        common_scatter(_scatter(base[-1]), _scatter(head[-1])),
+        [one.value for one in base.runs],
+        [one.value for one in head.runs],
+        _paired(base.runs, head.runs, *(one.commit for one in sides)),
+        _scatter(head.series)
+        if head.series is base.series
+        else common_scatter(_scatter(base.series), _scatter(head.series)),
     )
 
 
 def _scatter(row: Any) -> Scatter | None:
-    return Scatter(row.scatter, min(row.runs, RECENT_RUNS)) if row.scatter is not None else None
+    return Scatter(row.scatter, min(row.number_of_runs, RECENT_RUNS)) if row.scatter is not None else None
 
 
 def _paired(
-    base: list[Any], head: list[Any], base_commit: CommitView | None, head_commit: CommitView | None
+    base: Sequence[Any], head: Sequence[Any], base_commit: int | None, head_commit: int | None
 ) -> PairedVerdict | None:
     """The A/B verdict of exactly these two commits."""
     if base_commit is None or head_commit is None:
         return None
-    found = _verdict(head, base_commit.sha)
+    found = _verdict(head, base_commit)
     if found is not None:
         return found
-    reverse = _verdict(base, head_commit.sha)
+    reverse = _verdict(base, head_commit)
     return reverse and reverse.reversed()
 
 
-def _verdict(rows: list[Any], control: str) -> PairedVerdict | None:
+def _verdict(runs: Sequence[Any], control: int) -> PairedVerdict | None:
     """The latest, if there is one with this control."""
-    for row in reversed(rows):
-        if row.control_sha == control and row.verdict in (*Verdict,):
-            ends = row.ratio_low, row.ratio_high
-            interval = None if None in ends else Interval(ends[0], ends[1], CONFIDENCE)
-            return PairedVerdict(Verdict(row.verdict), row.ratio, interval)
+    for one in reversed(runs):
+        if one.control == control and one.verdict in _VERDICTS:
+            low, high = one.ratio_low, one.ratio_high
+            interval = None if low is None or high is None else Interval(low, high, CONFIDENCE)
+            return PairedVerdict(Verdict(one.verdict), one.ratio, interval)
     return None
 
 
-def _row(base: list[Any], head: list[Any], judgement: Judgement) -> ComparedRow:
+_VERDICTS = frozenset(Verdict)
+
+
+def _row(pair: _Pair) -> ComparedRow:
+    base, head, judgement = pair
     interval = judgement.interval
+    before, after = base.runs[-1], head.runs[-1]
     return ComparedRow(
-        series_name(head[-1]),
-        base[-1].value,
-        head[-1].value,
-        base[-1].is_tainted,
-        head[-1].is_tainted,
+        series_name(head.series),
+        before.value,
+        after.value,
+        before.is_tainted,
+        after.is_tainted,
         judgement.finding,
         judgement.evidence,
         judgement.ratio,

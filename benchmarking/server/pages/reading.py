@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,17 @@ SERIES_COLUMNS: list[ColumnElement[Any]] = [
     _devices.c.hash.label("device_hash"),
 ]
 """Of series joined with their devices."""
+
+
+PROPERTY_COLUMNS: Mapping[str, str] = {
+    "test": "identifier",
+    "type": "type",
+    "framework": "framework",
+    "backend": "backend",
+    "device": "device_name",
+    "settings": "settings",
+}
+"""Maps the properties of ``Varying`` to their names in ``SERIES_COLUMNS``."""
 
 
 def series_name(row: Any) -> SeriesName:

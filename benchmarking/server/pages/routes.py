@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from benchmarking.errors import UsageError
 from benchmarking.server.pages import graph
-from benchmarking.server.pages.compare import compare_view
+from benchmarking.server.pages.compare import SORTS, Comparison, compared
 from benchmarking.server.pages.matrix import AXES, MatrixQuery, choices, heat, matrix_view
 from benchmarking.server.pages.overview import (
     CommitPage,
@@ -39,7 +38,6 @@ from benchmarking.server.pages.run import run_view, with_context
 from benchmarking.server.pages.series import MOST_OVERLAYS, SeriesQuery, neighbours, series_view
 from benchmarking.server.pages.views import (
     ComparedRow,
-    CompareView,
     RunView,
     SeriesView,
     StripBar,
@@ -50,7 +48,6 @@ from benchmarking.server.triage.reading import RegressionQuery, regressions
 LONGEST_TEXT = 200
 SPANS = (0.05, 0.1, 0.2, 0.5, 1.0)
 """The ends of the axis of a comparison."""
-SORTS = ("significance", "change", "model")
 STRIP_WIDTH, STRIP_HEIGHT = 1240, 48
 
 
@@ -316,41 +313,22 @@ def place(row: ComparedRow, span: float) -> Place | None:
     return Place(x(low), round(x(high) - x(low), 1), x(row.ratio))
 
 
-def _span(rows: Sequence[ComparedRow]) -> float:
-    """The end of the axis that holds nine of ten intervals."""
-    sizes = sorted(
-        max(abs(end - 1) for end in (one.low or one.ratio, one.high or one.ratio))
-        for one in rows
-        if one.ratio is not None
-    )
-    size = sizes[len(sizes) * 9 // 10] if sizes else 0.0
-    return next((one for one in SPANS if size <= one), SPANS[-1])
-
-
-def _sorted(view: CompareView, sort: str) -> Sequence[ComparedRow]:
-    if sort == "change":
-        return sorted(view.rows, key=lambda one: -abs((one.ratio or 1) - 1))
-    if sort == "model":
-        return sorted(view.rows, key=lambda one: (one.name.model, one.name.test, one.name.where))
-    return view.rows
-
-
 @data.get("/compare.json")
 def compare_json(request: Request, a: Text, b: Text, device: Text = "") -> Response:
     """Two commits, branches, runs, devices, backends or frameworks: what both measured."""
-    return json_answer(_compared(request, a, b, device))
+    return json_answer(_compared(request, a, b, device).view())
 
 
 @data.get("/compare.csv")
 def compare_csv(request: Request, a: Text, b: Text, device: Text = "", sort: Text = SORTS[0]) -> Response:
     """What both measured as a table: a line for each series."""
-    return csv_answer("compare", _sorted(_compared(request, a, b, device), sort))
+    return csv_answer("compare", _compared(request, a, b, device).view(sort).rows)
 
 
-def _compared(request: Request, a: str, b: str, device: str) -> CompareView:
+def _compared(request: Request, a: str, b: str, device: str) -> Comparison:
     with reading(request) as reader:
         try:
-            return compare_view(reader, a, b, device if is_key(device) else "")
+            return compared(reader, a, b, device if is_key(device) else "")
         except UsageError as error:
             raise HTTPException(404, str(error)) from error
 
@@ -364,20 +342,19 @@ def compare(
     sort: Text = SORTS[0],
     after: Number = 0,
 ) -> Response:
-    view, problem = None, ""
+    found, problem = None, ""
     with reading(request) as reader:
         offered, suggested = choices(reader), suggestions(reader)
         if a and b:
             try:
-                view = compare_view(reader, a, b, device if is_key(device) else "")
+                found = compared(reader, a, b, device if is_key(device) else "")
             except UsageError as error:
                 problem = str(error)
-    rows = _sorted(view, sort) if view else ()
-    shown = rows[after : after + ROWS_PER_PAGE]
-    span = _span(rows)
+    view = found and found.view(sort, after, ROWS_PER_PAGE)
+    span = next((one for one in SPANS if found and found.span <= one), SPANS[-1])
     links = links_of(request)
     asked = {"a": a, "b": b, "device": device, "sort": sort}
-    has_more = after + ROWS_PER_PAGE < len(rows)
+    has_more = found is not None and after + ROWS_PER_PAGE < found.size
     return page(
         request,
         "compare.html",
@@ -397,9 +374,10 @@ def compare(
             *((f"backend:{one}", "") for one in offered.backends),
             *((f"framework:{one}", "") for one in offered.frameworks),
         ],
-        counts=Counter(one.finding for one in rows),
-        rows=[(one, place(one, span)) for one in shown],
-        varying=Varying.of([one.name for one in rows]),
+        counts=found and found.counts,
+        total=found.size if found else 0,
+        rows=[(one, place(one, span)) for one in view.rows] if view else [],
+        varying=found and found.varying,
         span=f"{span:.0%}".rstrip("%"),
         next_page=links.page("compare", **asked, after=after + ROWS_PER_PAGE) if has_more else "",
         json=links.page("compare.json", **asked),

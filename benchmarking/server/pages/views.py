@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 
@@ -55,7 +55,14 @@ class Varying:
 
     @classmethod
     def of(cls, names: Collection[SeriesName]) -> Varying:
-        values = {one: {getattr(name, one) for name in names} for one in _PROPERTIES}
+        return cls.of_properties({one: {getattr(name, one) for name in names} for one in _PROPERTIES})
+
+    @classmethod
+    def of_properties(cls, values: Mapping[str, Collection[str]]) -> Varying:
+        """
+        Args:
+            values: maps each property to all that it is.
+        """
         common = (next(iter(found)) for found in values.values() if len(found) == 1)
         return cls(
             tuple(one for one, found in values.items() if len(found) > 1),
