@@ -114,10 +114,10 @@ def document_json(document: Document) -> dict[str, Any]:
 
 
 def result_json(result: Result) -> dict[str, Any]:
-    rest = _as_json(replace(result, types=()))
+    parts = _as_json(replace(result, types=()))
     return {
-        **{name: value for name, value in rest.items() if name not in (*_PARTS, *_WHOLE)},
-        "meta": meta_json(result),
+        **{name: value for name, value in parts.items() if name not in (*_PARTS, *_WHOLE)},
+        "meta": {**_described(result, parts), "layout_version": LAYOUT_VERSION},
         "types": [type_json(one) for one in result.types],
     }
 
@@ -129,7 +129,10 @@ def meta_json(result: Result) -> dict[str, Any]:
 
 def described(result: Result) -> dict[str, Any]:
     """All parts of a result that describe the test, in one object."""
-    parts = _as_json(replace(result, types=()))
+    return _described(result, _as_json(replace(result, types=())))
+
+
+def _described(result: Result, parts: Mapping[str, Any]) -> dict[str, Any]:
     meta = {other: parts[part][name] for part, names in _PARTS.items() for name, other in names.items()}
     whole = {name: parts[name] for name in _WHOLE}
     return {**meta, **whole, "command_str": shlex.join(result.provenance.command)}
@@ -151,15 +154,18 @@ def _as_json(value: Document | Result) -> dict[str, Any]:
 
 def jsonable(value: Any) -> Any:
     """The value as JSON has it: numbers that are not finite as strings, and no halves of characters."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return value
         return next(text for text, number in _NOT_FINITE.items() if repr(number) == repr(value))
     if isinstance(value, str):
         # A lone surrogate, from a name whose bytes are not text, cannot be in a file that others can read.
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {jsonable(str(key)): jsonable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [jsonable(one) for one in value]
+    # ``Mapping`` alone would do; a large result asks thousands of times.
+    if isinstance(value, dict) or (not isinstance(value, int | None) and isinstance(value, Mapping)):
+        return {jsonable(str(key)): jsonable(one) for key, one in value.items()}
     return value
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from benchmarking.errors import UsageError
@@ -97,12 +99,17 @@ def _check_rest(result: Result) -> None:
         elif isinstance(value, dict):
             todo.extend((*value, *value.values()))
         else:
-            todo.extend(getattr(value, name) for name in _field_names(kind))
+            todo.extend(_values_of(kind)(value))
 
 
 @cache
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(one.name for one in fields(kind)) if is_dataclass(kind) else ()
+def _values_of(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """Yields the values of the fields of a dataclass, without those that are a float or nothing."""
+    found = fields(kind) if is_dataclass(kind) else ()
+    names = [one.name for one in found if one.type not in ("float", "float | None")]
+    if len(names) < 2:  # of one, attrgetter makes no tuple
+        return lambda value: tuple(getattr(value, name) for name in names)
+    return attrgetter(*names)
 
 
 def _shown(text: str) -> str:

@@ -10,11 +10,12 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from hashlib import sha256
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, insert, select, update
+from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, insert, select, update
 
 from benchmarking.records.comparison import RECENT_RUNS, run_to_run_scatter
 from benchmarking.results import comparability, documents
@@ -108,9 +109,7 @@ def _known(connection: Connection, uids: Sequence[str]) -> set[str]:
     return {
         uid
         for start in range(0, len(uids), _BATCH)
-        for uid in connection.scalars(
-            select(results.c.uid).where(results.c.uid.in_(uids[start : start + _BATCH]))
-        )
+        for uid in connection.scalars(_KNOWN_UIDS, {"uids": uids[start : start + _BATCH]})
     }
 
 
@@ -141,6 +140,7 @@ class _Writer:
     project_name: str
     source: str
     changed: set[int] = field(default_factory=set)
+    """The series with new points."""
     _project: int = 0
     _rows: dict[tuple[str, ...], int] = field(default_factory=dict)
     _described: set[str] = field(default_factory=set)
@@ -165,20 +165,22 @@ class _Writer:
         key = (table.name, *map(str, identity.values()))
         if key in self._rows:
             return self._rows[key]
-        where = [table.c[name] == value for name, value in identity.items()]
-        row = self.connection.execute(select(table).where(*where)).first()
+        row = self.connection.execute(_found_by(table, *identity), identity).first()
         if row is None:
             self._rows[key] = self._insert(table, {**identity, **(others or {})})
         else:
             self._rows[key] = row.id
             values = {name: value for name, value in if_known(row).items() if getattr(row, name) != value}
             if values:
-                self.connection.execute(update(table).where(table.c.id == row.id).values(values))
+                self._update(table, row.id, values)
         return self._rows[key]
 
     def _insert(self, table: Table, values: Mapping[str, Any]) -> int:
-        done = self.connection.execute(insert(table).values(values))
+        done = self.connection.execute(_inserted(table), values)
         return int((done.inserted_primary_key or (0,))[0])
+
+    def _update(self, table: Table, row: int, values: Mapping[str, Any]) -> None:
+        self.connection.execute(_updated(table), {**values, ROW: row})
 
     def _commit(self, sha: str, values: Mapping[str, Any]) -> int:
         def known(row: Row[Any]) -> Mapping[str, Any]:
@@ -289,8 +291,12 @@ class _Writer:
             if test.metric != "delay" or one.type == NET_DELAY:
                 self._add_point(result, one, settings, row, commit, control, device)
 
-    def _series(self, result: Result, one: TypeResult, settings: str, device: int) -> int:
+    def _series(self, result: Result, one: TypeResult, settings: str, device: int) -> Row[Any]:
         test = result.test
+        key = {"key": series_key(self._project, result, one.type, settings)}
+        row = self.connection.execute(_found_by(series, "key"), key).first()
+        if row is not None:
+            return row
         values = {
             "project_id": self._project,
             "device_id": device,
@@ -304,7 +310,8 @@ class _Writer:
             "unit": one.unit,
             "higher_is_better": bool(result.program.facts.get(HIGHER_IS_BETTER, False)),
         }
-        return self._row(series, {"key": series_key(self._project, result, one.type, settings)}, values)
+        self._insert(series, {**key, **values})
+        return self.connection.execute(_found_by(series, "key"), key).one()
 
     def _add_point(
         self,
@@ -320,8 +327,8 @@ class _Writer:
         if value is None:
             return
         origin = result.provenance
-        own = self._series(result, one, settings, device)
-        known = self.connection.execute(select(series).where(series.c.id == own)).one()
+        known = self._series(result, one, settings, device)
+        own = known.id
         interval = one.judged_summary.median_interval if one.error is None else None
         ratio = one.ratio if one.ratio is not None and math.isfinite(one.ratio) else None
         ratio_interval = one.comparison.ratio_interval if one.comparison else None
@@ -338,20 +345,18 @@ class _Writer:
         values: dict[str, Any] = {}
         if commit is not None:
             self._summarize(own, known.reference or value, commit, origin.commit_time, point, is_normal)
-            self.connection.execute(
-                insert(points).values(
-                    **point,
-                    series_id=own,
-                    commit_time=origin.commit_time,
-                    result_id=row,
-                    commit_id=commit,
-                    control_commit_id=control,
-                    position=origin.position,
-                    ratio_low=_finite(ratio_interval.low) if ratio_interval else None,
-                    ratio_high=_finite(ratio_interval.high) if ratio_interval else None,
-                    run_type=origin.run_type,
-                )
-            )
+            place = {
+                "series_id": own,
+                "commit_time": origin.commit_time,
+                "result_id": row,
+                "commit_id": commit,
+                "control_commit_id": control,
+                "position": origin.position,
+                "ratio_low": _finite(ratio_interval.low) if ratio_interval else None,
+                "ratio_high": _finite(ratio_interval.high) if ratio_interval else None,
+                "run_type": origin.run_type,
+            }
+            self.connection.execute(_inserted(points), {**point, **place})
             self.changed.add(own)
             values["unsearched"] = known.unsearched + 1
             values["points"] = known.points + is_normal
@@ -359,12 +364,17 @@ class _Writer:
             values["reference"] = known.reference or value
             if _is_newer(known, point, commit, origin.commit_time, origin.position):
                 last = {f"last_{name}": point[name] for name in _LAST}
-                place = {"last_result_id": row, "last_commit_id": commit, "last_position": origin.position}
-                values |= {**last, **place, "last_commit_time": origin.commit_time if commit else None}
+                values |= {
+                    **last,
+                    "last_result_id": row,
+                    "last_commit_id": commit,
+                    "last_position": origin.position,
+                    "last_commit_time": origin.commit_time if commit else None,
+                }
         elif commit is not None and known.last_commit_id == commit and point["verdict"]:
             values["last_verdict"] = point["verdict"]
         if values:
-            self.connection.execute(update(series).where(series.c.id == own).values(values))
+            self._update(series, own, values)
 
     # --- the summary of a commit ----------------------------------------------------------------------------
 
@@ -383,12 +393,8 @@ class _Writer:
         """The latest normal run of a commit counts, with the verdict of its verification; called before the
         point is written.
         """
-        where = (
-            points.c.series_id == own,
-            points.c.commit_time == commit_time,
-            points.c.commit_id == commit,
-        )
-        earlier = self.connection.execute(select(points).where(*where)).all()
+        place = {"series_id": own, "commit_time": commit_time, "commit_id": commit}
+        earlier = self.connection.execute(_found_by(points, *place), place).all()
         before = _standing(earlier)
         after = _standing([*earlier, _Point(**point, run_type=NORMAL_RUN if is_normal else "verify")])
         sums = self._summary(commit)
@@ -400,28 +406,58 @@ class _Writer:
     def finish(self) -> None:
         """Writes the sums, and the level and scatter of the series with new points."""
         for commit, sums in self._sums.items():
-            where = commit_summaries.c.commit_id == commit
-            row = self.connection.execute(select(commit_summaries).where(where)).first()
+            where = {"commit_id": commit}
+            row = self.connection.execute(_found_by(commit_summaries, *where), where).first()
             if row is None:
-                values = {"commit_id": commit, "project_id": self._project, **vars(sums)}
-                self.connection.execute(insert(commit_summaries).values(values))
+                values = {**where, "project_id": self._project, **vars(sums)}
+                self.connection.execute(_inserted(commit_summaries), values)
             else:
                 total = {name: getattr(row, name) + value for name, value in vars(sums).items()}
-                self.connection.execute(update(commit_summaries).where(where).values(total))
+                self.connection.execute(_updated(commit_summaries), {**total, ROW: commit})
         for own in self.changed:
-            values = level_and_scatter(self.connection, own)
-            self.connection.execute(update(series).where(series.c.id == own).values(values))
+            self._update(series, own, level_and_scatter(self.connection, own))
+
+
+# --- statements ---------------------------------------------------------------------------------------------
+# Each is made once: to make one takes four times as long as to run it.
+
+ROW = "row"
+
+
+@cache
+def _found_by(table: Table, *names: str) -> Select[Any]:
+    return select(table).where(*(table.c[name] == bindparam(name) for name in names))
+
+
+@cache
+def _inserted(table: Table) -> Insert:
+    return insert(table)
+
+
+@cache
+def _updated(table: Table) -> Update:
+    """``ROW`` is its primary key."""
+    (key,) = table.primary_key.columns
+    return update(table).where(key == bindparam(ROW))
+
+
+_NEWEST_RUNS = (
+    select(points.c.value, points.c.commit_time, points.c.position)
+    .where(
+        points.c.series_id == bindparam("series"),
+        points.c.run_type == NORMAL_RUN,
+        points.c.tainted.is_(False),
+    )
+    .order_by(points.c.commit_time.desc(), points.c.result_id.desc())
+    .limit(RECENT_RUNS)
+)
+_KNOWN_UIDS = select(results.c.uid).where(results.c.uid.in_(bindparam("uids", expanding=True)))
 
 
 def level_and_scatter(connection: Connection, own: int) -> dict[str, float | None]:
     """From the newest untainted normal runs of a series in the order of the commits, if they are positive."""
-    query = (
-        select(points.c.value, points.c.commit_time, points.c.position)
-        .where(points.c.series_id == own, points.c.run_type == NORMAL_RUN, points.c.tainted.is_(False))
-        .order_by(points.c.commit_time.desc(), points.c.result_id.desc())
-        .limit(RECENT_RUNS)
-    )
-    newest = sorted(connection.execute(query).all(), key=lambda row: _order(row.position, row.commit_time))
+    rows = connection.execute(_NEWEST_RUNS, {"series": own}).all()
+    newest = sorted(rows, key=lambda row: _order(row.position, row.commit_time))
     values = [row.value for row in newest if row.value > 0]
     scatter = run_to_run_scatter(values)
     return {"level": median(values) if values else None, "scatter": scatter.deviation if scatter else None}
