@@ -86,6 +86,9 @@ def test_a_command_holds_nothing_that_another_shell_takes_for_its_own():
     assert "!" not in command
     words = shlex.split(command)
     assert words[:3] == ["exec", "sh", "-c"]
+    plain = {one for one in map(chr, range(1, 128)) if for_any_shell(one).endswith(f"sh '{one}'")}
+    assert plain == {one for one in map(chr, range(128)) if one.isprintable()} - {"'", "!", "\\"}
+    assert for_any_shell("\x7fé").endswith(r"sh '\0177\0303\0251'")
 
 
 def test_the_configuration_of_a_persons_own_sessions_is_overruled(connection, ssh):

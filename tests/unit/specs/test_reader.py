@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarking.errors import FAULTS_SHOWN, LONGEST_FAULT, SpecificationError
+from benchmarking.specs import reader
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import MOST_FAULTS, read_benchmarks
 from tests.unit.specs.test_later_form import LATER
@@ -475,3 +476,18 @@ def test_a_name_never_leaves_its_directory(tmp_path_factory, name):
     except SpecificationError:
         return
     assert (directory / loaded.spec.model.name).resolve().parent == directory.resolve()
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        *((one, "is not a plain name") for one in (".", "..", "a/b", "a\\b")),
+        *((f"a{one}", "contains a control character") for one in "\0\x1f\x7f"),
+        *((f"a{one}", None) for one in " ~\x80é."),
+        ("\ud800", "is not valid text"),
+        ("é" * 100, None),
+        ("é" * 100 + "a", "is longer than 200 bytes"),
+    ],
+)
+def test_what_is_a_part_of_a_path(name, problem):
+    assert reader._name_problem(name) == problem
