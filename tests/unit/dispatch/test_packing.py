@@ -80,6 +80,7 @@ def test_a_file_that_is_missing_is_named(workshop, tmp_path):
 
 
 def test_the_history_of_the_commits_travels_and_nothing_else(tmp_path):
+    (tmp_path / "results").mkdir()
     history = History(tmp_path / "results")
     there = [having(AGAINST_CONTROL, commit=f"commit {number}", commit_time=number) for number in range(3)]
     for one in (*there, having(AGAINST_CONTROL, net="another", commit="commit 1", commit_time=1)):
