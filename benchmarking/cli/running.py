@@ -76,15 +76,19 @@ def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
     """Ctrl-C, SIGTERM and SIGHUP end the run cleanly. A second Ctrl-C or SIGTERM ends the process at once.
     SIGHUP comes from the terminal and also from its shell, so a second SIGHUP has no further effect.
     """
+    received = 0
 
     def cancel(signal_number: int, frame: FrameType | None) -> None:
-        if cancellation.is_set and signal_number != signal.SIGHUP:
+        nonlocal received
+        received += 1
+        if received > 1 and signal_number != signal.SIGHUP:
             os._exit(ExitStatus.INTERRUPTED)
         cancellation.set()
 
     previous = {number: signal.signal(number, cancel) for number in ENDING_SIGNALS if not is_ignored(number)}
     try:
-        yield
+        with cancellation.set_by_any_signal():
+            yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

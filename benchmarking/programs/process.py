@@ -11,8 +11,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -36,16 +36,27 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._read_end, self._write_end = os.pipe()
-        self._is_set = False
+        os.set_blocking(self._write_end, False)
 
     def set(self) -> None:
-        if not self._is_set:
-            self._is_set = True
+        if not self.is_set:
             os.write(self._write_end, b"\0")
 
     @property
     def is_set(self) -> bool:
-        return self._is_set
+        return self.wait(0)
+
+    @contextmanager
+    def set_by_any_signal(self) -> Iterator[None]:
+        """Each signal that has a handler sets it, also while the main thread is blocked: Python calls handlers
+        in the main thread only, and one that arrives just before it waits for another thread would be
+        handled when that thread ends. For the main thread.
+        """
+        previous = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it was set within this time."""
