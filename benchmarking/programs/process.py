@@ -48,9 +48,9 @@ class Cancellation:
 
     @contextmanager
     def set_by_any_signal(self) -> Iterator[None]:
-        """Each signal that has a handler sets it, also while the main thread is blocked: Python calls handlers
-        in the main thread only, and one that arrives just before it waits for another thread would be
-        handled when that thread ends. For the main thread.
+        """Each signal that has a handler sets it, also if the main thread is blocked. Python calls handlers
+        in that thread only; a signal that arrives just before it waits for another thread is otherwise not
+        handled until that one ends.
         """
         previous = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         try:

@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 import benchmarking
 from benchmarking.dispatch.database import Database
@@ -93,6 +94,7 @@ def make_app(
     app.add_exception_handler(DBAPIError, _database_failed)
     app.add_exception_handler(PoolTimeoutError, _database_failed)
     app.add_exception_handler(RefusedError, _refused)
+    app.add_exception_handler(ClientDisconnect, _client_left)
     add_browser(app)
     app.include_router(api)
     add_pages(app)
@@ -124,6 +126,12 @@ def _database_failed(request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     request.app.state.counters.add(refused=1)
     return answer_error(request, 422, str(error))
+
+
+def _client_left(request: Request, error: Exception) -> Response:
+    """Nobody reads the answer of a request whose body ends early; without one the server would log a bug."""
+    request.app.state.counters.add(refused=1)
+    return Response(status_code=400)
 
 
 # --- endpoints ----------------------------------------------------------------------------------------------

@@ -40,9 +40,8 @@ class GitRemote:
 
     def run(self, *argv: str, **environment: str) -> str:
         everything = {**os.environ, **ISOLATED, **environment}
-        done = subprocess.run(
-            argv, cwd=self.directory, env=everything, check=True, capture_output=True, text=True
-        )
+        done = subprocess.run(argv, cwd=self.directory, env=everything, capture_output=True, text=True)
+        assert done.returncode == 0, f"{argv}: {done.stderr}"
         return done.stdout.strip()
 
     def write(self, files: dict[str, str | None]) -> None:

@@ -4,6 +4,7 @@ import gzip
 import ipaddress
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -18,6 +19,7 @@ from benchmarking.server.accounts import Access, Auth, Scope, create_token
 from benchmarking.server.bodies import LARGEST_ANONYMOUS_BODY
 from tests.support import sample_results as samples
 from tests.support.results_server import serving
+from tests.support.waiting import wait_until
 from tests.unit.server.test_ingest import measured
 
 HTML = {"Accept": "text/html"}
@@ -59,6 +61,17 @@ def test_a_document_is_added_once_and_shown(store):
     assert metrics.text.endswith("# EOF\n")
     assert 'mlbench_results_total{outcome="accepted"} 3\n' in metrics.text
     assert 'mlbench_stored{table="result"} 3\n' in metrics.text
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_writer_that_is_killed_in_the_middle_of_its_post_is_not_a_bug_of_the_server(store, caplog):
+    head = b"POST /api/v1/results HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{"
+    with serving(store) as address:
+        with socket.create_connection(address.removeprefix("http://").split(":")) as connection:
+            connection.sendall(head)
+        refused = 'mlbench_results_total{outcome="refused"} 1\n'
+        wait_until(lambda: refused in requests.get(f"{address}/metrics", timeout=60).text)
+    assert not caplog.text
 
 
 HOSTILE = [
