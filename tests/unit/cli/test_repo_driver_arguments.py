@@ -28,6 +28,8 @@ EVERYTHING = RepoDriverOptions(
     interval=0.0,
     status_file=Path("s"),
     run_timeout=2.5,
+    lab="",
+    on="label=fast,memory>=8GB",
     notify=("mail", 'it\'s "quoted" $(x)'),
     log_file=Path("l"),
     log_level="debug",

@@ -16,6 +16,7 @@ from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.cli.repo_driver_options import RepoDriverOptions
 from benchmarking.continuous import leftovers, loop, measurement
 from benchmarking.continuous.loop import Mode
+from benchmarking.dispatch import LAB_VARIABLE
 from benchmarking.errors import ExitStatus
 from tests.support.loop_workshop import LoopWorkshop
 
@@ -28,7 +29,7 @@ def start(tmp_path, monkeypatch):
     workshop.commit()
     for name, value in workshop.environment().items():
         monkeypatch.setenv(name, value)
-    for name in (leftovers.VARIABLE, TOKEN_VARIABLE):
+    for name in (leftovers.VARIABLE, TOKEN_VARIABLE, LAB_VARIABLE):
         monkeypatch.setenv(name, "")  # what main changes is put back
     monkeypatch.chdir(tmp_path)
 
@@ -102,6 +103,8 @@ ELSEWHERE = {
     "base_commit": "test_the_control",
     "status": "tests/e2e/test_repo_driver.py",
     "log_file": "test_the_log",
+    "lab": "test_the_lab",
+    "on": "test_the_lab",
 }
 
 
@@ -189,3 +192,14 @@ def test_the_token_goes_to_the_harness_alone(start, monkeypatch, how):
     assert started.harness.environment == {TOKEN_VARIABLE: "s3cret"}
     assert not any("s3cret" in one for one in started.harness.arguments)
     assert TOKEN_VARIABLE not in os.environ
+
+
+def test_the_lab(start, monkeypatch):
+    url = "postgresql://ann:s3cret@lab.example/benchmarks"
+    monkeypatch.setenv(LAB_VARIABLE, url)
+    harness = start("--lab", "--on", "label=a", "--run_timeout", "8").harness
+    assert (harness.target, harness.run_limit_s, harness.timeout_s) == ("label=a", 8.0, None)
+    assert harness.environment == {LAB_VARIABLE: url}
+    assert LAB_VARIABLE not in os.environ  # which builds see
+    monkeypatch.setenv(LAB_VARIABLE, url)
+    assert start().harness.environment == {}
