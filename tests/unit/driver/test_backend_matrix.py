@@ -1,5 +1,6 @@
 """Which backends a device has, and whether two answers are the same."""
 
+import time
 from random import Random
 
 import numpy as np
@@ -170,3 +171,16 @@ def test_a_comparison_ends_with_its_time_but_not_before_its_intervals_can_cover_
 def test_a_number_of_blocks_that_was_asked_for_is_taken():
     assert blocks_taken(_Enough(3, "phone"), a=0.1) == 3
     assert blocks_taken(_Enough(20, "phone"), a=0.0) == 20
+
+
+def test_news_come_ever_later(monkeypatch, caplog):
+    caplog.set_level("INFO")
+    now = iter([0.0, 9.9, 10.0, 14.9, 15.0, 22.4, 22.5])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    enough = _Enough(7, "phone")
+    for _ in range(6):
+        enough({"a": [0.1]})
+    assert [record.getMessage() for record in caplog.records] == [
+        f"  phone: {done} of 7 blocks after {elapsed_s:.0f} s"
+        for done, elapsed_s in ((2, 10.0), (4, 15.0), (6, 22.5))
+    ]

@@ -1,0 +1,55 @@
+"""A command line of the two that are compared, as a shell in its directory would find it."""
+
+import os
+
+import pytest
+
+from benchmarking.cli.compare_commands import Side
+from benchmarking.errors import UsageError
+
+
+def test_a_program_is_found_on_the_path_or_from_the_directory(tmp_path, monkeypatch):
+    for name in ("here", "bin/there"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("#!/bin/sh\n")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert Side.of("base", "./here 'a b'", tmp_path).argv == (f"{tmp_path}/here", "a b")
+    assert Side.of("base", f"{tmp_path}/here", tmp_path / "bin").argv == (f"{tmp_path}/here",)
+    side = Side.of("base", "there x/y", tmp_path, version="1")
+    assert (side.argv, side.directory) == ((f"{tmp_path}/bin/there", "x/y"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert Side.of("head", "there").directory == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a 'b", "HEAD: 'a \\'b' is not a command: No closing quotation"),
+        ("", "HEAD: there is no program ''"),
+        ("here", "HEAD: there is no program 'here'"),
+        ("./nonesuch", "HEAD: there is no program './nonesuch'"),
+    ],
+)
+def test_what_is_no_command(tmp_path, text, message):
+    (tmp_path / "here").write_text("")
+    with pytest.raises(UsageError) as error:
+        Side.of("head", text, tmp_path)
+    assert str(error.value).replace('"', "'").replace("'a 'b'", "'a \\'b'") == message
+
+
+def test_the_launcher_is_the_command_with_the_hash_of_its_program(tmp_path):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\npwd\n")
+    program.chmod(0o755)
+    side = Side.of("base", "./program 'a b'", tmp_path)
+    (tmp_path / "launchers").mkdir()
+    first = side.write_launcher(tmp_path / "launchers")
+    text = first.read_text()
+    assert first.name == "base"
+    assert first.stat().st_mode & 0o777 == 0o700
+    assert text.endswith(f"exec {program} 'a b'\n")
+    assert os.popen(str(first)).read() == f"{tmp_path}\n"
+    program.write_text("#!/bin/sh\npwd -P\n")
+    assert side.write_launcher(tmp_path / "launchers").read_text() != text
