@@ -468,6 +468,32 @@ def test_the_end_of_a_long_log_is_shown_and_a_job_that_is_not_there_is_not(lab, 
     assert [pages.get(f"/lab/job/{one}").status_code for one in (job + 1, 2**53, 2**63)] == [404] * 3
 
 
+def test_a_device_is_reserved_and_released_in_the_browser(lab, pages):
+    text = pages.get("/lab").text
+    token = re.search(r'name="token" value="([^"]+)"', text)[1]
+    form = {"device": "host:attic0", "hours": "1.5", "token": token}
+    answer = pages.post("/lab/reserve", data=form, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/lab/job/1")
+    ((arguments,),) = lab.sql("SELECT args FROM procrastinate_jobs")
+    assert (arguments["job"]["duration_s"], arguments["job"]["protocol"]) == (5400, PROTOCOL)
+    (job,) = lab.read("jobs")
+    assert (job.title, job.kind, job.device_name, job.tests) == ("reserved for 1.5 h", RESERVE, "attic", 0)
+    answer = pages.post("/lab/job/1/cancel", data={"token": token}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/lab/job/1")
+    assert lab.read("jobs")[0].state == "cancelled"
+    for status, changes in (
+        (404, {"device": "host:nonesuch"}),
+        (403, {"token": "x" * 200}),
+        (422, {"token": "x" * 201}),
+        (422, {"device": "x" * 201}),
+        (422, {"hours": "0"}),
+        (422, {"hours": "721"}),
+    ):
+        assert pages.post("/lab/reserve", data=form | changes).status_code == status
+    assert pages.post("/lab/job/9/cancel", data={"token": token}).status_code == 404
+    assert len(lab.read("jobs")) == 1
+
+
 # --- the database -------------------------------------------------------------------------------------------
 
 
