@@ -1,6 +1,7 @@
 """The comment of a pull request: what fits, what is waited for, and what is refused."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 
 from benchmarking.errors import ReporterError, UsageError
 from benchmarking.files import pull_requests
-from benchmarking.files.pull_requests import NoPullRequestError, discussion, shortened
+from benchmarking.files.pull_requests import NoPullRequestError, TransientError, discussion, shortened
+from benchmarking.files.web import Answer
 from benchmarking.programs.process import Cancellation
 from tests.support import hosting_api
 from tests.support.hosting_api import TOKEN, rate_limit
@@ -155,3 +157,40 @@ def test_answers_of_another_kind_are_refused(api, environment):
     api.comments = [{"id": "one", "body": "x"}]
     with pytest.raises(ReporterError, match="the answer is not what it should be"):
         bring_up_to_date(environment)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "wait_s"),
+    [
+        (200, {}, None, None),
+        (299, {}, None, None),
+        (199, {}, ReporterError, None),
+        (300, {}, ReporterError, None),
+        (403, {}, ReporterError, None),
+        (403, {"X-RateLimit-Remaining": "1"}, ReporterError, None),
+        (403, {"X-RateLimit-Remaining": "0"}, TransientError, None),
+        (403, {"Retry-After": "3"}, TransientError, 3),
+        (404, {"Retry-After": "3"}, ReporterError, None),
+        (428, {}, ReporterError, None),
+        (429, {"X-RateLimit-Reset": "1007"}, TransientError, 7),
+        (430, {}, ReporterError, None),
+        (501, {}, ReporterError, None),
+        (502, {"X-RateLimit-Reset": "993"}, TransientError, 0),
+        (503, {"X-RateLimit-Reset": "99999"}, TransientError, 60),
+        (504, {}, ReporterError, None),
+    ],
+)
+def test_which_answers_are_waited_for_and_how_long(monkeypatch, status, headers, kind, wait_s):
+    class Told(Answer):
+        def text(self):
+            return "the\n  words"
+
+    monkeypatch.setattr(time, "time", lambda: 1000.0)
+    answer = Told(status, "Reason", headers, None, None)
+    if kind is None:
+        assert pull_requests._checked(answer) == "the\n  words"
+        return
+    with pytest.raises(kind, match=rf"^{status} Reason the words$") as error:
+        pull_requests._checked(answer)
+    assert type(error.value) is kind
+    assert getattr(error.value, "wait_s", None) == wait_s

@@ -5,11 +5,13 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from benchmarking.results.model import NET_DELAY
 from benchmarking.server.app import make_app
 from benchmarking.server.ingest import ingest
 from benchmarking.server.store import open_store, sqlite_url
+from benchmarking.server.tables import metadata
 from benchmarking.server.triage import records
 from benchmarking.server.triage.decisions import decide, decision
 from benchmarking.server.triage.records import Change
@@ -151,3 +153,20 @@ def test_the_interface(client):
     """With the bounds of all that can be asked."""
     interface = {**client.app.openapi(), "info": {}}
     golden.check(json.dumps(interface, indent=1, sort_keys=True) + "\n", "server/openapi.json")
+
+
+def test_the_database(client):
+    """Every row, except of what is packed."""
+    lines = []
+    with client.app.state.store.reading() as connection:
+        for table in metadata.sorted_tables:
+            found = connection.execute(select(table)).mappings().all()
+            lines += [table.name, *sorted("  " + ", ".join(map(cell, one.items())) for one in found)]
+    golden.check("\n".join(lines) + "\n", "server/database.txt")
+
+
+def cell(item):
+    name, value = item
+    if isinstance(value, bytes):
+        value = "..."
+    return f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={str(value)[:80]}"
