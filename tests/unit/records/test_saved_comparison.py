@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarking.records import index
+from benchmarking.records import index, saved_comparison
 from benchmarking.records.comparison import Evidence, Finding
 from benchmarking.records.saved_comparison import RATIO, compare_series, compare_versions, newest
 from benchmarking.records.tree import History
@@ -241,3 +241,23 @@ def test_without_a_common_commit_a_test_is_left_out(history):
     history.save(run(2, 1000, framework="onnxruntime"))
     found = by(history, "framework", "caffe2", "onnxruntime")
     assert (found.rows, found.only_base, found.only_head) == ((), 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "low", "high", "verdict"),
+    [
+        (1.0, 0.98, 1.02, Verdict.UNCHANGED),
+        (1.0, 0.96, 1.02, Verdict.INCONCLUSIVE),
+        (1.0, 0.98, 1.03, Verdict.INCONCLUSIVE),
+        (1.0, 1 / 1.03, 1.02, Verdict.INCONCLUSIVE),
+        (1.0099, 1.001, 1.02, Verdict.UNCHANGED),
+        (1.01, 1.001, 1.02, Verdict.REGRESSED),
+        (0.99, 0.98, 0.999, Verdict.IMPROVED),
+        (1.2, 1.1, 1.3, Verdict.REGRESSED),
+        (1.2, 1.0, 1.3, Verdict.INCONCLUSIVE),
+        (0.8, 0.7, 1.0, Verdict.INCONCLUSIVE),
+        (0.8, 0.7, 0.9, Verdict.IMPROVED),
+    ],
+)
+def test_the_verdict_of_a_ratio_and_its_interval(ratio, low, high, verdict):
+    assert saved_comparison._verdict_of(ratio, Interval(low, high, 0.95)) is verdict

@@ -40,6 +40,8 @@ def described(figure):
             place = rounded(one.get_position())
             style = one.get_fontweight(), one.get_fontsize(), one.get_horizontalalignment()
             yield f"  text {place} {one.get_text()!r} {to_hex(one.get_color())} {style}"
+        words = [*axes.texts, *axes.xaxis.get_ticklabels(), *axes.yaxis.get_ticklabels()]
+        yield f"  parsed as mathematics: {any(one.get_parse_math() for one in words if one.get_text())}"
         yield f"  lines around it: {[name for name, one in axes.spines.items() if one.get_visible()]}"
 
 
