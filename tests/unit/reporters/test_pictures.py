@@ -1,7 +1,6 @@
 """What is drawn and where, before matplotlib turns it into dots."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from matplotlib.colors import to_hex
@@ -84,7 +83,7 @@ def replaced(cell, ratio):
     return replace(cell, comparison=replace(cell.comparison, ratio=ratio))
 
 
-def test_the_history(figures):
+def test_the_history(figures, tmp_path):
     """A series with a change, one that creeps, one of ratios with tainted points, and one of a single commit."""
 
     def series(name, values, unit="us"):
@@ -101,6 +100,6 @@ def test_the_history(figures):
             series("error", levels(0.5, runs=4), unit=""),
             series("one", [5.0], unit="mJ"),
         ],
-        Path("/dev/null"),
+        tmp_path / "history.svg",
     )
     golden.check(figures[0], "pictures/history.txt")
