@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +20,11 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
     back in the meantime.
 
     Raises:
-        OSError: the file cannot be written; ``path`` is as it was.
+        OSError: the file cannot be written, or is a device or a pipe (root would replace even /dev/null);
+            ``path`` is as it was.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
         with os.fdopen(descriptor, "w+b") as stream:

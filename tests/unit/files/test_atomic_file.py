@@ -59,3 +59,14 @@ def test_a_reader_never_sees_half(tmp_path):
 def test_a_directory_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         atomic_file.write_text(tmp_path / "missing" / "file", "")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path, make):
+    path = tmp_path / "device"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(OSError, match="it is not a regular file"):
+        atomic_file.write_text(path, "text")
+    assert path.lstat() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["device"]
