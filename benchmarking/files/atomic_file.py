@@ -23,7 +23,7 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
         OSError: the file cannot be written, or is a device or a pipe (root would replace even /dev/null);
             ``path`` is as it was.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if _is_open_elsewhere(path):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
@@ -38,6 +38,12 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
             Path(temporary).unlink()
         raise
     sync_directory(path.parent)
+
+
+def _is_open_elsewhere(path: Path) -> bool:
+    """A device, a pipe, or one of the system's names for an open file, such as /dev/stdout."""
+    is_name_of_open_file = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
+    return is_name_of_open_file or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
 def write_text(path: Path, text: str) -> None:

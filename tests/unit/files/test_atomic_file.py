@@ -1,5 +1,6 @@
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,11 @@ def test_what_is_no_regular_file_is_never_replaced(tmp_path, make):
         atomic_file.write_text(path, "text")
     assert path.lstat() == before
     assert [one.name for one in tmp_path.iterdir()] == ["device"]
+
+
+def test_neither_is_the_systems_name_of_an_open_file(tmp_path):
+    with (tmp_path / "redirected").open("wb") as stream:
+        path = Path(f"/proc/self/fd/{stream.fileno()}")
+        with pytest.raises(OSError, match="it is not a regular file"):
+            atomic_file.write_text(path, "text")
+    assert (tmp_path / "redirected").read_bytes() == b""
