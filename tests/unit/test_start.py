@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking import start
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "harness.py": [str(ROOT / "harness.py")],
@@ -139,3 +141,19 @@ def test_names_of_files_are_utf_8_and_the_terminal_keeps_its_encoding(tmp_path):
     encoding = done.stdout.split()[1]
     assert done.stdout == f"utf-8 {encoding} ['--a', 'b']\n"
     assert encoding.lower() in ("ansi_x3.4-1968", "ascii", "us-ascii")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "restarts"), [("utf-8", 0), ("ascii", 1), ("utf-16", 1), ("latin-1", 1)]
+)
+def test_it_starts_again_only_where_names_of_files_need_it(monkeypatch, encoding, restarts):
+    calls = []
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+    monkeypatch.setattr(os, "execv", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(sys, "stdout", None)
+    start._name_files_in_utf8()
+    assert len(calls) == restarts
+    for program, argv in calls:
+        assert program == sys.executable
+        assert argv[:5] == [sys.executable, "-X", "utf8", "-X", f"terminal_encoding={sys.stderr.encoding}"]
+        assert argv[5:] == sys.orig_argv[1:]

@@ -24,6 +24,8 @@ from benchmarking.results.model import TestKey
 
 SUSPECT = Suspect(TestKey("net", "delay", "first", "caffe2", None, "hash"), "label", "NET_DELAY", 2.0)
 LONG_S = 100_000.0
+BEGIN_S = 7.0
+"""A machine that was just started: earlier than any wait is long."""
 
 
 class Branch:
@@ -66,7 +68,11 @@ class Clock(Cancellation):
 
     def __init__(self, end):
         super().__init__()
-        self.now, self.end = 1000.0, 1000.0 + end
+        self.now, self.end = BEGIN_S, BEGIN_S + end
+
+    @property
+    def is_set(self):
+        return super().wait(0)
 
     def wait(self, timeout_s):
         self.now += max(timeout_s, 0.01)
@@ -107,7 +113,7 @@ class Bench:
     def run(self, task, ahead):
         number = self.branch.commits.index(task.revision)
         self.measured.append(f"{number} {task.platform}")
-        self.starts.append(self.clock.now - 1000.0)
+        self.starts.append(self.clock.now - BEGIN_S)
         self.clock.now += 0.01
         outcome = self.outcomes.get((number, task.platform), self.outcomes.get(number, RunStatus.MEASURED))
         if isinstance(outcome, list):

@@ -103,6 +103,26 @@ def test_a_regression_that_was_fixed_and_comes_back_is_reported(tmp_path):
     assert RegressionCheck(store, tuple(commits)).marked(barely, PLAN).outcome == "known"
 
 
+@pytest.mark.parametrize(
+    ("verdict", "ratio", "outcome"),
+    [
+        (Verdict.IMPROVED, 0.9, "suspicious"),
+        (Verdict.UNCHANGED, 1.0, "suspicious"),
+        (Verdict.UNCHANGED, 1.045, "known"),
+        (Verdict.REGRESSED, 1.0, "known"),
+        (Verdict.INCONCLUSIVE, 1.0, "known"),
+    ],
+)
+def test_a_regression_is_new_where_the_last_verdict_was_another(tmp_path, verdict, ratio, outcome):
+    """And where it is clear that the last was faster."""
+    store, commits = History(tmp_path), []
+    for commit, past in (("newest", judged(verdict, ratio)), ("slow", judged(Verdict.REGRESSED, 1.2))):
+        store.save(having(past, commit=commit))
+        commits.append(Commit(commit=commit, commit_time=past.provenance.commit_time))
+    check = RegressionCheck(store, tuple(commits))
+    assert check.marked(judged(Verdict.REGRESSED, 1.05), PLAN).outcome == outcome
+
+
 def test_runs_with_other_settings_say_nothing(history, caplog):
     caplog.set_level("INFO")
     slow = judged(Verdict.REGRESSED, 1.052)

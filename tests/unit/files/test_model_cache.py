@@ -608,3 +608,14 @@ def test_weights_of_a_model_on_a_server_are_listed(tmp_path, cache, server):
     case = case_with_data(tmp_path, model={"location": url, "md5": hashlib.md5(b"model").hexdigest()})
     with pytest.raises(ModelError, match=r"add that file to \$.model.files with its location and md5"):
         cache.with_data(case, "model", ["weights.data"])
+
+
+def test_inputs_of_a_cache_that_cannot_be_written_are_kept_for_this_run_only(tmp_path, cache, monkeypatch):
+    case = case_with_data(tmp_path)
+    usual = cache._input_directory(case)
+    assert usual.is_relative_to(tmp_path / "cache")
+    monkeypatch.setattr(os, "access", lambda path, *_, **__: path != usual)
+    assert not cache._input_directory(case).is_relative_to(tmp_path / "cache")
+    usual.rmdir()
+    assert cache._input_directory(case) == usual
+    assert usual.is_dir()
