@@ -31,7 +31,6 @@ EXTRAS = {
     "alembic": "server",
     "jinja2": "server",
     "orjson": "server",
-    "itsdangerous": "server",
     "multipart": "server",
     "psycopg": "postgres",
     "procrastinate": "lab",

@@ -12,27 +12,27 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
-from itsdangerous import BadSignature, URLSafeTimedSerializer
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from benchmarking.errors import UsageError
 from benchmarking.server.store import Store
-from benchmarking.server.tables import events, tokens, users
+from benchmarking.server.tables import events, sessions, tokens, users
 
 COOKIE = "mlb_session"
 SESSION_S = 14 * 86400
 USED_INTERVAL_S = 3600
 """How exactly the last use of a token and the last visit of a user are known."""
-_PREFIX_BYTES, _SECRET_BYTES = 5, 24
+_PREFIX_BYTES, _SECRET_BYTES, _SESSION_BYTES = 5, 24, 32
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_OPEN = ("/health", "/login", "/api/v1/logs")
+_OPEN = ("/health", "/login", "/logout", "/api/v1/logs")
 """Paths that need no account; the last finds its token in its body."""
 
 
@@ -63,6 +63,8 @@ class Account:
     scope: Scope
     is_ambient: bool = False
     """A browser sends what identifies it with every request, wherever that comes from."""
+    has_session: bool = False
+    """Its browser remembers a token."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Access:
     browser ask it under a name of its own.
     """
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    """Signs sessions and forms; sessions end with the server."""
+    """Signs the forms of those who have no session."""
 
 
 NOBODY = Account("anonymous", Scope.READ)
@@ -128,16 +130,16 @@ def account_of_token(store: Store, token: str) -> Account | None:
     parts = token.split("_", 2)
     if len(parts) != 3 or len(token) > 200 or not token.isprintable() or not token.isascii():
         return None
-    return _account_of_prefix(store, parts[1], _hash(token))
-
-
-def _account_of_prefix(store: Store, prefix: str, digest: str | None) -> Account | None:
-    """``digest``: that of the token; None: its owner has proved it before."""
     with store.reading() as connection:
-        row = connection.execute(select(tokens).where(tokens.c.prefix == prefix)).first()
-    now = int(time.time())
-    if row is None or (digest is not None and not hmac.compare_digest(row.sha256, digest)):
+        row = connection.execute(select(tokens).where(tokens.c.prefix == parts[1])).first()
+    if row is None or not hmac.compare_digest(row.sha256, _hash(token)):
         return None
+    return _account_of_row(store, row)
+
+
+def _account_of_row(store: Store, row: Row[Any]) -> Account | None:
+    """None if the token is not valid any more."""
+    now = int(time.time())
     if row.revoked or (row.expires is not None and row.expires <= now):
         return None
     if now - (row.last_used or 0) > USED_INTERVAL_S:
@@ -211,7 +213,7 @@ def _account(request: Request, access: Access) -> Account | None:
     if access.auth is Auth.PROXY:
         return _account_of_proxy(request, access, store)
     session = request.cookies.get(COOKIE, "")
-    return _account_of_session(store, access, session) if session else None
+    return _account_of_session(store, session) if session else None
 
 
 def _account_of_proxy(request: Request, access: Access, store: Store) -> Account | None:
@@ -244,22 +246,28 @@ def _is_from_proxy(request: Request, access: Access) -> bool:
 # --- browsers -----------------------------------------------------------------------------------------------
 
 
-def session_of(access: Access, token: str) -> str:
-    """The content of the cookie: which token it was, signed."""
-    return str(_serializer(access).dumps(token.split("_", 2)[1]))
+def begin_session(store: Store, token: str) -> str:
+    """The content of the cookie of somebody who has given this valid token. It ends with the token."""
+    session, now = secrets.token_urlsafe(_SESSION_BYTES), int(time.time())
+    row = select(tokens.c.id).where(tokens.c.sha256 == _hash(token)).scalar_subquery()
+    with store.writing() as connection:
+        connection.execute(delete(sessions).where(sessions.c.created < now - SESSION_S))
+        values = {"digest": _hash(session), "token_id": row, "created": now}
+        connection.execute(insert(sessions).values(values))
+    return session
 
 
-def _account_of_session(store: Store, access: Access, session: str) -> Account | None:
-    try:
-        prefix = _serializer(access).loads(session, max_age=SESSION_S)
-    except BadSignature:
-        return None
-    account = _account_of_prefix(store, prefix, None)
-    return account and Account(account.name, account.scope, is_ambient=True)
+def end_session(store: Store, session: str) -> None:
+    with store.writing() as connection:
+        connection.execute(delete(sessions).where(sessions.c.digest == _hash(session)))
 
 
-def _serializer(access: Access) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(access.key, salt="session")
+def _account_of_session(store: Store, session: str) -> Account | None:
+    is_valid = sessions.c.digest == _hash(session), sessions.c.created >= int(time.time()) - SESSION_S
+    with store.reading() as connection:
+        row = connection.execute(select(tokens).join(sessions).where(*is_valid)).first()
+    account = _account_of_row(store, row) if row else None
+    return account and replace(account, is_ambient=True, has_session=True)
 
 
 def form_token(request: Request) -> str:
@@ -268,7 +276,9 @@ def form_token(request: Request) -> str:
     if not account.scope.includes(Scope.TRIAGE):
         return ""
     access: Access = request.app.state.access
-    return hmac.new(access.key, f"form {account.name}".encode(), hashlib.sha256).hexdigest()
+    session = request.cookies.get(COOKIE, "") if access.auth is Auth.TOKEN else ""
+    key = session.encode() or access.key
+    return hmac.new(key, f"form {account.name}".encode(), hashlib.sha256).hexdigest()
 
 
 def check_form(request: Request, token: str) -> Account:

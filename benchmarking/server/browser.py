@@ -35,7 +35,7 @@ def login(request: Request, token: Annotated[str, Form()], then: Annotated[str, 
     answer = RedirectResponse(f"{links_of(request).root}/{_target(then)}", 303)
     answer.set_cookie(
         accounts.COOKIE,
-        accounts.session_of(access, token.strip()),
+        accounts.begin_session(request.app.state.store, token.strip()),
         max_age=accounts.SESSION_S,
         secure="https" in (request.url.scheme, request.headers.get("X-Forwarded-Proto")),
         httponly=True,
@@ -47,6 +47,7 @@ def login(request: Request, token: Annotated[str, Form()], then: Annotated[str, 
 @pages.post("/logout")
 def logout(request: Request) -> Response:
     answer = RedirectResponse(links_of(request).page(""), 303)
+    accounts.end_session(request.app.state.store, request.cookies.get(accounts.COOKIE, ""))
     answer.delete_cookie(accounts.COOKIE)
     return answer
 

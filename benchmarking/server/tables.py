@@ -337,6 +337,18 @@ webhooks = Table(
 )
 """``kinds``: the events to send, a JSON list, empty for all; ``last_event_id`` the last one delivered."""
 
+deliveries = Table(
+    "delivery",
+    metadata,
+    _id(),
+    Column("webhook_id", Id, ForeignKey("webhook.id", ondelete="CASCADE"), nullable=False, index=True),
+    _time(),
+    Column("kind", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    _text("problem"),
+)
+"""The newest attempts to deliver something to a webhook; ``problem`` is empty if it was taken."""
+
 # --- accounts -----------------------------------------------------------------------------------------------
 
 tokens = Table(
@@ -354,6 +366,15 @@ tokens = Table(
     Column("revoked", Boolean, nullable=False, default=False, server_default=false()),
 )
 """``scope``: read, write, triage or admin, each includes those before it; without a project for all."""
+
+sessions = Table(
+    "session",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    _of("token"),
+    _time("created"),
+)
+"""Browsers whose users have given their token. ``digest`` is that of the cookie, which is not stored."""
 
 users = Table(
     "user",

@@ -22,6 +22,7 @@ from markupsafe import Markup, escape
 from benchmarking.reporters import numbers
 from benchmarking.results import unix_time
 from benchmarking.results.plain_text import plain, plain_lines
+from benchmarking.server.accounts import NOBODY, Account
 
 SERVER = Path(__file__).parents[1]
 STATIC = SERVER / "static"
@@ -121,7 +122,7 @@ def data_block(value: object) -> Markup:
 
 def render(template: str, links: Links, **context: object) -> str:
     """Escapes whatever is in the context."""
-    values = {"links": links, "navigation": NAVIGATION, "here": None, "query": "", **context}
+    values = {"links": links, "navigation": NAVIGATION, "here": None, "query": "", "session": "", **context}
     return environment().get_template(template).render(values)
 
 
@@ -136,7 +137,9 @@ def page(request: Request, template: str, status: int = 200, **context: object) 
         context: what the template needs; ``here`` is the page's path in the navigation.
     """
     navigation = (*NAVIGATION, *((LAB,) if hasattr(request.app.state, "lab") else ()))
-    text = render(template, links_of(request), **{"navigation": navigation, **context})
+    account: Account = getattr(request.state, "account", NOBODY)
+    about = {"navigation": navigation, "session": account.name if account.has_session else ""}
+    text = render(template, links_of(request), **{**about, **context})
     return HTMLResponse(text, status, headers={**HEADERS, "Cache-Control": "no-cache"})
 
 

@@ -169,6 +169,32 @@ class TestTokens:
                 connection.execute(update(tables.tokens).values(revoked=True))
             assert "/login" in browser.get(f"{address}/matrix", headers=HTML, timeout=60).url
 
+    def test_a_session_outlives_the_server_and_ends_when_its_owner_says_so(self, store):
+        form = {"token": bearer(store, Scope.READ)}
+        with requests.Session() as browser:
+            with serving(store, self.access) as address:
+                browser.post(f"{address}/login", form, timeout=60).raise_for_status()
+            with serving(store, Access(auth=Auth.TOKEN)) as address:
+                page = browser.get(f"{address}/matrix", headers=HTML, timeout=60)
+                assert (page.status_code, "/login" in page.url, "log out" in page.text) == (200, False, True)
+                (cookie,) = browser.cookies
+                assert cookie.value not in repr(rows(store, tables.sessions))
+                assert browser.post(f"{address}/logout", headers=HTML, timeout=60).url.endswith(
+                    "/login?then="
+                )
+                stolen = {"Cookie": f"{cookie.name}={cookie.value}"}
+                assert requests.get(f"{address}/matrix.json", headers=stolen, timeout=60).status_code == 401
+
+    def test_a_session_ends_after_two_weeks(self, store):
+        form = {"token": bearer(store)}
+        with serving(store, self.access) as address, requests.Session() as browser:
+            browser.post(f"{address}/login", form, timeout=60).raise_for_status()
+            with store.writing() as connection:
+                connection.execute(update(tables.sessions).values(created=int(time.time()) - 15 * 86400))
+            assert browser.get(f"{address}/matrix.json", timeout=60).status_code == 401
+            browser.post(f"{address}/login", form, timeout=60).raise_for_status()
+        assert len(rows(store, tables.sessions)) == 1
+
     @pytest.mark.parametrize(
         "target", ["//evil.example", "https://evil.example", "\\\\evil", "javascript:x", "/\t/e"]
     )

@@ -3,14 +3,14 @@ import shutil
 import sqlite3
 import stat
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import inspect, select, text, update
 
 from benchmarking.errors import StorageError, UsageError
-from benchmarking.server import migrate, tables
+from benchmarking.server import accounts, migrate, tables
 from benchmarking.server.ingest import ingest
 from benchmarking.server.retention import back_up, forget_samples
 from benchmarking.server.store import open_store, sqlite_url
@@ -152,8 +152,8 @@ def next_version(tmp_path, monkeypatch):
     def make(upgrade):
         scripts = tmp_path / "scripts"
         shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-        (scripts / "versions" / "second.py").write_text(
-            "import sqlalchemy as sa\nfrom alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+        (scripts / "versions" / "next.py").write_text(
+            "import sqlalchemy as sa\nfrom alembic import op\nrevision = '9'\ndown_revision = '0002'\n"
             f"def upgrade():\n    {upgrade}\n"
         )
         monkeypatch.setattr(migrate, "SCRIPTS", scripts)
@@ -176,11 +176,46 @@ def test_a_database_of_the_former_schema_is_migrated_after_a_copy(database_url, 
         with opened.reading() as connection:
             assert connection.execute(text("SELECT name, colour FROM project")).all() == [("one", "blue")]
         opened.close()
-    copies = list(tmp_path.glob("results.db.before_0001_ended"))
+    copies = list(tmp_path.glob("results.db.before_0002_ended"))
     assert len(copies) == (database_url.startswith("sqlite"))
     for copy in copies:
         with closing(sqlite3.connect(copy)) as connection:
             assert connection.execute("SELECT * FROM project").fetchall() == [(1, "one", 0)]
+
+
+@pytest.fixture
+def first_version(tmp_path, monkeypatch):
+    """A version of this program that knows only the first schema, as long as the block lasts."""
+
+    @contextmanager
+    def make():
+        scripts = tmp_path / "first"
+        shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "second.py"))
+        with monkeypatch.context() as patched:
+            patched.setattr(migrate, "SCRIPTS", scripts)
+            yield
+
+    return make
+
+
+def test_results_of_the_first_schema_are_there_after_the_migration(database_url, first_version, tmp_path):
+    given = list(History(nets=1, commits=3, operators=2))
+    with first_version():
+        opened = open_store(database_url)
+        ingest(opened, given)
+        with opened.reading() as connection:
+            assert "session" not in inspect(connection).get_table_names()
+        opened.close()
+    opened = open_store(database_url)
+    assert all(opened.result(one.provenance.uid) for one in given)
+    assert ingest(opened, given).known == len(given)
+    with opened.writing() as connection:
+        token = accounts.create_token(connection, "ann", accounts.Scope.READ)
+    assert accounts.begin_session(opened, token)
+    opened.close()
+    for copy in tmp_path.glob("results.db.before_0001_ended"):
+        with closing(sqlite3.connect(copy)) as connection:
+            assert connection.execute("SELECT count(*) FROM result").fetchall() == [(len(given),)]
 
 
 def test_a_migration_that_fails_changes_nothing(database_url, next_version, monkeypatch):
