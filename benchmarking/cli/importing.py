@@ -31,6 +31,9 @@ def make_parser(program: str) -> Parser:
     )
     parser.add_argument("paths", nargs="+", type=path, metavar="PATH", help="a directory or a file")
     add_database(parser)
+    parser.add_argument(
+        "--project", default="default", metavar="NAME", help="whose results they are (default: %(default)s)"
+    )
     foreign = parser.add_argument_group("files of other tools", "What a file does not say itself.")
     foreign.add_argument("--format", help="the form of the files (default: auto, by their content)")
     foreign.add_argument("--commit", help="the commit that was measured")
@@ -59,9 +62,9 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     ):
         for one in arguments.paths:
             if one.is_dir():
-                done = import_tree(store, one, lambda: cancellation.is_set)
+                done = import_tree(store, one, lambda: cancellation.is_set, project=arguments.project)
             else:
-                done = import_file(store, one, context)
+                done = import_file(store, one, context, project=arguments.project)
             streams.show(f"{one}: {_shown(done)}\n")
     return ExitStatus.INTERRUPTED if cancellation.is_set else ExitStatus.OK
 

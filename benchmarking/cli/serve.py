@@ -154,6 +154,7 @@ def make_parser(program: str) -> Parser:
         help="read; write: also send results; triage: also decide about regressions; admin (default:"
         " %(default)s)",
     )
+    token.add_argument("--project", metavar="NAME", help="the only project that it is for (default: all)")
     token.add_argument(
         "--days", type=positive_int, help="how long it is valid (default: until it is revoked)"
     )
@@ -335,7 +336,9 @@ def _create_token(arguments: argparse.Namespace, store: Store) -> None:
         raise UsageError("give the token a name with --name, such as that of its owner")
     lifetime_s = arguments.days * 86400 if arguments.days else None
     with store.writing() as connection:
-        token = create_token(connection, arguments.name, Scope(arguments.scope), lifetime_s)
+        token = create_token(
+            connection, arguments.name, Scope(arguments.scope), lifetime_s, project=arguments.project
+        )
     streams.show(f"{token}\n")
     streams.show_message("This is shown once: the database has only its hash.")
 
@@ -346,22 +349,24 @@ def _list_tokens(arguments: argparse.Namespace, store: Store) -> None:
 
     from benchmarking.results.plain_text import plain
     from benchmarking.results.unix_time import day
-    from benchmarking.server.tables import tokens
+    from benchmarking.server.tables import projects, tokens
 
     with store.reading() as connection:
-        found = connection.execute(select(tokens).order_by(tokens.c.id)).all()
+        query = select(tokens, projects.c.name.label("project")).outerjoin(projects).order_by(tokens.c.id)
+        found = connection.execute(query).all()
     rows = [
         (
             one.prefix,
             plain(one.name),
             one.scope,
+            one.project or "all",
             day(one.created),
             "revoked" if one.revoked else day(one.expires) if one.expires else "never",
             day(one.last_used) if one.last_used else "never",
         )
         for one in found
     ]
-    streams.show(tabulate(rows, ("prefix", "name", "scope", "created", "ends", "used")) + "\n")
+    streams.show(tabulate(rows, ("prefix", "name", "scope", "project", "created", "ends", "used")) + "\n")
 
 
 def _revoke_token(arguments: argparse.Namespace, store: Store) -> None:

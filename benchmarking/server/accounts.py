@@ -23,8 +23,9 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from benchmarking.errors import UsageError
+from benchmarking.server.projects import path_in_project, project_of, row_of
 from benchmarking.server.store import Store
-from benchmarking.server.tables import events, sessions, tokens, users
+from benchmarking.server.tables import events, projects, sessions, tokens, users
 
 COOKIE = "mlb_session"
 SESSION_S = 14 * 86400
@@ -63,6 +64,8 @@ class Account:
     scope: Scope
     is_ambient: bool = False
     """A browser sends what identifies it with every request, wherever that comes from."""
+    project: str | None = None
+    """The only one that it is for; None: all."""
     has_session: bool = False
     """Its browser remembers a token."""
 
@@ -91,14 +94,25 @@ NOBODY = Account("anonymous", Scope.READ)
 # --- tokens -------------------------------------------------------------------------------------------------
 
 
+_TOKENS = select(tokens, projects.c.name.label("project")).outerjoin(projects)
+
+
 def create_token(
     connection: Connection,
     name: str,
     scope: Scope,
     lifetime_s: int | None = None,
     actor: str = "command line",
+    project: str | None = None,
 ) -> str:
-    """The new token, which only its owner knows from now on: the database has its hash."""
+    """The new token, which only its owner knows from now on: the database has its hash.
+
+    Args:
+        project: the only one that it is for; None: all.
+
+    Raises:
+        UsageError: no project can have this name.
+    """
     prefix, secret = secrets.token_hex(_PREFIX_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
     token, now = f"mlb_{prefix}_{secret}", int(time.time())
     values = {
@@ -106,6 +120,7 @@ def create_token(
         "sha256": _hash(token),
         "name": name,
         "scope": scope,
+        "project_id": None if project is None else row_of(connection, project),
         "created": now,
         "expires": None if lifetime_s is None else now + lifetime_s,
     }
@@ -131,7 +146,7 @@ def account_of_token(store: Store, token: str) -> Account | None:
     if len(parts) != 3 or len(token) > 200 or not token.isprintable() or not token.isascii():
         return None
     with store.reading() as connection:
-        row = connection.execute(select(tokens).where(tokens.c.prefix == parts[1])).first()
+        row = connection.execute(_TOKENS.where(tokens.c.prefix == parts[1])).first()
     if row is None or not hmac.compare_digest(row.sha256, _hash(token)):
         return None
     return _account_of_row(store, row)
@@ -146,7 +161,7 @@ def _account_of_row(store: Store, row: Row[Any]) -> Account | None:
         # Who may read can read while nothing can be written, for instance because the disk is full.
         with suppress(DBAPIError), store.writing() as connection:
             connection.execute(update(tokens).where(tokens.c.id == row.id).values(last_used=now))
-    return Account(row.name, Scope(row.scope))
+    return Account(row.name, Scope(row.scope), project=row.project)
 
 
 def audit(connection: Connection, actor: str, kind: str, detail: dict[str, str]) -> None:
@@ -176,13 +191,23 @@ def gate(request: Request) -> None:
     is_safe = request.method in _SAFE
     if not is_safe and (account is None or account.is_ambient):
         _check_origin(request)
-    if request.url.path in _OPEN:
+    if path_in_project(request.scope) in _OPEN:
         return
     needed = _needed(request)
     if account is None and not (access.public and needed is Scope.READ):
         raise HTTPException(401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
     if not request.state.account.scope.includes(needed):
         raise HTTPException(403, f"This needs the scope {needed}.")
+    check_project(request.state.account, request)
+
+
+def check_project(account: Account, request: Request) -> None:
+    """
+    Raises:
+        HTTPException: 403, the account is for another project.
+    """
+    if account.project not in (None, project_of(request)):
+        raise HTTPException(403, f"This token is for the project {account.project}.")
 
 
 def require(request: Request, scope: Scope) -> Account:
@@ -200,7 +225,7 @@ def require(request: Request, scope: Scope) -> Account:
 def _needed(request: Request) -> Scope:
     if request.method in _SAFE:
         return Scope.READ
-    return Scope.WRITE if request.url.path == "/api/v1/results" else Scope.TRIAGE
+    return Scope.WRITE if path_in_project(request.scope) == "/api/v1/results" else Scope.TRIAGE
 
 
 def _account(request: Request, access: Access) -> Account | None:
@@ -265,7 +290,8 @@ def end_session(store: Store, session: str) -> None:
 def _account_of_session(store: Store, session: str) -> Account | None:
     is_valid = sessions.c.digest == _hash(session), sessions.c.created >= int(time.time()) - SESSION_S
     with store.reading() as connection:
-        row = connection.execute(select(tokens).join(sessions).where(*is_valid)).first()
+        query = _TOKENS.join(sessions, sessions.c.token_id == tokens.c.id).where(*is_valid)
+        row = connection.execute(query).first()
     account = _account_of_row(store, row) if row else None
     return account and replace(account, is_ambient=True, has_session=True)
 

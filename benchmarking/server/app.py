@@ -29,9 +29,11 @@ from benchmarking.server.ingest import Ingested, ingest
 from benchmarking.server.lab.routes import add_lab
 from benchmarking.server.live import Hub
 from benchmarking.server.pages.routes import add_pages
+from benchmarking.server.projects import ProjectPaths, project_of
 from benchmarking.server.store import MOST_CONNECTIONS, Store, is_disk_full
+from benchmarking.server.triage import routes as triage_routes
+from benchmarking.server.triage import webhook_routes
 from benchmarking.server.triage.notices import NoticeSettings
-from benchmarking.server.triage.routes import add_triage
 from benchmarking.server.triage.service import Triage
 
 logger = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ def make_app(
     app.state.notices = notices or NoticeSettings()
     app.state.counters = Counters()
     app.add_middleware(bodies.SmallBodies)
+    app.add_middleware(ProjectPaths)
     app.add_exception_handler(DBAPIError, _database_failed)
     app.add_exception_handler(PoolTimeoutError, _database_failed)
     app.add_exception_handler(RefusedError, _refused)
@@ -98,7 +101,9 @@ def make_app(
     add_browser(app)
     app.include_router(api)
     add_pages(app)
-    add_triage(app)
+    for routes in (triage_routes, webhook_routes):
+        app.include_router(routes.data)
+        app.include_router(routes.pages)
     if lab is not None:
         add_lab(app, lab)
     return app
@@ -172,6 +177,7 @@ def _add_logs(request: Request, body: bytes) -> int:
         found = accounts.account_of_token(request.app.state.store, post.access_token or "")
         if found is None:
             raise HTTPException(401, "A token is needed.")
+        accounts.check_project(found, request)
         account = found
     if not account.scope.includes(Scope.WRITE):
         raise HTTPException(403, f"This needs the scope {Scope.WRITE}.")
@@ -181,7 +187,7 @@ def _add_logs(request: Request, body: bytes) -> int:
 
 def _store(request: Request, account: Account, given: Any) -> Ingested:
     state = request.app.state
-    done = ingest(state.store, given, source=account.name)
+    done = ingest(state.store, given, project=project_of(request), source=account.name)
     state.counters.add(accepted=done.accepted, known=done.known)
     if done.accepted:
         state.hub.publish("results")

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from benchmarking.server.projects import path_in_project
+
 LARGEST_BODY = 32 * 2**20
 LARGEST_ANONYMOUS_BODY = 4 * 2**20
 """Without a token."""
@@ -67,7 +69,7 @@ class SmallBodies:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in RESULT_PATHS:
+        if scope["type"] != "http" or path_in_project(scope) in RESULT_PATHS:
             await self.app(scope, receive, send)
             return
         received = 0

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from benchmarking.server import accounts
 from benchmarking.server.accounts import Access, Auth
 from benchmarking.server.pages.rendering import links_of, page
+from benchmarking.server.projects import address_of, project_of, server_root
 
 LONGEST_TARGET = 500
 pages = APIRouter(include_in_schema=False)
@@ -32,7 +33,10 @@ def login(request: Request, token: Annotated[str, Form()], then: Annotated[str, 
     account = accounts.account_of_token(request.app.state.store, token.strip())
     if account is None or access.auth is not Auth.TOKEN:
         return page(request, "login.html", 403, then=_target(then), wrong=True)
-    answer = RedirectResponse(f"{links_of(request).root}/{_target(then)}", 303)
+    root = links_of(request).root
+    if account.project not in (None, project_of(request)):
+        root, then = address_of(server_root(request), account.project), ""
+    answer = RedirectResponse(f"{root}/{_target(then)}", 303)
     answer.set_cookie(
         accounts.COOKIE,
         accounts.begin_session(request.app.state.store, token.strip()),

@@ -27,6 +27,7 @@ from benchmarking.server import foreign, payloads
 from benchmarking.server.admission import RefusedError, admit
 from benchmarking.server.foreign import Context
 from benchmarking.server.ingest import identified, ingest
+from benchmarking.server.projects import DEFAULT_PROJECT
 from benchmarking.server.store import Store
 from benchmarking.server.tables import imports
 
@@ -50,7 +51,13 @@ class Imported:
         return self.accepted + self.known + self.damaged + self.skipped
 
 
-def import_tree(store: Store, root: Path, is_ending: Callable[[], bool], source: str = "import") -> Imported:
+def import_tree(
+    store: Store,
+    root: Path,
+    is_ending: Callable[[], bool],
+    source: str = "import",
+    project: str = DEFAULT_PROJECT,
+) -> Imported:
     """Adds the results that ``--local_reporter`` saved below the directory, failed tests included.
 
     A damaged run is left out with a warning, and looked at again by the next import.
@@ -65,13 +72,12 @@ def import_tree(store: Store, root: Path, is_ending: Callable[[], bool], source:
     for directories in _batches(run_directories(root)):
         if is_ending():
             break
-        digests = {_state(one): one for one in directories}
+        digests = {_state(one, project): one for one in directories}
         with store.reading() as connection:
             seen = set(connection.scalars(select(imports.c.digest).where(imports.c.digest.in_(digests))))
         done.skipped += len(seen)
-        _import_runs(
-            store, {digest: one for digest, one in digests.items() if digest not in seen}, source, done
-        )
+        new = {digest: one for digest, one in digests.items() if digest not in seen}
+        _import_runs(store, new, source, project, done)
     if done.accepted or done.damaged:
         damaged = f"; {done.damaged} damaged" if done.damaged else ""
         logger.info("%s imported from %s%s", counted(done.accepted, "result"), plain(str(root)), damaged)
@@ -83,7 +89,9 @@ def _batches(directories: Iterator[Path]) -> Iterator[list[Path]]:
         yield batch
 
 
-def _import_runs(store: Store, directories: dict[str, Path], source: str, done: Imported) -> None:
+def _import_runs(
+    store: Store, directories: dict[str, Path], source: str, project: str, done: Imported
+) -> None:
     found: dict[str, Result] = {}
     for digest, directory in directories.items():
         try:
@@ -91,7 +99,7 @@ def _import_runs(store: Store, directories: dict[str, Path], source: str, done: 
         except (OSError, ValueError, RefusedError) as error:
             done.damaged += 1
             logger.warning("%s is left out: %s", plain(str(directory)), plain(str(error)))
-    ingested = ingest(store, list(found.values()), source=source)
+    ingested = ingest(store, list(found.values()), project=project, source=source)
     done.accepted += ingested.accepted
     done.known += ingested.known
     with store.writing() as connection:
@@ -127,15 +135,18 @@ def run_directories(root: Path) -> Iterator[Path]:
             yield from run_directories(Path(one.path))
 
 
-def _state(directory: Path) -> str:
+def _state(directory: Path, project: str) -> str:
     """Changes with the directory's path and its files, which are never changed in place."""
     with os.scandir(directory) as entries:
         files = sorted((one.name, one.stat().st_size, one.stat().st_mtime_ns) for one in entries)
-    text = repr((str(directory.resolve()), files))
+    of_project = [] if project == DEFAULT_PROJECT else [project]
+    text = repr((str(directory.resolve()), files, *of_project))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def import_file(store: Store, path: Path, context: Context, source: str = "import") -> Imported:
+def import_file(
+    store: Store, path: Path, context: Context, source: str = "import", project: str = DEFAULT_PROJECT
+) -> Imported:
     """Adds what is in a document of ``--json``, in a post of docs/contracts.md, section 5, or in a file of
     another tool.
 
@@ -145,7 +156,7 @@ def import_file(store: Store, path: Path, context: Context, source: str = "impor
     try:
         content = read_file(path, LARGEST_FILE_BYTES)
         given = _results(content, context)
-        ingested = ingest(store, given, source=source)
+        ingested = ingest(store, given, project=project, source=source)
     except (OSError, ValueError, UsageError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UsageError(f"{path}: {reason}") from error

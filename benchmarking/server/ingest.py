@@ -20,15 +20,15 @@ from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam
 from benchmarking.records.comparison import RECENT_RUNS, run_to_run_scatter
 from benchmarking.results import comparability, documents
 from benchmarking.results.model import NET_DELAY, Failure, Result, TypeResult, Verdict
-from benchmarking.server import packing
+from benchmarking.server import packing, projects
 from benchmarking.server.admission import admit
+from benchmarking.server.projects import DEFAULT_PROJECT
 from benchmarking.server.store import Store
 from benchmarking.server.tables import (
     commit_summaries,
     commits,
     devices,
     points,
-    projects,
     results,
     runs,
     series,
@@ -36,7 +36,6 @@ from benchmarking.server.tables import (
 )
 from benchmarking.specs.run_info import is_program_commit
 
-DEFAULT_PROJECT = "default"
 NORMAL_RUN = "benchmark"
 KNOWN = "known"
 HIGHER_IS_BETTER = "higher_is_better"
@@ -148,7 +147,7 @@ class _Writer:
     _sums: dict[int, _Sums] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._project = self._row(projects, {"name": self.project_name})
+        self._project = projects.row_of(self.connection, self.project_name)
 
     # --- rows that are shared -------------------------------------------------------------------------------
 

@@ -66,13 +66,19 @@ class Store:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": WRITER_LOCK})
                 yield connection
 
-    def result(self, uid: str) -> Result | None:
-        """With its samples, as long as they are kept."""
+    def result(self, uid: str, project: int | None = None) -> Result | None:
+        """With its samples, as long as they are kept.
+
+        Args:
+            project: None if it does not matter of which it is.
+        """
         query = (
             select(stored_documents.c.content, results.c.detail, results.c.operators, results.c.samples)
             .join(stored_documents)
             .where(results.c.uid == uid)
         )
+        if project is not None:
+            query = query.where(results.c.project_id == project)
         with self.reading() as connection:
             row = connection.execute(query).first()
         return packing.unpack(packing.Packed(*row)) if row else None

@@ -11,8 +11,9 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from benchmarking.results.model import NET_DELAY
 from benchmarking.server import tables
-from benchmarking.server.ingest import DEFAULT_PROJECT, NORMAL_RUN
+from benchmarking.server.ingest import NORMAL_RUN
 from benchmarking.server.pages.views import CommitView, PointView, SeriesName
+from benchmarking.server.projects import DEFAULT_PROJECT
 
 ROWS_PER_PAGE = 50
 

@@ -14,15 +14,19 @@ from typing import ClassVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from benchmarking.reporters import numbers
+from benchmarking.reporters import exports, numbers
+from benchmarking.reporters.exports import Exported
 from benchmarking.results import unix_time
+from benchmarking.results.model import NET_DELAY
 from benchmarking.results.plain_text import plain, plain_lines
 from benchmarking.server.accounts import NOBODY, Account
+from benchmarking.server.pages.views import ComparedRow
+from benchmarking.server.projects import DEFAULT_PROJECT, project_of
 
 SERVER = Path(__file__).parents[1]
 STATIC = SERVER / "static"
@@ -122,7 +126,8 @@ def data_block(value: object) -> Markup:
 
 def render(template: str, links: Links, **context: object) -> str:
     """Escapes whatever is in the context."""
-    values = {"links": links, "navigation": NAVIGATION, "here": None, "query": "", "session": "", **context}
+    usual = {"navigation": NAVIGATION, "here": None, "query": "", "session": "", "project": ""}
+    values = {"links": links, **usual, **context}
     return environment().get_template(template).render(values)
 
 
@@ -138,7 +143,12 @@ def page(request: Request, template: str, status: int = 200, **context: object) 
     """
     navigation = (*NAVIGATION, *((LAB,) if hasattr(request.app.state, "lab") else ()))
     account: Account = getattr(request.state, "account", NOBODY)
-    about = {"navigation": navigation, "session": account.name if account.has_session else ""}
+    about: dict[str, object] = {
+        "navigation": navigation,
+        "session": account.name if account.has_session else "",
+    }
+    if project_of(request) != DEFAULT_PROJECT:
+        about["project"] = project_of(request)
     text = render(template, links_of(request), **{**about, **context})
     return HTMLResponse(text, status, headers={**HEADERS, "Cache-Control": "no-cache"})
 
@@ -185,6 +195,43 @@ def json_answer(view: object) -> Response:
 def csv_answer(name: str, rows: Sequence[object]) -> Response:
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
     return Response(csv_text(rows), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def exported_row(row: ComparedRow) -> Exported:
+    """What HEAD measured."""
+    name = row.name
+    labels = {
+        "net": name.model,
+        "test": name.test,
+        "type": "" if name.type == NET_DELAY else name.type,
+        "device": name.device,
+        "framework": name.framework,
+        "backend": name.backend,
+    }
+    return Exported(
+        {label: plain(value) for label, value in labels.items() if value},
+        name.unit,
+        row.head,
+        ratio=row.ratio,
+        note=f"{row.finding}: {row.reason}",
+    )
+
+
+def export_answer(kind: str, name: str, values: Iterable[Exported]) -> Response:
+    """
+    Raises:
+        HTTPException: 404, there is no such format.
+    """
+    found = next((one for one in exports.FORMATS if one == kind), None)
+    if found is None:
+        raise HTTPException(404, f"The formats are {', '.join(exports.FORMATS)}.")
+    media, ending = _EXPORT_FORMS.get(found, ("application/json", "json"))
+    headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.{kind}.{ending}"'}
+    return Response(exports.content(found, values), media_type=media, headers=headers)
+
+
+_EXPORT_FORMS = {"open_metrics": ("application/openmetrics-text; version=1.0.0; charset=utf-8", "txt")}
+"""Those that are not JSON: the type, and the ending of the file's name."""
 
 
 def csv_text(rows: Sequence[object]) -> str:

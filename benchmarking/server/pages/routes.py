@@ -11,6 +11,9 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, 
 from fastapi.staticfiles import StaticFiles
 
 from benchmarking.errors import UsageError
+from benchmarking.reporters import exports
+from benchmarking.results.model import Result
+from benchmarking.server import projects
 from benchmarking.server.pages import graph
 from benchmarking.server.pages.compare import SORTS, Comparison, compared
 from benchmarking.server.pages.matrix import AXES, MatrixQuery, choices, heat, matrix_view
@@ -29,13 +32,15 @@ from benchmarking.server.pages.rendering import (
     STATIC,
     Links,
     csv_answer,
+    export_answer,
+    exported_row,
     json_answer,
     links_of,
     page,
     render,
 )
 from benchmarking.server.pages.run import run_view, with_context
-from benchmarking.server.pages.series import MOST_OVERLAYS, SeriesQuery, neighbours, series_view
+from benchmarking.server.pages.series import MOST_OVERLAYS, SeriesQuery, branches, neighbours, series_view
 from benchmarking.server.pages.views import (
     ComparedRow,
     RunView,
@@ -43,6 +48,7 @@ from benchmarking.server.pages.views import (
     StripBar,
     Varying,
 )
+from benchmarking.server.projects import project_of
 from benchmarking.server.triage.reading import RegressionQuery, regressions
 
 LONGEST_TEXT = 200
@@ -69,7 +75,7 @@ Number = Annotated[int, Query(ge=0, le=2**53)]
 def reading(request: Request) -> Iterator[Reader]:
     """A connection for the time of one answer."""
     with request.app.state.store.reading() as connection:
-        yield reader_of(connection)
+        yield reader_of(connection, project_of(request))
 
 
 def not_found(what: str) -> HTTPException:
@@ -82,8 +88,10 @@ def not_found(what: str) -> HTTPException:
 @pages.get("/")
 def overview(request: Request) -> Response:
     with reading(request) as reader:
-        view = overview_view(reader)
-    return page(request, "overview.html", here="", **overview_context(view))
+        view, names = overview_view(reader), projects.names(reader.connection)
+    root, own = projects.server_root(request), request.state.account.project
+    others = [(one, f"{projects.address_of(root, one)}/") for one in names if own in (None, one)]
+    return page(request, "overview.html", here="", projects=others, **overview_context(view))
 
 
 @data.get("/overview.json")
@@ -319,6 +327,14 @@ def compare_json(request: Request, a: Text, b: Text, device: Text = "") -> Respo
     return json_answer(_compared(request, a, b, device).view())
 
 
+@data.get("/compare/export/{kind}")
+def compare_export(request: Request, kind: str, a: Text, b: Text, device: Text = "") -> Response:
+    """What B measured, in a format of other programs: ``bencher``, ``github_action_benchmark`` or
+    ``open_metrics``.
+    """
+    return export_answer(kind, "compare", map(exported_row, _compared(request, a, b, device).view().rows))
+
+
 @data.get("/compare.csv")
 def compare_csv(request: Request, a: Text, b: Text, device: Text = "", sort: Text = SORTS[0]) -> Response:
     """What both measured as a table: a line for each series."""
@@ -382,6 +398,9 @@ def compare(
         next_page=links.page("compare", **asked, after=after + ROWS_PER_PAGE) if has_more else "",
         json=links.page("compare.json", **asked),
         csv=links.page("compare.csv", **asked),
+        exports=[
+            (one, links.page(f"compare/export/{one}", a=a, b=b, device=device)) for one in exports.FORMATS
+        ],
     )
 
 
@@ -394,13 +413,14 @@ def series_query(
     scale: Text = "",
     first: Annotated[str, Query(alias="from")] = "",
     to: Text = "",
+    branch: Text = "",
 ) -> SeriesQuery:
     ends = [int(one) if is_key(one) else None for one in (first, to)]
     zoom = None
     if ends != [None, None]:
         zoom = ends[0] or 0, 2**53 if ends[1] is None else ends[1]
     overlays = dict.fromkeys(one for one in request.query_params.getlist("overlay") if one)
-    return SeriesQuery(key, tuple(overlays)[:MOST_OVERLAYS], scale == "relative", zoom)
+    return SeriesQuery(key, tuple(overlays)[:MOST_OVERLAYS], scale == "relative", zoom, branch)
 
 
 Series = Annotated[SeriesQuery, Depends(series_query)]
@@ -415,7 +435,9 @@ def _series(reader: Reader, asked: SeriesQuery) -> SeriesView:
 
 @data.get("/series/{key}.json")
 def series_json(request: Request, asked: Series) -> Response:
-    """A series: its points, changes, and what differs besides the code; from and to are positions."""
+    """A series: its points, changes, and what differs besides the code; from and to are positions, branch is
+    the name of one.
+    """
     with reading(request) as reader:
         return json_answer(_series(reader, asked))
 
@@ -431,7 +453,7 @@ def series_csv(request: Request, asked: Series) -> Response:
 def series(request: Request, asked: Series, before: Text = "") -> Response:
     with reading(request) as reader:
         view = _series(reader, asked)
-        others = neighbours(reader, view.line.name)
+        others, of_branches = neighbours(reader, view.line.name), branches(reader, asked.key)
     newest_first = view.line.points[::-1]
     uids = [one.run for one in newest_first]
     first = uids.index(before) + 1 if before in uids else 0
@@ -445,6 +467,7 @@ def series(request: Request, asked: Series, before: Text = "") -> Response:
         view=view,
         rows=rows,
         neighbours=others,
+        branches=of_branches,
         overlay_keys=asked.overlays,
         next_page=links.series(
             asked.key,
@@ -452,6 +475,7 @@ def series(request: Request, asked: Series, before: Text = "") -> Response:
             scale="relative" if asked.relative else "",
             **{"from": zoom[0]},
             to=zoom[1],
+            branch=asked.branch,
             before=rows[-1].run,
         )
         if has_more
@@ -479,19 +503,30 @@ def embedded_series(request: Request, asked: Series) -> Response:
 # --- run ----------------------------------------------------------------------------------------------------
 
 
-def _run(request: Request, uid: str) -> RunView:
-    store = request.app.state.store
-    result = store.result(uid)
+def _result(request: Request, uid: str) -> Result:
+    with reading(request) as reader:
+        result: Result | None = request.app.state.store.result(uid, reader.project)
     if result is None:
         raise not_found("result")
+    return result
+
+
+def _run(request: Request, uid: str) -> RunView:
+    view = run_view(_result(request, uid))
     with reading(request) as reader:
-        return with_context(reader, run_view(result))
+        return with_context(reader, view)
 
 
 @data.get("/run/{uid}.json")
 def run_json(request: Request, uid: str) -> Response:
     """A result with its operators, conditions, and the command that repeats it."""
     return json_answer(_run(request, uid))
+
+
+@data.get("/run/{uid}/export/{kind}")
+def run_export(request: Request, uid: str, kind: str) -> Response:
+    """The net or the outputs of a result, in a format of other programs, as of a comparison."""
+    return export_answer(kind, "run", exports.of_results([_result(request, uid)]))
 
 
 @data.get("/run/{uid}.csv")
@@ -503,7 +538,13 @@ def run_csv(request: Request, uid: str) -> Response:
 
 @pages.get("/run/{uid}")
 def run(request: Request, uid: str) -> Response:
-    return page(request, "run.html", view=_run(request, uid))
+    address = links_of(request).run(uid)
+    return page(
+        request,
+        "run.html",
+        view=_run(request, uid),
+        exports=[(one, f"{address}/export/{one}") for one in exports.FORMATS],
+    )
 
 
 # --- reference ----------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ MOST_POINTS = 5000
 MOST_OVERLAYS = 4
 """The number of lines that can be told apart."""
 MOST_NEIGHBOURS = 100
+MOST_BRANCHES = 200
 
 _points, _series = tables.points, tables.series
 
@@ -54,6 +55,8 @@ class SeriesQuery:
     relative: bool = False
     zoom: tuple[int, int] | None = None
     """The first and the last position."""
+    branch: str = ""
+    """Only its commits; empty: those of all branches."""
 
 
 def series_view(reader: Reader, asked: SeriesQuery) -> SeriesView | None:
@@ -61,26 +64,44 @@ def series_view(reader: Reader, asked: SeriesQuery) -> SeriesView | None:
     found = one_series(reader, asked.key)
     if found is None:
         return None
-    own = _line(reader, found, asked.zoom)
+    own = _line(reader, found, asked)
     others = [one_series(reader, key) for key in asked.overlays[:MOST_OVERLAYS] if key != asked.key]
-    overlays = [_line(reader, one, asked.zoom) for one in others if one is not None]
+    overlays = [_line(reader, one, asked) for one in others if one is not None]
     return SeriesView(
         own,
-        _changes(reader, found.id),
+        _changes(reader, found.id, asked.branch),
         _breaks(reader, own),
         tuple(overlays),
         asked.relative,
         asked.zoom,
+        asked.branch,
     )
 
 
-def _line(reader: Reader, found: Row[Any], zoom: tuple[int, int] | None) -> LineView:
+def branches(reader: Reader, key: str) -> tuple[str, ...]:
+    """The names of the branches whose commits are in the series."""
+    query = (
+        select(tables.commits.c.branch)
+        .distinct()
+        .join(_points, _points.c.commit_id == tables.commits.c.id)
+        .join(_series, _points.c.series_id == _series.c.id)
+        .where(_series.c.project_id == reader.project, _series.c.key == key, tables.commits.c.branch != "")
+        .order_by(tables.commits.c.branch)
+        .limit(MOST_BRANCHES)
+    )
+    return tuple(row.branch for row in reader.rows(query))
+
+
+def _line(reader: Reader, found: Row[Any], asked: SeriesQuery) -> LineView:
     query = (
         select(*POINT_COLUMNS, _points.c.commit_id)
         .select_from(point_joins())
         .where(_points.c.series_id == found.id)
         .order_by(_points.c.commit_time.desc(), _points.c.result_id.desc())
     )
+    zoom = asked.zoom
+    if asked.branch:
+        query = query.where(tables.commits.c.branch == asked.branch)
     if zoom is not None:
         first, last = zoom
         query = query.where(or_(_points.c.position.between(first, last), _points.c.position.is_(None)))
@@ -100,7 +121,7 @@ def ordered(found: Sequence[tuple[Any, str | None]]) -> tuple[PointView, ...]:
     return tuple(sorted(views, key=lambda one: one.commit.position))
 
 
-def _changes(reader: Reader, series: int) -> tuple[ChangeView, ...]:
+def _changes(reader: Reader, series: int, branch: str) -> tuple[ChangeView, ...]:
     good, bad = tables.commits.alias("good"), tables.commits.alias("bad")
     changes = tables.changes
     query = (
@@ -117,6 +138,8 @@ def _changes(reader: Reader, series: int) -> tuple[ChangeView, ...]:
         .order_by(bad.c.time.desc())
         .limit(ROWS_PER_PAGE)
     )
+    if branch:
+        query = query.where(bad.c.branch == branch)
     return tuple(
         ChangeView(row.kind, commit_view(row, "good"), commit_view(row, "bad"), row.before, row.after)
         for row in reader.rows(query)

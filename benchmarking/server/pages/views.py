@@ -137,6 +137,8 @@ class SeriesView:
     """Whether each series is drawn divided by its own median."""
     zoom: tuple[int, int] | None = None
     """The first and the last position that are asked for; None: the newest points."""
+    branch: str = ""
+    """Only its commits are shown; empty: those of all."""
 
 
 # --- overview and commit ------------------------------------------------------------------------------------

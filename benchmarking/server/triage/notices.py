@@ -24,8 +24,9 @@ from benchmarking.programs.process import Cancellation
 from benchmarking.reporters import numbers
 from benchmarking.results.plain_text import plain
 from benchmarking.server.pages.reading import Reader
+from benchmarking.server.projects import address_of
 from benchmarking.server.store import Store
-from benchmarking.server.tables import events, webhooks
+from benchmarking.server.tables import events, projects, webhooks
 from benchmarking.server.triage import records
 from benchmarking.server.triage.life import State
 from benchmarking.server.triage.reading import event_view, regression
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 KINDS = (OPENED, REOPENED, *State)
 """The events that are sent: the state of a regression has changed."""
+TEST = "test"
+"""The kind of a delivery that somebody has asked for."""
 LIMITS = WebLimits(connect_s=5, silence_s=10, total_s=15, size_bytes=2**16)
 MOST_ATTEMPTS = 6
 """After this number, the event is given up for this webhook."""
@@ -110,10 +113,10 @@ class Notices:
         notifier = Notifier(self.settings.command, self.cancellation)
         with self.store.reading() as connection:
             due = _due(connection, self._last_run, None)
-        for event, one in due:
+        for event, one, project in due:
             if ending.is_set():
                 return
-            notifier.notify(event_json(event, one, self.settings.public_url))
+            notifier.notify({**event_json(event, one, self._address(project)), "project": project})
             self._last_run = event.id
 
     def _deliver(self, hook: Row[Any]) -> None:
@@ -123,9 +126,9 @@ class Notices:
         with self.store.reading() as connection:
             due = _due(connection, hook.last_event_id, hook.project_id)
         failures = hook.failures
-        for event, one in due:
+        for event, one, project in due:
             is_wanted = not wanted or event.kind in wanted
-            text = sentence(event, one, self.settings.public_url)
+            text = sentence(event, one, self._address(project))
             problem = self._post(hook.url, text) if is_wanted else ""
             failures = failures + 1 if problem else 0
             is_over = not problem or failures >= MOST_ATTEMPTS
@@ -134,11 +137,25 @@ class Notices:
                 values["last_event_id"] = event.id
             with self.store.writing() as connection:
                 connection.execute(update(webhooks).where(webhooks.c.id == hook.id).values(values))
+                if is_wanted:
+                    records.add_delivery(connection, hook.id, event.kind, text, problem)
             if problem:
                 what = "is given up" if is_over else f"failed {failures} times"
                 logger.warning("webhook %s: event %d %s: %s", shown_url(hook.url), event.id, what, problem)
                 self._not_before[hook.id] = time.monotonic() + FIRST_WAIT_S * 2 ** (failures - 1)
                 return
+
+    def test(self, webhook: int, project: str) -> None:
+        """Sends a text that says that it is a test, once."""
+        with self.store.reading() as connection:
+            hook = connection.execute(select(webhooks).where(webhooks.c.id == webhook)).one()
+        text = f"a test of this webhook - {self._address(project)}/webhooks"
+        problem = self._post(hook.url, text)
+        with self.store.writing() as connection:
+            records.add_delivery(connection, webhook, TEST, text, problem)
+
+    def _address(self, project: str) -> str:
+        return address_of(self.settings.public_url, project)
 
     def _post(self, url: str, text: str) -> str:
         """Returns the problem; empty: it was taken."""
@@ -151,16 +168,21 @@ class Notices:
             return str(error)
 
 
-def _due(connection: Connection, after: int, project: int | None) -> list[tuple[EventView, RegressionView]]:
-    """The next events that are news, each with its regression as it is now."""
-    query = select(events).where(
-        events.c.id > after, events.c.kind.in_(KINDS), events.c.detail.endswith(records.NEWS, autoescape=True)
+def _due(
+    connection: Connection, after: int, project: int | None
+) -> list[tuple[EventView, RegressionView, str]]:
+    """The next events that are news, each with its regression as it is now, and the name of the project."""
+    is_news = events.c.detail.endswith(records.NEWS, autoescape=True)
+    query = (
+        select(events, projects.c.name)
+        .join(projects, events.c.project_id == projects.c.id)
+        .where(events.c.id > after, events.c.kind.in_(KINDS), is_news)
     )
     if project is not None:
         query = query.where(events.c.project_id == project)
     rows = connection.execute(query.order_by(events.c.id).limit(MOST_EVENTS)).all()
     pages = [(row, regression(Reader(connection, row.project_id), row.regression_id)) for row in rows]
-    return [(event_view(row), found.regression) for row, found in pages if found is not None]
+    return [(event_view(row), found.regression, row.name) for row, found in pages if found is not None]
 
 
 def sentence(event: EventView, one: RegressionView, public_url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
-from benchmarking.server.tables import events, indicators, regressions, webhooks
+from benchmarking.server.tables import deliveries, events, indicators, regressions, webhooks
 from benchmarking.server.triage.grouping import Placed
 from benchmarking.server.triage.life import SILENT, Indicator, IndicatorKey, Regression, Source, State
 
@@ -21,6 +22,8 @@ FOUND, MOVED, MERGED = "found", "moved", "merged"
 """The kinds of events that are not named after a state."""
 
 
+MOST_DELIVERIES = 20
+"""The number that is remembered of each webhook."""
 NEWS = '"is_news": true}'
 """The end of the detail of an event that others are notified of."""
 
@@ -34,6 +37,11 @@ class Change:
     """Unix seconds."""
     is_news: bool = True
     """False: it concerns old measurements; nobody is notified."""
+
+
+def change_of(actor: str) -> Change:
+    """What somebody changes now."""
+    return Change(actor, int(time.time()))
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -162,10 +170,17 @@ def merged_into(connection: Connection, absorbed: int) -> int | None:
 # --- webhooks -----------------------------------------------------------------------------------------------
 
 
-def add_webhook(connection: Connection, url: str, kinds: Sequence[str], change: Change) -> int:
+def add_webhook(
+    connection: Connection, url: str, kinds: Sequence[str], change: Change, project: int | None = None
+) -> int:
     """A webhook for what happens from now on; returns its row."""
     newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
-    values = {"url": url, "kinds": json.dumps(list(kinds)), "last_event_id": newest}
+    values = {
+        "url": url,
+        "kinds": json.dumps(list(kinds)),
+        "last_event_id": newest,
+        "project_id": project,
+    }
     query = insert(webhooks).values(values).returning(webhooks.c.id)
     row = int(connection.execute(query).scalar_one())
     _audit(connection, None, None, "webhook added", {"webhook": ["", row]}, change)
@@ -178,6 +193,16 @@ def remove_webhook(connection: Connection, row: int, change: Change) -> bool:
         return False
     _audit(connection, None, None, "webhook removed", {"webhook": [row, ""]}, change)
     return True
+
+
+def add_delivery(connection: Connection, webhook: int, kind: str, text: str, problem: str) -> None:
+    """Remembers an attempt, and forgets the oldest."""
+    values = {"webhook_id": webhook, "time": int(time.time()), "kind": kind, "text": text, "problem": problem}
+    connection.execute(insert(deliveries).values(values))
+    of_webhook = deliveries.c.webhook_id == webhook
+    newest = select(deliveries.c.id).where(of_webhook).order_by(deliveries.c.id.desc())
+    oldest = connection.scalars(newest.offset(MOST_DELIVERIES)).all()
+    connection.execute(delete(deliveries).where(deliveries.c.id.in_(oldest)))
 
 
 # --- inside -------------------------------------------------------------------------------------------------

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import select
 
 from benchmarking.errors import UsageError
 from benchmarking.reporters import numbers
-from benchmarking.server.accounts import Account, Scope, check_form, form_token, require
+from benchmarking.server.accounts import Scope, check_form, form_token, require
 from benchmarking.server.pages.reading import ROWS_PER_PAGE
 from benchmarking.server.pages.rendering import HEADERS, csv_answer, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, is_key, not_found, reading
-from benchmarking.server.tables import webhooks
 from benchmarking.server.triage import feeds, notices, records
 from benchmarking.server.triage.decisions import decide, decision
 from benchmarking.server.triage.life import OPEN
@@ -33,7 +29,7 @@ from benchmarking.server.triage.reading import (
     search,
 )
 from benchmarking.server.triage.reading import events as read_events
-from benchmarking.server.triage.records import Change
+from benchmarking.server.triage.records import change_of
 from benchmarking.server.triage.views import EventView, Hit, RegressionPage, RegressionView
 
 MOST_COMMITS = 100
@@ -44,12 +40,6 @@ data = APIRouter(dependencies=[Depends(bounded)])
 """Tables for programs, which the reference page lists with their docstrings."""
 pages = APIRouter(dependencies=[Depends(bounded)], include_in_schema=False)
 Text = Annotated[str, Query()]
-
-
-def add_triage(app: FastAPI) -> None:
-    """Adds the pages; ``app.state.store`` and ``app.state.hub`` are used."""
-    app.include_router(data)
-    app.include_router(pages)
 
 
 # --- regressions --------------------------------------------------------------------------------------------
@@ -77,6 +67,7 @@ def regressions_page(request: Request, asked: Asked) -> Response:
     with reading(request) as reader:
         rows = regressions(reader, asked, ROWS_PER_PAGE + 1)
         number = counts(reader)
+    is_admin = request.state.account.scope.includes(Scope.ADMIN)
     number["open"], number["all"] = sum(number[one] for one in OPEN), number.total()
     links = links_of(request)
     query = {"show": asked.show, "owner": asked.owner}
@@ -88,6 +79,7 @@ def regressions_page(request: Request, asked: Asked) -> Response:
         asked=asked,
         filters=[(one, number[one]) for one in FILTERS],
         rows=shown,
+        is_admin=is_admin,
         next_page=links.page("regressions", **query, before=shown[-1].id) if has_more else "",
         json=links.page("regressions.json", **query),
         csv=links.page("regressions.csv", **query),
@@ -254,13 +246,9 @@ def _decide(request: Request, number: int, asked: Decided) -> None:
     with reading(request) as reader:
         project = reader.project
     state = request.app.state
-    if decide(state.store, project, number, made, _change(account)) is None:
+    if decide(state.store, project, number, made, change_of(account.name)) is None:
         raise not_found("regression")
     state.hub.publish("regressions")
-
-
-def _change(account: Account) -> Change:
-    return Change(account.name, int(time.time()))
 
 
 # --- devices and searches -----------------------------------------------------------------------------------
@@ -317,57 +305,3 @@ async def stream(request: Request) -> Response:
         return Response("too many streams", 503, headers={**HEADERS, "Retry-After": "60"})
     headers = {**HEADERS, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(found, media_type="text/event-stream", headers=headers)
-
-
-class Webhook(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
-    kinds: tuple[str, ...] = ()
-    """The events to send; empty: all."""
-
-
-@data.get("/api/v1/webhooks")
-def webhooks_json(request: Request) -> Response:
-    """The webhooks. Needs the scope admin, as do the next two."""
-    require(request, Scope.ADMIN)
-    with reading(request) as reader:
-        rows = reader.rows(select(webhooks).order_by(webhooks.c.id))
-    return json_answer({"webhooks": [_webhook(one) for one in rows]})
-
-
-def _webhook(row: Any) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "url": notices.shown_url(row.url),
-        "kinds": json.loads(row.kinds),
-        "failures": row.failures,
-        "last_error": row.last_error,
-    }
-
-
-@data.post("/api/v1/webhooks", status_code=201)
-def add_webhook(request: Request, asked: Webhook) -> Response:
-    """Adds an address to which ``{"text": ...}`` is sent when the state of a regression changes."""
-    actor = require(request, Scope.ADMIN)
-    try:
-        url = notices.check_url(asked.url)
-    except UsageError as error:
-        raise HTTPException(400, str(error)) from error
-    unknown = set(asked.kinds) - set(notices.KINDS)
-    if unknown:
-        raise HTTPException(400, f"the kinds of events are {', '.join(notices.KINDS)}")
-    with request.app.state.store.writing() as connection:
-        row = records.add_webhook(connection, url, asked.kinds, _change(actor))
-        found = connection.execute(select(webhooks).where(webhooks.c.id == row)).one()
-    return json_answer(_webhook(found))
-
-
-@data.delete("/api/v1/webhooks/{number}")
-def remove_webhook(request: Request, number: Number) -> Response:
-    """Removes a webhook."""
-    actor = require(request, Scope.ADMIN)
-    with request.app.state.store.writing() as connection:
-        if not records.remove_webhook(connection, number, _change(actor)):
-            raise not_found("webhook")
-    return json_answer({"removed": number})

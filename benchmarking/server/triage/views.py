@@ -47,6 +47,32 @@ class IndicatorView:
 
 
 @dataclass(frozen=True)
+class DeliveryView:
+    """An attempt to deliver something to a webhook."""
+
+    time: int
+    kind: str
+    """That of the event, or ``test``."""
+    text: str
+    problem: str
+    """Empty: it was taken."""
+
+
+@dataclass(frozen=True)
+class WebhookView:
+    id: int
+    url: str
+    """Without what is secret."""
+    kinds: tuple[str, ...]
+    """The events that are sent; empty: all."""
+    failures: int
+    """The number of attempts that have failed since the last success."""
+    last_error: str
+    deliveries: tuple[DeliveryView, ...]
+    """The newest first."""
+
+
+@dataclass(frozen=True)
 class EventView:
     """An entry of the audit."""
 

@@ -5,10 +5,12 @@ import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
+from benchmarking.reporters.exports import FORMATS, content, of_results
 from benchmarking.results.model import NET_DELAY, Program
 from benchmarking.server.app import make_app
 from benchmarking.server.ingest import ingest
@@ -171,6 +173,27 @@ def test_the_zoom_is_in_the_address(client):
     assert 'value="19"' in read(client, f"/series/{key}?from=10&to=19").text
 
 
+def test_a_series_of_one_branch(store):
+    own = list(History(nets=1, backends=("default",), devices=1, commits=6, tainted=0, failed=0))
+    of_branch = [
+        replace(one, provenance=replace(one.provenance, branch="faster <1>" if number % 2 else "main"))
+        for number, one in enumerate(own)
+    ]
+    ingest(store, of_branch)
+    client = client_of(store)
+    key = data(client, f"/commit/{sha(1)}.json")["rows"][0]["name"]["key"]
+    page = read(client, f"/series/{key}?branch=faster+%3C1%3E").text
+    assert "<option selected>faster &lt;1&gt;</option>" in page
+    assert f"/series/{key}.csv?branch=faster+%3C1%3E" in page
+    for branch, expected in (("", 6), ("main", 3), ("faster <1>", 3), ("none", 0)):
+        points = data(client, f"/series/{key}.json?branch={quote(branch)}")["line"]["points"]
+        assert [one["commit"]["branch"] for one in points] == [
+            branch or one["commit"]["branch"] for one in points
+        ]
+        assert len(points) == expected
+    read(client, f"/series/{key}?branch=none")
+
+
 def test_a_series_is_drawn_with_others(client):
     keys = [one["key"] for one in data(client, "/matrix.json?model=squeezenet")["rows"][0]["cells"]]
     view = data(client, f"/series/{keys[0]}.json?overlay={keys[1]}&overlay=nonesuch&scale=relative")
@@ -240,6 +263,21 @@ def test_two_commits_are_judged_by_their_verdict_first(client):
         one["name"]["key"] for one in slower
     }
     assert view["geometric_mean"] == pytest.approx(1 / reverse["geometric_mean"], rel=0.02)
+
+
+def test_what_is_shown_in_the_formats_of_other_programs(client):
+    query = f"a={sha(3)}&b={NEWEST}"
+    rows = compared(client, sha(3), NEWEST)["rows"]
+    for kind in FORMATS:
+        of_run = client.get(f"/run/{RESULTS[-1].provenance.uid}/export/{kind}")
+        assert of_run.content == content(kind, of_results([RESULTS[-1]]))
+        assert f"run.{kind}." in of_run.headers["Content-Disposition"]
+        links = re.findall(rf'href="(/compare/export/{kind}[^"]*)"', read(client, f"/compare?{query}").text)
+        (link,) = (one.replace("&amp;", "&") for one in links)
+        assert client.get(link).status_code == 200
+    values = data(client, f"/compare/export/github_action_benchmark?{query}")
+    assert sorted(one["value"] for one in values) == sorted(one["head"] for one in rows)
+    assert client.get(f"/compare/export/xml?{query}").status_code == 404
 
 
 def test_only_what_both_have_is_compared(client):

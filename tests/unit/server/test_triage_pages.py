@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -19,7 +20,7 @@ from benchmarking.results.model import NET_DELAY
 from benchmarking.server.accounts import Access, Auth, Scope, create_token
 from benchmarking.server.ingest import ingest
 from benchmarking.server.store import open_store, sqlite_url
-from benchmarking.server.tables import events, webhooks
+from benchmarking.server.tables import deliveries, events, webhooks
 from benchmarking.server.triage import notices, records
 from benchmarking.server.triage.decisions import decide, decision
 from benchmarking.server.triage.notices import NoticeSettings
@@ -410,6 +411,66 @@ def test_a_webhook_for_some_events_and_its_end(store, receiver):
         assert connection.execute(select(webhooks)).all() == []
         kinds = connection.execute(select(events.c.kind).order_by(events.c.id)).scalars().all()
     assert kinds == ["webhook added", "webhook removed"]
+
+
+def test_the_page_of_webhooks_adds_tests_and_removes_them(store, receiver):
+    received = []
+    url = receiver.on("/hook/secret", taking(received), status(500))
+    with serving(store, None, NoticeSettings("https://bench.example", allow_private=True)) as address:
+        page = f"{address}/webhooks"
+
+        def send(path, **form):
+            token = re.search(r'name="token" value="(\w+)"', get(page).text)[1]
+            return requests.post(
+                path, {"token": token, **form}, headers={"Accept": "text/html"}, timeout=LIMIT_S
+            )
+
+        assert "There is none" in get(page).text
+        assert f'href="{urlsplit(page).path}"' in get(f"{address}/regressions").text
+        assert "is an http or https address" in send(page, url="javascript:1").text
+        shown = send(page, url=url, kinds=["opened", "fixed"]).text
+        assert ("http://127.0.0.1/..." in shown, "secret" in shown, "opened, fixed" in shown) == (
+            True,
+            False,
+            True,
+        )
+        assert "taken" in send(f"{page}/1", action="test").text
+        assert received == ["a test of this webhook - https://bench.example/webhooks"]
+        assert "it answered 500 Internal Server Error" in send(f"{page}/1", action="test").text
+        api = requests.post(f"{address}/api/v1/webhooks/1/test", timeout=LIMIT_S).json()
+        assert [bool(one["problem"]) for one in api["deliveries"]] == [True, True, False]
+        post_results(store, address)
+        wait_for(lambda: "regression opened" in get(page).text)
+        assert requests.post(f"{page}/1", {"action": "remove"}, timeout=LIMIT_S).status_code == 403
+        assert send(f"{page}/1", action="explode").status_code == 400
+        assert "There is none" in send(f"{page}/1", action="remove").text
+        assert send(f"{page}/1", action="test").status_code == 404
+    with store.reading() as connection:
+        assert connection.execute(select(deliveries)).all() == []
+
+
+def test_only_the_newest_deliveries_are_remembered(store):
+    with store.writing() as connection:
+        row = records.add_webhook(connection, "https://hooks.example", (), records.change_of("ann"))
+        for number in range(records.MOST_DELIVERIES + 3):
+            records.add_delivery(connection, row, "test", f"text {number}", "")
+        kept = connection.scalars(select(deliveries.c.text).order_by(deliveries.c.id)).all()
+    assert (len(kept), kept[0]) == (records.MOST_DELIVERIES, "text 3")
+
+
+def test_webhooks_belong_to_a_project(store, receiver):
+    received = []
+    with serving(store, None, NoticeSettings("https://bench.example", allow_private=True)) as address:
+        add_webhook(f"{address}/p/other", receiver.on("/other", taking(received)))
+        add_webhook(address, receiver.on("/default", status(204)))
+        assert [
+            len(get(f"{address}{path}/api/v1/webhooks").json()["webhooks"]) for path in ("", "/p/other")
+        ] == [1, 1]
+        assert requests.delete(f"{address}/api/v1/webhooks/1", timeout=LIMIT_S).status_code == 404
+        post_results(store, f"{address}/p/other")
+        wait_for(lambda: received)
+        assert re.search(r" - https://bench\.example/p/other/regressions/\d+$", received[0])
+        assert receiver.requests == {"/other": 1}
 
 
 def test_a_command_learns_of_new_states(store, tmp_path):

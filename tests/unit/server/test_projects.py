@@ -1,0 +1,86 @@
+"""Several projects on one server are kept apart, through a real server on loopback."""
+
+import pytest
+import requests
+
+from benchmarking.continuous.known_regressions import KnownRegressions
+from benchmarking.programs.process import Cancellation
+from benchmarking.reporters.remote_reporter import RemoteReporter
+from benchmarking.server.accounts import Access, Auth, Scope, create_token
+from benchmarking.server.app import make_app
+from tests.support.histories import result
+from tests.support.made_up_results import History
+from tests.support.results_server import serving
+from tests.unit.server.test_app import HTML, document
+
+TOKENS = Access(auth=Auth.TOKEN)
+HERE, THERE = (list(History(nets=1, backends=("default",), devices=1, commits=3, seed=one)) for one in (1, 2))
+
+
+def get(address, path, **headers):
+    return requests.get(address + path, headers=headers, timeout=60)
+
+
+def test_each_project_shows_its_own_results_and_links_to_itself(store):
+    with serving(store) as address:
+        for path, given in (("", HERE), ("/p/other.net", THERE)):
+            sent = requests.post(f"{address}{path}/api/v1/results", document(*given), timeout=60)
+            assert sent.json() == {"accepted": 3, "known": 0}
+        own, other = HERE[-1].provenance.uid, THERE[-1].provenance.uid
+        assert [get(address, f"/run/{one}.json").status_code for one in (own, other)] == [200, 404]
+        assert [get(address, f"/p/other.net/run/{one}").status_code for one in (own, other)] == [404, 200]
+        pages = [get(address, f"{path}/", **HTML).text for path in ("", "/p/other.net")]
+        assert all('href="/p/other.net/"' in one and "Projects" in one for one in pages)
+        assert 'href="/p/other.net/matrix"' in pages[1]
+        assert 'href="/p/other.net/matrix"' not in pages[0]
+        assert [get(address, f"{path}/matrix.csv").text.count("\n") for path in ("", "/p/other.net")] == [
+            2,
+            2,
+        ]
+        style = pages[1].partition('rel="stylesheet" href="')[2].partition('"')[0]
+        assert (style[:21], get(address, style).status_code) == ("/p/other.net/static/v", 200)
+        empty = get(address, "/p/none/", **HTML)
+        assert (empty.status_code, "No results yet" in empty.text) == (200, True)
+        for path in ("/p/", "/p/-x/", "/p/x y/", f"/p/{'x' * 101}/"):
+            assert get(address, path).status_code == 404
+
+
+def test_a_token_for_one_project_is_none_for_the_others(store):
+    with store.writing() as connection:
+        token = create_token(connection, "ci", Scope.WRITE, project="other")
+    with serving(store, TOKENS) as address:
+        headers = {"Authorization": f"Bearer {token}"}
+        status = [get(address, f"{path}/matrix.json", **headers).status_code for path in ("", "/p/other")]
+        assert status == [403, 200]
+        for path, expected in (("", 403), ("/p/third", 403), ("/p/other", 200)):
+            sent = requests.post(
+                f"{address}{path}/api/v1/results", document(*HERE), headers=headers, timeout=60
+            )
+            assert sent.status_code == expected
+        with requests.Session() as browser:
+            after = browser.post(f"{address}/login", {"token": token}, headers=HTML, timeout=60)
+            assert (after.status_code, after.url) == (200, f"{address}/p/other/")
+
+
+def test_the_harness_and_the_loop_reach_a_project(store, tmp_path):
+    with serving(store) as address, Cancellation() as cancellation:
+        target = f"{address}/p/other/api/v1/results"
+        RemoteReporter(
+            f"{target}|perf",
+            access_token=None,
+            allow_http=False,
+            spool_directory=tmp_path,
+            cancellation=cancellation,
+        ).report(result(3, 110))
+        assert len(get(address, "/p/other/matrix.json").json()["rows"]) == 1
+        assert get(address, "/matrix.json").json()["rows"] == []
+        assert KnownRegressions(target, None, cancellation).silenced(["a" * 40]) == set()
+
+
+@pytest.mark.parametrize("path", ["/bench/p/other/matrix", "/p/other/matrix"])
+def test_a_project_behind_a_proxy_with_a_path_of_its_own(store, path):
+    from fastapi.testclient import TestClient
+
+    client = TestClient(make_app(store, root_path="/bench"), base_url="http://localhost")
+    page = client.get(path)
+    assert (page.status_code, 'href="/bench/p/other/compare"' in page.text) == (200, True)
