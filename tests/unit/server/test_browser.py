@@ -451,6 +451,7 @@ PATHS = (
     "/devices",
     "/search?q=net",
     "/reference",
+    "/webhooks",
 )
 
 
