@@ -92,7 +92,7 @@ def test_import_token_and_backup_while_it_serves(environment, tmp_path):
         assert mlbench(environment, tmp_path, "serve", "backup", "copy.db", *database).returncode == 0
         prefix = token.stdout.split("_")[1]
         listed = mlbench(environment, tmp_path, "serve", "token", "list", *database).stdout
-        assert re.search(rf"{prefix} +ci +read ", listed)
+        assert re.search(rf"{prefix} +ci +read +all ", listed)
         assert mlbench(environment, tmp_path, "serve", "token", "revoke", prefix, *database).returncode == 0
         assert requests.get(f"{address}metrics", headers=headers, timeout=60).status_code == 401
     again = mlbench(environment, tmp_path, "import", "saved", "--database", "sqlite:///copy.db")
