@@ -66,7 +66,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
             else:
                 done = import_file(store, one, context, project=arguments.project)
             streams.show(f"{one}: {_shown(done)}\n")
-    return ExitStatus.INTERRUPTED if cancellation.is_set else ExitStatus.OK
+        return ExitStatus.INTERRUPTED if cancellation.is_set else ExitStatus.OK
 
 
 def _shown(done: Imported) -> str:
