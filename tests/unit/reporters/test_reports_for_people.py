@@ -22,7 +22,7 @@ from benchmarking.results import documents
 from benchmarking.results.model import Comparison, Interval, Kernel, Program, by_test
 from benchmarking.results.plain_text import plain
 from tests.support import golden
-from tests.support.sample_results import DELAY, JUDGED, RUNS, having
+from tests.support.sample_results import DELAY, JUDGED, RUNS, having, on_device
 
 
 def deliver(reporter, run):
@@ -40,6 +40,16 @@ def test_the_screen_when_piped(run):
     golden.check(text, f"reporters/screen_{run}.txt")
     assert all(character.isprintable() for line in text.splitlines() for character in line)
     assert not any(line.endswith(" ") for line in text.splitlines())
+
+
+@pytest.mark.parametrize(("devices", "is_shown"), [(1, False), (2, True)])
+def test_where_tests_ran_is_shown_for_several_devices(devices, is_shown):
+    stream = io.StringIO()
+    reporter = ScreenReporter(stream)
+    for number in range(devices):
+        reporter.report(on_device(DELAY, f"phone-{number}", f"{number:012}"))
+    reporter.finish(RUNS["passed"][1])
+    assert ("missing tests" in stream.getvalue()) is is_shown
 
 
 class Terminal(io.StringIO):
