@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarking.cli.repo_driver import OWN_DIRECTORY  # noqa: E402
 from benchmarking.continuous.activities import Activities  # noqa: E402
-from benchmarking.continuous.builder import Builder, BuildOptions, Built  # noqa: E402
+from benchmarking.continuous.builder import BuildOptions, Built, LocalBuilder  # noqa: E402
 from benchmarking.continuous.loop import Loop, LoopOptions, Mode  # noqa: E402
 from benchmarking.continuous.measurement import Harness  # noqa: E402
 from benchmarking.continuous.notification import Notifier  # noqa: E402
@@ -220,7 +220,7 @@ def write_benchmark(directory: Path) -> Path:
 
 def make_loop(directory: Path, repo: RepoBase, state: State, cancellation: Cancellation) -> Loop:
     options, activities = BuildOptions("caffe2", directory, directory), Activities(directory / "now.json")
-    builder = Builder(repo, options, directory / "source", activities, cancellation)
+    builder = LocalBuilder(repo, options, directory / "source", activities, cancellation)
     harness = Harness((), "caffe2", directory / "logs", activities, cancellation)
     pipeline = Pipeline(repo, builder, BuildQueue(builder), harness, state, detects_regressions=True)
     return Loop(

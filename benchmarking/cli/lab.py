@@ -114,6 +114,7 @@ def _status_arguments(parser: Parser) -> None:
 
 def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
     from benchmarking.dispatch.ledger import Ledger
+    from benchmarking.dispatch.request import RESERVE
 
     ids = values["jobs"] or None
     with database.connected() as connection:
@@ -128,7 +129,7 @@ def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitS
             _age(one.since),
             one.device_name,
             one.person,
-            one.title if one.kind == "measure" else one.kind,
+            one.kind if one.kind == RESERVE else one.title,
             f"{one.tests_done} of {one.tests} tests" if one.kind == "measure" else "",
             one.problem,
         )
@@ -226,6 +227,7 @@ def _reserve_arguments(parser: Parser) -> None:
 
 def _reserve(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
     from benchmarking.dispatch.ledger import Ledger
+    from benchmarking.dispatch.person import person
     from benchmarking.dispatch.request import LONGEST_RESERVATION_S, PROTOCOL, RESERVE, ReserveJob
     from benchmarking.dispatch.targets import Target, choose
     from benchmarking.results.model import new_uid
@@ -237,9 +239,7 @@ def _reserve(database: Database, values: dict[str, Any], parser: Parser) -> Exit
     with database.connected() as connection:
         ledger = Ledger(connection)
         (device,) = choose(ledger.devices(), Target.of(values["on"]), every=False)
-        job = ReserveJob(
-            protocol=PROTOCOL, submission=new_uid(), person=lab_submit.person(), duration_s=duration_s
-        )
+        job = ReserveJob(protocol=PROTOCOL, submission=new_uid(), person=person(), duration_s=duration_s)
         (number,) = ledger.submit(
             database, f"reserved for {values['hours']:g} h", RESERVE, [(device, job)], 0
         )

@@ -62,6 +62,14 @@ def add_arguments(parser: Parser) -> None:
         help="run only programs whose content is that of a file in this directory, and those of the "
         "frameworks (default: every program that a job brings)",
     )
+    parser.add_argument(
+        "--builds",
+        type=comma_separated,
+        default=(),
+        metavar="PLATFORM,...",
+        help="also build commits for these platforms: runs build scripts of everybody who may submit "
+        "(default: no builds)",
+    )
     parser.add_argument("--allow_code", action="store_true", help="run code that model files contain")
     parser.add_argument(
         "--lost_after",
@@ -114,6 +122,7 @@ def _host(name: str, directory: Path, tether: Tether, values: Mapping[str, Any])
         directory=directory,
         tether=tether,
         programs=values["programs"],
+        builds=tuple(values["builds"]),
         arguments=("--allow_code",) if values["allow_code"] else (),
     )
 
@@ -121,11 +130,13 @@ def _host(name: str, directory: Path, tether: Tether, values: Mapping[str, Any])
 def _survey(values: Mapping[str, Any]) -> Callable[[], list[FoundDevice]]:
     from benchmarking.cli.devices import addresses_for
     from benchmarking.cli.wiring import platform_options
-    from benchmarking.driver.survey import survey
+    from benchmarking.dispatch.request import BUILD
+    from benchmarking.driver.survey import FoundDevice, survey
     from benchmarking.platforms.platforms import find_platform
     from benchmarking.programs.process import Cancellation
 
     names = {name: find_platform(name).name for name in values["platform"]}
+    builds = [FoundDevice(BUILD, f"builds for {one}", one) for one in values["builds"]]
 
     def look() -> list[FoundDevice]:
         with Cancellation() as cancellation:
@@ -134,7 +145,7 @@ def _survey(values: Mapping[str, Any]) -> Callable[[], list[FoundDevice]]:
             for name, kind in names.items():
                 devices = addresses_for(kind, values["devices"], android_too="android" in names.values())
                 found += survey(name, replace(options, devices=devices), check=False)
-            return found
+            return [*found, *builds]
 
     return look
 

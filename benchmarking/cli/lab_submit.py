@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from benchmarking.cli.declared import add_options, declarations
 from benchmarking.cli.harness_arguments import MODEL_DEFAULTS, add_files, options_of
 from benchmarking.cli.options import DESCRIPTIONS, REPORTS, HarnessOptions
 from benchmarking.cli.running import cancelled_by_signals
-from benchmarking.errors import ExitStatus, RunCancelledError, UsageError
+from benchmarking.errors import ExitStatus, NoDeviceError, RunCancelledError, UsageError
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
     from benchmarking.reporters.reporter_base import ReporterBase
     from benchmarking.reporters.reporters import ReporterGroup
+
+logger = logging.getLogger(__name__)
 
 OWN_OPTIONS = (
     *("benchmark_file", "validate", "input", "threads", "root_model_dir", "program", "shared_libs", "info"),
@@ -49,7 +51,7 @@ def add_jobs(parser: Parser) -> None:
 
 
 def add_submit_arguments(parser: Parser) -> None:
-    from benchmarking.dispatch.job_run import ALLOWED_OPTIONS
+    from benchmarking.dispatch.measure_run import ALLOWED_OPTIONS
 
     add_files(parser)
     group = parser.add_argument_group("where to run")
@@ -94,7 +96,13 @@ def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitSt
             ledger = Ledger(connection)
             ids = ledger.of_submission(submission)
             if not ids:
-                chosen = choose(ledger.devices(), target, every=every)
+                try:
+                    chosen = choose(ledger.devices(), target, every=every)
+                except NoDeviceError as error:
+                    if not options.validate:
+                        raise
+                    logger.warning("%s", error)
+                    chosen = []
                 with tempfile.TemporaryDirectory(prefix="benchmark-lab-") as name:
                     package = Package(Path(name), options.root_model_dir)
                     request = _request(options, package, len(chosen), submission, run_limit_s)
@@ -114,6 +122,7 @@ def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitSt
 
 def _submission(key: str | None) -> str:
     """The same for the same key of the same person."""
+    from benchmarking.dispatch.person import person
     from benchmarking.results.model import new_uid
 
     if key is None:
@@ -125,7 +134,7 @@ def _show_valid(request: MeasureJob, chosen: Sequence[LabDevice]) -> ExitStatus:
     from benchmarking.reporters.numbers import counted
 
     names = ", ".join(one.name for one in chosen)
-    streams.show(f"no faults; {counted(len(request.tests), 'test')} on {names}\n")
+    streams.show(f"no faults; {counted(len(request.tests), 'test')} on {names or 'no device now'}\n")
     return ExitStatus.OK
 
 
@@ -137,14 +146,10 @@ def _send(
     package: Package,
     request: MeasureJob,
 ) -> list[int]:
-    from benchmarking.dispatch import blobs
     from benchmarking.dispatch.request import MEASURE
 
     sizes = sum({one.sha256: one.size_bytes for one in package.files.values()}.values())
-    sent = 0
-    for relative, source in package.sources.items():
-        file = package.files[relative]
-        sent += file.size_bytes * blobs.send(ledger.connection, source, file, request.person)
+    sent = package.send(ledger.connection, request.person)
     streams.show_message(f"{len(package.files)} files, {sizes / 1e6:.1f} MB, of which {sent / 1e6:.1f} sent")
     jobs = [
         (one, request.model_copy(update={"platform": one.platform, "device": one.hash})) for one in chosen
@@ -164,7 +169,8 @@ def _request(
     Raises:
         UsageError: the specification or an option is wrong.
     """
-    from benchmarking.dispatch.job_run import ALLOWED_OPTIONS
+    from benchmarking.dispatch.measure_run import ALLOWED_OPTIONS
+    from benchmarking.dispatch.person import person
     from benchmarking.dispatch.request import PROTOCOL, MeasureJob
     from benchmarking.specs.run_info import TestName
 
@@ -205,12 +211,6 @@ def _request(
 
 def _text(name: str, value: Any) -> str:
     return "" if value is True else declarations(HarnessOptions)[name].write(value)
-
-
-def person() -> str:
-    from benchmarking.files.user import user_name
-
-    return f"{user_name()}@{os.uname().nodename}"
 
 
 def add_wait_arguments(parser: Parser) -> None:

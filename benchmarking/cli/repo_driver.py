@@ -100,7 +100,6 @@ def _main(
 
 def _run(options: RepoDriverOptions, harness_options: HarnessOptions, secrets: _Secrets) -> ExitStatus:
     from benchmarking.continuous import activities, leftovers
-    from benchmarking.continuous.builder import Builder, BuildOptions
     from benchmarking.programs.process import Cancellation
     from benchmarking.repos.repo_base import RepoOptions
     from benchmarking.repos.repos import make_repo
@@ -127,21 +126,40 @@ def _run(options: RepoDriverOptions, harness_options: HarnessOptions, secrets: _
             )
         )
         doing = stack.enter_context(activities.Activities(directory / activities.FILE_NAME))
-        builder = Builder(
-            repo,
-            BuildOptions(
-                framework=options.framework,
-                frameworks_directory=_frameworks_directory(options),
-                executable_directory=options.exec_dir.resolve(),
-                timeout_s=options.build_timeout,
-            ),
-            directory / "source",
-            doing,
-            cancellation,
-        )
+        builder = _builder(options, repo, doing, cancellation, secrets)
         harness = _harness(options, harness_options, doing, cancellation, secrets)
         _check(options, builder, harness)
         return _run_loop(options, harness_options, repo, builder, harness, cancellation, secrets.token)
+
+
+def _builder(
+    options: RepoDriverOptions,
+    repo: RepoBase,
+    activities: Activities,
+    cancellation: Cancellation,
+    secrets: _Secrets,
+) -> Builder:
+    """
+    Raises:
+        UsageError: it should build on a lab, and there is none.
+    """
+    from benchmarking.continuous.builder import BuildOptions, LocalBuilder
+
+    build_options = BuildOptions(
+        framework=options.framework,
+        frameworks_directory=_frameworks_directory(options),
+        executable_directory=options.exec_dir.resolve(),
+        timeout_s=options.build_timeout,
+    )
+    directory = _own_directory(options)
+    how = repo, build_options, directory / "source", activities, cancellation
+    if options.lab is None or options.build_here:
+        return LocalBuilder(*how)
+    from benchmarking.cli.lab import lab_database
+    from benchmarking.continuous.lab import LabBuilder, Submissions
+
+    lab = lab_database(options.lab or None, secrets.environment)
+    return LabBuilder(*how, lab=lab, submissions=Submissions(directory / "lab"))
 
 
 def _harness(
@@ -257,7 +275,7 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
         if not set(PurePosixPath(platform).parts).isdisjoint({"..", "/"}):
             raise UsageError(f"--platforms: {platform!r} is not a platform")
         find_platform(platform, "--platforms")
-        request = _sample_request(options, platform, builder.find_script(platform))
+        request = _sample_request(options, platform, builder.check(platform))
         report = harness.validate(request)
         if report.exit_status != ExitStatus.OK or not report.output.strip():
             said = (

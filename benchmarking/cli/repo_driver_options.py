@@ -20,7 +20,7 @@ RUNNING = "running"
 LAB = "on a lab"
 REPORTING = "reporting"
 DESCRIPTIONS = {
-    LAB: "Commits are measured on the devices of other hosts, which serve a lab (docs/lab.md).",
+    LAB: "Commits are built and measured by other hosts, which serve a lab (docs/lab.md).",
     RUNNING: "Without --once and --interval, one commit is measured: --commit, or the newest commit.",
 }
 
@@ -195,8 +195,11 @@ class RepoDriverOptions(DeclaredOptions):
         metavar="URL",
         example="postgresql://ann@lab.example/benchmarks",
         usual=f"only on this host; without a value, {LAB_VARIABLE} in the environment",
-        help="measure on the devices of this lab",
+        help="build on hosts of this lab, and measure on its devices",
         page="lab.md#every-commit",
+    )
+    build_here: bool = option(
+        False, group=LAB, help="build on this host, not on one of the lab, and send the programs"
     )
     on: str = option(
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -10,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,8 @@ from benchmarking.bounds import parse_json, read_file
 from benchmarking.continuous.activities import Activities
 from benchmarking.errors import BuildError, ProgramStartError, StorageError, UsageError
 from benchmarking.files import atomic_file
-from benchmarking.programs import process
-from benchmarking.programs.command import Command
-from benchmarking.programs.process import Cancellation, Streams
+from benchmarking.programs.build_script import run_build_script, tail
+from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import RepoBase, Revision
 from benchmarking.results import unix_time
 
@@ -31,11 +29,6 @@ SCRIPT = "build.sh"
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT_BYTES = 1_000_000
 LOG = "build.log"
-TAIL_LINES = 20
-TAIL_BYTES = 2**16
-SCARCE_BYTES = 64 * 2**20
-"""If a build fails with less than this free on its disk, the cause is lack of space, not the commit."""
-_NO_SPACE = os.strerror(errno.ENOSPC)
 
 
 @dataclass(frozen=True)
@@ -69,12 +62,13 @@ class BuildOptions:
 
 
 @dataclass(frozen=True)
-class Builder:
+class Builder(ABC):
     """Used by one thread at a time, because a platform has one source directory."""
 
     repo: RepoBase
     options: BuildOptions
     source_directory: Path
+    """Of the checkouts."""
     activities: Activities
     cancellation: Cancellation
 
@@ -93,6 +87,14 @@ class Builder:
                 )
             directory = directory.parent
         return (directory / SCRIPT).resolve()
+
+    def check(self, platform: str) -> Path:
+        """Whether there is what a build for the platform needs, before the first one. Returns its script.
+
+        Raises:
+            UsageError, DeviceError: there is not.
+        """
+        return self.find_script(platform)
 
     def script_sha256(self, platform: str) -> str:
         return _sha256(self.find_script(platform))
@@ -127,22 +129,15 @@ class Builder:
 
     def _build_anew(self, revision: Revision, platform: str, script: Path, program: Path) -> Built:
         started = time.monotonic()
-        source = self.source_directory / platform.replace("/", "+")
-        was_used = source.exists()
         script_sha256 = _sha256(script)
         logger.debug("building %s for %s with %s", revision.short, platform, script)
         with tempfile.TemporaryDirectory(
             prefix=atomic_file.TEMPORARY_PREFIX, dir=program.parent, ignore_cleanup_errors=True
         ) as temporary:
-            result = Path(temporary) / program.name
-            self.repo.check_out(revision.commit, source)
-            problem = self._run_script(script, source, result)
-            if problem and was_used:
-                # Files left by the build of an earlier commit must not cause this commit to fail.
-                self.repo.check_out(revision.commit, source, clean=True)
-                problem = self._run_script(script, source, result)
+            result, log = Path(temporary) / program.name, program.with_name(LOG)
+            problem = self._make(revision, platform, script, result, log)
             if problem:
-                raise BuildError(f"{revision.short} cannot be built for {platform}: {problem}")
+                raise BuildError(f"{revision.short} cannot be built for {platform}: {problem}\n{tail(log)}")
             self._put_in_place(result, program)
         build_s = time.monotonic() - started
         manifest = Manifest(
@@ -164,40 +159,37 @@ class Builder:
         result.replace(program)
         atomic_file.sync_directory(program.parent)
 
-    def _run_script(self, script: Path, source: Path, result: Path) -> str | None:
-        """The problem, with the end of the log; None if there is none."""
-        log = result.parent.parent / LOG
-        launcher = () if os.access(script, os.X_OK) else ("sh",)
-        command = Command(
-            (*launcher, str(script), str(source), str(result)),
-            timeout_s=self.options.timeout_s,
-        )
-        with log.open("wb") as stream:
-            stream.write(f"{command}\n".encode())
-            stream.flush()
-            try:
-                outcome = process.run(
-                    command,
-                    self.cancellation,
-                    directory=source,
-                    streams=Streams(stdout=stream, stderr=stream),
-                )
-            except ProgramStartError as error:
-                raise UsageError(f"--frameworks_dir: {error}") from error
-        if outcome.timed_out:
-            limit = f"--build_timeout of {self.options.timeout_s:g} s"
-            return f"it exceeded the {limit} and was killed\n{_tail(log)}"
-        if outcome.exit_code == 0:
-            return None if _is_program(result) else f"{script} left no executable\n{_tail(log)}"
-        end = _tail(log)
-        if _NO_SPACE in end or shutil.disk_usage(source).free < SCARCE_BYTES:
-            raise StorageError(f"the disk of {source} is full: the build could not finish")
-        return f"{script} ended with exit status {outcome.exit_code}\n{end}"
+    def _source(self, platform: str) -> Path:
+        return self.source_directory / platform.replace("/", "+")
+
+    @abstractmethod
+    def _make(self, revision: Revision, platform: str, script: Path, result: Path, log: Path) -> str | None:
+        """Builds, and writes the messages of the build to ``log``. Returns what went wrong, None if nothing
+        did. Raises as ``build``.
+        """
 
 
-def _is_program(path: Path) -> bool:
-    """A linker sets the executable bit when it has finished."""
-    return path.is_file() and path.stat().st_size > 0 and os.access(path, os.X_OK)
+class LocalBuilder(Builder):
+    """Builds on this host."""
+
+    def _make(self, revision: Revision, platform: str, script: Path, result: Path, log: Path) -> str | None:
+        source = self._source(platform)
+        was_used = source.exists()
+        self.repo.check_out(revision.commit, source)
+        problem = self._run_script(script, source, result, log)
+        if problem and was_used:
+            # Files left by the build of an earlier commit must not cause this commit to fail.
+            self.repo.check_out(revision.commit, source, clean=True)
+            problem = self._run_script(script, source, result, log)
+        return problem
+
+    def _run_script(self, script: Path, source: Path, result: Path, log: Path) -> str | None:
+        try:
+            return run_build_script(
+                script, source, result, log, self.cancellation, timeout_s=self.options.timeout_s
+            )
+        except ProgramStartError as error:
+            raise UsageError(f"--frameworks_dir: {error}") from error
 
 
 def _is_whole(program: Path, manifest: Path, commit: str, script: Path) -> bool:
@@ -218,12 +210,3 @@ def _is_whole(program: Path, manifest: Path, commit: str, script: Path) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _tail(log: Path) -> str:
-    with suppress(OSError), log.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
-        text = stream.read().decode("utf-8", errors="replace")
-        lines = text.rstrip().splitlines()[-TAIL_LINES:]
-        return "\n".join([f"--- end of {log} ---", *(line[:1000] for line in lines)])
-    return f"(its log {log} cannot be read)"

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
 from benchmarking.bounds import read_file
+from benchmarking.continuous.builder import Builder
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
-from benchmarking.errors import ExitStatus, StorageError
+from benchmarking.dispatch import blobs
+from benchmarking.dispatch.database import Database
+from benchmarking.dispatch.following import Following
+from benchmarking.dispatch.ledger import LabDevice, LabJob, Ledger
+from benchmarking.dispatch.packing import Package
+from benchmarking.dispatch.person import person
+from benchmarking.dispatch.request import BUILD, PROTOCOL, BuildJob
+from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError, StorageError, UsageError
 from benchmarking.files import atomic_file
 from benchmarking.platforms.platforms import find_platform
+from benchmarking.programs.build_script import tail
 from benchmarking.programs.own_program import own_program
+from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import new_uid
 
 NAME_LIMIT_BYTES = 100
@@ -28,7 +39,8 @@ class Submissions:
 
     @contextmanager
     def unfinished(self, *what: str) -> Iterator[str]:
-        """The name of the submission that does this; if it is over, the next one gets another name.
+        """The name of the submission that does this. If it is over, without an exception, the next one gets
+        another name.
 
         Raises:
             StorageError: the name cannot be kept.
@@ -36,10 +48,10 @@ class Submissions:
         path = self.directory / hashlib.sha256("\0".join(what).encode("utf-8", "surrogateescape")).hexdigest()
         try:
             name = self._name(path)
-            yield name
-            path.unlink()
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}") from error
+        yield name
+        path.unlink(missing_ok=True)
 
     def _name(self, path: Path) -> str:
         try:
@@ -84,3 +96,90 @@ class LabHarness(Harness):
     def _where(self, platform: str) -> tuple[str, ...]:
         conditions = filter(None, (f"platform={find_platform(platform).name}", self.target))
         return (f"--on={','.join(conditions)}", f"--run_limit={self.run_limit_s:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabBuilder(Builder):
+    """Builds on hosts of the lab: the commit's files and the scripts go there, the program comes back."""
+
+    lab: Database
+    submissions: Submissions
+
+    def check(self, platform: str) -> Path:
+        with self.lab.connected() as connection:
+            _host(Ledger(connection), platform)
+        return super().check(platform)
+
+    def _make(self, revision: Revision, platform: str, script: Path, result: Path, log: Path) -> str | None:
+        script_sha256 = self.script_sha256(platform)
+        with self.submissions.unfinished(BUILD, platform, revision.commit, script_sha256) as name:
+            with self.lab.connected() as connection:
+                ids = Ledger(connection).of_submission(name)
+            if not ids:
+                ids = self._submit(name, revision, platform, script)
+            job = self._follow(ids, log)
+        if job.exit_status == ExitStatus.BUILD_FAILED:
+            return job.problem
+        with self.lab.connected() as connection:
+            program = Ledger(connection).program(job.id)
+            if program is None:
+                why = job.problem or f"it was {job.state}"
+                raise DeviceError(f"job {job.id} of the lab, a build for {platform}: {why}", tail(log))
+            fetched = blobs.fetch(connection, program, result.parent)
+        fetched.chmod(0o755)
+        fetched.rename(result)
+        return None
+
+    def _submit(self, name: str, revision: Revision, platform: str, script: Path) -> list[int]:
+        """
+        Raises:
+            NoDeviceError: nobody builds for the platform.
+        """
+        source, scripts = self._source(platform), self.options.frameworks_directory / self.options.framework
+        with tempfile.TemporaryDirectory(prefix="benchmark-lab-") as temporary:
+            package = Package(Path(temporary))
+            self.repo.check_out(revision.commit, source, clean=True)
+            try:
+                request = BuildJob(
+                    protocol=PROTOCOL,
+                    submission=name,
+                    person=person(),
+                    platform=platform,
+                    source=package.add_tree("source", source, hidden=(".git", ".hg")),
+                    scripts=package.add_tree("scripts", scripts),
+                    script=str(script.relative_to(scripts.resolve())),
+                    files=package.files,
+                    limit_s=self.options.timeout_s,
+                )
+            except ValueError as error:
+                raise UsageError(f"--frameworks_dir: {script} cannot be sent to another host") from error
+            with self.lab.connected() as connection:
+                ledger = Ledger(connection)
+                host = _host(ledger, platform)
+                package.send(connection, request.person)
+                title = f"build of {revision.short} for {platform}"
+                return ledger.submit(self.lab, title, BUILD, [(host, request)], 0)
+
+    def _follow(self, ids: Sequence[int], log: Path) -> LabJob:
+        with log.open("w", encoding="utf-8") as stream:
+
+            def show(job: LabJob, content: str) -> None:
+                stream.write(content)
+
+            (job,) = Following(self.lab, ids, lambda results: None, show).until_over(self.cancellation)
+        return job
+
+
+def _host(ledger: Ledger, platform: str) -> LabDevice:
+    """
+    Raises:
+        NoDeviceError: nobody builds for the platform.
+    """
+    found = (one for one in ledger.devices() if (one.platform, one.hash) == (BUILD, platform))
+    host = next(found, None)
+    if host is None:
+        raise NoDeviceError(
+            f"no host of the lab builds for {platform}: start mlbench lab agent --builds {platform} on one, "
+            "or give --build_here"
+        )
+    return host

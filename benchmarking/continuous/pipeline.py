@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Self
 
 from benchmarking.continuous.bisection import bisect, threshold
-from benchmarking.continuous.builder import SCARCE_BYTES, Builder, Built
+from benchmarking.continuous.builder import Builder, Built
 from benchmarking.continuous.control import control_candidates
 from benchmarking.continuous.history_choice import REACH, comparable_commits
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
@@ -25,6 +25,7 @@ from benchmarking.errors import (
     HarnessRefusedError,
     StorageError,
 )
+from benchmarking.programs.build_script import SCARCE_BYTES
 from benchmarking.repos.repo_base import RepoBase, Revision
 from benchmarking.results import documents
 from benchmarking.results.documents import Document

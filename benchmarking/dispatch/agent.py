@@ -10,19 +10,33 @@ import shutil
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import benchmarking
+from benchmarking.dispatch.build_run import BuildRun
 from benchmarking.dispatch.database import Database, LabError
-from benchmarking.dispatch.job_run import Host, JobRun, SupersededError
+from benchmarking.dispatch.job_run import AnyJob, Host, JobRun, SupersededError
 from benchmarking.dispatch.ledger import device_key
-from benchmarking.dispatch.request import MEASURE, PROTOCOL, RESERVE, Job, MeasureJob, ReserveJob, read_job
+from benchmarking.dispatch.measure_run import MeasureRun
+from benchmarking.dispatch.request import (
+    BUILD,
+    MEASURE,
+    PROTOCOL,
+    RESERVE,
+    BuildJob,
+    Job,
+    MeasureJob,
+    ReserveJob,
+    read_job,
+)
 from benchmarking.driver.survey import FoundDevice
-from benchmarking.errors import BenchmarkError, RunCancelledError
+from benchmarking.errors import BenchmarkError, RunCancelledError, UsageError
+from benchmarking.platforms.platforms import find_platform
+from benchmarking.platforms.remote.remote_platform import RemotePlatform
 from benchmarking.programs.process import Cancellation
 
 if TYPE_CHECKING:
@@ -60,6 +74,8 @@ class Agent:
     _running: dict[Identity, Cancellation] = field(default_factory=dict)
     _known: set[Identity] = field(default_factory=set)
     """Every run of this process: none of them is lost."""
+    _this_machine: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A build would disturb what is measured on the same machine, other than on a phone."""
     _is_ending: bool = False
 
     async def run(self, end: asyncio.Event) -> None:
@@ -219,13 +235,32 @@ class Agent:
     def _add_tasks(self, app: procrastinate.App) -> None:
         retry = _retry_strategy()
         app.task(name=MEASURE, pass_context=True, retry=retry)(self._measure)
+        app.task(name=BUILD, pass_context=True, retry=retry)(self._build)
         app.task(name=RESERVE, pass_context=True, retry=retry)(self._reserve)
 
     async def _measure(self, context: procrastinate.JobContext, job: Any) -> None:
         request: MeasureJob = await self._read(context, MeasureJob, job)
-        with self._begun(context) as cancellation:
-            run = JobRun(self.database, self.host, *_identity(context), request, cancellation)
-            logger.info("job %d of %s on %s begins", run.id, request.person, request.device)
+        alone = None if _is_elsewhere(request.platform) else self._this_machine
+        await self._perform(context, request, MeasureRun, alone)
+
+    async def _build(self, context: procrastinate.JobContext, job: Any) -> None:
+        request: BuildJob = await self._read(context, BuildJob, job)
+        await self._perform(context, request, BuildRun, self._this_machine)
+
+    async def _perform(
+        self,
+        context: procrastinate.JobContext,
+        request: AnyJob,
+        kind: type[JobRun[AnyJob]],
+        alone: asyncio.Lock | None,
+    ) -> None:
+        """``alone``: what it needs for itself, besides its device."""
+        async with AsyncExitStack() as stack:
+            cancellation = stack.enter_context(self._begun(context))
+            if alone is not None and self.host.builds:
+                await stack.enter_async_context(alone)
+            run = kind(self.database, self.host, *_identity(context), request, cancellation)
+            logger.info("job %d of %s for %s begins", run.id, request.person, request.platform)
             try:
                 await _uninterrupted(asyncio.to_thread(run.run), cancellation.set)
             except SupersededError as error:
@@ -296,6 +331,13 @@ class Agent:
     def _end_cancelled(self, job: int, attempt: int) -> None:
         with self.database.connected() as connection:
             connection.execute("UPDATE run SET ended = now() WHERE (job, attempt) = (%s, %s)", [job, attempt])
+
+
+def _is_elsewhere(platform: str) -> bool:
+    """Whether its programs do not run on this machine."""
+    with suppress(UsageError):  # which the harness says as well
+        return issubclass(find_platform(platform), RemotePlatform)
+    return False
 
 
 async def _uninterrupted(work: Any, interrupt: Callable[[], None]) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.dispatch.request import PackedFile
-from benchmarking.errors import BenchmarkError
+from benchmarking.errors import DeviceError
 
 if TYPE_CHECKING:
     import psycopg
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PART_BYTES = 2**20
 
 
-class PackedFileError(BenchmarkError):
+class PackedFileError(DeviceError):
     """A file of a job is not there, or is not what its hash says."""
 
 

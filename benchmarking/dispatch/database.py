@@ -77,6 +77,7 @@ CREATE TABLE run (
     ended timestamptz,
     exit_status integer,
     problem text NOT NULL DEFAULT '',
+    program jsonb,
     delivered boolean NOT NULL DEFAULT false,
     PRIMARY KEY (job, attempt)
 );

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarking.bounds import OutOfBoundsError
 from benchmarking.dispatch.database import Database, LabError
-from benchmarking.dispatch.request import Job
+from benchmarking.dispatch.request import BUILD, Job, PackedFile
 from benchmarking.results import documents
 from benchmarking.results.model import Fact, Result
 
@@ -39,6 +39,11 @@ class LabDevice:
     waiting: int = 0
     running: str = ""
     """The job and the person."""
+
+    @property
+    def measures(self) -> bool:
+        """Otherwise it stands for hosts that build."""
+        return self.platform != BUILD
 
     @property
     def key(self) -> str:
@@ -84,7 +89,7 @@ class LabJob:
 
 
 def device_key(platform: str, device: str) -> str:
-    """The name of a device's queue, and of the lock that one job at a time holds."""
+    """The name of a device's queue, and of the lock that one job at a time holds; builds need no lock."""
     return f"{platform}:{device}"
 
 
@@ -112,11 +117,11 @@ class Ledger:
             "SELECT DISTINCT ON (d.platform, d.hash) d.platform, d.hash, d.name, d.host,"
             " CASE WHEN a.seen < now() - make_interval(secs => %s) OR d.seen < a.seen - interval '5 minutes'"
             " THEN 'away' ELSE d.state END, d.reason, d.labels, d.facts, d.seen,"
-            " (SELECT count(*) FROM procrastinate_jobs q WHERE q.lock = d.platform || ':' || d.hash"
+            " (SELECT count(*) FROM procrastinate_jobs q WHERE q.queue_name = d.platform || ':' || d.hash"
             "  AND q.status = 'todo'),"
             " coalesce((SELECT 'job ' || q.id || ' of ' || s.person FROM procrastinate_jobs q"
             "  JOIN job j ON j.id = q.id JOIN submission s ON s.id = j.submission"
-            "  WHERE q.lock = d.platform || ':' || d.hash AND q.status = 'doing' LIMIT 1), '')"
+            "  WHERE q.queue_name = d.platform || ':' || d.hash AND q.status = 'doing' LIMIT 1), '')"
             " FROM device d JOIN agent a USING (host) ORDER BY d.platform, d.hash, d.seen DESC",
             [SEEN_LIMIT_S],
         )
@@ -172,7 +177,7 @@ class Ledger:
         row = self.connection.execute(
             "SELECT (procrastinate_defer_jobs_v1(ARRAY["
             "ROW(%s, %s, %s, %s, NULL, %s::jsonb, NULL)::procrastinate_job_to_defer_v1]))[1]",
-            [device.key, kind, -turn, device.key, arguments],
+            [device.key, kind, -turn, None if kind == BUILD else device.key, arguments],
         ).fetchone()
         if row is None:
             raise LabError("the queue did not take the job")
@@ -259,6 +264,21 @@ class Ledger:
                 yield number, test, unpacked(packed)
             except ValueError as error:
                 raise LabError(f"job {job}: the lab has something else than a result: {error}") from error
+
+    def program(self, job: int) -> PackedFile | None:
+        """What a build has made.
+
+        Raises:
+            LabError: the lab has something else.
+        """
+        row = self.connection.execute(
+            "SELECT program FROM run WHERE job = %s AND program IS NOT NULL ORDER BY attempt DESC LIMIT 1",
+            [job],
+        ).fetchone()
+        try:
+            return PackedFile.model_validate(row[0]) if row else None
+        except ValueError as error:
+            raise LabError(f"job {job}: the lab has something else than a program") from error
 
     def newest_result(self, job: int) -> tuple[int, int] | None:
         """Its attempt and its number."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarking.dispatch import blobs
 from benchmarking.dispatch.request import BENCHMARK, PackedFile
@@ -18,6 +18,9 @@ from benchmarking.specs.location import resolve
 from benchmarking.specs.model import FileSpec, ModelSpec, PathOrPaths, TestFile, TestSpec
 from benchmarking.specs.reader import LoadedBenchmark
 from benchmarking.specs.run_info import Commit, RunInfo, Version
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 @dataclass
@@ -45,6 +48,34 @@ class Package:
         relative = f"{directory}/{packed.sha256[:16]}/{name}"
         self.sources[relative], self.files[relative] = path, packed
         return relative
+
+    def add_tree(self, name: str, root: Path, hidden: Collection[str] = ()) -> str:
+        """An archive of a directory, without what has one of the hidden names. Returns the archive's path.
+
+        Raises:
+            UsageError: something cannot be read.
+        """
+        paths = (one for one in root.rglob("*") if not {*one.relative_to(root).parts} & {*hidden})
+        return self._add_archive(name, root, paths)
+
+    def _add_archive(self, name: str, root: Path, paths: Iterable[Path]) -> str:
+        path = self.directory / f"{name}.tar.gz"
+        try:
+            archive.pack(path, root, paths)
+        except OSError as error:
+            raise UsageError(f"cannot pack {root}: {error}") from error
+        return self.add(path)
+
+    def send(self, connection: psycopg.Connection[Any], person: str) -> int:
+        """Returns the number of bytes that were not there.
+
+        Raises:
+            PackedFileError: a file changed meanwhile.
+        """
+        return sum(
+            file.size_bytes * blobs.send(connection, self.sources[relative], file, person)
+            for relative, file in self.files.items()
+        )
 
     def add_benchmarks(self, loaded: Sequence[LoadedBenchmark]) -> None:
         """
@@ -112,12 +143,7 @@ class Package:
         Raises:
             UsageError: one cannot be read.
         """
-        path = self.directory / "history.tar.gz"
-        try:
-            archive.pack(path, history.root, history.files_of(commits, nets))
-        except OSError as error:
-            raise UsageError(f"cannot read the results in {history.root}: {error}") from error
-        return self.add(path)
+        return self._add_archive("history", history.root, history.files_of(commits, nets))
 
     def add_info(self, info: RunInfo) -> dict[str, Any]:
         """``--info`` with the programs that it names packed.

@@ -16,7 +16,8 @@ other.
 """
 BENCHMARK = "benchmarks/suite.json"
 """Among the files of a job: the suite that it runs."""
-MEASURE, RESERVE = "measure", "reserve"
+MEASURE, RESERVE, BUILD = "measure", "reserve", "build"
+"""Kinds of jobs; the last one is also what stands for the platform of a host that builds."""
 LARGEST_FILE_BYTES = 2**40
 MOST_FILES = 10_000
 LONGEST_RESERVATION_S = 30 * 24 * 3600
@@ -55,14 +56,19 @@ class Job(JobModel):
     person: Name
 
 
-class MeasureJob(Job):
-    """A run of the harness on one device."""
+class FilesJob(Job):
+    """A job with everything that it needs."""
 
     platform: Name
+    files: Annotated[dict[RelativePath, PackedFile], Field(max_length=MOST_FILES)]
+    """By their paths in the directory of the job."""
+
+
+class MeasureJob(FilesJob):
+    """A run of the harness on one device."""
+
     device: Name
     """The device's hash."""
-    files: Annotated[dict[RelativePath, PackedFile], Field(max_length=MOST_FILES)]
-    """Everything that the run needs, by its path in the directory of the job."""
     options: dict[OptionName, OptionText]
     """Options of the harness; those without a value are empty."""
     program: RelativePath | None = None
@@ -75,6 +81,19 @@ class MeasureJob(Job):
     """An archive with the saved results of the ``regression_commits``."""
     run_limit_s: Annotated[float, Field(gt=0)] | None = None
     """For the run of the harness, without the time in the queue."""
+
+
+class BuildJob(FilesJob):
+    """A build of a commit, on any host that builds for the platform."""
+
+    source: RelativePath
+    """An archive of the commit's files."""
+    scripts: RelativePath
+    """An archive of the framework's build scripts, and ..."""
+    script: RelativePath
+    """... the path in it of that of the platform."""
+    limit_s: Annotated[float, Field(gt=0)] | None = None
+    """For the build, without the time in the queue."""
 
 
 class ReserveJob(Job):

@@ -55,6 +55,7 @@ def choose(devices: Sequence[LabDevice], target: Target, *, every: bool) -> list
         UsageError: there is none.
         NoDeviceError: there is, but none that can be used now.
     """
+    devices = [one for one in devices if one.measures]
     fitting = [one for one in devices if target.fits(one)]
     usable = [one for one in fitting if one.state in ("ready", "in use")]
     if not usable:

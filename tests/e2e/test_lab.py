@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -354,6 +355,18 @@ def test_a_reservation_keeps_the_others_away(desk, workshop):
     assert desk.run("wait", job).returncode == 0
 
 
+def test_the_limit_of_a_run_begins_on_its_device(desk, workshop):
+    reservation = int(re.search(r"job (\d+) reserves", desk.run("reserve", "host").stdout)[1])
+    job = desk.submit(workshop, "--program", sleeping(workshop), "--run_limit", "2")
+    time.sleep(2.5)
+    assert desk.state(job) == "waiting"
+    assert desk.run("release", reservation).returncode == 0
+    done = desk.run("wait", job)
+    assert "it ran longer than its limit of 2 s and was ended" in done.stderr
+    assert done.returncode == 130
+    assert not running_programs(workshop)
+
+
 def test_nobody_waits_for_all_jobs_of_a_greedy_person(lab, workshop):
     lab.agent()
     lab.until(lambda: lab.sql("SELECT 1 FROM device"), "the device")
@@ -509,8 +522,16 @@ def test_the_results_server_takes_the_results_and_shows_the_lab(desk, workshop, 
 
 
 @pytest.fixture
-def loop(desk, tmp_path):
-    """A repository, and the loop over it on the lab."""
+def builds(lab):
+    """A host that builds, beside its device."""
+    lab.agent("desk", "--builds", "host")
+    lab.until(lambda: len(lab.sql("SELECT 1 FROM device")) == 2, "the device and the builds")
+    return lab
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """A repository, and the loop over it."""
     directory = tmp_path / "loop"
     directory.mkdir()
     return LoopWorkshop(directory)
@@ -520,63 +541,82 @@ def on_the_lab(desk):
     return {"ML_BENCHMARK_LAB": desk.url}
 
 
-def test_the_loop_measures_and_bisects_on_the_lab(desk, loop):
-    for number in range(5):
-        loop.commit(100.0 if number < 3 else 200.0)
+def test_the_loop_builds_measures_and_bisects_on_the_lab(builds, loop):
+    desk = builds
+    for delay_us in (100.0, 200.0, 200.0):
+        loop.commit(delay_us)
     arguments = ("--commit", loop.commits[0], "--once", "--regression", "--step", "2", "--lab")
     done = loop.run(*arguments, **on_the_lab(desk))
     assert done.returncode == 5, done.stderr + desk.logs()
-    assert loop.statuses()["commit 2"] == "measured"
-    assert loop.statuses()["commit 4"] == "regressed"
-    assert "made host slower: commit 3 (" in done.stderr
-    jobs = desk.jobs()
-    assert {one.state for one in jobs} == {"done"}
+    assert loop.statuses() == {"commit 0": "measured", "commit 1": "skipped", "commit 2": "regressed"}
+    assert "made host slower: commit 1 (" in done.stderr
+    assert loop.builds == []  # the script wrote that down beside itself, elsewhere
+    jobs = [one for one in desk.jobs() if one.kind == "measure"]
+    assert {one.state for one in desk.jobs()} == {"done"}
     saved = list(loop.exec_dir.glob("results/**/NET_DELAY.txt"))
     assert len(saved) == sum(len(desk.sql("SELECT 1 FROM result WHERE job = %s", one.id)) for one in jobs)
     # What is known is told to the devices, with the results of the commits before.
     loop.commit(200.0)
     done = loop.run("--once", "--regression", "--lab", **on_the_lab(desk))
-    assert loop.statuses()["commit 5"] == "known", done.stderr + desk.logs()
+    assert loop.statuses()["commit 3"] == "known", done.stderr + desk.logs()
 
 
-def test_a_killed_loop_finds_its_job_again(desk, loop):
-    loop.commit(program_also="sleep 4")
-    process = loop.start("--once", "--lab", **on_the_lab(desk))
-    desk.until(lambda: [one for one in desk.jobs() if one.state == "running"], "the run")
-    kill(process)
-    done = loop.run("--once", "--lab", **on_the_lab(desk))
-    assert done.returncode == 0, done.stderr + desk.logs()
+def is_running(lab, kind):
+    return any((one.kind, one.state) == (kind, "running") for one in lab.jobs())
+
+
+def test_a_killed_loop_finds_its_jobs_again(builds, loop):
+    loop.commit(build_first="sleep 2", program_also="sleep 1")
+    for kind in ("build", "measure"):
+        process = loop.start("--once", "--lab", **on_the_lab(builds))
+        builds.until(partial(is_running, builds, kind), kind)
+        kill(process)
+    done = loop.run("--once", "--lab", **on_the_lab(builds))
+    assert done.returncode == 0, done.stderr + builds.logs()
     assert loop.statuses() == {"commit 0": "measured"}
-    assert len(desk.jobs()) == 1
+    assert [one.kind for one in builds.jobs()] == ["measure", "build"]
     assert len(list(loop.exec_dir.glob("results/**/NET_DELAY.txt"))) == 1
     # What is over is not found again.
-    assert loop.run("--lab", **on_the_lab(desk)).returncode == 0
-    assert len(desk.jobs()) == 2
+    assert loop.run("--lab", **on_the_lab(builds)).returncode == 0
+    assert [one.kind for one in builds.jobs()] == ["measure", "measure", "build"]
 
 
-def test_the_time_in_the_queue_is_not_the_commits(desk, loop):
-    loop.commit()
-    loop.commit(program_also="sleep 600")
-    reservation = int(re.search(r"job (\d+)", desk.run("reserve", "host", person="bob").stdout)[1])
-    arguments = ("--commit", loop.commits[0], "--once", "--run_timeout", "5", "--lab")
-    process = loop.start(*arguments, **on_the_lab(desk))
-    desk.until(lambda: len(desk.jobs()) == 2, "the job")
-    time.sleep(6)
-    assert desk.jobs()[0].state == "waiting"
-    desk.run("release", reservation)
-    assert process.wait(LIMIT_S) != 0
-    assert loop.statuses() == {"commit 0": "measured"}
-    assert "it ran longer than its limit of 5 s and was ended" in (loop.directory / "started.log").read_text()
+def test_builds_that_fail_on_the_lab(builds, loop):
+    loop.commit(build_first="echo this went wrong >&2; exit 3")
+    loop.commit(build_first="sleep 600")
+    done = loop.run(
+        *("--commit", loop.commits[0], "--once", "--build_timeout", "2", "--lab"), **on_the_lab(builds)
+    )
+    assert done.returncode == 7, done.stderr + builds.logs()
+    assert set(loop.statuses().values()) == {"build failed"}
+    assert "build.sh ended with exit status 3" in done.stderr
+    assert "this went wrong" in done.stderr
+    assert "it exceeded the --build_timeout of 2 s and was killed" in done.stderr
+    # Nobody can have a host build that does not offer it.
+    builds.end()
+    loop.commit(build_first=None)
+    process = loop.start("--once", "--lab", **on_the_lab(builds))
+    (job,) = builds.until(lambda: [one.id for one in builds.jobs() if one.state == "waiting"], "the build")
+    ((device,),) = builds.sql("SELECT hash FROM device WHERE platform = 'host'")
+    builds.sql("UPDATE procrastinate_jobs SET queue_name = %s WHERE id = %s", f"host:{device}", job)
+    builds.agent()
+    assert process.wait(LIMIT_S) == 4
+    assert "desk does not build for host" in (loop.directory / "started.log").read_text()
 
 
 def test_the_loop_needs_a_device_and_a_lab(desk, loop):
     loop.commit()
     for extra, message in [
-        (("--lab", "--on", "label=nowhere"), "no device can be used for platform=host,label=nowhere"),
-        (("--lab", "--model_cache", "/tmp"), "there is no option '--model_cache'"),
+        (
+            ("--lab", "--build_here", "--on", "label=nowhere"),
+            "no device can be used for platform=host,label=nowhere",
+        ),
+        (("--lab", "--build_here", "--model_cache", "/tmp"), "there is no option '--model_cache'"),
         (("--lab", "postgresql://ann:secret@localhost/lab"), "use ~/.pgpass"),
     ]:
         done = loop.run(*extra, **on_the_lab(desk))
         assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert "which lab?" in loop.run("--lab").stderr
+    done = loop.run("--lab", **on_the_lab(desk))
+    assert (done.returncode, "no host of the lab builds for host" in done.stderr) == (4, True), done.stderr
     assert loop.builds == []

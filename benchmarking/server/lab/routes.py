@@ -124,7 +124,7 @@ def reserve(
     """Keeps everybody else's jobs from a device, after those that wait already."""
     account = check_form(request, token)
     with opened(request) as ledger:
-        chosen = next((one for one in ledger.devices() if one.key == device), None)
+        chosen = next((one for one in ledger.devices() if one.key == device and one.measures), None)
         if chosen is None:
             raise not_found("device")
         job = ReserveJob(

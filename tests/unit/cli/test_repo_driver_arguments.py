@@ -29,6 +29,7 @@ EVERYTHING = RepoDriverOptions(
     status_file=Path("s"),
     run_timeout=2.5,
     lab="",
+    build_here=True,
     on="label=fast,memory>=8GB",
     notify=("mail", 'it\'s "quoted" $(x)'),
     log_file=Path("l"),

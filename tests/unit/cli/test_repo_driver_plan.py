@@ -15,6 +15,8 @@ from benchmarking.cli import repo_driver
 from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.cli.repo_driver_options import RepoDriverOptions
 from benchmarking.continuous import leftovers, loop, measurement
+from benchmarking.continuous.builder import LocalBuilder
+from benchmarking.continuous.lab import LabBuilder
 from benchmarking.continuous.loop import Mode
 from benchmarking.dispatch import LAB_VARIABLE
 from benchmarking.errors import ExitStatus
@@ -105,6 +107,7 @@ ELSEWHERE = {
     "log_file": "test_the_log",
     "lab": "test_the_lab",
     "on": "test_the_lab",
+    "build_here": "test_the_lab",
 }
 
 
@@ -196,10 +199,16 @@ def test_the_token_goes_to_the_harness_alone(start, monkeypatch, how):
 
 def test_the_lab(start, monkeypatch):
     url = "postgresql://ann:s3cret@lab.example/benchmarks"
+    monkeypatch.setattr(LabBuilder, "check", LabBuilder.find_script)  # there is no lab to ask
     monkeypatch.setenv(LAB_VARIABLE, url)
-    harness = start("--lab", "--on", "label=a", "--run_timeout", "8").harness
+    started = start("--lab", "--on", "label=a", "--run_timeout", "8")
+    assert isinstance(started.builder, LabBuilder)
+    harness = started.harness
     assert (harness.target, harness.run_limit_s, harness.timeout_s) == ("label=a", 8.0, None)
     assert harness.environment == {LAB_VARIABLE: url}
     assert LAB_VARIABLE not in os.environ  # which builds see
+    started = start("--lab", "postgresql://lab.example/benchmarks", "--build_here")
+    assert isinstance(started.builder, LocalBuilder)
+    assert started.harness.environment == {LAB_VARIABLE: "postgresql://lab.example/benchmarks"}
     monkeypatch.setenv(LAB_VARIABLE, url)
     assert start().harness.environment == {}

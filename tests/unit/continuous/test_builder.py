@@ -9,8 +9,9 @@ import pytest
 
 from benchmarking.continuous import builder as builder_module
 from benchmarking.continuous.activities import Activities
-from benchmarking.continuous.builder import Builder, BuildOptions
+from benchmarking.continuous.builder import BuildOptions, LocalBuilder
 from benchmarking.errors import BuildError, StorageError, UsageError
+from benchmarking.programs import build_script
 from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import Revision
 
@@ -56,7 +57,7 @@ class Workshop:
     def builder(self, **options):
         chosen = BuildOptions("caffe2", self.scripts.parent, self.directory / "programs", **options)
         activities = Activities(self.directory / "now.json")
-        return Builder(self.sources, chosen, self.directory / "sources", activities, self.cancellation)
+        return LocalBuilder(self.sources, chosen, self.directory / "sources", activities, self.cancellation)
 
     def build(self, platform="host", **options):
         return self.builder(**options).build(COMMIT, platform)
@@ -172,11 +173,11 @@ def test_what_an_earlier_build_has_left_is_no_fault_of_this_commit(workshop):
     assert workshop.sources.checkouts == ["kept", "kept", "clean"]
 
 
-@pytest.mark.parametrize("free", [0, builder_module.SCARCE_BYTES - 1])
+@pytest.mark.parametrize("free", [0, build_script.SCARCE_BYTES - 1])
 def test_a_build_that_fails_on_a_full_disk_is_not_the_commits_fault(workshop, monkeypatch, free):
     workshop.script("exit 1")
     usage = shutil.disk_usage(workshop.directory)._replace(free=free)
-    monkeypatch.setattr(builder_module.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(build_script.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(StorageError, match="is full: the build could not finish"):
         workshop.build()
 

@@ -28,7 +28,7 @@ def test_the_commands_are_accepted(argv):
 def test_the_loops_example_is_accepted():
     (command,) = re.findall(r"^python (repo_driver\.py .*)", PAGE, flags=re.MULTILINE)
     options, _ = repo_driver_arguments.parse(shlex.split(command)[1:])
-    assert (options.lab, options.on) == ("", "label=kitchen")
+    assert (options.lab, options.on, options.platforms) == ("", "label=kitchen", ("host", "android"))
 
 
 def test_every_command_is_described():
