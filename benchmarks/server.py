@@ -4,29 +4,46 @@
     python benchmarks/server.py ingest DATABASE [--count 500] [--writers 8]
     python benchmarks/server.py import DATABASE [--results 100000]
     python benchmarks/server.py start DATABASE
-    python benchmarks/server.py pages ADDRESS PATH... [--clients 8] [--seconds 60]
+    python benchmarks/server.py pages DATABASE [--clients 8] [--seconds 60] [--writes]
+    python benchmarks/server.py visible DATABASE [--count 20]
+    python benchmarks/server.py paint DATABASE
+    python benchmarks/server.py hostile DATABASE
+    python benchmarks/server.py report DATABASE
+    python benchmarks/server.py runs DATABASE
 
 DATABASE is a URL as that of ``mlbench serve``. ``fill`` writes a million points of made-up results straight
-into the tables. ``import`` writes a tree of made-up results, and imports it twice. ``pages`` asks a running
-server.
+into the tables. ``import`` writes a tree of made-up results, and imports it twice. The others start a server:
+``pages`` asks for each page, or with several clients for one after the other, with --writes while another
+process adds results; ``visible`` posts results and waits until a page shows them; ``paint`` opens the pages
+in headless Chromium; ``hostile`` sends bodies that are to be refused. ``report`` writes the report in a file
+and opens it. ``runs`` stores real runs of one program (benchmarks/measured/saved_runs.jsonl) as if they were
+commits, and counts how often the page that compares two of twelve in a row calls something slower or faster.
 Every line is a JSON document, with the load of the machine before it.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
+import itertools
 import json
 import math
+import multiprocessing
 import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,10 +53,18 @@ sys.path.insert(0, str(ROOT))
 
 from sqlalchemy import func, insert, select, text, update  # noqa: E402
 
+from benchmarking.errors import ExitStatus  # noqa: E402
+from benchmarking.records.comparison import CHANGED  # noqa: E402
 from benchmarking.records.tree import History as Tree  # noqa: E402
+from benchmarking.results import documents  # noqa: E402
+from benchmarking.results.documents import Document  # noqa: E402
+from benchmarking.results.model import Interval  # noqa: E402
 from benchmarking.server import packing, tables  # noqa: E402
 from benchmarking.server.importing import import_tree  # noqa: E402
 from benchmarking.server.ingest import ingest  # noqa: E402
+from benchmarking.server.pages.compare import compared  # noqa: E402
+from benchmarking.server.pages.reading import reader_of  # noqa: E402
+from benchmarking.server.pages.report import report_html  # noqa: E402
 from benchmarking.server.store import Store, open_store  # noqa: E402
 from tests.support.made_up_results import FIRST_COMMIT, HOUR, History, sha  # noqa: E402
 
@@ -225,12 +250,8 @@ def measure_ingest(store: Store, count: int, writers: int) -> None:
         for one in own:
             ingest(store, [one])
 
-    threads = [threading.Thread(target=write, args=(given[number::writers],)) for number in range(writers)]
     started = time.perf_counter()
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    in_threads(lambda number: write(given[number::writers]), writers)
     show(step=f"{writers} writers", results=count, per_second=count / (time.perf_counter() - started))
 
 
@@ -254,70 +275,318 @@ def measure_import(store: Store, count: int) -> None:
 # --- a running server ---------------------------------------------------------------------------------------
 
 
-def measure_start(url: str) -> None:
+@dataclass(frozen=True)
+class Server:
+    address: str
+    pid: int
+
+    @property
+    def peak_mib(self) -> float:
+        return self._memory("VmHWM")
+
+    @property
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def _memory(self, name: str) -> float:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.address + path, timeout=60) as answer:
+            return bytes(answer.read())
+
+    def post(self, body: bytes, **headers: str) -> int:
+        request = urllib.request.Request(f"{self.address}/api/v1/results", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+
+@contextmanager
+def serving(url: str) -> Iterator[Server]:
     command = [sys.executable, "-m", "benchmarking", "serve", "--port", "0", "--no_import", "--database", url]
-    started = time.perf_counter()
-    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
-        line = next(one for one in server.stderr or () if "http://" in one)
-        address = line.split()[2]
-        with urllib.request.urlopen(f"{address}health", timeout=60) as answer:
-            answer.read()
-        show(
-            step="start to the first answer",
-            seconds=time.perf_counter() - started,
-            peak_mib=peak_of(server.pid),
-        )
+        assert process.stderr is not None
+        line = next(one for one in process.stderr if "http://" in one)
+        yield Server(line.split()[2].rstrip("/"), process.pid)
     finally:
-        server.terminate()
-        server.wait(60)
+        process.terminate()
+        process.wait(60)
 
 
-def peak_of(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
+def paths_of(url: str) -> list[str]:
+    """An address of each page."""
+    store = open_store(url)
+    with store.reading() as connection:
+        key = connection.scalar(select(tables.series.c.key).limit(1))
+        uid = connection.scalar(select(tables.results.c.uid).order_by(tables.results.c.id.desc()).limit(1))
+        found = select(tables.commits.c.sha).order_by(tables.commits.c.time.desc()).limit(2)
+        newest, before = connection.scalars(found.where(tables.commits.c.author == "")).all()
+    store.close()
+    return [
+        *("/", "/matrix", f"/compare?a={before}&b={newest}", f"/series/{key}", f"/run/{uid}"),
+        *(f"/commit/{newest}", "/regressions", "/devices", "/search?q=net"),
+    ]
 
 
-def measure_pages(address: str, paths: list[str], clients: int, seconds: float) -> None:
-    for path in paths:
-        times: list[float] = []
-        failures: list[str] = []
-        end = time.monotonic() + seconds
+def measure_start(url: str) -> None:
+    started = time.perf_counter()
+    with serving(url) as server:
+        server.get("/health")
+        seconds = time.perf_counter() - started
+        show(step="start to the first answer", seconds=seconds, peak_mib=server.peak_mib)
 
-        def ask(
-            path: str = path, times: list[float] = times, failures: list[str] = failures, end: float = end
-        ) -> None:
-            while time.monotonic() < end:
-                started = time.perf_counter()
-                try:
-                    with urllib.request.urlopen(address + path, timeout=60) as answer:
-                        answer.read()
-                except OSError as error:
-                    failures.append(str(error))
-                times.append(1000 * (time.perf_counter() - started))
 
-        threads = [threading.Thread(target=ask) for _ in range(clients)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+def measure_pages(url: str, clients: int, seconds: float, writes: bool) -> None:
+    paths = paths_of(url)
+    with serving(url) as server:
+        for path in paths:
+            server.get(path)
+        if clients == 1:
+            for path in paths:
+                cpu = server.cpu_s
+                times, failures = ask(server, [path], 1, seconds / len(paths))
+                cpu_ms = 1000 * (server.cpu_s - cpu) / len(times)
+                show_times(times, failures, path=path.partition("?")[0], cpu_ms=cpu_ms)
+            return
+        ending = multiprocessing.Event()
+        writer = multiprocessing.Process(target=keep_writing, args=(url, ending))
+        if writes:
+            writer.start()
+        show_times(*ask(server, paths, clients, seconds), clients=clients, writes=writes)
+        if writes:
+            ending.set()
+            writer.join()
+        show(step="memory of the server", peak_mib=server.peak_mib)
+
+
+def show_times(times: list[float], failures: list[str], **about: Any) -> None:
+    show(
+        **about,
+        requests=len(times),
+        median_ms=statistics.median(times),
+        p95_ms=percentile(times, 0.95),
+        failures=failures[:3],
+    )
+
+
+def ask(server: Server, paths: Sequence[str], clients: int, seconds: float) -> tuple[list[float], list[str]]:
+    times: list[float] = []
+    failures: list[str] = []
+    end = time.monotonic() + seconds
+
+    def one_client(number: int) -> None:
+        for path in itertools.cycle([*paths[number:], *paths[:number]]):
+            if time.monotonic() > end:
+                return
+            started = time.perf_counter()
+            try:
+                server.get(path)
+            except OSError as error:
+                failures.append(str(error))
+            times.append(1000 * (time.perf_counter() - started))
+
+    in_threads(one_client, clients)
+    return times, failures
+
+
+def in_threads(work: Callable[[int], None], count: int) -> None:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+
+
+def keep_writing(url: str, ending: Any) -> None:
+    """In batches of 50, as an import does."""
+    store = open_store(url)
+    seed, count = time.time_ns() % 60_000, 0
+    started = time.perf_counter()
+    while not ending.is_set():
+        given = new_results(400, seed)
+        seed = (seed + 1) % 65_536
+        for start in range(0, len(given), 50):
+            if not ending.is_set():
+                count += ingest(store, given[start : start + 50]).accepted
+    show(step="the writer", results=count, per_second=count / (time.perf_counter() - started))
+
+
+def document(*results: Any) -> bytes:
+    whole = Document(results, ExitStatus.OK, 1.0, (), ())
+    return documents.dumps(documents.document_json(whole)).encode()
+
+
+def measure_visible(url: str, count: int) -> None:
+    with serving(url) as server:
+        announced, shown = [], []
+        stream = urllib.request.urlopen(f"{server.address}/events", timeout=60)
+        for one in new_results(count, time.time_ns() % 60_000):
+            body = gzip.compress(document(one))
+            started = time.perf_counter()
+            server.post(body, **{"Content-Encoding": "gzip"})
+            while b"results" not in stream.readline():
+                pass
+            announced.append(time.perf_counter() - started)
+            server.get(f"/run/{one.provenance.uid}")
+            server.get("/")
+            shown.append(time.perf_counter() - started)
+            time.sleep(1)
+        stream.close()
         show(
-            path=path,
-            clients=clients,
-            requests=len(times),
-            median_ms=statistics.median(times),
-            p95_ms=percentile(times, 0.95),
-            failures=failures[:3],
+            step="a posted result is visible",
+            announced_s=statistics.median(announced),
+            shown_s=statistics.median(shown),
+            longest_s=max(shown),
         )
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for one in ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-dev-shm-usage"):
+        options.add_argument(f"--{one}")
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+PAINT = "return performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)[0]"
+LOADED = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
+
+
+def measure_paint(url: str, times: int = 7) -> None:
+    paths = paths_of(url)
+    with serving(url) as server, chromium() as driver:
+        for path in paths:
+            found = [opened(driver, f"{server.address}{path}", PAINT) for _ in range(times)]
+            show(
+                step="first paint", path=path.partition("?")[0], median_ms=statistics.median(found), of=found
+            )
+
+
+def opened(driver: Any, address: str, script: str) -> float:
+    driver.get("about:blank")
+    driver.get(address)
+    while not (found := driver.execute_script(script)):
+        time.sleep(0.05)
+    return round(float(found))
+
+
+def measure_report(store: Store) -> None:
+    started = time.perf_counter()
+    with store.reading() as connection:
+        text = report_html(reader_of(connection), "A report")
+    seconds = time.perf_counter() - started
+    with tempfile.TemporaryDirectory() as directory, chromium() as driver:
+        file = Path(directory, "report.html")
+        file.write_text(text)
+        found = [opened(driver, file.as_uri(), LOADED) for _ in range(5)]
+    packed = len(gzip.compress(text.encode()))
+    show(step="report", bytes=len(text.encode()), gzipped=packed, seconds=seconds, open_ms=found)
+
+
+def post_at_once(server: Server, body: bytes, count: int, headers: dict[str, str]) -> list[int]:
+    statuses: list[int] = []
+    in_threads(lambda number: statuses.append(server.post(body, **headers)), count)
+    return statuses
+
+
+def measure_hostile(url: str) -> None:
+    given = new_results(1, 7)[0]
+    deep = b"[" * 1025 + b"]" * 1025
+    bodies = {
+        "40 MB": b" " * 40_000_000,
+        "40 MB, no end": b'{"results": [' + b"0," * 20_000_000,
+        "gzip bomb": gzip.compress(bytes(2**30), 9),
+        "2 M keys": b"{" + b",".join(b'"%d":0' % one for one in range(2_000_000)) + b"}",
+        "many objects": b"[" + b"{}," * 1_300_000 + b"{}]",
+        "many numbers": b'{"results": [' + b"1," * 1_900_000 + b"1]}",
+        "1,025 levels": deep,
+        "a large document": document(*[replace(given)] * 60)[: 4 * 2**20],
+    }
+    with serving(url) as server:
+        server.get("/")
+        before = server.peak_mib
+        for name, body in bodies.items():
+            headers = {"Content-Encoding": "gzip"} if name == "gzip bomb" else {}
+            started = time.perf_counter()
+            statuses = post_at_once(server, body, 4, headers)
+            seconds = time.perf_counter() - started
+            show(step="four at once", body=name, statuses=statuses, seconds=seconds, peak_mib=server.peak_mib)
+        server.get("/")
+        show(step="hostile bodies", before_mib=before, peak_mib=server.peak_mib)
+
+
+def count_false_alarms(store: Store, size: int = 12) -> None:
+    file = ROOT / "benchmarks" / "measured" / "saved_runs.jsonl"
+    lines = [json.loads(line)["runs"] for line in file.read_text().splitlines()]
+    (template,) = History(
+        nets=1, backends=("default",), devices=1, commits=1, failed=0, tainted=0, operators=0
+    )
+    for number, runs in enumerate(lines):
+        ingest(store, [measured_run(template, number, *one) for one in runs.items()])
+    pages = marked = 0
+    with store.reading() as connection:
+        reader = reader_of(connection)
+        for first in range(len(lines) - size + 1):
+            for one, other in itertools.combinations(range(first, first + size), 2):
+                counts = compared(reader, sha(one), sha(other)).counts
+                pages += 1
+                marked += any(counts[finding] for finding in CHANGED)
+    show(step="two of twelve runs in a row", series=len(lines[0]), comparisons=pages, marked=marked)
+
+
+def measured_run(template: Any, number: int, name: str, run: dict[str, float]) -> Any:
+    net = template.types[0]
+    summary = replace(
+        net.summary, p50=run["p50_us"], median_interval=Interval(run["low_us"], run["high_us"], 0.95)
+    )
+    origin = replace(
+        template.provenance,
+        commit=sha(number),
+        commit_time=FIRST_COMMIT + number * HOUR,
+        position=number,
+        uid=f"run-{number}-{name}".replace(" ", "-"),
+        run_uid=f"run-{number}",
+    )
+    test = replace(template.test, net=name, identifier=name)
+    return replace(template, test=test, provenance=origin, types=(replace(net, summary=summary),))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("step", choices=("fill", "ingest", "import", "start", "pages"))
-    parser.add_argument("where", help="the URL of the database, or the address of a server")
-    parser.add_argument("paths", nargs="*", help="of pages, each with a slash at its beginning")
+    of_server = {
+        "start": lambda given: measure_start(given.where),
+        "pages": lambda given: measure_pages(given.where, given.clients, given.seconds, given.writes),
+        "visible": lambda given: measure_visible(given.where, min(given.count, 20)),
+        "paint": lambda given: measure_paint(given.where),
+        "hostile": lambda given: measure_hostile(given.where),
+    }
+    of_store = {
+        "fill": lambda store, given: fill(store, given.series, given.commits, given.operators),
+        "ingest": lambda store, given: measure_ingest(store, given.count, given.writers),
+        "import": lambda store, given: measure_import(store, given.results),
+        "report": lambda store, given: measure_report(store),
+        "runs": lambda store, given: count_false_alarms(store),
+    }
+    parser.add_argument("step", choices=(*of_store, *of_server))
+    parser.add_argument("where", metavar="DATABASE", help="its URL")
+    parser.add_argument("--writes", action="store_true", help="another process adds results meanwhile")
     for name, default in {
         "series": 2000,
         "commits": 500,
@@ -326,23 +595,15 @@ def main() -> None:
         "writers": 8,
         "results": 100_000,
         "clients": 1,
-        "seconds": 10,
+        "seconds": 30,
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
-    if given.step == "start":
-        measure_start(given.where)
-        return
-    if given.step == "pages":
-        measure_pages(given.where.rstrip("/"), given.paths, given.clients, given.seconds)
+    if given.step in of_server:
+        of_server[given.step](given)
         return
     store = open_store(given.where)
-    if given.step == "fill":
-        fill(store, given.series, given.commits, given.operators)
-    elif given.step == "ingest":
-        measure_ingest(store, given.count, given.writers)
-    else:
-        measure_import(store, given.results)
+    of_store[given.step](store, given)
     store.close()
 
 
