@@ -37,6 +37,8 @@ class Cancellation:
     def __init__(self) -> None:
         self._read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
+        self._was_set: bool | None = None
+        """Once it is closed."""
 
     def set(self) -> None:
         if not self.is_set:
@@ -44,7 +46,7 @@ class Cancellation:
 
     @property
     def is_set(self) -> bool:
-        return self.wait(0)
+        return self.wait(0) if self._was_set is None else self._was_set
 
     @contextmanager
     def set_by_any_signal(self) -> Iterator[None]:
@@ -71,6 +73,7 @@ class Cancellation:
         return self._read_end
 
     def close(self) -> None:
+        self._was_set = self.is_set
         os.close(self._read_end)
         os.close(self._write_end)
 

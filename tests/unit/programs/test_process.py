@@ -231,3 +231,12 @@ def test_the_cpu_time_is_that_of_the_process_and_of_its_children(run):
 
 def test_a_process_that_sleeps_uses_no_cpu_time(run):
     assert run(Command(("sleep", "0.3"))).cpu.total_s < 0.2
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_closed_cancellation_still_says_whether_it_was_set(is_cancelled):
+    with process.Cancellation() as cancellation:
+        if is_cancelled:
+            cancellation.set()
+    with Path(os.devnull).open():  # which may get its number
+        assert cancellation.is_set == is_cancelled
