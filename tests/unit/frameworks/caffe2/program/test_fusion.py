@@ -170,6 +170,7 @@ def test_a_net_that_writes_over_its_input_is_run_as_it_is():
 
 
 KINDS = ("conv", "conv_without_bias", "grouped", "normalize", "Mul", "Add", "Relu", "Sum", "Dropout", "Pool")
+KINDS += ("AveragePool", "PRelu", "Concat")
 STEPS = st.lists(
     st.tuples(st.sampled_from((*KINDS, "Reshape")), st.integers(0, 3), st.integers(0, 3), st.booleans()),
     min_size=1,
@@ -181,9 +182,19 @@ STEPS = st.lists(
 READ_AGAIN = [(kind, 0, 0, False) for kind in ("conv", "conv", "Relu", "Pool")] + [("Sum", 0, 2, False)]
 
 
+# A residual connection whose blob is read once more, by a convolution or by a pooling.
+RESIDUAL = [("conv", 0, 0, False)] * 3 + [("Sum", 0, 2, False)]
+READ_AFTER_SUM = [
+    [*RESIDUAL, ("conv", 3, 0, False), ("Sum", 0, 1, False)],
+    [*RESIDUAL, ("Pool", 3, 0, False), ("conv", 1, 0, False), ("Sum", 0, 1, False)],
+]
+
+
 @settings(max_examples=150, deadline=None)
 @given(steps=STEPS)
 @example(steps=READ_AGAIN)
+@example(steps=READ_AFTER_SUM[0])
+@example(steps=READ_AFTER_SUM[1])
 def test_any_net_gives_the_same(steps):
     """Blobs are read, written again and written in place in any order."""
     net = Builder(3)
@@ -207,6 +218,14 @@ def test_any_net_gives_the_same(steps):
             net.add(kind, [source], target, [f"mask{number}"], is_test=1)
         elif kind == "Pool":
             net.add("MaxPool", [source], f"b{number}", kernel=3, pad=1)
+        elif kind == "AveragePool":
+            net.add("AveragePool", [source], f"b{number}", kernel=3, pad=1)
+        elif kind == "PRelu":
+            net.add("PRelu", [source, net.weight(CHANNELS)], target)
+        elif kind == "Concat":
+            net.add("Concat", [source, other], f"both{number}", [f"sizes{number}"])
+            weight = net.weight(CHANNELS, 2 * CHANNELS, 1, 1)
+            net.add("Conv", [f"both{number}", weight], f"b{number}", kernel=1)
         else:
             net.add("Flatten", [source], f"flat{number}", axis=2)
             definition = net.net.op.add(
@@ -215,6 +234,7 @@ def test_any_net_gives_the_same(steps):
             definition.arg.add(name="shape", ints=SHAPE)
         blobs.append(str(net.net.op[-1].output[0]))
     plain, fused = net.run("none"), net.run("fuse", wanted=[blobs[-1]])
+    assert "not_compiled_together" not in fused.facts
     reference = plain.output(blobs[-1])
     np.testing.assert_allclose(
         fused.output(blobs[-1]), reference, rtol=1e-3, atol=1e-4 * max(1.0, float(np.abs(reference).max()))

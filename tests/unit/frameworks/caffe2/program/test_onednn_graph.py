@@ -24,7 +24,7 @@ CONVOLUTIONS = [
 
 @pytest.fixture(scope="module", autouse=True)
 def _compiled_here():
-    if not onednn_graph._is_there():
+    if not onednn_graph.is_there():
         pytest.skip("this torch was built without oneDNN's Graph API")
 
 
@@ -128,7 +128,7 @@ def test_not_where_torch_has_no_graphs(missing, monkeypatch):
 @pytest.mark.parametrize("case", CONVOLUTIONS, ids=[case["id"] for case in CONVOLUTIONS])
 def test_conformance_without_it(case, mode, monkeypatch):
     """On processors for which torch has no Graph API, oneDNN packs the weights only."""
-    monkeypatch.setattr(onednn_graph, "_is_there", lambda: False)
+    monkeypatch.setattr(onednn_graph, "is_there", lambda: False)
     test_conformance.test_case(case, mode)
 
 

@@ -32,14 +32,17 @@ from benchmarking.frameworks.kit.program import LoadedModel
 from .. import messages, operator_costs
 from ..engine import Engine, usable_options
 from ..errors import NetError
+from ..library_kernels import Group
 from ..net_check import inner_nets, label, listed, require_fed, require_known_types, require_written
-from . import fusion
+from . import compiled, fusion
 from .allocator import keep_freed_memory
 from .arguments import Arguments
 from .backends import BACKENDS, backend_class
 from .backends.backend import Backend, NoKernelError, on_host
-from .host_kernels import HostKernels
+from .compiled import Part
+from .host_kernels import NOTHING, HostKernels
 from .operators import OPERATORS
+from .operators.onednn_graph import compile_for
 from .plan import PlannedOperator, as_written, blobs_read, written_blobs
 from .registry import Compute, Operator, Registration
 
@@ -56,6 +59,8 @@ class Step(NamedTuple):
     released: Optional[str]
     """The blob of the previous iteration that it writes again: its memory, still in the cache, is free again.
     """
+    frees: Tuple[str, ...]
+    """The blobs that nobody reads after it."""
     registration: Registration
 
 
@@ -120,6 +125,8 @@ class TorchEngine(Engine):
         constants = weights - written_blobs(net)
         loaded = TorchNet(plan, workspace, self._seed, constants, facts, self._backend)
         loaded.rehearse()
+        if self._fuses and why_not is None and self._backend.compiles_parts:
+            loaded.compile_parts()
         return loaded
 
     def _fuse(
@@ -161,14 +168,21 @@ class TorchNet(LoadedModel):
         self._is_device = self._backend.is_device
         self._preparation = _Preparation(plan, workspace, seed, constants, self._backend)
         self._steps = self._preparation.steps(plan, set(workspace))
+        self._known: Dict[str, Any] = {}
+        """A tensor without values for each blob that is read or written, if parts can be compiled."""
+        self._parts: Dict[int, Part] = {}
+        """By the number of its step."""
+        self._operator_steps: Optional[List[Step]] = self._steps
+        """Operator by operator; None: to be prepared when operators are timed."""
 
     @property
     def operator_names(self) -> Sequence[str]:
-        return [step.name for step in self._steps]
+        return [planned.name for planned in self._plan]
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        return self._facts
+        together = sum(len(part.operators) for part in self._parts.values())
+        return {**self._facts, **({"operators_compiled_together": together} if together else {})}
 
     def rehearse(self) -> None:
         """One run on copies of the blobs that it writes: operators compute everything that depends on shapes,
@@ -179,11 +193,50 @@ class TorchNet(LoadedModel):
                 step = self._steps[number]
                 inputs = self._blob_facts(step.inputs)
                 self._rehearse_step(number, planned)
+                if self._backend.compiles_parts:
+                    self._note(planned)
                 arguments, outputs = planned.definition.arg, self._blob_facts(planned.definition.output)
                 self._operators.append(
                     operator_costs.facts(step.name, planned.types, arguments, inputs, outputs)
                 )
             self._backend.synchronise()
+
+    def compile_parts(self) -> None:
+        """After the rehearsal: from now on, parts of the net that oneDNN compiles are one step of a run."""
+        workspace, operators = self._workspace, self._steps
+        constants = {name: workspace[name] for name in self._constants}
+        by_first = {part.first: part for part in compiled.parts(self._plan, self._known, constants)}
+        self._steps = []
+        with self._on_copies():
+            number = 0
+            while number < len(operators):
+                part = by_first.get(number)
+                steps = operators[number : number + (len(part.operators) if part else 1)]
+                number += len(steps)
+                if part is not None and self._is_usable(part, steps):
+                    steps = [_part_step(part)]
+                    self._parts[len(self._steps)] = part
+                _run(steps, workspace)
+                self._steps += steps
+        if self._parts:  # what the rehearsal has compiled for each operator takes memory
+            self._operator_steps = None
+
+    def _is_usable(self, part: Part, operators: Sequence[Step]) -> bool:
+        """Compiles it; False: oneDNN does not, or what it has compiled computes something else."""
+        inputs = {name: self._workspace[name].clone() for name in part.inputs}
+
+        def run_operators(blobs: Dict[str, Any]) -> None:
+            workspace = {**self._workspace, **blobs}
+            _run(operators, workspace)
+            blobs.update(workspace)
+
+        if not compile_for(part.compute, *inputs.values()):
+            return False
+        wrong = compiled.wrong_output(part, inputs, run_operators)
+        if wrong is not None:
+            problem = "%s to %s: %r would be wrong" % (part.operators[0].name, part.operators[-1].name, wrong)
+            self._facts = {**self._facts, "not_compiled_together": problem}
+        return wrong is None
 
     @contextmanager
     def _on_copies(self) -> Iterator[None]:
@@ -206,13 +259,35 @@ class TorchNet(LoadedModel):
                     _run([step], self._workspace)
                     backend.synchronise()
                 named.append(names)
-        kernels = {
-            step.name: _kernel(backend, [*names, *host.of(number)])
-            for number, (step, names) in enumerate(zip(self._steps, named))
-        }
+        kernels: Dict[str, Kernel] = {}
+        for number, (step, names) in enumerate(zip(self._steps, named)):
+            if number in self._parts:
+                part = self._parts[number]
+                kernels.update(self._kernels_of_part(part, host.groups(number), host.of(number)))
+            else:
+                kernels[step.name] = _kernel(backend, [*names, *host.of(number)])
         types = backend.covered_types
         covered = [one.name for one in self._plan if types is None or one.definition.type in types]
         return Observation(kernels, backend.covers, covered, self._preparation.reasons)
+
+    def _kernels_of_part(
+        self, part: Part, groups: Sequence[Group], observed: Sequence[str]
+    ) -> Dict[str, Kernel]:
+        """The first of torch's operators that belongs to an operator counts: its main work.
+
+        ``observed``: every kernel that the part ran; torch's own ran what oneDNN has not compiled.
+        """
+        left = list(part.kinds)
+        names: Dict[str, List[str]] = {}
+        for group in groups:
+            for kind in group.kinds:
+                belongs = next((one for one in left if one[0] == kind), None)
+                if belongs is not None:
+                    left.remove(belongs)
+                    names.setdefault(belongs[1], group.kernels)
+        for kind, name in left:
+            names.setdefault(name, [kind if kind in observed else NOTHING])
+        return {one.name: _kernel(self._backend, names[one.name]) for one in part.operators}
 
     def _rehearse_step(self, number: int, planned: PlannedOperator) -> None:
         """If the backend turns out to have no kernel for the input, the host takes over permanently."""
@@ -253,10 +328,19 @@ class TorchNet(LoadedModel):
     def run_operators(self) -> List[int]:
         with torch.inference_mode():
             synchronise = self._backend.synchronise if self._is_device else None
-            return _run_timed(self._steps, self._workspace, synchronise)
+            if self._operator_steps is None:
+                self._operator_steps = self._preparation.steps(self._plan, set(self._workspace))
+                _run(self._operator_steps, self._workspace)
+            return _run_timed(self._operator_steps, self._workspace, synchronise)
 
     def operators(self) -> Sequence[OperatorFacts]:
         return self._operators
+
+    def _note(self, planned: PlannedOperator) -> None:
+        for name in (*planned.definition.input, *planned.definition.output):
+            if name in self._workspace:
+                blob = self._workspace[name]
+                self._known[name] = torch.empty(blob.shape, dtype=blob.dtype, device="meta")
 
     def _blob_facts(self, names: Sequence[str]) -> List[TensorFacts]:
         """The facts of the blobs that exist: an operator may leave an output unwritten."""
@@ -286,7 +370,7 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
     step: Any = None
     try:
         for step in steps:
-            _, _, compute, inputs, outputs, released, _ = step
+            _, _, compute, inputs, outputs, released, frees, _ = step
             if released is not None:
                 workspace[released] = None
             result = compute(*[workspace[name] for name in inputs])
@@ -294,6 +378,8 @@ def _run(steps: Sequence[Step], workspace: Dict[str, Any]) -> None:
                 workspace[outputs[0]] = result
             else:
                 workspace.update(zip(outputs, result))
+            for name in frees:
+                workspace.pop(name, None)
     except Exception as error:
         raise _failure(step.label, step.inputs, workspace, error) from error
 
@@ -307,7 +393,7 @@ def _run_timed(
     step: Any = None
     try:
         for step in steps:
-            _, _, compute, inputs, outputs, released, _ = step
+            _, _, compute, inputs, outputs, released, frees, _ = step
             start = clock()
             if released is not None:
                 workspace[released] = None
@@ -319,6 +405,8 @@ def _run_timed(
                 workspace[outputs[0]] = result
             else:
                 workspace.update(zip(outputs, result))
+            for name in frees:
+                workspace.pop(name, None)
     except Exception as error:
         raise _failure(step.label, step.inputs, workspace, error) from error
     return times_ns
@@ -506,6 +594,21 @@ class _Preparation:
         return lambda: _run(steps, self._workspace)
 
 
+def _part_step(part: Part) -> Step:
+    first, last = part.operators[0], part.operators[-1]
+    freed = {name for one in part.operators for name in one.frees}
+    return Step(
+        label="%s to %s" % (first.label, last.label),
+        name=first.name,
+        compute=part.compute,
+        inputs=part.inputs,
+        outputs=part.outputs,
+        released=None,
+        frees=tuple(freed.intersection(part.inputs)),
+        registration=OPERATORS[first.definition.type],
+    )
+
+
 def _step(planned: PlannedOperator, place: Operator, registration: Registration) -> Step:
     try:
         compute = registration.prepare(place)
@@ -528,6 +631,7 @@ def _step(planned: PlannedOperator, place: Operator, registration: Registration)
         inputs=place.inputs,
         outputs=outputs,
         released=_released(planned.definition),
+        frees=planned.frees,
         registration=registration,
     )
 

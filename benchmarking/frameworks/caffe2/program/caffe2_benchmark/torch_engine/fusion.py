@@ -28,6 +28,9 @@ _PER_CHANNEL = ("SpatialBN", "AffineChannel", "Mul", "Add")
 _CONVOLUTIONS = ("Conv", FUSED_CONVOLUTION)
 _OVERWRITABLE_INPUT = {"Relu": 0, "Clip": 0, "ReluN": 0, "Sum": 0, "AffineChannel": 0, FUSED_CONVOLUTION: 3}
 
+EVERYTHING = "*"
+"""Stands for all blobs that are left."""
+
 ComputeOnce = Callable[[PlannedOperator], Dict[str, Any]]
 """Takes an operator that reads only constants; returns the blobs that it writes."""
 
@@ -291,7 +294,22 @@ class _Graph:
 
     def plan(self) -> List[PlannedOperator]:
         readers, producers = self._readers(), self._producers()
-        return [_planned(node, self._may_overwrite(node, readers, producers)) for node in self._nodes]
+        return [
+            _planned(
+                node, self._may_overwrite(node, readers, producers), self._frees(node, readers, producers)
+            )
+            for node in self._nodes
+        ]
+
+    def _frees(
+        self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
+    ) -> Tuple[str, ...]:
+        """What it reads last, and outputs that nobody reads; a first output that nobody reads is a result."""
+        if EVERYTHING in self._kept:
+            return ()
+        read_last = [name for name in dict.fromkeys(node.definition.input) if readers[name][-1] is node]
+        unread = [name for name in node.definition.output[1:] if name not in readers]
+        return tuple(name for name in (*read_last, *unread) if name in producers and name not in self._kept)
 
     def _may_overwrite(
         self, node: _Node, readers: Dict[str, List[_Node]], producers: Dict[str, _Node]
@@ -319,7 +337,7 @@ def _is_channels_first(definition: Any) -> bool:
         return False
 
 
-def _planned(node: _Node, overwrites: bool) -> PlannedOperator:
+def _planned(node: _Node, overwrites: bool, frees: Tuple[str, ...] = ()) -> PlannedOperator:
     types = "+".join(node.types)
     return PlannedOperator(
         node.definition,
@@ -327,6 +345,7 @@ def _planned(node: _Node, overwrites: bool) -> PlannedOperator:
         observed_name(node.index, types, node.own_name),
         tuple(node.types),
         overwrites,
+        frees=frees,
     )
 
 

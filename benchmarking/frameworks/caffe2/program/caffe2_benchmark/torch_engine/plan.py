@@ -22,6 +22,8 @@ class PlannedOperator(NamedTuple):
     """Whether it may overwrite one of its inputs with its first output."""
     aliases: Tuple[Tuple[int, str], ...] = ()
     """The number of an output, and another name for its memory: that blob changes with it."""
+    frees: Tuple[str, ...] = ()
+    """The blobs that nobody reads after it: their memory is free."""
 
 
 def as_written(net: Any, overwrites: bool = True) -> List[PlannedOperator]:

@@ -46,6 +46,8 @@ class Backend(ABC):  # noqa: B024, what it has beyond a name is up to it
     """Whether ``observe`` starts one of torch's profilers; the host is not profiled then, because only one
     can run.
     """
+    compiles_parts = False
+    """Whether oneDNN may compile operators together that could be computed one by one."""
     options: Sequence[str] = ()
     """The options that --backend_options may name."""
 

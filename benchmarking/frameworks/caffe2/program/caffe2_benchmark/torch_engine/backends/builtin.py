@@ -7,6 +7,7 @@ from .backend import Backend
 
 class Builtin(Backend):
     name = "builtin"
+    compiles_parts = True
 
     def is_own(self, kernel: str) -> bool:
         return True

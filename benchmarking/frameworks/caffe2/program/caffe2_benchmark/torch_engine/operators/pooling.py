@@ -37,7 +37,7 @@ def fitter(op: Operator) -> Any:
     return window.fit
 
 
-def _rounds_up(fit: Fit, sizes: Sequence[int]) -> Optional[bool]:
+def rounds_up(fit: Fit, sizes: Sequence[int]) -> Optional[bool]:
     """The ``ceil_mode`` of torch with which it has these windows itself; None: there is none.
 
     Values outside the input count neither for a maximum nor for an average.
@@ -85,7 +85,7 @@ def _pool(op: Operator, of_fit: Callable[[Any, Fit], Compute]) -> Compute:
 def max_pool(op: Operator) -> Compute:
     def of_fit(x: Any, fit: Fit) -> Compute:
         pool = _MAX[len(fit.kernel)]
-        up = _rounds_up(fit, x.shape[2:])
+        up = rounds_up(fit, x.shape[2:])
         if up is not None:
             return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, fit.dilation, up)
         # As Caffe2's maximum of a window that contains only padding.
@@ -104,7 +104,7 @@ def average_pool(op: Operator) -> Compute:
         pool = _AVERAGE[len(fit.kernel)]
         if x.dim() == 4 and x.shape[1] < FEW_CHANNELS and not any(fit.torch_padding):
             return lambda x: _average_of_slices(x, fit)
-        up = _rounds_up(fit, x.shape[2:])
+        up = rounds_up(fit, x.shape[2:])
         if up is not None and not (count_padding and (up or not fit.is_symmetric)):
             return lambda x: pool(x, fit.kernel, fit.stride, fit.heads, up, count_padding)
         sides = fit.torch_padding
