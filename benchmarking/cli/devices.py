@@ -21,6 +21,7 @@ from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
     from benchmarking.driver.survey import FoundDevice
+    from benchmarking.programs.process import Cancellation
 
 
 PROGRAM = "python -m benchmarking.devices"
@@ -47,6 +48,12 @@ def make_parser(program: str = PROGRAM) -> Parser:
         help="list: show the devices. check: also run a short reference computation on each and compare it "
         "with the device's own history",
     )
+    add_search_options(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    return parser
+
+
+def add_search_options(parser: Parser) -> None:
     parser.add_argument(
         "--platform",
         type=comma_separated,
@@ -62,23 +69,19 @@ def make_parser(program: str = PROGRAM) -> Parser:
         help="addresses that cannot be discovered: host:port of an Android device, a Linux machine as "
         "named for ssh",
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON document")
-    return parser
 
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:
-    from benchmarking.driver.survey import survey
     from benchmarking.programs.process import Cancellation
 
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
-        # The defaults of a run; only its options for devices are used.
-        options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
-        options = replace(options, search_network=True)
-        names = {name: find_platform(name).name for name in arguments.platform}
-        rows: list[FoundDevice] = []
-        for name, kind in names.items():
-            devices = addresses_for(kind, arguments.devices, android_too="android" in names.values())
-            rows += survey(name, replace(options, devices=devices), check=arguments.command == "check")
+        rows = search(
+            arguments.platform,
+            arguments.devices,
+            cancellation,
+            network=True,
+            check=arguments.command == "check",
+        )
     if arguments.json:
         streams.show(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     else:
@@ -86,6 +89,32 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     states = {row.state for row in rows} - {"none"}
     sound = states and states <= {"ready", "in use"}
     return ExitStatus.OK if sound or arguments.command == "list" else ExitStatus.DEVICE_FAILED
+
+
+def search(
+    platforms: Sequence[str],
+    addresses: Sequence[str],
+    cancellation: Cancellation,
+    *,
+    network: bool = False,
+    check: bool = False,
+) -> list[FoundDevice]:
+    """Every device of these platforms that this machine can reach, with the defaults of a run.
+
+    Args:
+        network: also searches the network.
+        check: also checks the health of each.
+    """
+    from benchmarking.driver.survey import survey
+
+    options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
+    options = replace(options, search_network=network)
+    names = {name: find_platform(name).name for name in platforms}
+    found: list[FoundDevice] = []
+    for name, kind in names.items():
+        devices = addresses_for(kind, addresses, android_too="android" in names.values())
+        found += survey(name, replace(options, devices=devices), check=check)
+    return found
 
 
 def addresses_for(platform: str, devices: Sequence[str], *, android_too: bool) -> tuple[str, ...]:

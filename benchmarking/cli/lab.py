@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -118,7 +117,9 @@ def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitS
 
     ids = values["jobs"] or None
     with database.connected() as connection:
-        jobs = Ledger(connection).jobs(ids=ids, limit=len(ids) if ids else values["limit"])
+        ledger = Ledger(connection)
+        jobs = ledger.jobs(ids=ids, limit=len(ids) if ids else values["limit"])
+        now = ledger.now().timestamp()
     if values["json"]:
         streams.show(json.dumps([asdict(one) for one in jobs], indent=2, default=str) + "\n")
         return ExitStatus.OK
@@ -126,7 +127,7 @@ def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitS
         (
             str(one.id),
             one.state,
-            _age(one.since),
+            _age(now - one.since),
             one.device_name,
             one.person,
             one.kind if one.kind == RESERVE else one.title,
@@ -139,8 +140,7 @@ def _status(database: Database, values: dict[str, Any], parser: Parser) -> ExitS
     return ExitStatus.OK
 
 
-def _age(since: float) -> str:
-    seconds = max(0.0, time.time() - since)
+def _age(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"

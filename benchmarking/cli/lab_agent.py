@@ -7,41 +7,25 @@ import fcntl
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from benchmarking.cli.argument_types import Parser, comma_separated, path, positive_float, quoted
-from benchmarking.cli.options import HarnessOptions
 from benchmarking.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from benchmarking.dispatch.database import Database
-    from benchmarking.dispatch.job_run import Host
     from benchmarking.driver.survey import FoundDevice
-    from benchmarking.programs.process import Tether
 
 MARK = "ML_BENCHMARK_LAB_AGENT"
 """In the environment of every process that an agent started."""
 
 
 def add_arguments(parser: Parser) -> None:
-    from benchmarking.platforms.platforms import platform_names
+    from benchmarking.cli.devices import add_search_options
 
-    parser.add_argument(
-        "--platform",
-        type=comma_separated,
-        default=platform_names(),
-        metavar="PLATFORM,...",
-        help=f"only devices of these: {', '.join(platform_names())} (default: all)",
-    )
-    parser.add_argument(
-        "--devices",
-        type=comma_separated,
-        default=(),
-        metavar="DEVICE,...",
-        help="addresses that cannot be discovered, as of mlbench devices",
-    )
+    add_search_options(parser)
     parser.add_argument(
         "--label",
         type=comma_separated,
@@ -83,69 +67,71 @@ def add_arguments(parser: Parser) -> None:
 
 def run(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
     from benchmarking.dispatch.agent import Agent
+    from benchmarking.dispatch.job_run import Host
     from benchmarking.files.user import user_directory
     from benchmarking.programs import leftovers
     from benchmarking.programs.process import Tether
 
-    name = values["name"] or os.uname().nodename
     directory = values["directory"] or user_directory("cache") / "lab"
-    (directory / "jobs").mkdir(parents=True, exist_ok=True)
     if values["programs"] is not None and not values["programs"].is_dir():
         raise UsageError(f"--programs: there is no directory {quoted(str(values['programs']))}")
-    with (directory / "agent.lock").open("a") as own, (directory / "runs").open("a") as inherited:
-        _be_the_only_agent(own.fileno(), directory)
-        tether = Tether(inherited.fileno(), MARK, str(directory.absolute()))
-        leftovers.end_marked(MARK, tether.mark.__eq__, "an earlier agent")
-        host = _host(name, directory, tether, values)
+    with ExitStack() as opened:
+        try:
+            (directory / "jobs").mkdir(parents=True, exist_ok=True)
+            _be_the_only_agent(opened.enter_context((directory / "agent.lock").open("a")), directory)
+            identity = _identity(directory / "identity")
+            inherited = opened.enter_context((directory / "runs").open("a"))
+        except OSError as error:
+            raise UsageError(f"--directory: {error.filename}: {error.strerror}") from error
+        tether = Tether(inherited.fileno(), MARK, f"{directory.absolute()} ")
+        leftovers.end_marked(MARK, lambda mark: mark.startswith(tether.mark), "an earlier agent")
+        host = Host(
+            name=values["name"] or os.uname().nodename,
+            identity=identity,
+            directory=directory,
+            tether=tether,
+            programs=values["programs"],
+            builds=tuple(values["builds"]),
+            arguments=("--allow_code",) if values["allow_code"] else (),
+        )
         agent = Agent(database, host, _survey(values), tuple(values["label"]), values["lost_after"])
         asyncio.run(_until_signal(agent.run))
     return ExitStatus.OK
 
 
-def _be_the_only_agent(descriptor: int, directory: Path) -> None:
+def _be_the_only_agent(lock: IO[str], directory: Path) -> None:
     """No run inherits this lock: it is free as soon as the agent is gone, and its runs can be ended then.
 
     Raises:
         UsageError: another agent works here.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UsageError(f"another agent works in {directory}: give --directory for a second one") from None
 
 
-def _host(name: str, directory: Path, tether: Tether, values: Mapping[str, Any]) -> Host:
-    from benchmarking.dispatch.job_run import Host
+def _identity(path: Path) -> str:
+    """Of whoever works in this directory, over restarts."""
+    from benchmarking.files import atomic_file
+    from benchmarking.results.model import new_uid
 
-    return Host(
-        name=name,
-        directory=directory,
-        tether=tether,
-        programs=values["programs"],
-        builds=tuple(values["builds"]),
-        arguments=("--allow_code",) if values["allow_code"] else (),
-    )
+    if not path.exists():
+        atomic_file.write_text(path, new_uid())
+    return path.read_text(encoding="utf-8")
 
 
 def _survey(values: Mapping[str, Any]) -> Callable[[], list[FoundDevice]]:
-    from benchmarking.cli.devices import addresses_for
-    from benchmarking.cli.wiring import platform_options
+    from benchmarking.cli.devices import search
     from benchmarking.dispatch.request import BUILD
-    from benchmarking.driver.survey import FoundDevice, survey
-    from benchmarking.platforms.platforms import find_platform
+    from benchmarking.driver.survey import FoundDevice
     from benchmarking.programs.process import Cancellation
 
-    names = {name: find_platform(name).name for name in values["platform"]}
     builds = [FoundDevice(BUILD, f"builds for {one}", one) for one in values["builds"]]
 
     def look() -> list[FoundDevice]:
         with Cancellation() as cancellation:
-            options = platform_options(HarnessOptions(benchmark_file=Path()), cancellation)
-            found: list[FoundDevice] = []
-            for name, kind in names.items():
-                devices = addresses_for(kind, values["devices"], android_too="android" in names.values())
-                found += survey(name, replace(options, devices=devices), check=False)
-            return [*found, *builds]
+            return [*search(values["platform"], values["devices"], cancellation), *builds]
 
     return look
 

@@ -12,15 +12,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import benchmarking
 from benchmarking.dispatch.build_run import BuildRun
-from benchmarking.dispatch.database import Database, LabError
+from benchmarking.dispatch.database import Database, LabError, RefusedByLabError
 from benchmarking.dispatch.job_run import AnyJob, Host, JobRun, SupersededError
-from benchmarking.dispatch.ledger import device_key
+from benchmarking.dispatch.ledger import SEEN_LIMIT_S, device_key
 from benchmarking.dispatch.measure_run import MeasureRun
 from benchmarking.dispatch.request import (
     BUILD,
@@ -41,14 +40,38 @@ from benchmarking.programs.process import Cancellation
 
 if TYPE_CHECKING:
     import procrastinate
+    import psycopg
     from procrastinate.worker import Worker
 
 ANNOUNCE_S = 30.0
 LOST_AFTER_S = 60.0
 """An agent that gave no sign of life for so long lost its jobs."""
 RECONNECT_S = 5.0
-POLL_S = 60.0
+RESTART_S = 0.2
+POLL_S = 10.0
 """New jobs are announced by PostgreSQL; this is for an announcement that got lost."""
+
+_DOING = """
+SELECT q.id, q.attempts, q.worker_id, q.abort_requested, r.ended IS NOT NULL AS has_ended,
+    coalesce(r.host = %(host)s, NOT EXISTS (
+        SELECT 1 FROM device d WHERE d.platform || ':' || d.hash = q.queue_name AND d.host <> %(host)s
+    )) AS is_of_this_host,
+    w.id IS NULL OR w.last_heartbeat < now() - make_interval(secs => %(lost_after_s)s) AS is_silent
+FROM procrastinate_jobs q LEFT JOIN procrastinate_workers w ON w.id = q.worker_id
+LEFT JOIN run r ON (r.job, r.attempt) = (q.id, q.attempts)
+WHERE q.status = 'doing' AND q.queue_name = ANY(%(queues)s)
+"""
+"""A job that no run has begun was claimed by this host if no other has the device. Only times of the database
+are compared: the clocks of hosts differ.
+"""
+_SETTLE = """
+WITH lost AS MATERIALIZED (SELECT id FROM procrastinate_jobs
+    WHERE (id, attempts, status) = (%(job)s, %(attempt)s, 'doing') FOR UPDATE)
+SELECT {} FROM lost
+"""
+"""Another agent may have settled it meanwhile."""
+_FINISH = _SETTLE.format("procrastinate_finish_job_v1(id, %(status)s, false)")
+_BEGIN_AGAIN = _SETTLE.format("procrastinate_retry_job_v2(id, NULL, NULL, NULL, NULL)")
 
 logger = logging.getLogger(__name__)
 
@@ -71,12 +94,18 @@ class Agent:
     lost_after_s: float = LOST_AFTER_S
     _workers: dict[str, tuple[Worker, asyncio.Task[None]]] = field(default_factory=dict)
     """By the queue of each device."""
+    _found: Mapping[str, FoundDevice] = field(default_factory=dict)
+    """The devices of the last look, by queue."""
     _running: dict[Identity, Cancellation] = field(default_factory=dict)
-    _known: set[Identity] = field(default_factory=set)
-    """Every run of this process: none of them is lost."""
+    _suspected: dict[Identity, float] = field(default_factory=dict)
+    """Since when a job looks lost."""
+    _look_now: asyncio.Event = field(default_factory=asyncio.Event)
     _this_machine: asyncio.Lock = field(default_factory=asyncio.Lock)
     """A build would disturb what is measured on the same machine, other than on a phone."""
     _is_ending: bool = False
+
+    def __post_init__(self) -> None:
+        self.database = self.database.noticing_within(self.lost_after_s / 2)
 
     async def run(self, end: asyncio.Event) -> None:
         """Works until ``end`` is set, and over every loss of the database.
@@ -84,36 +113,58 @@ class Agent:
         Raises:
             LabError: the database is that of another version, or this agent may not use it.
         """
-        await asyncio.to_thread(self._first_contact)
+        if not await self._first_contact(end):
+            return
         app = self.database.app()
         self._add_tasks(app)
         async with app.open_async():
             logger.info("%s works for the lab on %s", self.host.name, self.database.name)
+            look_after = partial(self._look_after, app)
             tasks = [
-                asyncio.create_task(self._repeatedly(ANNOUNCE_S, partial(self._announce, app))),
-                asyncio.create_task(self._repeatedly(self.lost_after_s / 6, partial(self._keep_alive, app))),
+                asyncio.create_task(end.wait()),
+                asyncio.create_task(self._repeatedly(ANNOUNCE_S, self._announce)),
+                asyncio.create_task(self._repeatedly(self.lost_after_s / 6, look_after, self._look_now)),
             ]
-            await end.wait()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 task.cancel()
             await self._stop_workers()
+            for task in tasks:
+                with suppress(asyncio.CancelledError):
+                    await task
 
-    def _first_contact(self) -> None:
-        """A database that cannot be reached yet is waited for, one of another version is not."""
-        while True:
+    async def _first_contact(self, end: asyncio.Event) -> bool:
+        """A database that cannot be reached yet is waited for, one that refuses this agent is not."""
+        while not end.is_set():
             try:
-                self.database.check()
-                return
+                await asyncio.to_thread(self._introduce_itself)
+                return True
+            except RefusedByLabError:
+                raise
             except LabError as error:
-                if "update the older" in str(error) or "mlbench lab init" in str(error):
-                    raise
                 logger.warning("%s; trying again", error)
-                time.sleep(RECONNECT_S)
+                await _set_within(end, RECONNECT_S)
+        return False
 
-    async def _repeatedly(self, pause_s: float, action: Callable[[], Awaitable[None]]) -> None:
+    def _introduce_itself(self) -> None:
+        self.database.check()
+        with self.database.connected() as connection:
+            self._write_agent(connection)
+
+    async def _repeatedly(
+        self, pause_s: float, action: Callable[[], Awaitable[None]], now: asyncio.Event | None = None
+    ) -> None:
+        """
+        Raises:
+            RefusedByLabError: the agent has to end.
+        """
+        now = now or asyncio.Event()
         while True:
+            now.clear()
             try:
                 await action()
+            except RefusedByLabError:
+                raise
             except Exception as error:
                 if not _is_of_the_database(error):
                     logger.exception("a bug of the agent")
@@ -121,31 +172,25 @@ class Agent:
                     logger.warning("%s; trying again", _one_line(error, self.database))
                 await asyncio.sleep(min(pause_s, RECONNECT_S))
             else:
-                await asyncio.sleep(pause_s)
+                await _set_within(now, pause_s)
 
     # --- devices --------------------------------------------------------------------------------------------
 
-    async def _announce(self, app: procrastinate.App) -> None:
+    async def _announce(self) -> None:
         # A device that measures is not disturbed: what is known of it stays as it is.
         if self._running:
             await asyncio.to_thread(self._write_devices, None)
-        else:
-            found = [one for one in await asyncio.to_thread(self.survey) if one.hash]
-            await asyncio.to_thread(self._write_devices, found)
-            self._serve(app, {device_key(one.platform, one.hash): one for one in found})
-        await self._settle_lost_jobs(app)
+            return
+        found = [one for one in await asyncio.to_thread(self.survey) if one.hash]
+        await asyncio.to_thread(self._write_devices, found)
+        self._found = {device_key(one.platform, one.hash): one for one in found}
+        self._look_now.set()
 
     def _write_devices(self, found: Sequence[FoundDevice] | None) -> None:
         """None: they are what they were."""
         name = self.host.name
         with self.database.connected() as connection, connection.transaction():
-            values = [benchmarking.__version__, PROTOCOL, shutil.disk_usage(self.host.directory).free]
-            connection.execute(
-                "INSERT INTO agent (host, version, protocol, free_bytes) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (host) DO UPDATE"
-                " SET version = %s, protocol = %s, free_bytes = %s, seen = now()",
-                [name, *values, *values],
-            )
+            self._write_agent(connection)
             if found is None:
                 connection.execute("UPDATE device SET seen = now() WHERE host = %s", [name])
                 return
@@ -158,36 +203,78 @@ class Agent:
                     [*values, list(self.labels), json.dumps(dict(one.facts))],
                 )
 
-    def _serve(self, app: procrastinate.App, found: Mapping[str, FoundDevice]) -> None:
+    def _write_agent(self, connection: psycopg.Connection[Any]) -> None:
+        """
+        Raises:
+            RefusedByLabError: another agent has this name.
+        """
+        written = connection.execute(
+            "INSERT INTO agent (host, identity, version, protocol, free_bytes)"
+            " VALUES (%(host)s, %(identity)s, %(version)s, %(protocol)s, %(free)s)"
+            " ON CONFLICT (host) DO UPDATE SET identity = %(identity)s, version = %(version)s,"
+            " protocol = %(protocol)s, free_bytes = %(free)s, seen = now()"
+            " WHERE agent.identity = %(identity)s OR agent.seen < now() - make_interval(secs => %(limit)s)",
+            {
+                "host": self.host.name,
+                "identity": self.host.identity,
+                "version": benchmarking.__version__,
+                "protocol": PROTOCOL,
+                "free": shutil.disk_usage(self.host.directory).free,
+                "limit": SEEN_LIMIT_S,
+            },
+        ).rowcount
+        if not written:
+            raise RefusedByLabError(
+                f"another agent of the lab is called {self.host.name}, and works: give --name"
+            )
+
+    async def _look_after(self, app: procrastinate.App) -> None:
+        """Gives a sign of life, settles what was lost, and has a worker for each device."""
+        await app.connector.execute_query_async(
+            "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = ANY(%(workers)s)",
+            workers=[*self._living_workers()],
+        )
+        # Before there are workers: nobody says that a job which was begun again can be had.
+        await self._settle_lost_jobs(app)
+        self._serve(app)
+
+    def _living_workers(self) -> set[int]:
+        return {
+            worker.worker_id
+            for worker, task in self._workers.values()
+            if worker.worker_id is not None and not task.done()
+        }
+
+    def _serve(self, app: procrastinate.App) -> None:
         """A worker for each device, while it is there; another one where a worker lost the database."""
         from procrastinate.worker import Worker
 
         for queue, (_, task) in list(self._workers.items()):
             if task.done():
                 del self._workers[queue]
-        for queue in found.keys() - self._workers.keys():
+        for queue in self._found.keys() - self._workers.keys():
             worker = Worker(
                 app,
                 queues=[queue],
                 name=f"{self.host.name} {queue}"[:100],
                 fetch_job_polling_interval=POLL_S,
-                update_heartbeat_interval=self.lost_after_s / 6,
+                # A worker that ends waits for its job, and would give no sign of life: the agent does.
+                update_heartbeat_interval=10 * self.lost_after_s,
                 stalled_worker_timeout=10 * self.lost_after_s,
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=None,
             )
-            self._workers[queue] = (worker, asyncio.create_task(worker.run()))
-            logger.info("device %s (%s)", found[queue].device, queue)
-        for queue in self._workers.keys() - found.keys():
+            task = asyncio.create_task(worker.run())
+            task.add_done_callback(self._worker_ended)
+            self._workers[queue] = (worker, task)
+            logger.info("device %s (%s)", self._found[queue].device, queue)
+        for queue in self._workers.keys() - self._found.keys():
             worker, _ = self._workers.pop(queue)
             worker.stop()
             logger.warning("the device %s is gone", queue)
 
-    async def _keep_alive(self, app: procrastinate.App) -> None:
-        """A worker that ends waits for its job, and gives no sign of life by itself meanwhile."""
-        for worker, _ in list(self._workers.values()):
-            if worker.worker_id is not None:
-                await app.job_manager.update_heartbeat(worker.worker_id)
+    def _worker_ended(self, task: asyncio.Task[None]) -> None:
+        asyncio.get_running_loop().call_later(RESTART_S, self._look_now.set)
 
     async def _stop_workers(self) -> None:
         self._is_ending = True
@@ -203,32 +290,43 @@ class Agent:
         The program of the lost run may still compute: the harness waits for the device's lock, which lives as
         long as any process of that run.
         """
-        from procrastinate.jobs import Status
-
-        queues = list(self._workers)
-        for job, attempt, has_ended in await asyncio.to_thread(self._lost_jobs, queues):
-            if (job, attempt) in self._known:
+        doing = await app.connector.execute_query_all_async(
+            _DOING, host=self.host.name, queues=[*self._found], lost_after_s=self.lost_after_s
+        )
+        suspected, now_s = self._suspected, time.monotonic()
+        self._suspected = {}
+        living = self._living_workers()
+        for row in doing:
+            identity = row["id"], row["attempts"]
+            patience_s = self._patience_s(row, row["worker_id"] in living)
+            if identity in self._running or patience_s is None:
                 continue
-            if has_ended:
-                logger.warning("job %d had ended when its agent was lost", job)
-                await app.job_manager.finish_job_by_id_async(job, Status.SUCCEEDED, delete_job=False)
+            since_s = suspected.get(identity, now_s)
+            if now_s - since_s < patience_s:
+                self._suspected[identity] = since_s
             else:
-                logger.warning("job %d is lost with its agent: it is begun again", job)
-                await app.job_manager.retry_job_by_id_async(job, datetime.now(UTC))
+                await self._settle(app, row)
 
-    def _lost_jobs(self, queues: Sequence[str]) -> list[tuple[int, int, bool]]:
-        """Jobs of workers without a sign of life, and those that an earlier agent of this host began: number,
-        attempt, and whether the run ended.
+    def _patience_s(self, row: Mapping[str, Any], is_of_a_living_worker: bool) -> float | None:
+        """For how long a job that does not run here has to look lost until it is; None: it does not look so.
+
+        After the database was away every agent looks silent, until it has found the database again.
         """
-        with self.database.connected() as connection:
-            return connection.execute(
-                "SELECT q.id, q.attempts, coalesce(r.ended IS NOT NULL, false) FROM procrastinate_jobs q"
-                " LEFT JOIN procrastinate_workers w ON w.id = q.worker_id"
-                " LEFT JOIN run r ON (r.job, r.attempt) = (q.id, q.attempts)"
-                " WHERE q.status = 'doing' AND q.queue_name = ANY(%s) AND (r.host = %s OR w.id IS NULL"
-                " OR w.last_heartbeat < now() - make_interval(secs => %s))",
-                [list(queues), self.host.name, self.lost_after_s],
-            ).fetchall()
+        if row["is_of_this_host"]:
+            return self.lost_after_s if is_of_a_living_worker else 0.0
+        return self.lost_after_s / 3 if row["is_silent"] else None
+
+    async def _settle(self, app: procrastinate.App, row: Mapping[str, Any]) -> None:
+        job = {"job": row["id"], "attempt": row["attempts"]}
+        if row["abort_requested"] and not row["has_ended"]:
+            await asyncio.to_thread(self._end_cancelled, row["id"], row["attempts"])
+        if row["abort_requested"] or row["has_ended"]:
+            logger.warning("job %d had ended when its agent was lost", row["id"])
+            status = "aborted" if row["abort_requested"] else "succeeded"
+            await app.connector.execute_query_async(_FINISH, status=status, **job)
+        else:
+            logger.warning("job %d is lost with its agent: it is begun again", row["id"])
+            await app.connector.execute_query_async(_BEGIN_AGAIN, **job)
 
     # --- jobs -----------------------------------------------------------------------------------------------
 
@@ -280,7 +378,6 @@ class Agent:
     @contextmanager
     def _begun(self, context: procrastinate.JobContext) -> Iterator[Cancellation]:
         identity = _identity(context)
-        self._known.add(identity)
         with Cancellation() as cancellation:
             self._running[identity] = cancellation
             try:
@@ -340,6 +437,12 @@ def _is_elsewhere(platform: str) -> bool:
     return False
 
 
+async def _set_within(event: asyncio.Event, limit_s: float) -> None:
+    """Waits until then at most."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), limit_s)
+
+
 async def _uninterrupted(work: Any, interrupt: Callable[[], None]) -> Any:
     """The end of the work, also if the task is cancelled: the queue would otherwise call a job ended whose
     program still runs.
@@ -363,7 +466,7 @@ def _retry_strategy() -> Any:
 
     class OnlyIfTheHostEnds(BaseRetryStrategy):
         def get_retry_decision(self, *, exception: BaseException, job: Any) -> RetryDecision | None:
-            return RetryDecision(retry_in={"seconds": 0}) if isinstance(exception, HostEndsError) else None
+            return RetryDecision() if isinstance(exception, HostEndsError) else None
 
     return OnlyIfTheHostEnds()
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.dispatch.request import PackedFile
-from benchmarking.errors import DeviceError
+from benchmarking.errors import DeviceError, RunCancelledError
 
 if TYPE_CHECKING:
     import psycopg
+
+    from benchmarking.programs.process import Cancellation
 
 PART_BYTES = 2**20
 
@@ -67,11 +69,17 @@ def send(connection: psycopg.Connection[Any], path: Path, file: PackedFile, pers
     return True
 
 
-def fetch(connection: psycopg.Connection[Any], file: PackedFile, directory: Path) -> Path:
+def fetch(
+    connection: psycopg.Connection[Any],
+    file: PackedFile,
+    directory: Path,
+    cancellation: Cancellation | None = None,
+) -> Path:
     """The file in a cache directory of this host, where it is fetched only once.
 
     Raises:
         PackedFileError: it is not there, or not what its name says.
+        RunCancelledError: cancelled on the way.
         OSError: it cannot be written.
     """
     path = directory / file.sha256[:2] / file.sha256
@@ -92,6 +100,8 @@ def fetch(connection: psycopg.Connection[Any], file: PackedFile, directory: Path
                 for (content,) in cursor:
                     digest.update(content)
                     size += len(content)
+                    if cancellation is not None and cancellation.is_set:
+                        raise RunCancelledError("cancelled while files were fetched")
                     if size > file.size_bytes:
                         break
                     stream.write(content)

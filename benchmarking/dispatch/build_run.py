@@ -22,7 +22,7 @@ class BuildRun(JobRun[BuildJob]):
             raise
         except ValueError as error:
             return JobOutcome(ExitStatus.BUILD_FAILED, f"the files of the commit or the scripts: {error}")
-        except (BenchmarkError, OSError) as error:
+        except BenchmarkError as error:
             return JobOutcome(None, str(error))
 
     def _unpack(self) -> None:
@@ -41,7 +41,7 @@ class BuildRun(JobRun[BuildJob]):
                 self.directory / self.log_name,
                 self.cancellation,
                 timeout_s=self.job.limit_s,
-                tether=self.host.tether,
+                tether=self.tether,
                 hidden_environment=(LAB_VARIABLE,),
             )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SCHEMA = "lab"
 CONNECT_LIMIT_S = 10
+SILENCE_LIMIT_S = 30.0
+"""A link over which nothing comes for so long is broken."""
 BLOB_QUOTA_BYTES = 50 * 2**30
 JOB_QUOTA = 1000
 
@@ -31,6 +33,7 @@ CREATE TABLE setting (
 );
 CREATE TABLE agent (
     host text PRIMARY KEY,
+    identity text NOT NULL,
     role text NOT NULL DEFAULT session_user,
     version text NOT NULL,
     protocol integer NOT NULL,
@@ -73,6 +76,7 @@ CREATE TABLE run (
     job bigint NOT NULL REFERENCES job,
     attempt integer NOT NULL,
     host text NOT NULL,
+    role text NOT NULL DEFAULT session_user,
     started timestamptz NOT NULL DEFAULT now(),
     ended timestamptz,
     exit_status integer,
@@ -134,6 +138,36 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER job_quota BEFORE INSERT ON job FOR EACH ROW EXECUTE FUNCTION check_job_quota();
+CREATE FUNCTION check_agent() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.role <> session_user AND OLD.seen > now() - interval '90 seconds' THEN
+        RAISE EXCEPTION 'the host % belongs to the account %: give --name', OLD.host, OLD.role;
+    END IF;
+    NEW.role := session_user;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER agent_of_account BEFORE UPDATE ON agent FOR EACH ROW EXECUTE FUNCTION check_agent();
+CREATE FUNCTION check_run() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM lab.agent WHERE (host, role) = (NEW.host, session_user)) THEN
+        RAISE EXCEPTION 'the host % is not one of the account %', NEW.host, session_user;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER run_of_host BEFORE INSERT ON run FOR EACH ROW EXECUTE FUNCTION check_run();
+CREATE FUNCTION check_result() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM lab.run r JOIN lab.procrastinate_jobs q ON q.id = r.job
+        WHERE (r.job, r.attempt, r.role) = (NEW.job, NEW.attempt, session_user) AND r.ended IS NULL
+        AND (q.status, q.attempts) = ('doing', NEW.attempt)) THEN
+        RAISE EXCEPTION 'no attempt % of job % runs for the account %', NEW.attempt, NEW.job, session_user;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER result_of_run BEFORE INSERT ON result FOR EACH ROW EXECUTE FUNCTION check_result();
+CREATE TRIGGER begun_again AFTER UPDATE OF status ON procrastinate_jobs
+    FOR EACH ROW WHEN (OLD.status = 'doing' AND NEW.status = 'todo')
+    EXECUTE FUNCTION procrastinate_notify_queue_job_inserted_v1();
 """
 
 ROLES = """
@@ -158,14 +192,28 @@ GRANT USAGE ON ALL SEQUENCES IN SCHEMA lab TO mlbench_person, mlbench_agent;
 """For a lab whose people and agents have accounts of their own; a desk has one account for all."""
 
 
+_REFUSALS = {
+    'relation ".*" does not exist': "; mlbench lab init makes the tables, and an account needs the right to "
+    "see them",
+    "permission denied": "; agents need the group mlbench_agent, and people mlbench_person",
+    "belongs to the account|authentication failed|no pg_hba.conf entry": "",
+    '(role|database) ".*" does not exist': "",
+}
+"""What PostgreSQL says again and again until somebody mends it, and what to say to that."""
+
+
 class LabError(DeviceError):
     """The lab's database cannot be reached, or refuses."""
+
+
+class RefusedByLabError(LabError):
+    """Trying again does not help: the lab has other tables, or this account has no right to what it asks."""
 
 
 class Database:
     """Where the lab's database is, and how to connect to it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
         """
         Args:
             url: as in ``postgresql://user@host/database``, also in SQLAlchemy's form with ``+psycopg``. A
@@ -177,6 +225,11 @@ class Database:
         self._url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql://", url)
         if not self._url.startswith("postgresql://"):
             raise UsageError("the lab's database has a URL as in postgresql://user@host/database")
+        self._silence_limit_s = min(silence_limit_s, SILENCE_LIMIT_S)
+
+    def noticing_within(self, silence_limit_s: float) -> Database:
+        """The same, but a link over which nothing comes is broken after so long, if that is sooner."""
+        return Database(self._url, silence_limit_s)
 
     @property
     def name(self) -> str:
@@ -191,20 +244,22 @@ class Database:
         Raises:
             LabError: it cannot be made, or ends.
         """
+        with closing(Link(self)) as link, link.used() as connection:
+            yield connection
+
+    def connect(self) -> psycopg.Connection[Any]:
         import psycopg
 
-        try:
-            with psycopg.connect(self._url, autocommit=True, **self._arguments) as connection:
-                yield connection
-        except psycopg.Error as error:
-            raise self.error(error) from error
+        return psycopg.connect(self._url, autocommit=True, **self._arguments)
 
     def error(self, error: Exception) -> LabError:
         """One clear line for what PostgreSQL answers."""
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        if 'relation "' in said:
-            said += "; mlbench lab init makes the tables, and an account needs the right to see them"
-        return LabError(f"the lab's database on {self.name}: {said.removeprefix('ERROR:').strip()}")
+        kind, advice = LabError, ""
+        for pattern, further in _REFUSALS.items():
+            if re.search(pattern, said):
+                kind, advice = RefusedByLabError, further
+        return kind(f"the lab's database on {self.name}: {said.removeprefix('ERROR:').strip()}{advice}")
 
     def app(self) -> procrastinate.App:
         """The queue, for an event loop."""
@@ -223,7 +278,7 @@ class Database:
         with self.connected() as connection:
             row = connection.execute("SELECT value FROM setting WHERE name = 'protocol'").fetchone()
         if row is None or row[0] != PROTOCOL:
-            raise LabError(
+            raise RefusedByLabError(
                 f"the lab's database on {self.name} has the version {row[0] if row else 'none'}, and this "
                 f"program has {PROTOCOL}: update the older of the two"
             )
@@ -258,15 +313,50 @@ class Database:
 
     @property
     def _arguments(self) -> dict[str, Any]:
-        return {
-            "options": f"-c search_path={SCHEMA}",
-            "connect_timeout": CONNECT_LIMIT_S,
-            # A link that is cut is noticed in half a minute.
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
+        limit_s = self._silence_limit_s
+        keepalive = {
+            "keepalives_idle": max(1, int(limit_s / 3)),
+            "keepalives_interval": max(1, int(limit_s / 6)),
             "keepalives_count": 4,
-            "tcp_user_timeout": 30_000,
         }
+        unanswered = {"tcp_user_timeout": int(limit_s * 1000)}
+        # The server too: what a host locked whose link was cut is free soon, not after two hours.
+        session = {f"tcp_{name}": value for name, value in keepalive.items()} | {
+            **unanswered,
+            "search_path": SCHEMA,
+            "idle_in_transaction_session_timeout": int(2 * limit_s * 1000),
+        }
+        options = " ".join(f"-c {name}={value}" for name, value in session.items())
+        return {"options": options, "connect_timeout": CONNECT_LIMIT_S, **keepalive, **unanswered}
+
+
+class Link:
+    """A connection that is kept, and made anew after it broke. For one thread at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def used(self) -> Iterator[psycopg.Connection[Any]]:
+        """
+        Raises:
+            LabError: it cannot be made, or ends, or the database refuses something.
+        """
+        import psycopg
+
+        try:
+            if self._connection is None:
+                self._connection = self._database.connect()
+            yield self._connection
+        except psycopg.Error as error:
+            self.close()
+            raise self._database.error(error) from error
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _may_create_roles(connection: psycopg.Connection[Any]) -> bool:

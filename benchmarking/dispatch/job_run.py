@@ -9,12 +9,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from benchmarking.dispatch import blobs
-from benchmarking.dispatch.database import Database, LabError
+from benchmarking.dispatch.database import Database, LabError, Link
 from benchmarking.dispatch.request import FilesJob, PackedFile
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, UsageError
 from benchmarking.programs.own_program import own_program
@@ -46,9 +46,12 @@ class Host:
     """What the owner of a host decided."""
 
     name: str
+    identity: str
+    """Distinguishes this agent from all others, also if it is started again."""
     directory: Path
     """For the files of jobs."""
     tether: Tether
+    """Of everything that the agent starts: each job's own mark begins with this."""
     programs: Path | None = None
     """If given, jobs run only programs whose content is that of a file in this directory."""
     arguments: tuple[str, ...] = ()
@@ -81,9 +84,16 @@ class JobRun(ABC, Generic[AnyJob]):
 
     log_name: ClassVar[str] = "log"
 
+    def __post_init__(self) -> None:
+        self._link = Link(self.database)
+
     @property
     def directory(self) -> Path:
         return self.host.directory / "jobs" / f"{self.id}-{self.attempt}"
+
+    @property
+    def tether(self) -> Tether:
+        return replace(self.host.tether, mark=f"{self.host.tether.mark}{self.id}-{self.attempt}")
 
     def run(self) -> None:
         """
@@ -91,23 +101,32 @@ class JobRun(ABC, Generic[AnyJob]):
             RunCancelledError: it was cancelled; what was measured is kept.
             SupersededError: another run of the job has begun.
         """
-        shutil.rmtree(self.directory, ignore_errors=True)
-        self.directory.mkdir(parents=True)
         try:
             self.persistently(self._begin)
-            outcome = self._perform()
+            outcome = self._outcome()
             if self.cancellation.is_set:
                 raise RunCancelledError(f"job {self.id} was cancelled")
             self.persistently(lambda connection: self._end(connection, outcome))
         finally:
+            self._link.close()
             shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _outcome(self) -> JobOutcome:
+        """Also of a host whose disk is full or cannot be written."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        try:
+            self.directory.mkdir(parents=True)
+            return self._perform()
+        except OSError as error:
+            where = error.filename or self.directory
+            return JobOutcome(None, f"{self.host.name}: {where}: {error.strerror or error}")
 
     @abstractmethod
     def _perform(self) -> JobOutcome:
         """Does what is asked for.
 
         Raises:
-            RunCancelledError, SupersededError
+            RunCancelledError, SupersededError, OSError
         """
 
     def persistently(self, action: Callable[[psycopg.Connection[Any]], Any]) -> Any:
@@ -119,7 +138,7 @@ class JobRun(ABC, Generic[AnyJob]):
         last_try: float | None = None
         while True:
             try:
-                with self.database.connected() as connection:
+                with self._link.used() as connection:
                     return action(connection)
             except LabError as error:
                 if self.cancellation.is_set:
@@ -164,11 +183,9 @@ class JobRun(ABC, Generic[AnyJob]):
 
         def fetch(connection: psycopg.Connection[Any]) -> None:
             for relative, file in self.job.files.items():
-                if self.cancellation.is_set:
-                    raise RunCancelledError("cancelled")
                 target = self.directory / relative
                 target.parent.mkdir(parents=True, exist_ok=True)
-                source = blobs.fetch(connection, file, cache)
+                source = blobs.fetch(connection, file, cache, self.cancellation)
                 _place(source, target, file)
 
         self.persistently(fetch)

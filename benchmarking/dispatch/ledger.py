@@ -109,6 +109,12 @@ class Ledger:
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self.connection = connection
 
+    def now(self) -> datetime:
+        """The database's clock: that of this host may differ from that of what it reads."""
+        now: datetime
+        ((now,),) = self.connection.execute("SELECT now()").fetchall()
+        return now
+
     # --- devices --------------------------------------------------------------------------------------------
 
     def devices(self) -> list[LabDevice]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.bounds import parse_json
 from benchmarking.dispatch import LAB_VARIABLE, blobs, ledger
+from benchmarking.dispatch.blobs import PackedFileError
 from benchmarking.dispatch.job_run import JobOutcome, JobRun, Pump, SupersededError
 from benchmarking.dispatch.request import BENCHMARK, MeasureJob, PackedFile
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, UsageError
 from benchmarking.files import archive
-from benchmarking.programs import process
-from benchmarking.programs.command import Command
+from benchmarking.programs import leftovers, process
+from benchmarking.programs.command import Command, Outcome
 from benchmarking.programs.process import Streams
 
 if TYPE_CHECKING:
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 TERMINATION_GRACE_S = 30.0
 """For the harness, which ends its programs at once and then reports."""
+LEAST_FREE_BYTES = 2**16
+"""With less, a disk is full."""
 RESULTS = "results.jsonl"
 
 # fmt: off
@@ -51,9 +58,7 @@ class MeasureRun(JobRun[MeasureJob]):
         try:
             self._fetch_files()
             argv = self._argv([one.model_dump() for one in remaining] if begun.done else [])
-        except SupersededError:
-            raise
-        except (BenchmarkError, OSError) as error:
+        except (UsageError, PackedFileError) as error:
             return JobOutcome(None, str(error))
         return self._measure(argv, _ResultPump(self, begun.next_number))
 
@@ -80,15 +85,7 @@ class MeasureRun(JobRun[MeasureJob]):
                 (self.directory / RESULTS).open("wb") as stdout,
                 (self.directory / self.log_name).open("wb") as stderr,
             ):
-                outcome = process.run(
-                    Command(argv, timeout_s=self.job.run_limit_s),
-                    self.cancellation,
-                    directory=self.directory,
-                    streams=Streams(stdout=stdout, stderr=stderr),
-                    termination_grace_s=TERMINATION_GRACE_S,
-                    tether=self.host.tether,
-                    hidden_environment=(LAB_VARIABLE,),
-                )
+                outcome = self._run_harness(argv, Streams(stdout=stdout, stderr=stderr))
         except RunCancelledError:
             return JobOutcome(ExitStatus.INTERRUPTED)
         except SupersededError:
@@ -100,7 +97,33 @@ class MeasureRun(JobRun[MeasureJob]):
             return JobOutcome(
                 ExitStatus.INTERRUPTED, f"it ran longer than its limit of {limit} and was ended"
             )
-        return JobOutcome(_status(outcome.exit_code), pump.problem)
+        return JobOutcome(_status(outcome.exit_code), pump.problem or self._why(outcome.exit_code or 0))
+
+    def _run_harness(self, argv: tuple[str, ...], streams: Streams) -> Outcome:
+        """Nothing that it started is left, also if it was killed."""
+        outcome = None
+        try:
+            outcome = process.run(
+                Command(argv, timeout_s=self.job.run_limit_s),
+                self.cancellation,
+                directory=self.directory,
+                streams=streams,
+                termination_grace_s=TERMINATION_GRACE_S,
+                tether=self.tether,
+                hidden_environment=(LAB_VARIABLE,),
+            )
+            return outcome
+        finally:
+            if outcome is None or outcome.exit_code is None or outcome.exit_code < 0:
+                leftovers.end_marked(self.tether.variable, self.tether.mark.__eq__, f"job {self.id}")
+
+    def _why(self, exit_code: int) -> str:
+        """What the harness could not say itself."""
+        if exit_code < 0:
+            return f"{self.host.name}: the harness was ended by {signal.Signals(-exit_code).name}"
+        if exit_code and shutil.disk_usage(self.directory).free < LEAST_FREE_BYTES:
+            return f"{self.host.name}: {self.directory}: {os.strerror(errno.ENOSPC)}"
+        return ""
 
     def _argv(self, tests: list[dict[str, str]]) -> tuple[str, ...]:
         """

@@ -28,6 +28,7 @@ TERMINATION_GRACE_S = 2.0
 DRAIN_LIMIT_S = 1.0
 """The time for output after the program's end, if a process that left the group still holds the pipe."""
 
+RESUME_S = 0.1
 _READ_BYTES = 2**16
 
 
@@ -345,7 +346,11 @@ class _Supervisor:
                 self._selector.unregister(cancellation)
 
     def terminate(self, grace_s: float) -> None:
-        """Sends SIGTERM to the group and gives it time to react."""
+        """Sends SIGTERM to the group and gives it time to react, also if somebody stopped it."""
+        if _is_stopped(self._process.pid):
+            self._signal_group(signal.SIGCONT)
+            # Any thread of a stopped process may take its next signal, and Python waits for the main thread.
+            time.sleep(RESUME_S)
         self._signal_group(signal.SIGTERM)
         self.wait(grace_s, None)
 
@@ -387,6 +392,15 @@ class _Supervisor:
         # PermissionError: only zombies of the group remain (macOS).
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+def _is_stopped(pid: int) -> bool:
+    import psutil
+
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
 
 
 def _cpu_parts(pid: int) -> tuple[float, float, float] | tuple[()]:

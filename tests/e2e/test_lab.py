@@ -242,8 +242,10 @@ def running_programs(workshop):
     return [
         one
         for one in psutil.process_iter(["cmdline"])
-        if any("/lab/" in word and word.endswith(".py") for word in one.info["cmdline"] or ())
-        and str(workshop.directory.parent) in " ".join(one.info["cmdline"])
+        if any(
+            re.fullmatch(rf"{workshop.directory.parent}/lab/.*\.py", word)
+            for word in one.info["cmdline"] or ()
+        )
     ]
 
 
@@ -277,8 +279,56 @@ def test_a_second_agent_is_refused_and_disturbs_nothing(desk, workshop):
     desk.until(lambda: running_programs(workshop), "the program")
     done = desk.run("agent", "--platform", "host", "--directory", desk.directory / "lab" / "desk")
     assert (done.returncode, "another agent works in" in done.stderr) == (2, True), done.stderr
+    done = desk.run("agent", "--platform", "host", "--name", "desk", "--directory", desk.directory / "new")
+    assert done.returncode == 4
+    assert (
+        done.stderr == "mlbench lab agent: another agent of the lab is called desk, and works: give --name\n"
+    )
     assert running_programs(workshop)
     assert desk.run("wait", job).returncode == 0
+
+
+def test_an_agent_that_cannot_write_its_files_says_where(lab, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = lab.run("agent", "--directory", tmp_path / "file" / "lab")
+    assert done.returncode == 2
+    assert done.stderr == f"mlbench lab agent: --directory: {tmp_path}/file/lab/jobs: Not a directory\n"
+
+
+def the_harness(desk):
+    """Of the job that runs."""
+    (process,) = (
+        one for one in psutil.Process(desk.agents["desk"].pid).children() if "--json_lines" in one.cmdline()
+    )
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_harness_that_is_killed_or_stopped_leaves_no_program(desk, workshop, how):
+    job = desk.submit(workshop, "--program", sleeping(workshop))
+    desk.until(lambda: running_programs(workshop), "the program")
+    the_harness(desk).send_signal(how)
+    if how is signal.SIGSTOP:
+        assert desk.run("cancel", job).returncode == 0
+    desk.until(lambda: desk.jobs(job)[0].is_over, "the end of the job")
+    assert not running_programs(workshop)
+    (found,) = desk.jobs(job)
+    killed = "desk: the harness was ended by SIGKILL"
+    assert (found.state, found.problem) == (("cancelled", "") if how is signal.SIGSTOP else ("done", killed))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [(signal.SIGKILL, "ended by signal 9"), (signal.SIGSTOP, "ran longer than 4 s")]
+)
+def test_a_program_that_is_killed_or_stopped_fails_its_test(desk, workshop, how, message):
+    job = desk.submit(workshop, "--program", sleeping(workshop), "--timeout", "4")
+    (found,) = desk.until(lambda: running_programs(workshop), "the program")
+    found.send_signal(how)
+    done = desk.run("wait", job, "--json")
+    assert done.returncode == 3, done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert message in result["failure"]["message"]
+    assert not running_programs(workshop)
 
 
 def three_tests(workshop):
@@ -482,6 +532,9 @@ def test_people_and_agents_have_their_own_rights(server, lab, workshop):
     ):
         with pytest.raises(Exception, match="permission denied"), ann.connected() as connection:
             connection.execute(text)
+    done = lab.run("agent", "--lab", urls["lab_ann"], "--directory", lab.directory / "ann", "--name", "ann")
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1), done.stderr
+    assert "permission denied for table agent; agents need the group mlbench_agent" in done.stderr
     done = lab.run("devices", "--lab", urls["lab_eve"])
     assert (done.returncode, "an account needs the right to see them" in done.stderr) == (4, True)
     assert Path(lab.directory / "desk.log").read_text().count("Traceback") == 0

@@ -1,5 +1,6 @@
 """A real PostgreSQL of its own, on a socket in a temporary directory and on loopback."""
 
+import contextlib
 import getpass
 import itertools
 import os
@@ -11,6 +12,8 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+import psutil
 
 OPTIONS = {
     "fsync": "off",
@@ -48,7 +51,12 @@ def _unprivileged() -> str | None:
 class PostgreSQL:
     """``with PostgreSQL() as server: server.database()``"""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str | None = None) -> None:
+        """
+        Args:
+            namespace: the network that it serves; everybody reaches it by its socket.
+        """
+        self._namespace = namespace
         self._programs = programs()
         self._user = _unprivileged() if os.getuid() == 0 else None
         self.user = self._user or getpass.getuser()
@@ -65,6 +73,9 @@ class PostgreSQL:
     def __enter__(self) -> "PostgreSQL":
         # trust: only this machine's own tests can reach it.
         self._run("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C", str(self._data))
+        if self._namespace:
+            with (self._data / "pg_hba.conf").open("a") as stream:
+                stream.write("host all all samenet trust\n")
         self.start()
         return self
 
@@ -80,21 +91,25 @@ class PostgreSQL:
         options = [word for name, value in OPTIONS.items() for word in ("-c", f"{name}={value}")]
         with (self.directory.parent / f"{self.directory.name}.log").open("ab") as log:
             self._log = Path(log.name)
+            command = [
+                *(self._programs / "postgres", "-D", self._data, "-k", self.directory),
+                *("-h", "*" if self._namespace else "127.0.0.1", "-p", str(self.port), *options),
+            ]
+            user = self._user
+            if self._namespace:
+                enter = ("ip", "netns", "exec", self._namespace, "setpriv", "--clear-groups")
+                command = [*enter, f"--reuid={user}", f"--regid={user}", *command]
+                user = None
             self._process = subprocess.Popen(
-                [
-                    *(self._programs / "postgres", "-D", self._data, "-k", self.directory),
-                    *("-h", "127.0.0.1", "-p", str(self.port), *options),
-                ],
-                user=self._user,
+                command,
+                user=user,
                 cwd=self.directory,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         limit = time.monotonic() + 60
-        while subprocess.run(
-            [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        ).returncode:
+        while subprocess.run([self._programs / "pg_isready", "-q", *self._address]).returncode:
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < limit, "PostgreSQL does not answer"
             time.sleep(0.05)
@@ -107,11 +122,43 @@ class PostgreSQL:
             self._process = None
         self._log.unlink(missing_ok=True)
 
-    def database(self, template: str = "template1") -> str:
-        """The URL of a new database."""
+    def pause(self) -> None:
+        """Neither answers nor lets go of a connection, until ``resume``."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: int) -> None:
+        postmaster = psutil.Process(self._process.pid)
+        for one in [postmaster, *postmaster.children()]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+
+    def database(self, template: str = "template1", directory: Path | None = None) -> str:
+        """The URL of a new database, whose files are in the directory, if one is given."""
         name = f"{'copy' if template != 'template1' else 'test'}_{next(self._numbers)}"
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-T", template, name)
+        place = []
+        if directory is not None:
+            self._sql(f"CREATE TABLESPACE {name} LOCATION '{directory}'")
+            place = ["-D", name]
+        self._run("createdb", *self._address, "-T", template, *place, name)
+        if self._namespace:
+            return f"postgresql://{self.user}@/{name}?host={self.directory}&port={self.port}"
         return f"postgresql://{self.user}@127.0.0.1:{self.port}/{name}"
+
+    def drop(self, url: str) -> None:
+        """Of a database in a directory of its own."""
+        name = url.rpartition("/")[2]
+        self._sql(f"DROP DATABASE {name} WITH (FORCE)")
+        self._sql(f"DROP TABLESPACE {name}")
+
+    @property
+    def _address(self) -> tuple[str, ...]:
+        return ("-h", str(self.directory), "-p", str(self.port))
+
+    def _sql(self, text: str) -> None:
+        self._run("psql", *self._address, "-d", "template1", "-c", text)
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

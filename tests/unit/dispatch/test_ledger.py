@@ -45,8 +45,9 @@ class Lab:
         with database.connected() as connection:
             for host, protocol in (("attic", PROTOCOL), ("cellar", PROTOCOL)):
                 connection.execute(
-                    "INSERT INTO agent (host, version, protocol, free_bytes) VALUES (%s, '1', %s, 5)",
-                    [host, protocol],
+                    "INSERT INTO agent (host, identity, version, protocol, free_bytes)"
+                    " VALUES (%s, %s, '1', %s, 5)",
+                    [host, host, protocol],
                 )
             for platform, name, host, state in (
                 ("host", "attic", "attic", "ready"),
@@ -88,7 +89,7 @@ class Lab:
         return self.read("submit", self.database, f"title of {person}", kind, requests, tests)
 
     def start(self, job, attempt=1, host="attic"):
-        self.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE id = %s", job)
+        self.sql("UPDATE procrastinate_jobs SET status = 'doing', attempts = %s WHERE id = %s", attempt, job)
         self.sql("INSERT INTO run (job, attempt, host) VALUES (%s, %s, %s)", job, attempt, host)
 
     def result(self, job, number, test, result=DELAY, attempt=1):

@@ -15,7 +15,7 @@ from benchmarking.driver.health import HealthCheck
 from benchmarking.driver.plan import Arm, ManyBackends, RunPlan
 from benchmarking.driver.regression_check import RegressionCheck
 from benchmarking.driver.session import Session, exit_status, run_sessions
-from benchmarking.errors import DeviceError, DeviceLostError, ExitStatus
+from benchmarking.errors import DeviceBusyError, DeviceError, DeviceLostError, ExitStatus
 from benchmarking.files.model_cache import ModelCache
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.platforms.host.host import HostPlatform
@@ -293,6 +293,23 @@ def test_a_device_that_cannot_be_set_up_has_all_its_cases_missing(run):
 
     results = run(Unready("one"))
     assert [(one.status, one.failure.message) for one in results] == [("missing", "no space left")] * 3
+
+
+@pytest.mark.parametrize(("when_busy", "status"), [("wait", "passed"), ("fail", "missing")])
+def test_another_machine_s_device_is_waited_for(run, monkeypatch, when_busy, status):
+    class Leased(Device):
+        looks = 0
+
+        @contextmanager
+        def hold(self):
+            self.looks += 1
+            if self.looks < 3:
+                raise DeviceBusyError("one is in use by the machine lab-7")
+            yield
+
+    monkeypatch.setattr(session, "LEASE_LOOK_AGAIN_S", 0.01)
+    results = run(Leased("one"), locks=replace(run.locks, when_busy=when_busy))
+    assert [one.status for one in results] == [status] * 3
 
 
 def test_a_device_in_use_is_not_used_twice(run):

@@ -1,0 +1,322 @@
+"""What runs a lab is killed or stopped at every stage of a job: nothing is lost, and nothing is there twice.
+
+The agents, the queue and the database are real, the harness is a stand-in.
+"""
+
+import itertools
+import pwd
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from benchmarking.dispatch import blobs
+from benchmarking.dispatch.database import Database, LabError
+from benchmarking.dispatch.ledger import Ledger
+from tests.support.postgresql import PostgreSQL, why_not
+from tests.support.small_lab import LOCKS, OVER, small_lab
+from tests.support.waiting import LIMIT_S
+
+pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+
+JOBS = "SELECT count(*) FROM job"
+RUNS = "SELECT count(*) FROM run"
+RESULTS = "SELECT count(*) FROM result"
+WORKERS = "SELECT count(*) FROM procrastinate_workers"
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+TESTS = ("0", "1", "2")
+TEST_S = 0.4
+DISTURBED_S = 0.5
+
+
+@pytest.fixture(scope="module")
+def server():
+    with PostgreSQL() as one:
+        url = one.database()
+        Database(url).initialize()
+        one.template = url.rpartition("/")[2]
+        yield one
+
+
+@pytest.fixture
+def lab(server, tmp_path):
+    """With a device, whose agent is not there yet."""
+    with small_lab(server.database(server.template), tmp_path, 3.0) as one:
+        announce(one, "desk", "phone")
+        yield one
+
+
+def announce(lab, host, device):
+    with lab.database.connected() as connection:
+        connection.execute(
+            "INSERT INTO agent (host, identity, version, protocol, free_bytes) VALUES (%s, %s, '', 1, 0)"
+            " ON CONFLICT DO NOTHING",
+            [host, host],
+        )
+        connection.execute(
+            "INSERT INTO device (platform, hash, host, name, state, reason, labels, facts)"
+            " VALUES ('host', %s, %s, %s, 'ready', '', '{}', '{}')",
+            [device, host, device],
+        )
+
+
+def jobs(lab):
+    with lab.database.connected() as connection:
+        return Ledger(connection).jobs()
+
+
+def assert_whole(lab):
+    """One job, which ended well, with each test's result once; and no program disturbed another."""
+    lab.until(OVER, 1)
+    with lab.database.connected() as connection:
+        ledger = Ledger(connection)
+        (job,) = ledger.jobs()
+        results = [result.test.identifier for _, _, result in ledger.results(job.id, -1)]
+    assert (job.state, job.exit_status, job.problem) == ("done", 0, ""), lab.logs()
+    assert results == [*TESTS]
+    assert lab.runs_at_once() == 0
+    return job
+
+
+@contextmanager
+def locked(lab, table):
+    """Whoever wants something of the table waits, or fails with the database."""
+    connection = lab.database.connect()
+    try:
+        connection.execute("BEGIN")
+        connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    finally:
+        connection.close()
+
+
+class Victim:
+    """Is killed and started again, or stopped and continued."""
+
+    def __init__(self, lab, server, suite, what, how):
+        self.lab, self.server, self.suite, self.what, self.how = lab, server, suite, what, how
+        self.submitter = None
+
+    def submit(self):
+        if self.what == "submitter":
+            self.submitter = self.lab.submitter("phone", self.suite)
+        else:
+            self.lab.submit(self.suite, ["phone"])
+
+    def disturb(self):
+        with self.disturbed():
+            pass
+
+    @contextmanager
+    def disturbed(self):
+        begin, end = self._actions()
+        begin()
+        yield
+        time.sleep(DISTURBED_S)
+        end()
+
+    def _actions(self):
+        if self.what == "database":
+            crash = partial(self.server.stop, signal.SIGQUIT)
+            return (
+                (crash, self.server.start) if self.how == "kill" else (self.server.pause, self.server.resume)
+            )
+        process = self.submitter if self.what == "submitter" else self.lab.agents["desk"]
+        if self.how == "kill":
+            return process.kill, self._start_again
+        return partial(process.send_signal, signal.SIGSTOP), partial(process.send_signal, signal.SIGCONT)
+
+    def _start_again(self):
+        if self.what == "agent":
+            self.lab.agents["desk"].wait()
+            self.lab.start("desk")
+        elif self.lab.count(JOBS) == 0:
+            self.submit()
+
+
+def disturb_at(lab, victim, stage):
+    """The job waits already."""
+    if stage == "queue":
+        victim.disturb()
+    elif stage == "staging":
+        with locked(lab, "blob_part"):
+            lab.start("desk", "phone")
+            lab.until(WAITING, 1)
+            victim.disturb()
+    elif stage == "run":
+        lab.start("desk", "phone")
+        lab.until(RESULTS, 1)
+        victim.disturb()
+    else:
+        lab.start("desk", "phone")
+        lab.until(RUNS, 1)
+        with locked(lab, "result"):
+            lab.until(WAITING, 1)
+            victim.disturb()
+
+
+@pytest.mark.parametrize("stage", ["queue", "staging", "run", "report"])
+@pytest.mark.parametrize(
+    ("what", "how"), list(itertools.product(("agent", "database", "submitter"), ("kill", "stop")))
+)
+def test_nothing_is_lost_and_nothing_is_there_twice(lab, server, what, how, stage):
+    victim = Victim(lab, server, lab.suite(TEST_S, TESTS), what, how)
+    if (what, stage) == ("agent", "queue"):
+        lab.start("desk", "phone")
+        lab.until(WORKERS, 1)
+        with victim.disturbed():
+            victim.submit()
+    elif (what, stage) == ("submitter", "staging"):
+        with locked(lab, "blob_part"):
+            victim.submit()
+            lab.until(WAITING, 1)
+            victim.disturb()
+    else:
+        victim.submit()
+        lab.until(JOBS, 1)
+        disturb_at(lab, victim, stage)
+    if "desk" not in lab.agents:
+        lab.start("desk", "phone")
+    assert_whole(lab)
+    if victim.submitter is not None and victim.submitter.poll() is None:
+        said, _ = victim.submitter.communicate(timeout=LIMIT_S)
+        assert said.split()[1:] == [*TESTS]
+
+
+@pytest.fixture(scope="module")
+def wrong_clock(tmp_path_factory):
+    """For processes: an environment in which it is earlier or later."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = tmp_path_factory.mktemp("clock") / "clock_offset.so"
+    source = Path(__file__).parents[1] / "support/clock_offset.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
+    return lambda offset_s: {"LD_PRELOAD": str(library), "CLOCK_OFFSET_S": str(offset_s)}
+
+
+def test_no_clock_of_a_host_decides(lab, wrong_clock):
+    """Neither when a job that was given back begins, nor who gave no sign of life."""
+    announce(lab, "other", "phone")
+    lab.submit(lab.suite(TEST_S, TESTS), ["phone"])
+    lab.start("desk", "phone", **wrong_clock(600))
+    lab.until(RESULTS, 1)
+    lab.kill("desk")
+    lab.start("other", "phone", **wrong_clock(-600))
+    lab.until("SELECT count(*) FROM run WHERE host = 'other'", 1)
+    shown = subprocess.run(
+        [sys.executable, "-m", "benchmarking", "lab", "status", "--lab", lab.url],
+        env=lab.environment | wrong_clock(600),
+        capture_output=True,
+        text=True,
+    )
+    assert re.search(r"running +\d+ s ", shown.stdout), shown.stdout + shown.stderr
+    lab.end("other")
+    lab.start("desk", **wrong_clock(600))
+    assert assert_whole(lab).attempt == 2
+
+
+def test_two_hosts_that_see_a_phone_take_turns(lab, tmp_path):
+    announce(lab, "other", "phone")
+    lab.submit(lab.suite(0.3), ["phone"] * 10)
+    for name in ("desk", "other"):
+        (tmp_path / name).mkdir()
+        # They do not see each other's locks.
+        lab.start(name, "phone", **{LOCKS: str(tmp_path / name)})
+    lab.until(RESULTS, 2)
+    with lab.database.connected() as connection:
+        ((first,),) = connection.execute("SELECT host FROM run ORDER BY started LIMIT 1").fetchall()
+    lab.end(first)
+    lab.until(OVER, 10)
+    assert lab.runs_at_once() == 0
+    assert lab.count("SELECT count(DISTINCT host) FROM run") == 2
+    assert lab.count(RESULTS) == 10
+
+
+def test_a_full_disk_of_a_host_is_named(lab, tmp_path):
+    lab.submit(lab.suite(0, padding=2**20), ["phone"])
+    with small_disk(tmp_path / "desk", 2**18):
+        lab.start("desk", "phone")
+        lab.until(OVER, 1)
+    (job,) = jobs(lab)
+    assert (job.exit_status, job.problem.startswith("desk: ")) == (None, True)
+    assert "No space left on device" in job.problem
+    assert "Traceback" not in lab.logs()
+
+
+def test_results_that_do_not_fit_on_the_disk_of_a_host(lab, tmp_path):
+    lab.submit(lab.suite(0, [str(number) for number in range(300)]), ["phone"])
+    with small_disk(tmp_path / "desk", 2**17):
+        lab.start("desk", "phone")
+        lab.until(OVER, 1)
+    (job,) = jobs(lab)
+    assert job.problem == f"desk: {tmp_path}/desk/jobs/{job.id}-0: No space left on device"
+
+
+def test_a_full_disk_of_the_server_is_one_line(server, tmp_path):
+    directory = server.directory / "small"
+    directory.mkdir()
+    with small_disk(directory, 2**25, user=server.user):
+        url = server.database(server.template, directory)
+        path = tmp_path / "large"
+        path.write_bytes(random.Random(1).randbytes(2**25))
+        database = Database(url)
+        with (
+            pytest.raises(LabError, match=r"^[^\n]*No space left on device[^\n]*$"),
+            database.connected() as connection,
+        ):
+            blobs.send(connection, path, blobs.described(path), "somebody")
+        server.drop(url)
+
+
+@contextmanager
+def small_disk(directory, size_bytes, user="root"):
+    directory.mkdir(exist_ok=True)
+    owner = pwd.getpwnam(user)
+    options = f"size={size_bytes},uid={owner.pw_uid},gid={owner.pw_gid},mode=700"
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], capture_output=True)
+    if done.returncode:
+        pytest.skip("a file system can only be mounted by root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", directory], check=True)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("INSERT INTO result VALUES ({job}, 9, 1, '[]', '')", "no attempt 1 of job"),
+        ("INSERT INTO result VALUES ({job}, 9, 0, '[]', '')", "no attempt 0 of job"),
+        ("INSERT INTO result VALUES ({job} + 1, 9, 0, '[]', '')", "no attempt 0 of job"),
+        ("INSERT INTO run (job, attempt, host) VALUES ({job}, 5, 'desk')", "is not one of the account"),
+        ("UPDATE agent SET seen = now()", "the host desk belongs to the account"),
+    ],
+)
+def test_an_agent_cannot_speak_for_another(server, lab, forger, statement, message):
+    with lab.database.connected() as connection:
+        (number,) = lab.submit(lab.suite(0), ["phone"])
+        connection.execute("UPDATE procrastinate_jobs SET status = 'doing'")
+        connection.execute("INSERT INTO run (job, attempt, host) VALUES (%s, 0, 'desk')", [number])
+    with pytest.raises(LabError, match=message), forger.connected() as connection:
+        connection.execute(statement.format(job=number))
+
+
+@pytest.fixture
+def forger(lab):
+    """An account of another agent."""
+    with lab.database.connected() as connection:
+        with suppress(psycopg.errors.DuplicateObject):
+            connection.execute("CREATE ROLE lab_forger LOGIN IN ROLE mlbench_agent")
+        ((name,),) = connection.execute("SELECT current_database()").fetchall()
+        ((port,),) = connection.execute("SHOW port").fetchall()
+    return Database(f"postgresql://lab_forger@127.0.0.1:{port}/{name}")
