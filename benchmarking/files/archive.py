@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 LEVEL = 3
 """Of gzip: quick, and not much larger."""
 TIME = 946_684_800
 """Of every file: the year 2000, which every program accepts."""
+
+MOST_ENTRIES = 1_000_000
+LARGEST_CONTENT_BYTES = 2**36
+"""Of what is unpacked, together."""
 
 
 def pack(archive: Path, root: Path, paths: Iterable[Path]) -> None:
@@ -40,12 +44,26 @@ def unpack(archive: Path, directory: Path) -> None:
     """Nothing in it can be put outside of the directory.
 
     Raises:
-        ValueError: it is no archive, or has an entry that leads outside. The message is part of a sentence.
+        ValueError: it is not an archive, is too large, or has an entry that leads outside. The message is
+            part of a sentence.
         OSError: the files cannot be written.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise ValueError("Python's tarfile is safe from 3.11.4 on; this is an earlier version")
     directory.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(archive, "r:gz") as tar:
-            tar.extractall(directory, filter="data")
+            tar.extractall(directory, _bounded(tar), filter="data")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"it cannot be unpacked: {error}") from error
+
+
+def _bounded(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    content_bytes = 0
+    for number, entry in enumerate(tar):
+        content_bytes += entry.size
+        if number >= MOST_ENTRIES or content_bytes > LARGEST_CONTENT_BYTES:
+            raise ValueError(
+                f"it has more than {MOST_ENTRIES:,} entries, or more than {LARGEST_CONTENT_BYTES:,} bytes"
+            )
+        yield entry

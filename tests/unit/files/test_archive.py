@@ -58,3 +58,19 @@ def test_half_an_archive_is_none(tmp_path, cut):
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ValueError, match="it cannot be unpacked: "):
         archive.unpack(path, tmp_path / "there")
+
+
+@pytest.mark.parametrize("bound", ["MOST_ENTRIES", "LARGEST_CONTENT_BYTES"])
+def test_what_is_unpacked_is_bounded(tmp_path, monkeypatch, bound):
+    path = tmp_path / "whole.tar.gz"
+    root = tree(tmp_path / "root", 1e9)
+    archive.pack(path, root, root.rglob("*"))
+    monkeypatch.setattr(archive, bound, 2)
+    with pytest.raises(ValueError, match=r"it has more than .* entries, or more than .* bytes"):
+        archive.unpack(path, tmp_path / "there")
+
+
+def test_a_python_without_safe_archives_is_named(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(ValueError, match=r"safe from 3\.11\.4 on"):
+        archive.unpack(tmp_path / "any.tar.gz", tmp_path / "there")
