@@ -28,6 +28,7 @@ from benchmarking.server.browser import add_browser, answer_error
 from benchmarking.server.ingest import Ingested, ingest
 from benchmarking.server.lab.routes import add_lab
 from benchmarking.server.live import Hub
+from benchmarking.server.pages.recent import RecentPages
 from benchmarking.server.pages.routes import add_pages
 from benchmarking.server.projects import ProjectPaths, project_of
 from benchmarking.server.store import MOST_CONNECTIONS, Store, is_disk_full
@@ -90,6 +91,7 @@ def make_app(
     app.state.store = store
     app.state.access = access or Access()
     app.state.hub = Hub()
+    app.state.recent_pages = RecentPages(lambda: app.state.hub.version)
     app.state.notices = notices or NoticeSettings()
     app.state.counters = Counters()
     app.add_middleware(bodies.SmallBodies)

@@ -31,10 +31,13 @@ class Hub:
         self._listeners: set[_Listener] = set()
         self._calls: dict[str, Callable[[], None]] = {}
         self._is_closed = False
+        self.version = 0
+        """Counts what has changed."""
 
     def publish(self, topic: str) -> None:
         """``topic``: what has changed, a word."""
         with self._lock:
+            self.version += 1
             for one in self._listeners:
                 one.topics.add(topic)
             self._wake()

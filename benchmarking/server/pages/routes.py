@@ -27,6 +27,7 @@ from benchmarking.server.pages.overview import (
     suggestions,
 )
 from benchmarking.server.pages.reading import ROWS_PER_PAGE, Reader, commit_view, reader_of
+from benchmarking.server.pages.recent import kept_for_a_moment
 from benchmarking.server.pages.rendering import (
     EMBEDDED,
     STATIC,
@@ -86,6 +87,7 @@ def not_found(what: str) -> HTTPException:
 
 
 @pages.get("/")
+@kept_for_a_moment
 def overview(request: Request) -> Response:
     with reading(request) as reader:
         view, names = overview_view(reader), projects.names(reader.connection)
@@ -178,6 +180,7 @@ def commit_csv(request: Request, sha: str) -> Response:
 
 
 @pages.get("/commit/{sha}")
+@kept_for_a_moment
 def commit(request: Request, sha: str, after: Text = "") -> Response:
     with reading(request) as reader:
         view = _commit_page(reader, sha)
@@ -277,6 +280,7 @@ class MatrixCell:
 
 
 @pages.get("/matrix")
+@kept_for_a_moment
 def matrix(request: Request, asked: Matrix) -> Response:
     with reading(request) as reader:
         view, last = matrix_view(reader, asked)
@@ -350,6 +354,7 @@ def _compared(request: Request, a: str, b: str, device: str) -> Comparison:
 
 
 @pages.get("/compare")
+@kept_for_a_moment
 def compare(
     request: Request,
     a: Text = "",
@@ -450,6 +455,7 @@ def series_csv(request: Request, asked: Series) -> Response:
 
 
 @pages.get("/series/{key}")
+@kept_for_a_moment
 def series(request: Request, asked: Series, before: Text = "") -> Response:
     with reading(request) as reader:
         view = _series(reader, asked)
