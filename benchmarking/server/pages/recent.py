@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -19,33 +20,34 @@ this server is seen at once.
 MOST_PAGES = 100
 
 
-@dataclass(frozen=True)
-class _Made:
-    at: float
-    version: int
-    page: Response
+@dataclass
+class _Kept:
+    lock: Lock = field(default_factory=Lock)
+    """Held while the page is made: whoever asks for it meanwhile waits for it."""
+    at: float = -math.inf
+    version: int = 0
+    page: Response = field(default_factory=Response)
 
 
 @dataclass
 class RecentPages:
     version: Callable[[], int]
     """Changes with all that this server is sent."""
-    _pages: OrderedDict[Hashable, _Made] = field(default_factory=OrderedDict)
+    _pages: OrderedDict[Hashable, _Kept] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
     def get(self, key: Hashable, make: Callable[[], Response]) -> Response:
-        now, version = time.monotonic(), self.version()
         with self._lock:
-            found = self._pages.get(key)
-        if found is not None and found.version == version and now - found.at < KEPT_S:
-            return Response(found.page.body, found.page.status_code, dict(found.page.headers))
-        page = make()
-        with self._lock:
-            self._pages[key] = _Made(now, version, page)
+            kept = self._pages.setdefault(key, _Kept())
             self._pages.move_to_end(key)
             while len(self._pages) > MOST_PAGES:
                 self._pages.popitem(last=False)
-        return page
+        with kept.lock:
+            now, version = time.monotonic(), self.version()
+            if kept.version != version or now - kept.at >= KEPT_S:
+                kept.page = make()
+                kept.at, kept.version = now, version
+            return Response(kept.page.body, kept.page.status_code, dict(kept.page.headers))
 
 
 def kept_for_a_moment(endpoint: Callable[..., Response]) -> Callable[..., Response]:
