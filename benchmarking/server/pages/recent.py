@@ -7,7 +7,6 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
@@ -20,21 +19,21 @@ this server is seen at once.
 MOST_PAGES = 100
 
 
-@dataclass
 class _Kept:
-    lock: Lock = field(default_factory=Lock)
-    """Held while the page is made: whoever asks for it meanwhile waits for it."""
-    at: float = -math.inf
-    version: int = 0
-    page: Response = field(default_factory=Response)
+    def __init__(self) -> None:
+        self.lock = Lock()
+        """Held while the page is made: whoever asks for it meanwhile waits for it."""
+        self.at = -math.inf
+        self.version = 0
+        self.page = Response()
 
 
-@dataclass
 class RecentPages:
-    version: Callable[[], int]
-    """Changes with all that this server is sent."""
-    _pages: OrderedDict[Hashable, _Kept] = field(default_factory=OrderedDict)
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(self, version: Callable[[], int]) -> None:
+        """``version`` changes with all that this server is sent."""
+        self._version = version
+        self._pages: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Response]) -> Response:
         with self._lock:
@@ -43,7 +42,7 @@ class RecentPages:
             while len(self._pages) > MOST_PAGES:
                 self._pages.popitem(last=False)
         with kept.lock:
-            now, version = time.monotonic(), self.version()
+            now, version = time.monotonic(), self._version()
             if kept.version != version or now - kept.at >= KEPT_S:
                 kept.page = make()
                 kept.at, kept.version = now, version

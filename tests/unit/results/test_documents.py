@@ -183,3 +183,17 @@ def test_what_json_prints_is_as_the_schema_says(name):
 @pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
 def test_what_older_versions_printed_is_as_the_schema_says(path):
     jsonschema.validate(json.loads(path.read_text()), documents.schema())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"results": [1] * 1000},
+        {"results": [{"meta": {}, "types": [1] * 1000}]},
+        {"results": [{"meta": {"command": [{}] * 1000}, "types": [{"values": ["x"] * 1000}]}]},
+    ],
+)
+def test_a_list_is_refused_at_its_first_fault(value):
+    with pytest.raises(ValueError, match="results: 0") as caught:
+        documents.read(Document, json.dumps(value))
+    assert caught.value.__cause__.error_count() < 60

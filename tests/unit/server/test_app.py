@@ -81,6 +81,7 @@ HOSTILE = [
     (b"[" * 1025 + b"]" * 1025, {}, 422, "nested deeper"),
     (b"{" + b",".join(b'"%d":0' % one for one in range(250_000)) + b"}", {}, 413, "too many values"),
     (b"[" * 300_000, {}, 413, "too many values"),
+    (b'{"results": [' + b"1," * 1_500_000 + b"1]}", {}, 422, "not a document"),
     (b" " * (LARGEST_ANONYMOUS_BODY + 1) * 9, {}, 413, "larger than"),
     (gzip.compress(b" " * 2**28), {"Content-Encoding": "gzip"}, 413, "larger than"),
     (gzip.compress(b"{}")[:-9], {"Content-Encoding": "gzip"}, 400, "not gzip"),
