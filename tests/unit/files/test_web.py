@@ -8,6 +8,7 @@ import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -266,3 +267,11 @@ def test_a_server_that_is_not_public_is_not_asked(server, cancellation, host, mo
     with pytest.raises(WebError, match=r"127\.0\.0\.1 is not a public address"):
         fetch(url, cancellation, WebLimits(public_only=True), "POST")
     assert not server.requests
+
+
+@pytest.mark.parametrize("public_only", [False, True])
+def test_a_proxy_of_the_environment_is_not_asked_for_what_has_to_be_public(public_only):
+    """It would resolve the name by itself, wherever that leads."""
+    limits = WebLimits(public_only=public_only)
+    session = web._session(SimpleNamespace(limits=limits))
+    assert session.trust_env is not public_only

@@ -7,6 +7,7 @@ import pytest
 from benchmarking.errors import BuildError, UsageError
 from benchmarking.files.made_directories import MadeDirectories
 from benchmarking.programs import made_environments
+from benchmarking.programs.command import Command, Outcome
 from benchmarking.programs.made_environments import PYTHON, EnvironmentMaker, Wanted, find_uv
 from benchmarking.programs.process import Cancellation
 from tests.support.wheels import write_wheel
@@ -139,3 +140,21 @@ def test_anything_else_is_refused(word, message):
         Wanted.parse(word)
     assert str(error.value).startswith(message)
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("", "exit status 3"),
+        ("a\n\n b \nc\nd\ne\n", "b c d e"),
+        (
+            "Looking in https://me:secret@x/\nERROR: no first\nERROR: no such\nWARNING: a newer pip",
+            "ERROR: no such",
+        ),
+        ("https://me:secret@x/ is away", "https://x/ is away"),
+        (f"begin{'x' * 600}", "x" * 600),
+    ],
+)
+def test_the_last_words_of_an_installer(output, words):
+    outcome = Outcome(Command(("pip",)), 3, output, "", 1.0)
+    assert made_environments._last_words(outcome) == words

@@ -8,7 +8,7 @@ from rich.console import ColorSystem
 
 from benchmarking.errors import StorageError, UsageError
 from benchmarking.terminal import streams
-from benchmarking.terminal.console import PlainConsole
+from benchmarking.terminal.console import PlainConsole, borderless_table
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[31mb\x9b2J\u202ec\u2066d\u200be\u2028f\x85g\rh\ud800"
 HARMLESS = "a?]0;owned??[31mb?2J?c?d?e?f?g?h?"
@@ -87,3 +87,16 @@ def test_a_closed_stdout_is_the_users_mistake(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with pytest.raises(UsageError, match="stdout is closed"):
         streams.show("text")
+
+
+def test_a_console_shows_what_it_is_given():
+    stream = io.StringIO()
+    console = PlainConsole(stream, width=60)
+    console.print("[bold]a[/bold] :smile: 12.5 ms /path 'text'")
+    assert stream.getvalue() == "[bold]a[/bold] :smile: 12.5 ms /path 'text'\n"
+    table = borderless_table(gap=3)
+    for name in ("one", "two"):
+        table.add_column(name)
+    table.add_row("a", "b")
+    console.print(table)
+    assert stream.getvalue().splitlines()[1:] == ["one   two", "a     b  "]
