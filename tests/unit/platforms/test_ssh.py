@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -193,3 +194,12 @@ def test_machines_that_say_the_same_of_themselves(ssh):
         one.close()
     assert len(found.devices) == 1
     assert json.dumps(dict(found.unusable)).startswith('{"-x":')
+
+
+def test_a_machine_without_room_for_a_socket_is_named(connection, monkeypatch):
+    def fail(**_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", fail)
+    with pytest.raises(DeviceError, match="cannot create a socket in /tmp: No space left on device"):
+        RemoteShell(connection).run(":")

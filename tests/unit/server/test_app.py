@@ -125,6 +125,13 @@ class TestTokens:
                     scope
                 ]
 
+    def test_logs_bring_their_token_in_the_body(self, store):
+        tokens = {bearer(store, Scope.READ): 403, bearer(store, Scope.WRITE): 200, "wrong": 401, "": 401}
+        with serving(store, self.access) as address:
+            for token, status in tokens.items():
+                body = json.dumps({"access_token": token, "logs": "[]"}).encode()
+                assert post(address, body, "/api/v1/logs").status_code == status
+
     def test_without_a_valid_token_nothing_is_told(self, store):
         old, revoked = bearer(store, lifetime_s=-1), bearer(store)
         with store.writing() as connection:
