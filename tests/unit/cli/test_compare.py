@@ -1,0 +1,100 @@
+"""From the arguments of ``mlbench compare`` to the module that compares, and what that is asked for."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarking.cli import compare
+from benchmarking.errors import ExitStatus
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Calls ``main``; gives its status, the module, and the request that it would get."""
+    taken = []
+
+    def take(name):
+        return SimpleNamespace(
+            compare=lambda request: taken.append((name, request)) or ExitStatus.INCONCLUSIVE
+        )
+
+    monkeypatch.setattr(compare, "import_module", take)
+
+    def asked(*argv):
+        taken.clear()
+        status = compare.main(argv, "mlbench compare")
+        return (status, *(taken[0] if taken else (None, None)))
+
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("argv", "kind"),
+    [
+        (["true", "echo x"], "commands"),
+        (["true", "no-such-thing"], "commands"),
+        (["no such", "thing"], "commands"),
+        (["a", "b", "c"], "programs"),
+        (["a", "b", "c", "d"], "programs"),
+        (["saved-a", "saved-b"], "saved"),
+        (["true", "true", "--by", "device"], "saved"),
+        (["--base=x", "--head=y", "file"], "environments"),
+        (["--base=x", "file"], "environments"),
+        (["--head=y", "--python=p", "file"], "environments"),
+        (["--base=x", "--head=y", "--repository=.", "true"], "commits"),
+        (["--build=make", "--repository=.", "true"], "commits"),
+        (["true", "false", "--repository=."], "saved"),
+        (["true", "false", "more", "--repository=."], "commits"),
+    ],
+)
+def test_the_kind_of_the_comparison(asked, argv, kind):
+    status, module, request = asked(*argv)
+    assert (status, module) == (ExitStatus.INCONCLUSIVE, f"benchmarking.cli.compare_{kind}")
+    assert request.command == ("mlbench", "compare", *argv)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "give BASE and HEAD"),
+        (["true"], "give BASE and HEAD"),
+        (["true", "true", "--build=make"], "--build needs --repository"),
+        (["true", "true", "--python=p"], "--python makes environments"),
+        (["--base=x", "--repository=.", "--python=p", "true"], "--python makes environments"),
+        (["--base=x", "--head=y", "file", "--by=device"], "--by is for saved runs"),
+    ],
+)
+def test_what_is_no_comparison(asked, capsys, argv, message):
+    assert asked(*argv) == (ExitStatus.BAD_USAGE, None, None)
+    assert capsys.readouterr().err.startswith(f"mlbench compare: {message}")
+
+
+def test_what_is_asked_for(asked):
+    _, _, request = asked(
+        *("true", "true", "--format", "hyperfine", "--unit", "ms", "--net", "n", "--pattern", "p"),
+        *("--json_path", "j", "--build_timeout", "7", "--seed", "5", "--threads", "2", "--canary", "off"),
+    )
+    assert request.names == ("true", "true")
+    assert request.reading == {
+        "format": "hyperfine",
+        "unit": "ms",
+        "net": "n",
+        "pattern": "p",
+        "json_path": "j",
+    }
+    assert request.build_timeout_s == 7
+    assert {name: request.options[name] for name in ("seed", "threads", "canary")} == {
+        "seed": 5,
+        "threads": 2,
+        "canary": "off",
+    }
+
+
+def test_what_is_not_asked_for(asked):
+    _, _, request = asked("--base=x", "--head=y", "--repository=r", "--build=make all", "true")
+    assert (request.base, request.head, request.repository) == ("x", "y", Path("r"))
+    assert (request.build, request.build_timeout_s, request.python) == ("make all", 3600.0, None)
+    assert request.reading == {}
+    assert not {"threads", "framework", "by"} & {*request.options}
+    assert (request.options["seed"], request.options["json"]) == (None, False)
