@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,8 @@ LOST_AFTER_S = 60.0
 """An agent that gave no sign of life for so long lost its jobs."""
 RECONNECT_S = 5.0
 RESTART_S = 0.2
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""When a job that is given back may begin: now, by every clock."""
 POLL_S = 10.0
 """New jobs are announced by PostgreSQL; this is for an announcement that got lost."""
 
@@ -466,7 +469,7 @@ def _retry_strategy() -> Any:
 
     class OnlyIfTheHostEnds(BaseRetryStrategy):
         def get_retry_decision(self, *, exception: BaseException, job: Any) -> RetryDecision | None:
-            return RetryDecision() if isinstance(exception, HostEndsError) else None
+            return RetryDecision(retry_at=LONG_AGO) if isinstance(exception, HostEndsError) else None
 
     return OnlyIfTheHostEnds()
 

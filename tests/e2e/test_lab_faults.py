@@ -210,7 +210,7 @@ def test_no_clock_of_a_host_decides(lab, wrong_clock):
     lab.submit(lab.suite(TEST_S, TESTS), ["phone"])
     lab.start("desk", "phone", **wrong_clock(600))
     lab.until(RESULTS, 1)
-    lab.kill("desk")
+    lab.end("desk")
     lab.start("other", "phone", **wrong_clock(-600))
     lab.until("SELECT count(*) FROM run WHERE host = 'other'", 1)
     shown = subprocess.run(
@@ -220,7 +220,7 @@ def test_no_clock_of_a_host_decides(lab, wrong_clock):
         text=True,
     )
     assert re.search(r"running +\d+ s ", shown.stdout), shown.stdout + shown.stderr
-    lab.end("other")
+    lab.kill("other")
     lab.start("desk", **wrong_clock(600))
     assert assert_whole(lab).attempt == 2
 
