@@ -521,6 +521,9 @@ def measure_hostile(url: str) -> None:
         "2 M keys": b"{" + b",".join(b'"%d":0' % one for one in range(2_000_000)) + b"}",
         "many objects": b"[" + b"{}," * 1_300_000 + b"{}]",
         "many numbers": b'{"results": [' + b"1," * 1_900_000 + b"1]}",
+        "many facts": b'{"results": [{"meta": {"device": {'
+        + b",".join(b'"%d": []' % one for one in range(190_000))
+        + b"}}}]}",
         "1,025 levels": deep,
         "a large document": document(*[replace(given)] * 60)[: 4 * 2**20],
     }

@@ -56,6 +56,8 @@ _PARTS = {
 }
 """The parts whose fields are in the ``meta``, with the names of the fields there."""
 _WHOLE = ("sampling", "cell")
+MOST_MEMBERS = 2500
+"""Of one object in a document; the largest are the kernels of all operators."""
 """The parts that are in the ``meta`` as a whole."""
 
 Read = TypeVar("Read")
@@ -202,7 +204,19 @@ def _parsed(content: str | bytes) -> Any:
         raise ValueError("it is empty")
     value = parse_json(content)
     _check_version(value)
+    _check_members(value)
     return value
+
+
+def _check_members(value: Any) -> None:
+    """Each wrong member of an object is several errors of 1.3 kB."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict) and len(one) > MOST_MEMBERS:
+            raise ValueError(f"an object has more than {MOST_MEMBERS:,} members")
+        members = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        todo.extend(member for member in members if isinstance(member, dict | list))
 
 
 def validated(kind: type[Read], value: Any) -> Read:

@@ -81,6 +81,14 @@ HOSTILE = [
     (b"[" * 1025 + b"]" * 1025, {}, 422, "nested deeper"),
     (b"{" + b",".join(b'"%d":0' % one for one in range(250_000)) + b"}", {}, 413, "too many values"),
     (b"[" * 300_000, {}, 413, "too many values"),
+    (
+        b'{"results": [{"meta": {"device": {'
+        + b",".join(b'"%d": []' % one for one in range(150_000))
+        + b"}}}]}",
+        {},
+        422,
+        "more than 2,500 members",
+    ),
     (b'{"results": [' + b"1," * 1_500_000 + b"1]}", {}, 422, "not a document"),
     (b" " * (LARGEST_ANONYMOUS_BODY + 1) * 9, {}, 413, "larger than"),
     (gzip.compress(b" " * 2**28), {"Content-Encoding": "gzip"}, 413, "larger than"),
