@@ -36,6 +36,8 @@ def programs() -> Path | None:
 def why_not() -> str | None:
     if programs() is None:
         return "PostgreSQL is not installed (Debian's package postgresql)"
+    if shutil.which("setpriv") is None:
+        return "there is no setpriv (Debian's package util-linux), which ends it with the tests"
     if os.getuid() == 0 and _unprivileged() is None:
         return "PostgreSQL does not run as root, and there is no user postgres"
     return None
@@ -95,18 +97,14 @@ class PostgreSQL:
                 *(self._programs / "postgres", "-D", self._data, "-k", self.directory),
                 *("-h", "*" if self._namespace else "127.0.0.1", "-p", str(self.port), *options),
             ]
-            user = self._user
+            # It ends with the test's process, also if that is killed.
+            wrapper = ["setpriv", "--pdeathsig=INT"]
+            if self._user:
+                wrapper += ["--clear-groups", f"--reuid={self._user}", f"--regid={self._user}"]
             if self._namespace:
-                enter = ("ip", "netns", "exec", self._namespace, "setpriv", "--clear-groups")
-                command = [*enter, f"--reuid={user}", f"--regid={user}", *command]
-                user = None
+                wrapper = ["ip", "netns", "exec", self._namespace, *wrapper]
             self._process = subprocess.Popen(
-                command,
-                user=user,
-                cwd=self.directory,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+                [*wrapper, *command], cwd=self.directory, stdout=log, stderr=log, start_new_session=True
             )
         limit = time.monotonic() + 60
         while subprocess.run([self._programs / "pg_isready", "-q", *self._address]).returncode:
