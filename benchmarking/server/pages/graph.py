@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarking.records.series import KNOWN
 from benchmarking.reporters import numbers
@@ -91,18 +91,22 @@ def _control_changes(points: Sequence[PointView]) -> list[int]:
     return found if len(found) * MOST_CONTROLS <= len(points) else []
 
 
-def line_data(line: LineView, has_runs: bool = True) -> dict[str, Any]:
+_Value = TypeVar("_Value", int, str)
+
+
+def line_data(line: LineView, has_links: bool = True) -> dict[str, Any]:
     """A series in few digits, because a report has a hundred thousand points: positions and values as steps
     from the point before, the values in multiples of a quantum, the ends of the intervals and the controls
     as distances from the values.
+
+    Args:
+        has_links: with the names of the line and of its runs, which a report has elsewhere or not at all.
     """
     points = [one for one in line.points if math.isfinite(one.value)]
     middle = abs(median(one.value for one in points)) if points else 0.0
     quantum = float(f"{(middle or max((abs(one.value) for one in points), default=1) or 1) / RESOLUTION:.3g}")
     values = [round(one.value / quantum) for one in points]
     found: dict[str, Any] = {
-        "key": line.name.key,
-        "label": f"{line.name.model} {line.name.where}",
         "quantum": quantum,
         "steps": _repeated(_steps([one.commit.position for one in points])),
         "values": _steps(values),
@@ -110,9 +114,13 @@ def line_data(line: LineView, has_runs: bool = True) -> dict[str, Any]:
         "high": _distances([(one.high, one.value) for one in points], quantum),
         "control": _distances([(one.value, _control(one)) for one in points], quantum),
         "tainted": [index for index, one in enumerate(points) if one.tainted],
-        "verdicts": "".join(VERDICTS.get(one.verdict, " ") for one in points).rstrip(),
+        "verdicts": "".join(
+            f"{times}{one}" for one, times in _repeated(VERDICTS.get(one.verdict, " ") for one in points)
+        ),
     }
-    if has_runs:
+    if has_links:
+        found["key"] = line.name.key
+        found["label"] = f"{line.name.model} {line.name.where}"
         found["runs"] = [one.run for one in points]
     return found
 
@@ -125,7 +133,7 @@ def _steps(values: Sequence[int]) -> list[int]:
     return [after - before for before, after in pairwise([0, *values])]
 
 
-def _repeated(values: Iterable[int]) -> list[tuple[int, int]]:
+def _repeated(values: Iterable[_Value]) -> list[tuple[_Value, int]]:
     """Each value with the number of times that it follows itself."""
     return [(value, sum(1 for _ in same)) for value, same in groupby(values)]
 

@@ -155,7 +155,7 @@ def _data(views: Sequence[SeriesView], commits: Sequence[CommitView]) -> dict[st
                 "model": view.line.name.model,
                 "where": view.line.name.where,
                 "unit": view.line.name.unit,
-                "line": line_data(view.line, has_runs=False),
+                "line": line_data(view.line, has_links=False),
                 **marks_data(view),
             }
             for view in views

@@ -38,6 +38,7 @@
     return {
       ...series,
       x: series.steps.flatMap(([step, times]) => Array.from({ length: times }, () => x += step)),
+      verdicts: series.verdicts.replace(/(\d+)(\D)/g, (_, times, one) => one.repeat(times)),
       values, low: moved(series.low, -1), high: moved(series.high, 1), control: moved(series.control, -1),
     };
   }

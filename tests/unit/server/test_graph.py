@@ -83,7 +83,7 @@ def test_verdicts_and_taints_have_their_places():
         ),
         "/run/",
     )
-    assert data["series"][0]["verdicts"] == " rk"
+    assert data["series"][0]["verdicts"] == "1 1r1k"
     assert data["series"][0]["tainted"] == [1]
 
 
