@@ -457,6 +457,11 @@ def test_the_pages_of_the_lab(lab, pages):
     golden.check("\n".join(texts) + "\n", "server/lab.txt")
 
 
+def test_the_reference_lists_the_tables_of_the_lab_and_not_its_pages(pages):
+    paths = {one for one in pages.app.openapi()["paths"] if one.startswith("/lab")}
+    assert paths == {"/lab/devices.json", "/lab/jobs.json", "/lab/jobs.csv"}
+
+
 def test_the_end_of_a_long_log_is_shown_and_a_job_that_is_not_there_is_not(lab, pages, monkeypatch):
     from benchmarking.server.lab import routes
 
