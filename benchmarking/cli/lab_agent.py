@@ -127,7 +127,7 @@ def _survey(values: Mapping[str, Any]) -> Callable[[], list[FoundDevice]]:
     from benchmarking.driver.survey import FoundDevice
     from benchmarking.programs.process import Cancellation
 
-    builds = [FoundDevice(BUILD, f"builds for {one}", one) for one in values["builds"]]
+    builds = [FoundDevice(BUILD, f"builder for {one}", one) for one in values["builds"]]
 
     def look() -> list[FoundDevice]:
         with Cancellation() as cancellation:

@@ -72,6 +72,8 @@ class Following:
         return jobs
 
     def _log_state(self, job: LabJob) -> None:
+        if job.state == "running" and not job.host:
+            return  # the host has taken it and does not yet say so
         state = f"{job.state}{f' on {job.host}' if job.state == 'running' else ''}"
         if self._states.get(job.id) != state:
             self._states[job.id] = state

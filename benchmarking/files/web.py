@@ -470,7 +470,7 @@ def _reason(error: Exception | None) -> str:
     """The innermost reason, without the addresses and object names that the libraries add."""
     text = hide_credentials(str(error))
     match = re.search(
-        r"(\[Errno -?\d+\] [^')]+|Read timed out|timed out|IncompleteRead[^)]{0,200}\))",
+        r"(\[Errno -?\d+\] [^'\")]+|Read timed out|timed out|IncompleteRead[^)]{0,200}\))",
         text,
     )
     return _short(match.group(1) if match else text)

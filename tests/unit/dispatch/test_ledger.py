@@ -274,6 +274,8 @@ def test_a_submitter_sees_each_result_once_and_the_log(lab, caplog):
         )
         look = Ledger(connection)
         seen.look(look)
+        lab.sql("UPDATE procrastinate_jobs SET status = 'doing' WHERE id = %s", job)
+        seen.look(look)  # taken, but no host has begun it
         lab.start(job)
         lab.result(job, 0, "first")
         lab.sql("INSERT INTO log VALUES (%s, 1, 0, 'begun')", job)

@@ -64,7 +64,7 @@ def test_the_shortest_queue_is_chosen():
         replace(PIXEL, hash="3", state="away"),
         replace(PIXEL, hash="4", state="in use", running="job 3"),
     )
-    builds = replace(PIXEL, platform="build", hash="android", name="builds for android")
+    builds = replace(PIXEL, platform="build", hash="android", name="builder for android")
     devices = [away, busy, used, idle, builds]
     assert choose(devices, Target.of("android"), every=False) == [idle]
     assert choose(devices, Target.of("android"), every=True) == [busy, used, idle]
