@@ -482,6 +482,8 @@ def test_a_device_is_reserved_and_released_in_the_browser(lab, pages):
     form = {"device": "host:attic0", "hours": "1.5", "token": token}
     answer = pages.post("/lab/reserve", data=form, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/lab/job/1")
+    # A reservation has no tests.
+    assert "0 of 0" not in pages.get("/lab").text + pages.get("/lab/job/1").text
     ((arguments,),) = lab.sql("SELECT args FROM procrastinate_jobs")
     assert (arguments["job"]["duration_s"], arguments["job"]["protocol"]) == (5400, PROTOCOL)
     (job,) = lab.read("jobs")
