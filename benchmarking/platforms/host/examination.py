@@ -115,13 +115,16 @@ def _observed_load() -> Load:
 
 
 def _spent_s() -> Mapping[tuple[int, str], float]:
-    """The CPU time of each process except this one, by its number and name."""
+    """The CPU time of each process except this one, by its number and name. Threads of the kernel, which have
+    no memory of their own, are left out: nobody can stop them.
+    """
     import psutil
 
     found = {}
-    for one in psutil.process_iter(["name", "cpu_times"]):
-        times = one.info["cpu_times"]
-        if times is not None and one.pid != os.getpid():  # None: another user's, on systems that hide it
+    for one in psutil.process_iter(["name", "cpu_times", "memory_info"]):
+        times, memory = one.info["cpu_times"], one.info["memory_info"]
+        # None: another user's, on systems that hide it.
+        if times is not None and (memory is None or memory.vms) and one.pid != os.getpid():
             found[one.pid, one.info["name"] or "?"] = times.user + times.system
     return found
 

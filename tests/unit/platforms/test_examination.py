@@ -1,5 +1,6 @@
 """What the doctor finds: on machines whose files a test has written, and on this one."""
 
+import psutil
 import pytest
 
 from benchmarking.platforms.host import examination
@@ -99,3 +100,10 @@ def test_this_machine(monkeypatch):
     found = examine(machine)
     assert len({one.name for one in found}) == len(examination.EXAMINATIONS)
     assert found[0].value == f"{machine.facts['usable_cores']} usable of {machine.facts['logical_cores']}"
+
+
+def test_threads_of_the_kernel_are_not_among_the_programs_to_stop():
+    if "kthreadd" not in {one.info["name"] for one in psutil.process_iter(["name"])}:
+        pytest.skip("the threads of the kernel are not visible here")
+    assert not {name for _, name in examination._spent_s()} & {"kthreadd", "ksoftirqd/0"}
+    assert examination._spent_s()
