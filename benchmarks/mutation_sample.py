@@ -29,6 +29,7 @@ import multiprocessing
 import os
 import queue
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -86,6 +87,7 @@ TESTS_OF_DECLARATIONS = (
 """They read the sources, or what is declared in them, and execute no line of a module."""
 SECONDS_FOR_A_MUTANT = 60
 """Of tests, by what they took without it; those that take longest are left out beyond."""
+NO_END = "no end"
 TEST_LIMIT_S = 60
 """For one test on a machine that nobody else uses; the longer, the more processes want to run."""
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -237,6 +239,8 @@ def run_pytest(clone: Path, arguments: Sequence[str], output: str) -> None:
     stream = os.open(output, os.O_WRONLY)
     for descriptor in (1, 2):
         os.dup2(stream, descriptor)
+    # What never ends uses CPU time, however busy the machine is.
+    resource.setrlimit(resource.RLIMIT_CPU, (3 * SECONDS_FOR_A_MUTANT, 4 * SECONDS_FOR_A_MUTANT))
     status = pytest.main([*arguments])
     sys.stdout.flush()
     os._exit(status)
@@ -289,7 +293,9 @@ def first_failure(clone: Path, tests: Sequence[str]) -> str | None:
     if process.pid is not None and process.is_alive():
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
-        return "no end"
+        return NO_END
+    if process.exitcode == -signal.SIGXCPU:
+        return NO_END
     if process.exitcode in (0, 5):
         return None
     lines = output.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -312,7 +318,8 @@ def attempt(clone: Path, mutant: Mutant, outcome: Outcome, stages: dict[str, Tes
         while by := noticed_by(clone, tests, {path: changed}):
             function = by.partition("[")[0].partition(" - ")[0]
             again = [function] if function.startswith("tests/") else tests
-            if noticed_by(clone, again, {path: changed}) and not noticed_by(clone, again, {}):
+            is_repeated = by == NO_END or noticed_by(clone, again, {path: changed})
+            if is_repeated and not noticed_by(clone, again, {}):
                 return {**outcome, "outcome": "noticed", "by": by}
             tests = [test for test in tests if test not in again and not test.startswith(f"{function}::")]
     # The name of the other exception is in no module: that it is unknown says nothing.
