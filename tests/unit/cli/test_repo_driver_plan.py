@@ -14,7 +14,7 @@ import pytest
 from benchmarking.cli import repo_driver
 from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.cli.repo_driver_options import RepoDriverOptions
-from benchmarking.continuous import leftovers, loop, measurement
+from benchmarking.continuous import leftovers, loop, measurement, state
 from benchmarking.continuous.builder import LocalBuilder
 from benchmarking.continuous.lab import LabBuilder
 from benchmarking.continuous.loop import Mode
@@ -212,3 +212,18 @@ def test_the_lab(start, monkeypatch):
     assert started.harness.environment == {LAB_VARIABLE: "postgresql://lab.example/benchmarks"}
     monkeypatch.setenv(LAB_VARIABLE, url)
     assert start().harness.environment == {}
+
+
+def test_the_status_only_reads(start, monkeypatch, capsys):
+    directory = start.workshop.directory / "exec/caffe2/.repo_driver"
+    directory.mkdir(parents=True)
+    benchmark = str(start.workshop.benchmark.resolve())
+    with state.State(directory / state.FILE_NAME, benchmark) as written:
+        written.set_position("main", state.Position("a" * 40, is_done=True))
+
+    def refuse(path):
+        raise AssertionError("it would write")
+
+    monkeypatch.setattr(state, "_open", refuse)
+    assert start("--status").status == ExitStatus.OK
+    assert f"main: done up to {'a' * 12}" in capsys.readouterr().out

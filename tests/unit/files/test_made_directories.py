@@ -127,3 +127,9 @@ def test_a_cache_that_cannot_be_written_is_said(tmp_path, cancellation):
         using(directories, cancellation, Maker()),
     ):
         pass
+
+
+def test_a_place_that_is_taken_is_said(tmp_path, directories):
+    (tmp_path / "made").write_text("a file")
+    with pytest.raises(StorageError, match=r"made/name: (Not a directory|File exists)$"):
+        directories._make(tmp_path / "made/name/content", Maker())

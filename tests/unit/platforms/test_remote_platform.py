@@ -214,6 +214,7 @@ def test_a_link_that_ends_before_the_program_is_a_lost_device(converse, monkeypa
     with converse() as live:
         live.write_line("x")
         assert live.read_line(30) == "got x"
+        assert live.pid is None  # it is no process of this machine
         monkeypatch.setattr(live._framed, "receive", lambda timeout_s: b"")
         with pytest.raises(DeviceLostError, match="the connection ended before the program did"):
             live.read_line(30)
