@@ -20,7 +20,7 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
     back in the meantime.
 
     Raises:
-        OSError: the file cannot be written, or is a device or a pipe (root would replace even /dev/null);
+        OSError: the file cannot be written, or is a device (root would replace even /dev/null);
             ``path`` is as it was.
     """
     if _is_open_elsewhere(path):
@@ -41,9 +41,9 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
 
 
 def _is_open_elsewhere(path: Path) -> bool:
-    """A device, a pipe, or one of the system's names for an open file, such as /dev/stdout."""
+    """A device, or one of the system's names for an open file, such as /dev/stdout."""
     is_name_of_open_file = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
-    return is_name_of_open_file or (path.exists() and not (path.is_file() or path.is_dir()))
+    return is_name_of_open_file or path.is_char_device() or path.is_block_device()
 
 
 def write_text(path: Path, text: str) -> None:
