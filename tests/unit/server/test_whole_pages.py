@@ -151,7 +151,9 @@ def test_what_programs_read(client, name):
 
 def test_the_interface(client):
     """With the bounds of all that can be asked."""
-    interface = {**client.app.openapi(), "info": {}}
+    found = client.app.openapi()
+    own = {name: one for name, one in found["components"]["schemas"].items() if "ValidationError" not in name}
+    interface = {"paths": found["paths"], "schemas": own}  # without what a version of the library adds
     golden.check(json.dumps(interface, indent=1, sort_keys=True) + "\n", "server/openapi.json")
 
 
