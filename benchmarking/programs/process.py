@@ -47,7 +47,7 @@ class Cancellation:
 
     @property
     def is_set(self) -> bool:
-        return self.wait(0) if self._was_set is None else self._was_set
+        return self._is_readable(0) if self._was_set is None else self._was_set
 
     @contextmanager
     def set_by_any_signal(self) -> Iterator[None]:
@@ -63,6 +63,9 @@ class Cancellation:
 
     def wait(self, timeout_s: float) -> bool:
         """Whether it was set within this time."""
+        return self._is_readable(timeout_s)
+
+    def _is_readable(self, timeout_s: float) -> bool:
         with selectors.DefaultSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             return bool(selector.select(timeout_s))

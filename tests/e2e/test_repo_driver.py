@@ -505,7 +505,7 @@ def test_the_token_is_nowhere(workshop, tmp_path, way):
     assert done.returncode in (4, 6), done.stderr
     text = leak.read_text()
     assert "repo_driver.py" in text
-    assert "harness.py" in text
+    assert "start_program.py harness" in text
     assert SECRET not in text
     for path in (log, *(tmp_path / "results").rglob("*"), *workshop.exec_dir.rglob("*")):
         if path.is_file():

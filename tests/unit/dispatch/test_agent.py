@@ -36,7 +36,7 @@ class Counted(JobRun):
 
 def most_at_once(tmp_path, builds, alone):
     async def two():
-        host = Host("desk", tmp_path, Tether(0, "", ""), builds=builds)
+        host = Host("desk", "1", tmp_path, Tether(0, "", ""), builds=builds)
         agent = Agent(Database("postgresql://nowhere/lab"), host, list)
         lock = asyncio.Lock() if alone else None
         contexts = [SimpleNamespace(job=SimpleNamespace(id=number, attempts=0)) for number in range(2)]
