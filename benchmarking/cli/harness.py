@@ -393,7 +393,7 @@ def _with_contenders(
             contenders.append(Contender(framework, arm))
     if not contenders:
         reasons = "; ".join(f"{name}: {why}" for name, why in unusable.items())
-        raise UsageError(f"--framework: none of the frameworks can be run here: {reasons}")
+        raise UsageError(f"no framework that runs this can be used here: {reasons}")
     return replace(backends, contenders=tuple(contenders), unusable=unusable)
 
 

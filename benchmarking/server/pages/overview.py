@@ -132,9 +132,11 @@ def measured_at(reader: Reader, sha: str, verdict: Verdict | None = None) -> tup
         .order_by(_series.c.net, _series.c.identifier, _series.c.key)
     )
     if verdict is not None:
-        having = _points.alias("having_verdict")
-        is_there = having.c.commit_id == _points.c.commit_id, having.c.series_id == _points.c.series_id
-        query = query.where(select(having).where(*is_there, having.c.verdict == verdict).exists())
+        # Not for each point by itself: PostgreSQL would read the whole series each time.
+        having, at = _points.alias("having_verdict"), _commits.alias("at")
+        those = select(having.c.series_id).join(at, having.c.commit_id == at.c.id)
+        those = those.where(at.c.project_id == reader.project, at.c.sha == sha, having.c.verdict == verdict)
+        query = query.where(_points.c.series_id.in_(those))
     found = latest_runs(reader.rows(query), "series_id")
     return tuple(MeasuredRow(series_name(row), point_view(row, final)) for row, final in found)
 
