@@ -208,6 +208,8 @@ def fill(store: Store, series: int, commits: int, operators: int) -> None:
         next_result, next_run = next_result + len(known), next_run + 1
     with store.engine.connect() as connection:
         connection.execute(text("ANALYZE"))
+        for name in () if store.is_sqlite else ("run", "result"):  # their numbers were given here
+            connection.execute(text(f"SELECT setval('{name}_id_seq', (SELECT max(id) FROM {name}))"))
         connection.commit()
     show(
         step="fill",
