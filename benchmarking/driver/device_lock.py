@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -62,7 +62,7 @@ class DeviceLocks:
         except OSError as error:
             raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
         try:
-            self._wait_for(descriptor, platform, cancellation)
+            self.until_free(lambda: self._take(descriptor, platform), name, cancellation, LOOK_AGAIN_S)
             lock_mark = _lock_mark(path, descriptor)
             mark = f"{lock_mark}{secrets.token_hex(8)}"
             leftovers.end_marked(VARIABLE, lambda value: value.startswith(lock_mark))
@@ -96,24 +96,45 @@ class DeviceLocks:
         finally:
             os.close(descriptor)
 
-    def _wait_for(self, descriptor: int, platform: PlatformBase, cancellation: Cancellation) -> None:
-        name, path = platform.device.name, self._path(platform)
+    def until_free(
+        self, take: Callable[[], object], name: str, cancellation: Cancellation, look_again_s: float
+    ) -> None:
+        """Calls ``take`` until it does not raise that the device is busy.
+
+        Raises:
+            DeviceBusyError: it is, and we were not to wait.
+            RunCancelledError: cancelled while waiting.
+        """
         is_reported = False
-        while not _is_taken(descriptor):
-            owner = _Owner.read(path)
-            if owner is not None and not owner.is_alive(path):
-                # By its own mark: another run may take the lock at this moment and start programs.
-                leftovers.end_marked(VARIABLE, owner.mark.__eq__)
-                if _is_taken(descriptor):
-                    return
-            holder = f"{name} is in use by {_describe(owner, path)}"
-            if self.when_busy == "fail":
-                raise DeviceBusyError(f"{holder}; --when_busy wait waits for it")
-            if not is_reported:
-                logger.warning("%s: waiting until it is free", holder)
-                is_reported = True
-            if cancellation.wait(LOOK_AGAIN_S):
+        while True:
+            try:
+                take()
+                return
+            except DeviceBusyError as error:
+                if self.when_busy == "fail":
+                    raise
+                if not is_reported:
+                    logger.warning("%s: waiting until it is free", error)
+                    is_reported = True
+            if cancellation.wait(look_again_s):
                 raise RunCancelledError(f"cancelled while waiting for {name}")
+
+    def _take(self, descriptor: int, platform: PlatformBase) -> None:
+        """
+        Raises:
+            DeviceBusyError: another has it.
+        """
+        path = self._path(platform)
+        if _is_taken(descriptor):
+            return
+        owner = _Owner.read(path)
+        if owner is not None and not owner.is_alive(path):
+            # By its own mark: another run may take the lock at this moment and start programs.
+            leftovers.end_marked(VARIABLE, owner.mark.__eq__)
+            if _is_taken(descriptor):
+                return
+        advice = "; --when_busy wait waits for it" if self.when_busy == "fail" else ""
+        raise DeviceBusyError(f"{platform.device.name} is in use by {_describe(owner, path)}{advice}")
 
     def _path(self, platform: PlatformBase) -> Path:
         digest = hashlib.sha256(f"{platform.name} {platform.device.hash}".encode()).hexdigest()[:16]

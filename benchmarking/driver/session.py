@@ -24,7 +24,6 @@ from benchmarking.driver.stages import Stage, next_stage
 from benchmarking.errors import (
     BenchmarkError,
     CaseError,
-    DeviceBusyError,
     DeviceError,
     DeviceLostError,
     ExitStatus,
@@ -101,7 +100,12 @@ class Session:
                 stack.callback(self._end, "releasing the device", held.close)
                 with state.giving_up():
                     held.enter_context(self.locks.held(self.platform, self.cancellation))
-                    self._hold(held)
+                    self.locks.until_free(
+                        lambda: held.enter_context(self.platform.hold()),
+                        name,
+                        self.cancellation,
+                        LEASE_LOOK_AGAIN_S,
+                    )
                     self._prepare(cases, state)
                 for number, case in enumerate(cases, start=1):
                     if state.given_up is None:
@@ -112,26 +116,6 @@ class Session:
         except Exception as error:
             self.publisher.report_bug(f"the session on {name} ended early", error)
         return tuple(results)
-
-    def _hold(self, held: ExitStack) -> None:
-        """
-        Raises:
-            DeviceBusyError: another machine has the device, and we were not to wait.
-        """
-        name = self.platform.device.name
-        is_reported = False
-        while True:
-            try:
-                held.enter_context(self.platform.hold())
-                return
-            except DeviceBusyError as error:
-                if self.locks.when_busy == "fail":
-                    raise
-                if not is_reported:
-                    logger.warning("%s: waiting until it is free", error)
-                    is_reported = True
-            if self.cancellation.wait(LEASE_LOOK_AGAIN_S):
-                raise RunCancelledError(f"cancelled while waiting for {name}")
 
     def _end(self, what: str, end: Callable[[], None]) -> None:
         try:
