@@ -24,7 +24,7 @@ from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError, StorageE
 from benchmarking.files import atomic_file
 from benchmarking.platforms.platforms import find_platform
 from benchmarking.programs.build_script import tail
-from benchmarking.programs.own_program import own_program
+from benchmarking.programs.installation import own_program
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import new_uid
 

@@ -15,7 +15,7 @@ from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
 from benchmarking.programs import process
 from benchmarking.programs.command import Command
-from benchmarking.programs.own_program import own_program
+from benchmarking.programs.installation import own_program
 from benchmarking.programs.process import Cancellation, Streams
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import RunType, TestKey

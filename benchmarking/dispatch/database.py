@@ -331,7 +331,7 @@ class Database:
 
 
 class Link:
-    """A connection that is kept, and made anew after it broke. For one thread at a time."""
+    """A connection that is kept, and made again after it broke. For one thread at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -17,7 +17,7 @@ from benchmarking.dispatch import blobs
 from benchmarking.dispatch.database import Database, LabError, Link
 from benchmarking.dispatch.request import FilesJob, PackedFile
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, UsageError
-from benchmarking.programs.own_program import own_program
+from benchmarking.programs.installation import own_program
 from benchmarking.programs.process import Cancellation, Tether
 from benchmarking.results.plain_text import plain_lines
 

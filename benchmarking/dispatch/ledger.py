@@ -215,7 +215,7 @@ class Ledger:
         return [LabJob(*row) for row in rows]
 
     def of_submission(self, submission: str) -> list[int]:
-        """The numbers of its jobs; none, if there is no such submission."""
+        """The numbers of its jobs; empty if the lab does not know the submission."""
         rows = self.connection.execute("SELECT id FROM job WHERE submission = %s ORDER BY id", [submission])
         return [number for (number,) in rows]
 

@@ -23,7 +23,7 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
         OSError: the file cannot be written, or is a device (root would replace even /dev/null);
             ``path`` is as it was.
     """
-    if _is_open_elsewhere(path):
+    if _is_never_replaced(path):
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=path.parent)
     try:
@@ -40,7 +40,7 @@ def writing(path: Path, *, executable: bool = False) -> Iterator[BinaryIO]:
     sync_directory(path.parent)
 
 
-def _is_open_elsewhere(path: Path) -> bool:
+def _is_never_replaced(path: Path) -> bool:
     """A device, or one of the system's names for an open file, such as /dev/stdout."""
     is_name_of_open_file = path.is_symlink() and path.absolute().parts[1] in ("dev", "proc")
     return is_name_of_open_file or path.is_char_device() or path.is_block_device()

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 NAME = ".index.sqlite"
 LAYOUT = 2
-"""Raised when ``IndexedRun`` or the tables change: an index of another layout is built anew."""
+"""Raised when ``IndexedRun`` or the tables change: an index of another layout is rebuilt."""
 LOCK_TIMEOUT_S = 60.0
 RUNS_PER_TRANSACTION = 2000
 """What an interrupted process keeps."""

@@ -56,9 +56,9 @@ _PARTS = {
 }
 """The parts whose fields are in the ``meta``, with the names of the fields there."""
 _WHOLE = ("sampling", "cell")
+"""The parts that are in the ``meta`` as a whole."""
 MOST_MEMBERS = 2500
 """Of one object in a document; the largest are the kernels of all operators."""
-"""The parts that are in the ``meta`` as a whole."""
 
 Read = TypeVar("Read")
 

@@ -40,7 +40,7 @@ from benchmarking.server.triage.service import Triage
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 5
-"""What a client is told while the database does not answer."""
+"""What a client is asked to wait while the database does not answer."""
 DISK_IS_FULL = (
     "The disk of the database is full. What is stored can still be read; results that come meanwhile stay"
     " where they are until there is space again."
