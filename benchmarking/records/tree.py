@@ -125,8 +125,9 @@ class History:
                 date = map(str, unix_time.year_month_day(commit.commit_time))
                 found = _find(case, [*date, commit.commit])
                 if found is not None:
-                    yield from (path for path in found.rglob("*") if path.is_file())
-                    above = (directory / NAME_FILE for directory in found.parents)
+                    # Runs that another process is still writing are not among the numbered ones.
+                    yield from (path for run in _numbered(found) for path in sorted(run.iterdir()))
+                    above = (directory / NAME_FILE for directory in (found, *found.parents))
                     yield from (path for path in above if path.is_relative_to(self.root) and path.is_file())
 
     def has(self, result: Result) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import LIMIT_S, files_named
 from tests.support.workshop import COMMIT, ROOT
 
 
@@ -88,7 +88,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_leaves_nothing_behind(wor
         text=True,
     )
     deadline = time.monotonic() + LIMIT_S
-    while not list(workshop.results.rglob("NET_DELAY.txt")) and time.monotonic() < deadline:
+    while not [*files_named("NET_DELAY.txt", workshop.results)] and time.monotonic() < deadline:
         time.sleep(0.005)
     quick.with_suffix(".json").write_text(
         json.dumps({"hang": True, "fork_stubborn_child": True, "started_file": str(started)})

@@ -86,9 +86,18 @@ def test_the_history_of_the_commits_travels_and_nothing_else(tmp_path):
     for one in (*there, having(AGAINST_CONTROL, net="another", commit="commit 1", commit_time=1)):
         history.save(one)
     wanted = [Commit(commit=f"commit {number}", commit_time=number) for number in (1, 2, 7)]
+    (run,) = (
+        path.parent
+        for path in history.files_of(wanted[:1], [AGAINST_CONTROL.test.net])
+        if path.name == "meta.txt"
+    )
+    unfinished = run.parent / ".tmp-of-another-process"
+    unfinished.mkdir()
+    (unfinished / "meta.txt").write_text("{")
     packed = Package(tmp_path)
     relative = packed.add_history(history, wanted, [AGAINST_CONTROL.test.net])
     archive.unpack(packed.sources[relative], tmp_path / "elsewhere")
+    assert not list((tmp_path / "elsewhere").rglob(unfinished.name))
     found = History(tmp_path / "elsewhere")
     assert found.runs(there[0], wanted) == history.runs(there[0], wanted)
     assert {one.provenance.commit for one in found.saved(Selection())} == {"commit 1", "commit 2"}

@@ -28,6 +28,7 @@ from tests.support.sample_results import (
     having,
     on_device,
 )
+from tests.support.waiting import files_named, wait_until
 
 ROOT = Path(__file__).parents[3]
 COMMIT = Commit(commit=DELAY.provenance.commit, commit_time=DELAY.provenance.commit_time)
@@ -326,10 +327,9 @@ def start_loop(directory, count):
 
 def test_a_killed_process_leaves_no_half_run(tmp_path):
     for delay_s in (0.02, 0.11, 0.23):
-        before = set(tmp_path.rglob("NET_DELAY.txt"))
+        before = set(files_named("NET_DELAY.txt", tmp_path))
         process = start_loop(tmp_path, 100_000)
-        while set(tmp_path.rglob("NET_DELAY.txt")) <= before:
-            time.sleep(0.01)
+        wait_until(lambda before=before: set(files_named("NET_DELAY.txt", tmp_path)) > before)
         time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
         process.wait()
