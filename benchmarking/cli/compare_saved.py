@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 import shutil
 import tempfile
 from itertools import islice
@@ -35,7 +35,8 @@ CHAIN = 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "saved runs",
-        "BASE and HEAD are commits, branches or runs whose results were saved, unless they are programs.",
+        "BASE and HEAD are commits, branches or runs whose results were saved; if they are also the names of "
+        "programs, --results says that saved runs are meant.",
     )
     group.add_argument(
         "--results",
@@ -49,16 +50,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def is_meant(request: Request) -> bool:
-    """Two names that are no programs, or that are those of a repository."""
+    """Two names that are no commands, or that are those of a repository.
+
+    Raises:
+        UsageError: only one of them is a command.
+    """
     if any(name in request.options for name in OPTIONS):
         return True
     if len(request.names) != 2:
         return False
-    return request.repository is not None or not any(_is_command(name) for name in request.names)
+    if request.repository is not None:
+        return True
+    are_commands = [_is_command(name) for name in request.names]
+    if any(are_commands) and not all(are_commands):
+        named = [f"{side} {quoted(name)}" for side, name in zip(("BASE", "HEAD"), request.names, strict=True)]
+        command, other = named if are_commands[0] else reversed(named)
+        raise UsageError(
+            f"{command} is a command, {other} is none: give two commands, or two saved runs with --results"
+        )
+    return not any(are_commands)
 
 
 def _is_command(text: str) -> bool:
-    return bool(re.search(r"\s", text)) or shutil.which(text) is not None or Path(text).exists()
+    """Blanks, quotes and the beginning of a path are never in the name of a commit, a branch or a run. Other
+    text is a command if there is such a program, or a file that is probably meant as one.
+    """
+    try:
+        is_one_word = shlex.split(text) == [text]
+    except ValueError:
+        is_one_word = False  # a quote that is not closed, which the comparison of commands reports
+    return (
+        not is_one_word
+        or text.startswith(("/", "./", "../"))
+        or shutil.which(text) is not None
+        or Path(text).is_file()
+    )
 
 
 def compare(request: Request) -> ExitStatus:

@@ -33,11 +33,15 @@ def asked(monkeypatch):
     ("argv", "kind"),
     [
         (["true", "echo x"], "commands"),
-        (["true", "no-such-thing"], "commands"),
-        (["no such", "thing"], "commands"),
+        (["no such", "./thing"], "commands"),
+        (["./none", "/no/such"], "commands"),
+        (["../none", "'none'"], "commands"),
+        (["'open", ""], "commands"),
         (["a", "b", "c"], "programs"),
         (["a", "b", "c", "d"], "programs"),
         (["saved-a", "saved-b"], "saved"),
+        (["feature/a", "feature/b"], "saved"),
+        (["true", "saved-b", "--results=x"], "saved"),
         (["true", "true", "--by", "device"], "saved"),
         (["--base=x", "--head=y", "file"], "environments"),
         (["--base=x", "file"], "environments"),
@@ -63,11 +67,22 @@ def test_the_kind_of_the_comparison(asked, argv, kind):
         (["true", "true", "--python=p"], "--python makes environments"),
         (["--base=x", "--repository=.", "--python=p", "true"], "--python makes environments"),
         (["--base=x", "--head=y", "file", "--by=device"], "--by is for saved runs"),
+        (["true", "main"], "BASE 'true' is a command, HEAD 'main' is none: give two commands, or "),
+        (["main", "sh -c x"], "HEAD 'sh -c x' is a command, BASE 'main' is none: give two commands, or "),
     ],
 )
 def test_what_is_no_comparison(asked, capsys, argv, message):
     assert asked(*argv) == (ExitStatus.BAD_USAGE, None, None)
     assert capsys.readouterr().err.startswith(f"mlbench compare: {message}")
+
+
+def test_a_directory_is_no_program_and_a_file_here_is_meant_as_one(asked, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    assert asked("docs", "main")[1] == "benchmarking.cli.compare_saved"
+    (tmp_path / "old").write_text("")
+    (tmp_path / "new").write_text("")
+    assert asked("old", "new")[1] == "benchmarking.cli.compare_commands"
 
 
 def test_what_is_asked_for(asked):

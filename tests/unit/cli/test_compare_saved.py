@@ -230,4 +230,4 @@ def test_two_names_that_are_no_programs_are_saved_runs(saved, capfd, monkeypatch
     assert main(["compare", OLD, NEW]) == 5
     assert "squeezenet" in capfd.readouterr().out
     assert main(["compare", "true", "no-such-program"]) == 2
-    assert "no-such-program" in capfd.readouterr().err
+    assert "HEAD 'no-such-program' is none: give two commands, or" in capfd.readouterr().err
