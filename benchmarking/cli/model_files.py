@@ -51,7 +51,10 @@ def benchmarks(
         UsageError: a file cannot be read or is not a model, or its inputs are unknown.
     """
     models = _grouped(paths)
-    loaded = [LoadedBenchmark(_first(model), _specification(model, shapes, threads)) for model in models]
+    loaded = [
+        LoadedBenchmark(_first(model), _specification(model, shapes, threads), are_hashes_new=True)
+        for model in models
+    ]
     known = {name for one in loaded for name in one.spec.model.inputs or {}}
     for name in shapes.keys() - known:
         raise UsageError(f"--input: there is no input {quoted(name)}; known are {', '.join(sorted(known))}")

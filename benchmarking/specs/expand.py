@@ -85,6 +85,8 @@ class TestCase:
     shell: ShellRun | None = None
     refusal: str | None = None
     """Why the test is not run; None: it is."""
+    are_hashes_new: bool = False
+    """The hashes of the model's files were computed from these files in this run."""
 
     def in_first_format_of(self, formats: Sequence[str]) -> TestCase:
         """The case with its model in the first of these formats (``FrameworkBase.formats``) that it has.
@@ -154,6 +156,7 @@ class _BenchmarkExpansion:
     ) -> None:
         self._path = loaded.path
         self._spec = loaded.spec
+        self._are_hashes_new = loaded.are_hashes_new
         self._root_model_dir = root_model_dir
         self._faults = faults
         self._allow_commands = allow_commands
@@ -347,6 +350,7 @@ class _BenchmarkExpansion:
             affinity_mask=test.platform_args.affinity_mask,
             cooldown_s=later_form.cooldown_s(model, test),
             timeout_s=model.timeout,
+            are_hashes_new=self._are_hashes_new,
             shell=later_form.shell_run(model, test, repetition) if self._allow_commands else None,
         )
 

@@ -42,6 +42,8 @@ class LoadedBenchmark:
 
     path: Path
     spec: BenchmarkSpec
+    are_hashes_new: bool = False
+    """The hashes of the model's files were computed from these files in this run."""
 
 
 def read_benchmarks(*files: Path) -> tuple[LoadedBenchmark, ...]:

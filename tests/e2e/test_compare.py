@@ -156,7 +156,10 @@ def test_two_programs_run_a_specification(workshop):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonesuch-x", "true"], "mlbench compare: HEAD 'true' is a command, BASE 'nonesuch-x' is none: give"),
+        (
+            ["nonesuch-x", "true"],
+            "mlbench compare: HEAD 'true' is a command, BASE 'nonesuch-x' is none: give",
+        ),
         (["./nonesuch-x", "true"], "mlbench compare: BASE: there is no program './nonesuch-x'"),
         (["true", "sh '"], 'mlbench compare: HEAD: "sh \'" is not a command: No closing quotation'),
         (["true", ""], "mlbench compare: HEAD: there is no program ''"),

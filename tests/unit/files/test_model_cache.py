@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,23 @@ def test_local_files_are_copied_and_checked_too(tmp_path, resolve):
         resolve(case_of(tmp_path, "init2", md5="0" * 32))
     with pytest.raises(DownloadError, match="there is no file"):
         resolve(case_of(tmp_path, "missing", OTHER))
+
+
+def test_a_file_that_was_hashed_in_this_run_is_not_hashed_again(tmp_path, resolve):
+    """Its copy is compared with it instead, so that a hash that is wrong goes unnoticed."""
+    (tmp_path / "init").write_bytes(DATA)
+    case = replace(case_of(tmp_path, "init", md5="0" * 32), are_hashes_new=True)
+    copy = tmp_path / f"cache/caffe2/tiny/init_net_{'0' * 32}.pb"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(DATA)
+    assert resolve(case) == copy
+    for damaged in (DATA[:-1], DATA[:-1] + b"x"):
+        copy.write_bytes(damaged)
+        with pytest.raises(ChecksumError):
+            resolve(case)
+    copy.write_bytes(DATA)
+    with pytest.raises(ChecksumError):
+        resolve(replace(case, are_hashes_new=False))
 
 
 def test_a_damaged_cached_file_is_fetched_again(tmp_path, server, resolve):
