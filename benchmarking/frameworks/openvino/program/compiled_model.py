@@ -51,6 +51,7 @@ class OpenVinoModel(LoadedModel):
         self._arrays = list(self._signature.feed(inputs).values())
         """The memory of OpenVINO's tensors, which do not keep it alive."""
         self._reshape(model)
+        self._is_in_f64 = execution_graph.computes_in_f64(model)
         with self._one_line():
             self._compiled = self._core.compile_model(model, device, properties)
             self._requests = self._make_requests(runtime)
@@ -126,6 +127,9 @@ class OpenVinoModel(LoadedModel):
         if self._threads and self._property("INFERENCE_NUM_THREADS") != self._threads:
             used = self._property("INFERENCE_NUM_THREADS")
             found.append("OpenVINO uses %d of the %d requested threads" % (used, self._threads))
+        computed_in = execution_graph.precisions(self._compiled.get_runtime_model())[-1]
+        if self._is_in_f64 and computed_in != "f64":
+            found.append("the model is in f64, and OpenVINO computes it in %s" % computed_in)
         return found
 
     @property

@@ -81,6 +81,16 @@ def layer_flops(model: Any) -> Dict[str, int]:
     }
 
 
+def computes_in_f64(model: Any) -> bool:
+    """Whether the file asks for it. Constants and inputs that are converted first do not."""
+    return any(
+        port.get_element_type().get_type_name() == "f64"
+        for node in model.get_ops()
+        if node.get_type_name() not in ("Parameter", "Constant", "Convert", "Result")
+        for port in node.outputs()
+    )
+
+
 def precisions(graph: Any) -> Sequence[str]:
     """The precisions of the model's operators, the least precise last. The model need not have run."""
     used = {

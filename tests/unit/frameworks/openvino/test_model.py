@@ -186,6 +186,24 @@ def test_another_precision_is_reported_where_the_processor_has_it_or_is_a_reason
     assert 1e-7 < deviation < 5e-2
 
 
+@pytest.mark.parametrize(
+    ("type_", "warnings"),
+    [("double", ["the model is in f64, and OpenVINO computes it in f32"]), ("float", [])],
+)
+def test_64_bit_floats_are_computed_in_32_and_said_to_be(load, type_, warnings):
+    """Weights in 64 bits that are only converted are no reason for it."""
+    number = TensorProto.DataType.Value(type_.upper())
+    nodes = [
+        helper.make_node("Cast", ["wide"], ["w"], "cast", to=number),
+        helper.make_node("MatMul", ["x", "w"], ["y"], "product"),
+    ]
+    x, y = (onnx_models.tensor(name, [2, 2], number) for name in ("x", "y"))
+    model = onnx_models.model(nodes, [x], [y], {"wide": np.ones((2, 2))})
+    loaded = load(model, "--input", "x", "--input_dims", "2,2", "--input_type", type_)
+    assert answer(loaded).dtype == helper.tensor_dtype_to_np_dtype(number)
+    assert (loaded.facts["precision"], loaded.warnings) == ("f32", warnings)
+
+
 def test_throughput_is_several_inferences_at_once():
     loaded = job(LENET, *IMAGE, "--backend_options", "throughput", "--threads", "2").load()
     assert loaded.facts["inferences_per_iteration"] == 2
