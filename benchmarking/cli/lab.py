@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 GIB = 2**30
+ANSWER_LIMIT_S = 10.0
+"""Somebody waits for the answer."""
 
 SUMMARIES = {
     "agent": "serve the devices of this host",
@@ -50,7 +52,11 @@ def main(argv: Sequence[str], program: str) -> int:
     values = vars(parser.parse(argv[1:]))
     streams.log_to_stderr(values.pop("log_level", "info"))
     url = values.pop("lab")
-    return guarded(name, lambda: _COMMANDS[command](lab_database(url), values, parser))
+
+    def perform() -> ExitStatus:
+        return _COMMANDS[command](lab_database(url).noticing_within(ANSWER_LIMIT_S), values, parser)
+
+    return guarded(name, perform)
 
 
 def make_parser(program: str) -> Parser:

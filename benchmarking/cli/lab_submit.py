@@ -89,8 +89,9 @@ def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitSt
     submission = _submission(values.pop("key"))
     run_limit_s = values.pop("run_limit")
     options = options_of(values, parser)
-    database.check()
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
+        database = database.interrupted_by(cancellation)
+        database.check()
         reporters = [] if detach or options.validate else harness.make_reporters(options, cancellation)
         with database.connected() as connection:
             ledger = Ledger(connection)
@@ -224,7 +225,6 @@ def wait(database: Database, values: dict[str, Any], parser: Parser) -> ExitStat
 
     ids = values.pop("jobs")
     options = HarnessOptions(benchmark_file=Path(), **values)
-    database.check()
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
         reporters = harness.make_reporters(options, cancellation)
         return _follow(database, ids, options, reporters, cancellation, "the same command")

@@ -158,7 +158,7 @@ def _builder(
     from benchmarking.cli.lab import lab_database
     from benchmarking.continuous.lab import LabBuilder, Submissions
 
-    lab = lab_database(options.lab or None, secrets.environment)
+    lab = lab_database(options.lab or None, secrets.environment).interrupted_by(cancellation)
     return LabBuilder(*how, lab=lab, submissions=Submissions(directory / "lab"))
 
 

@@ -130,12 +130,18 @@ def remove_unused(connection: psycopg.Connection[Any], days: int) -> int:
     """Removes the files that nobody used for so long and that no waiting or running job names. Returns their
     number.
     """
-    row = connection.execute(
+    unused = connection.execute(
         "WITH needed AS (SELECT DISTINCT file.value->>'sha256' AS sha256 FROM procrastinate_jobs,"
         " jsonb_each(args->'job'->'files') AS file WHERE status IN ('todo', 'doing')"
-        " AND jsonb_typeof(args->'job'->'files') = 'object'),"
-        " gone AS (DELETE FROM blob WHERE used < now() - make_interval(days => %s)"
-        " AND sha256 NOT IN (SELECT sha256 FROM needed) RETURNING 1) SELECT count(*) FROM gone",
-        [days],
-    ).fetchone()
-    return int(row[0]) if row else 0
+        " AND jsonb_typeof(args->'job'->'files') = 'object')"
+        " SELECT sha256 FROM blob WHERE used < now() - make_interval(days => %(days)s)"
+        " AND sha256 NOT IN (SELECT sha256 FROM needed)",
+        {"days": days},
+    ).fetchall()
+    # One by one: what is large takes its time, and no statement may take long.
+    return sum(
+        connection.execute(
+            "DELETE FROM blob WHERE sha256 = %s AND used < now() - make_interval(days => %s)", [sha256, days]
+        ).rowcount
+        for (sha256,) in unused
+    )

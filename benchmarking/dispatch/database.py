@@ -7,13 +7,15 @@ included.
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from benchmarking.dispatch.request import PROTOCOL
-from benchmarking.errors import DeviceError, UsageError
+from benchmarking.errors import DeviceError, RunCancelledError, UsageError
+from benchmarking.programs.process import Cancellation
 
 if TYPE_CHECKING:
     import procrastinate
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
 SCHEMA = "lab"
 CONNECT_LIMIT_S = 10
 SILENCE_LIMIT_S = 30.0
-"""A link over which nothing comes for so long is broken."""
+"""A link over which nothing comes for so long is broken, and a database that says so long nothing hangs."""
+CHECK_S = 0.1
+ANSWER_GRACE = 1.2
+"""The server ends a statement itself where it can: what it works on is free then, and the link stays."""
 BLOB_QUOTA_BYTES = 50 * 2**30
 JOB_QUOTA = 1000
 
@@ -200,6 +205,11 @@ _REFUSALS = {
     '(role|database) ".*" does not exist': "",
 }
 """What PostgreSQL says again and again until somebody mends it, and what to say to that."""
+_CLEARER = {
+    "connection timeout expired": "it does not answer",
+    "canceling statement due to statement timeout": "it did not finish in time: it is busy, or somebody "
+    "holds what is asked for",
+}
 
 
 class LabError(DeviceError):
@@ -213,7 +223,9 @@ class RefusedByLabError(LabError):
 class Database:
     """Where the lab's database is, and how to connect to it."""
 
-    def __init__(self, url: str, silence_limit_s: float = SILENCE_LIMIT_S) -> None:
+    def __init__(
+        self, url: str, silence_limit_s: float = SILENCE_LIMIT_S, cancellation: Cancellation | None = None
+    ) -> None:
         """
         Args:
             url: as in ``postgresql://user@host/database``, also in SQLAlchemy's form with ``+psycopg``. A
@@ -226,10 +238,15 @@ class Database:
         if not self._url.startswith("postgresql://"):
             raise UsageError("the lab's database has a URL as in postgresql://user@host/database")
         self._silence_limit_s = min(silence_limit_s, SILENCE_LIMIT_S)
+        self._cancellation = cancellation
 
     def noticing_within(self, silence_limit_s: float) -> Database:
-        """The same, but a link over which nothing comes is broken after so long, if that is sooner."""
-        return Database(self._url, silence_limit_s)
+        """The same, but a link or a database that is silent is given up after so long, if that is sooner."""
+        return Database(self._url, silence_limit_s, self._cancellation)
+
+    def interrupted_by(self, cancellation: Cancellation) -> Database:
+        """The same, but whoever waits for an answer waits no longer once this is set: RunCancelledError."""
+        return Database(self._url, self._silence_limit_s, cancellation)
 
     @property
     def name(self) -> str:
@@ -242,19 +259,40 @@ class Database:
         """A connection, on which each statement is a transaction of its own.
 
         Raises:
-            LabError: it cannot be made, or ends.
+            LabError: it cannot be made, ends, or says nothing for too long.
+            RunCancelledError: see ``interrupted_by``.
         """
         with closing(Link(self)) as link, link.used() as connection:
             yield connection
 
     def connect(self) -> psycopg.Connection[Any]:
-        import psycopg
+        """
+        Raises:
+            psycopg.Error: it cannot be made.
+            RunCancelledError: see ``interrupted_by``.
+        """
+        from benchmarking.dispatch.bounded_connection import connection_class
 
-        return psycopg.connect(self._url, autocommit=True, **self._arguments)
+        limit_s = self._silence_limit_s * ANSWER_GRACE
+        attempt = _Attempt(connection_class(limit_s, self._check), self._url, self._arguments)
+        if self._cancellation is None:
+            attempt.work()
+        else:
+            threading.Thread(target=attempt.work, name="connects", daemon=True).start()
+            while not attempt.is_over.wait(CHECK_S):
+                if self._cancellation.is_set:
+                    attempt.abandon()
+                    self._check()
+        return attempt.connection()
+
+    def _check(self) -> None:
+        if self._cancellation is not None and self._cancellation.is_set:
+            raise RunCancelledError("cancelled")
 
     def error(self, error: Exception) -> LabError:
         """One clear line for what PostgreSQL answers."""
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        said = next((clear for words, clear in _CLEARER.items() if words in said), said)
         kind, advice = LabError, ""
         for pattern, further in _REFUSALS.items():
             if re.search(pattern, said):
@@ -265,8 +303,14 @@ class Database:
         """The queue, for an event loop."""
         import procrastinate
 
+        from benchmarking.dispatch.bounded_connection import asynchronous_connection_class
+
         connector = procrastinate.PsycopgConnector(
-            conninfo=self._url, kwargs=self._arguments, min_size=1, max_size=4
+            conninfo=self._url,
+            kwargs=self._arguments,
+            connection_class=asynchronous_connection_class(self._silence_limit_s * ANSWER_GRACE),
+            min_size=1,
+            max_size=4,
         )
         return procrastinate.App(connector=connector)
 
@@ -324,10 +368,41 @@ class Database:
         session = {f"tcp_{name}": value for name, value in keepalive.items()} | {
             **unanswered,
             "search_path": SCHEMA,
-            "idle_in_transaction_session_timeout": int(2 * limit_s * 1000),
+            "statement_timeout": int(limit_s * 1000),
+            # What a stopped process holds is free before those who wait for it give up.
+            "idle_in_transaction_session_timeout": int(limit_s * 1000),
         }
         options = " ".join(f"-c {name}={value}" for name, value in session.items())
-        return {"options": options, "connect_timeout": CONNECT_LIMIT_S, **keepalive, **unanswered}
+        connect_limit_s = max(2, min(CONNECT_LIMIT_S, int(limit_s)))
+        return {"options": options, "connect_timeout": connect_limit_s, **keepalive, **unanswered}
+
+
+class _Attempt:
+    """To connect. It cannot be interrupted, and is left alone instead; looking up a name takes long too."""
+
+    def __init__(self, kind: type[psycopg.Connection[Any]], url: str, arguments: dict[str, Any]) -> None:
+        self._kind, self._url, self._arguments = kind, url, arguments
+        self._made: psycopg.Connection[Any] | None = None
+        self._error: Exception | None = None
+        self._is_abandoned = False
+        self.is_over = threading.Event()
+
+    def work(self) -> None:
+        try:
+            self._made = self._kind.connect(self._url, autocommit=True, **self._arguments)
+        except Exception as error:
+            self._error = error
+        self.is_over.set()
+        if self._is_abandoned and self._made is not None:
+            self._made.close()
+
+    def abandon(self) -> None:
+        self._is_abandoned = True
+
+    def connection(self) -> psycopg.Connection[Any]:
+        if self._made is None:
+            raise self._error or RuntimeError("the attempt is not over")
+        return self._made
 
 
 class Link:
@@ -341,12 +416,13 @@ class Link:
     def used(self) -> Iterator[psycopg.Connection[Any]]:
         """
         Raises:
-            LabError: it cannot be made, or ends, or the database refuses something.
+            LabError: it cannot be made, or ends, or the database refuses something or says nothing.
+            RunCancelledError: see ``Database.interrupted_by``.
         """
         import psycopg
 
         try:
-            if self._connection is None:
+            if self._connection is None or self._connection.closed:
                 self._connection = self._database.connect()
             yield self._connection
         except psycopg.Error as error:

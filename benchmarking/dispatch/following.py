@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from benchmarking.dispatch.database import Database, LabError
+from benchmarking.dispatch.database import Database, LabError, RefusedByLabError
 from benchmarking.dispatch.ledger import LabJob, Ledger
 from benchmarking.errors import ExitStatus, RunCancelledError
 from benchmarking.programs.process import Cancellation
@@ -43,25 +43,38 @@ class Following:
 
     def until_over(self, cancellation: Cancellation) -> list[LabJob]:
         """
+        A database that is away or hangs is waited for.
+
         Raises:
             RunCancelledError: it was cancelled; the jobs go on.
+            RefusedByLabError: waiting does not help.
         """
+        database = self.database.interrupted_by(cancellation)
+        said = ""
         while True:
-            jobs: list[LabJob] = []
-            pause_s = LOOK_AGAIN_S
             try:
-                with self.database.connected() as connection:
+                database.check()
+                with database.connected() as connection:
+                    if said:
+                        logger.info("the lab's database on %s answers again", database.name)
+                        said = ""
                     while True:
                         jobs = self.look(Ledger(connection))
                         if all(one.is_over for one in jobs):
                             return jobs
                         if cancellation.wait(LOOK_AGAIN_S):
-                            raise RunCancelledError("the jobs go on")
+                            break
+            except RefusedByLabError:
+                raise
+            except RunCancelledError:
+                break
             except LabError as error:
-                logger.warning("%s; trying again", error)
-                pause_s = RETRY_S
-            if cancellation.wait(pause_s):
-                raise RunCancelledError("the jobs go on")
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("%s; trying again", said)
+            if cancellation.wait(RETRY_S):
+                break
+        raise RunCancelledError("the jobs go on")
 
     def look(self, ledger: Ledger) -> list[LabJob]:
         jobs = ledger.jobs(ids=self.ids, limit=len(self.ids))

@@ -11,20 +11,27 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
+from benchmarking.cli import lab as lab_command
 from benchmarking.dispatch import blobs
 from benchmarking.dispatch.database import Database, LabError
+from benchmarking.dispatch.following import LOOK_AGAIN_S, Following
 from benchmarking.dispatch.ledger import Ledger
+from benchmarking.errors import ExitStatus, RunCancelledError
+from benchmarking.programs.process import Cancellation
 from tests.support.postgresql import PostgreSQL, why_not
 from tests.support.small_lab import LOCKS, OVER, small_lab
-from tests.support.waiting import LIMIT_S
+from tests.support.waiting import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -190,6 +197,114 @@ def test_nothing_is_lost_and_nothing_is_there_twice(lab, server, what, how, stag
     if victim.submitter is not None and victim.submitter.poll() is None:
         said, _ = victim.submitter.communicate(timeout=LIMIT_S)
         assert said.split()[1:] == [*TESTS]
+
+
+@contextmanager
+def hanging(server):
+    """It neither answers nor lets go of a connection."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@pytest.mark.parametrize("is_local", [False, True], ids=["tcp", "local socket"])
+def test_a_statement_ends_where_the_database_hangs(lab, server, is_local):
+    name = urlsplit(lab.url).path
+    by_socket = f"postgresql://{server.user}@{name}?host={server.directory}&port={server.port}"
+    database = Database(by_socket if is_local else lab.url, 0.5)
+    with (
+        hanging(server),
+        pytest.raises(LabError, match=r"^the lab's database on [^:]+: it does not answer$"),
+        database.connected(),
+    ):
+        pass
+    with (
+        pytest.raises(LabError, match=r"it did not answer for 0\.6 s$"),
+        database.connected() as connection,
+        connection.transaction(),
+        hanging(server),
+    ):
+        connection.execute("SELECT 1")
+
+
+def test_a_statement_ends_where_somebody_holds_what_it_wants(lab):
+    database = Database(lab.url, 0.5)
+    with (
+        locked(lab, "job"),
+        pytest.raises(LabError, match="it did not finish in time: it is busy, or somebody holds"),
+        database.connected() as connection,
+    ):
+        Ledger(connection).jobs()
+
+
+def test_who_listens_is_not_answered(lab):
+    """An idle agent hears nothing, and its link is good."""
+    with Database(lab.url, 0.2).connected() as connection:
+        connection.execute("LISTEN nothing")
+        assert list(connection.notifies(timeout=0.6)) == []
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("command", ["status", "submit"])
+def test_a_command_says_that_the_database_hangs(lab, server, monkeypatch, capsys, command):
+    monkeypatch.setattr(lab_command, "ANSWER_LIMIT_S", 0.2)
+    words = {"logs": ["1"], "cancel": ["1"], "reserve": ["phone"], "submit": [str(lab.suite(0))]}
+    with hanging(server):
+        status = lab_command.main([command, "--lab", lab.url, *words.get(command, [])], "mlbench lab")
+    assert status == ExitStatus.DEVICE_FAILED
+    where = Database(lab.url).name
+    assert (
+        capsys.readouterr().err
+        == f"mlbench lab {command}: the lab's database on {where}: it does not answer\n"
+    )
+
+
+def test_who_waits_is_patient_while_the_database_hangs(lab, server, caplog):
+    caplog.set_level("INFO")
+    lab.submit(lab.suite(TEST_S, TESTS), ["phone"])
+    (job,) = jobs(lab)
+    lab.start("desk", "phone")
+    lab.until(RESULTS, 1)
+    reported = []
+    following = Following(Database(lab.url, 0.5), [job.id], reported.extend)
+    with Cancellation() as cancellation, ThreadPoolExecutor() as thread:
+        ended = thread.submit(following.until_over, cancellation)
+        wait_until(lambda: f"job {job.id} on phone" in caplog.text)
+        with hanging(server):
+            wait_until(lambda: "it did not answer for 0.6 s; trying again" in caplog.text)
+            wait_until(lambda: "it does not answer; trying again" in caplog.text)
+            # The agent too.
+            wait_until(lambda: "did not answer for 1.8 s" in lab.log("desk").read_text())
+        assert ended.result(LIMIT_S)[0].state == "done"
+    assert [one.test.identifier for one in reported] == [*TESTS]
+    assert "answers again" in caplog.text
+    assert_whole(lab)
+
+
+@pytest.mark.parametrize("stage", ["connecting", "asking"])
+def test_who_waits_may_leave_while_the_database_hangs(lab, server, caplog, stage):
+    """At once, other than by the limits of a connection and of a statement: those are 10 and 36 seconds."""
+    caplog.set_level("INFO")
+    (number,) = lab.submit(lab.suite(0), ["phone"])
+    following = Following(lab.database, [number], list)
+    with Cancellation() as cancellation, ThreadPoolExecutor() as thread:
+        if stage == "connecting":
+            with hanging(server):
+                ended = thread.submit(following.until_over, cancellation)
+                wait_until(lambda: "connects" in {one.name for one in threading.enumerate()})
+                cancellation.set()
+                assert isinstance(ended.exception(LIMIT_S), RunCancelledError)
+        else:
+            ended = thread.submit(following.until_over, cancellation)
+            wait_until(lambda: "phone: waiting" in caplog.text)
+            with hanging(server):
+                time.sleep(2 * LOOK_AGAIN_S)
+                cancellation.set()
+                assert isinstance(ended.exception(LIMIT_S), RunCancelledError)
+    assert "it did not answer" not in caplog.text
+    assert "it does not answer" not in caplog.text
 
 
 @pytest.fixture(scope="module")
