@@ -41,6 +41,10 @@ class SupersededError(BenchmarkError):
     """The lab took this run for lost and gave the job to somebody else: nothing of it counts any more."""
 
 
+class UnusableOutputError(BenchmarkError):
+    """What a run wrote cannot be sent, however often that is tried."""
+
+
 @dataclass(frozen=True)
 class Host:
     """What the owner of a host decided."""
@@ -104,7 +108,7 @@ class JobRun(ABC, Generic[AnyJob]):
         try:
             self.persistently(self._begin)
             outcome = self._outcome()
-            if self.cancellation.is_set:
+            if self.cancellation.is_set and not outcome.problem:
                 raise RunCancelledError(f"job {self.id} was cancelled")
             self.persistently(lambda connection: self._end(connection, outcome))
         finally:
@@ -276,6 +280,6 @@ class Pump:
         lines = content.splitlines(keepends=True)
         if whole and lines and not lines[-1].endswith(b"\n"):
             if len(lines[-1]) == LARGEST_LINE_BYTES:
-                raise LabError(f"a result is larger than {LARGEST_LINE_BYTES:,} bytes")
+                raise UnusableOutputError(f"a line of {name} is larger than {LARGEST_LINE_BYTES:,} bytes")
             del lines[-1]
         return lines
