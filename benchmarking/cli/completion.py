@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Sequence
 
 from benchmarking.cli import harness_arguments
 from benchmarking.cli.argument_types import Parser
+from benchmarking.cli.running import run_command
+from benchmarking.errors import ExitStatus
 from benchmarking.terminal import streams
 
 FUNCTION = """\
@@ -26,9 +29,12 @@ ZSH = "autoload -Uz compinit bashcompinit\n(( $+functions[compdef] )) || compini
 
 
 def main(argv: Sequence[str], program: str) -> int:
-    shell = make_parser(program).parse(argv).shell
-    streams.show((ZSH if shell == "zsh" else "") + FUNCTION % "\n".join(_cases()))
-    return 0
+    return run_command(make_parser(program), argv, _main)
+
+
+def _main(arguments: argparse.Namespace) -> ExitStatus:
+    streams.show((ZSH if arguments.shell == "zsh" else "") + FUNCTION % "\n".join(_cases()))
+    return ExitStatus.OK
 
 
 def make_parser(program: str) -> Parser:

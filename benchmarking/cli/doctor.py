@@ -136,16 +136,13 @@ def _runtimes() -> Sequence[Runtime]:
 
 
 def _show(report: Report) -> None:
-    from benchmarking.terminal.console import PlainConsole
+    from benchmarking.terminal.console import PlainConsole, rendered
 
     stream = streams.standard_output()
     console = PlainConsole(stream, None if stream.isatty() else WIDTH)
-    with console.capture() as capture:
-        for one in _shown(report):
-            console.print(one)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    advice = [plain(line) for line in _advice(report)]
-    streams.show("\n".join([*lines, *advice, ""]), is_styled=True)
+    shown = rendered(console, *_shown(report))
+    advice = [f"{plain(line)}\n" for line in _advice(report)]
+    streams.show("".join([shown, *advice]), is_styled=True)
 
 
 def _shown(report: Report) -> Iterator[RenderableType]:

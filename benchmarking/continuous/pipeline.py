@@ -29,7 +29,7 @@ from benchmarking.programs.build_script import SCARCE_BYTES
 from benchmarking.repos.repo_base import RepoBase, Revision
 from benchmarking.results import documents
 from benchmarking.results.documents import Document
-from benchmarking.results.model import Outcome, Result, TestKey, Verdict
+from benchmarking.results.model import Outcome, Result, TestKey, Verdict, by_test
 from benchmarking.terminal import streams
 
 logger = logging.getLogger(__name__)
@@ -180,19 +180,24 @@ class Pipeline:
     def explain(self, run: Run) -> list[Culprit]:
         """The culprit of every suspect, found by bisection if commits before it were not judged.
 
+        A commit that follows one with a regression was compared with a control that has none. How much slower
+        it is than the commit before, and whether it is, needs a measurement against that commit.
+
         Raises:
             RepositoryError, StorageError, DeviceError, HarnessError: to be tried again; what was measured
                 is remembered.
         """
         good = self._last_good(run)
         commits = self.repo.commits_after(good.commit, run.revision.commit) if good else [run.revision]
-        if good is None or len(commits) == 1:
+        if good is None or (len(commits) == 1 and self._is_like_the_control(good, run.platform)):
             note = "" if good else "no earlier commit was judged"
             found = [(run.revision, suspect, note) for suspect in run.suspects]
         else:
             logger.info(
-                "%s regressed on %s: searching the %d commits since %s",
-                *(run.revision.short, run.platform, len(commits), good.short),
+                "%s regressed on %s: %s %s",
+                *(run.revision.short, run.platform),
+                f"searching the {len(commits)} commits since" if len(commits) > 1 else "measuring it against",
+                good.short,
             )
             found = [self._narrow(suspect, good, commits, run.platform) for suspect in run.suspects]
         culprits = [
@@ -217,12 +222,19 @@ class Pipeline:
         judged = (one for one in chain if one.commit in runs and runs[one.commit].status in JUDGED)
         return next(judged, None)
 
+    def _is_like_the_control(self, good: Revision, platform: str) -> bool:
+        run = self._runs([good], platform).get(good.commit)
+        return run is None or run.status not in (RunStatus.KNOWN, RunStatus.REGRESSED)
+
     def _narrow(
         self, suspect: Suspect, good: Revision, commits: Sequence[Revision], platform: str
     ) -> tuple[Revision, Suspect, str]:
         bad_ratio = self._ratio(suspect, good, commits[-1], platform)
-        if bad_ratio is None or bad_ratio <= 1.0:
-            return commits[-1], suspect, f"measured again against {good.short} it was not slower"
+        if bad_ratio is None:
+            return commits[-1], suspect, f"it could not be measured against {good.short}"
+        if bad_ratio <= 1.0:
+            note = f"measured again against {good.short} it was not slower"
+            return commits[-1], replace(suspect, ratio=bad_ratio), note
         limit = threshold(bad_ratio)
 
         def is_bad(revision: Revision) -> bool | None:
@@ -249,7 +261,11 @@ class Pipeline:
         measured = self._measure(HarnessRequest(platform, treatment, control, run_type="verify"))
         logger.info("%s measured against %s in %.1f s", revision.short, good.short, measured.duration_s)
         return {
-            result.test: {one.type: one.ratio for one in result.types if one.ratio is not None}
+            result.test: {
+                one.type: 1.0 if one.verdict is Verdict.UNCHANGED else one.ratio
+                for one in result.types
+                if one.ratio is not None
+            }
             for result in measured.results
         }
 
@@ -300,12 +316,12 @@ def _run(task: Task, built: Built, control: Built | None, measured: Document) ->
         for one in result.types
         if one.regressed
     )
-    first_stage = [one for one in results if one.provenance.run_type == "benchmark"]
-    number = len(first_stage)
+    tests = by_test(results)
+    number = len(tests)
     return Run(
         platform=task.platform,
         revision=task.revision,
-        status=_status(suspects, failures, first_stage),
+        status=_status(suspects, failures, tests),
         detail="\n".join([f"{number} tests" if number != 1 else "1 test", *failures]),
         control=control.revision.commit if control else None,
         build_s=built.build_s,
@@ -315,15 +331,22 @@ def _run(task: Task, built: Built, control: Built | None, measured: Document) ->
     )
 
 
-def _status(suspects: Sequence[Suspect], failures: Sequence[str], first_stage: Sequence[Result]) -> RunStatus:
-    """The most severe status that applies."""
+def _status(
+    suspects: Sequence[Suspect], failures: Sequence[str], tests: Sequence[Sequence[Result]]
+) -> RunStatus:
+    """The most severe status that applies.
+
+    Args:
+        tests: the stages of each.
+    """
     if suspects:
         return RunStatus.REGRESSED
     if failures:
         return RunStatus.FAILED
-    if any(one.net and one.net.verdict is Verdict.INCONCLUSIVE for one in first_stage):
+    if any(one.net and one.net.verdict is Verdict.INCONCLUSIVE for one, *_ in tests):
         return RunStatus.INCONCLUSIVE
-    return RunStatus.KNOWN if any(one.outcome is Outcome.KNOWN for one in first_stage) else RunStatus.MEASURED
+    is_known = any(one.outcome is Outcome.KNOWN for *_, one in tests)
+    return RunStatus.KNOWN if is_known else RunStatus.MEASURED
 
 
 def _around(document: Document) -> ExitStatus:

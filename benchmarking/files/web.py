@@ -8,7 +8,7 @@ the connection down.
 
 from __future__ import annotations
 
-import errno
+import http.client
 import ipaddress
 import random
 import re
@@ -400,7 +400,7 @@ def _require_public(connection: socket.socket) -> None:
         address = address.ipv4_mapped or address
     if not address.is_global:
         connection.close()
-        raise PermissionError(errno.EACCES, f"{address} is not a public address")
+        raise PermissionError(f"{address} is not a public address")
 
 
 def _shut_down(connection: socket.socket) -> None:
@@ -468,12 +468,21 @@ def _session(guard: _Guard) -> requests.Session:
 
 def _reason(error: Exception | None) -> str:
     """The innermost reason, without the addresses and object names that the libraries add."""
-    text = hide_credentials(str(error))
+    inner = error and _innermost(error)
+    named = f"{type(inner).__name__}: " if isinstance(inner, http.client.HTTPException) else ""
+    text = hide_credentials(f"{named}{inner}")
     match = re.search(
         r"(\[Errno -?\d+\] [^'\")]+|Read timed out|timed out|IncompleteRead[^)]{0,200}\))",
         text,
     )
     return _short(match.group(1) if match else text)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The libraries wrap an exception in others, whose texts show it as Python writes it."""
+    causes = (getattr(error, "reason", None), *error.args)
+    inner = next((one for one in causes if isinstance(one, BaseException)), None)
+    return error if inner is None else _innermost(inner)
 
 
 def _short(text: str) -> str:

@@ -27,7 +27,7 @@ from benchmarking.statistics.change_points import (
     ChangePoint,
     Creep,
 )
-from benchmarking.terminal.console import PlainConsole, borderless_table
+from benchmarking.terminal.console import PlainConsole, borderless_table, rendered
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 80
@@ -56,12 +56,9 @@ def document(series: Sequence[Series]) -> str:
 
 
 def _render(parts: Sequence[RenderableType], width: int | None) -> str:
-    """With colours only on a terminal, and without the spaces that rich adds to short lines."""
-    console = PlainConsole(width=width)
-    with console.capture() as capture:
-        for number, part in enumerate(parts):
-            console.print(*([] if number == 0 else [Text()]), part, sep="\n")
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    """With colours only on a terminal, and with an empty line between the parts."""
+    lines = [one for part in parts for one in (Text(), part)][1:]
+    return rendered(PlainConsole(width=width), *lines)
 
 
 def _shown(series: Series) -> RenderableType:

@@ -18,7 +18,7 @@ from benchmarking.reporters.markdown_reporter import escape
 from benchmarking.results import documents
 from benchmarking.results.model import NET_DELAY
 from benchmarking.results.plain_text import plain
-from benchmarking.terminal.console import PlainConsole, borderless_table
+from benchmarking.terminal.console import PlainConsole, borderless_table, rendered
 
 _STYLES = {Finding.SLOWER: "bold red", Finding.FASTER: "green", Finding.UNKNOWN: "yellow"}
 ADVICE = (
@@ -28,10 +28,7 @@ ADVICE = (
 
 
 def show(comparison: SavedComparison, width: int | None) -> str:
-    console = PlainConsole(width=width)
-    with console.capture() as capture:
-        console.print(*_parts(comparison), sep="\n")
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    return rendered(PlainConsole(width=width), *_parts(comparison))
 
 
 def _parts(comparison: SavedComparison) -> list[RenderableType]:

@@ -93,13 +93,20 @@ def _copy(connection: Connection, revision: str) -> None:
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """A consistent copy while others write; it appears completely or not at all."""
+    """A consistent copy while others write; it appears completely or not at all.
+
+    Raises:
+        StorageError: the disk is full, say.
+    """
     temporary = target.with_name(f".{target.name}.new")
-    temporary.unlink(missing_ok=True)
-    temporary.touch(mode=0o600)
     try:
+        temporary.unlink(missing_ok=True)
+        temporary.touch(mode=0o600)
         with closing(sqlite3.connect(source)) as opened, closing(sqlite3.connect(temporary)) as copy:
             opened.backup(copy, pages=1000)
         temporary.rename(target)
+    except (sqlite3.Error, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(f"cannot copy the database to {target}: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
+from benchmarking.errors import StorageError
 from benchmarking.results.plain_text import plain_lines
 from benchmarking.terminal import streams
 
@@ -50,6 +51,19 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]])
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
-    with console.capture() as capture:
-        console.print(table)
-    streams.show("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()), is_styled=True)
+    streams.show(rendered(console, table), is_styled=True)
+
+
+def rendered(console: Console, *parts: RenderableType) -> str:
+    """The parts below each other, as the console would print them, without the blanks that rich adds to short
+    lines.
+
+    Raises:
+        StorageError: the console's stream takes nothing; rich writes an empty text to it in the end.
+    """
+    try:
+        with console.capture() as capture:
+            console.print(*parts, sep="\n")
+    except OSError as error:
+        raise StorageError(f"cannot write to stdout: {error.strerror or error}") from error
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())

@@ -1,5 +1,6 @@
 """``mlbench``: one door to every program."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -123,6 +124,17 @@ def completed(shell, *words):
 )
 def test_completion(words, expected):
     assert completed("bash", *words) == expected
+
+
+def test_a_script_that_cannot_be_printed_is_one_line(monkeypatch, capsys):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys.stdout, "write", full)
+    assert (commands.main(["completion", "bash"]), capsys.readouterr().err) == (
+        4,
+        "mlbench completion: cannot write to stdout: No space left on device\n",
+    )
 
 
 def test_zsh_uses_the_same_function(capsys):

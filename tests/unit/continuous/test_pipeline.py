@@ -107,6 +107,11 @@ def run(line, state, output, exit_status=0):
 
 
 REGRESSED = (DELAY, confirmed(DELAY, 1.84))
+KNOWN_WHEN_VERIFIED = (
+    judged(DELAY, Verdict.REGRESSED),
+    ERROR,
+    having(judged(DELAY, Verdict.REGRESSED, known=True), run_type="verify"),
+)
 
 
 # --- an answer that is none ---------------------------------------------------------------------------------
@@ -165,6 +170,7 @@ def test_the_control_and_what_it_took_are_recorded(line, state):
         ((DELAY, failed(ERROR, FailureKind.CASE)), RunStatus.FAILED),
         ((judged(DELAY, Verdict.INCONCLUSIVE), ERROR), RunStatus.INCONCLUSIVE),
         ((judged(DELAY, Verdict.REGRESSED, known=True), ERROR), RunStatus.KNOWN),
+        (KNOWN_WHEN_VERIFIED, RunStatus.KNOWN),
         ((judged(DELAY, Verdict.REGRESSED), ERROR), RunStatus.MEASURED),  # and then not confirmed
     ],
 )
@@ -231,3 +237,33 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
     assert (report.run_type, report.regressed_types, report.tests) == ("regress", (NET_DELAY,), (DELAY.test,))
     probes = state.probe("host", line.revisions[0].commit, line.revisions[5].commit)
     assert set(probes) == {DELAY.test, ERROR.test}
+
+
+@pytest.mark.parametrize(
+    ("before", "answer", "ratio", "note"),
+    [
+        (RunStatus.MEASURED, None, 9.0, ""),
+        (RunStatus.KNOWN, slower(DELAY, 2.0), 2.0, ""),
+        (RunStatus.REGRESSED, slower(DELAY, 2.0), 2.0, ""),
+        (RunStatus.KNOWN, judged(slower(DELAY, 1.004), Verdict.UNCHANGED), 1.0, "it was not slower"),
+        (RunStatus.KNOWN, failed(DELAY, FailureKind.CASE), 9.0, "it could not be measured against"),
+    ],
+)
+def test_a_commit_after_a_known_regression_is_measured_against_the_commit_before(
+    line, state, before, answer, ratio, note
+):
+    """The control has no regression, so a ratio to it says nothing about the two commits."""
+    state.finish([Run("host", line.revisions[0], before)])
+    if answer is not None:
+        line.answers[1] = 0, document(answer)
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 9.0)
+    run = Run("host", line.revisions[1], RunStatus.REGRESSED, suspects=(suspect,))
+
+    (culprit,) = pipeline(line, state).explain(run)
+
+    assert [(one.control.revision, one.run_type) for one in line.asked] == (
+        [] if answer is None else [(line.revisions[0], "verify")]
+    )
+    assert (culprit.revision, culprit.suspect.ratio) == (line.revisions[1], ratio)
+    assert note in culprit.note
+    assert bool(note) == bool(culprit.note)

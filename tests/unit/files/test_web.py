@@ -131,7 +131,7 @@ def test_a_server_that_is_not_there_has_surely_not_taken_a_post(cancellation):
 
 
 def test_a_server_that_resets_the_connection_may_have_taken_it(server, cancellation):
-    with pytest.raises(WebError, match=r"reset|aborted") as caught:
+    with pytest.raises(WebError, match=r"^[^()]*reset[^()]*$") as caught:
         fetch(server.on("/x", http_server.reset), cancellation, method="POST")
     assert caught.value.was_sent
 
@@ -264,7 +264,7 @@ def test_a_slow_answer_that_moves_is_waited_for(server, cancellation):
 def test_a_server_that_is_not_public_is_not_asked(server, cancellation, host, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", server.url("/"))
     url = server.on("/hook", content(b"taken")).replace("127.0.0.1", host)
-    with pytest.raises(WebError, match=r"127\.0\.0\.1 is not a public address"):
+    with pytest.raises(WebError, match=r"^127\.0\.0\.1 is not a public address$"):
         fetch(url, cancellation, WebLimits(public_only=True), "POST")
     assert not server.requests
 

@@ -233,6 +233,25 @@ def test_a_migration_that_fails_changes_nothing(database_url, next_version, monk
     opened.close()
 
 
+def test_a_copy_for_which_there_is_no_space_is_one_line(tmp_path, monkeypatch):
+    class Full(sqlite3.Connection):
+        """SQLite says so in the middle of the copy."""
+
+        def backup(self, *_, **__):
+            raise sqlite3.OperationalError("database or disk is full")
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(migrate.sqlite3, "connect", lambda path: connect(path, factory=Full))
+    (tmp_path / "results.db").touch()
+    with pytest.raises(
+        StorageError, match=r"^cannot copy the database to .*copy\.db: database or disk is full$"
+    ):
+        migrate.copy_sqlite(tmp_path / "results.db", tmp_path / "copy.db")
+    with pytest.raises(StorageError, match=r"^cannot copy the database to .*: No such file or directory$"):
+        migrate.copy_sqlite(tmp_path / "results.db", tmp_path / "none" / "copy.db")
+    assert [one.name for one in tmp_path.iterdir()] == ["results.db"]
+
+
 def test_a_backup_is_a_database_of_one_moment(store, tmp_path):
     ingest(store, list(History(nets=1, commits=3, operators=2)))
     back_up(store, tmp_path / "backup.db")

@@ -8,7 +8,7 @@ from rich.console import ColorSystem
 
 from benchmarking.errors import StorageError, UsageError
 from benchmarking.terminal import streams
-from benchmarking.terminal.console import PlainConsole, borderless_table
+from benchmarking.terminal.console import PlainConsole, borderless_table, rendered
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[31mb\x9b2J\u202ec\u2066d\u200be\u2028f\x85g\rh\ud800"
 HARMLESS = "a?]0;owned??[31mb?2J?c?d?e?f?g?h?"
@@ -49,6 +49,13 @@ def test_only_our_own_styles_reach_a_console():
     coloured._color_system = ColorSystem.STANDARD
     coloured.print(HOSTILE, style="green")
     assert stream.getvalue().endswith(f"\x1b[32m{harmless}\x1b[0m\n")
+
+
+def test_a_console_whose_disk_is_full_is_one_line():
+    """Rich writes an empty text at the end of what it renders, which /dev/full refuses if it is not buffered."""
+    full = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True)
+    with full, pytest.raises(StorageError, match=r"^cannot write to stdout: No space left on device$"):
+        rendered(PlainConsole(full, 80), "x")
 
 
 @pytest.mark.parametrize(
