@@ -75,6 +75,13 @@ EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
 }
 
 
+def run_meaning(status: ExitStatus, *, has_results: bool) -> str:
+    """The meaning of the exit status of a run that has ended."""
+    if status == ExitStatus.INTERRUPTED and not has_results:
+        return "interrupted before the first test was finished"
+    return EXIT_STATUS_MEANING[status]
+
+
 REPO_DRIVER_EXIT_STATUS_MEANING: dict[ExitStatus, str] = {
     ExitStatus.OK: "every commit was measured, and none of them is slower; or --status_file ended the loop",
     ExitStatus.INTERNAL_ERROR: "a bug of this program or of harness.py; its traceback is shown",
@@ -108,6 +115,7 @@ class Fault:
     """One mistake in a specification file, and its location."""
 
     file: str
+    """Empty: the message names it."""
     json_path: str
     """As in ``$.tests[0].iter``."""
     message: str
@@ -117,8 +125,8 @@ class Fault:
         """One line, without control characters and short enough to be shown: any part may come
         from a file.
         """
-        where = [self.file] if self.json_path == "$" else [self.file, self.json_path]
-        return ": ".join(map(_short, [*where, self.message]))
+        place = "" if self.json_path == "$" else self.json_path
+        return ": ".join(_short(part) for part in (self.file, place, self.message) if part)
 
 
 def _short(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.errors import run_meaning
 from benchmarking.records.series import series_of
 from benchmarking.records.tree import History, Selection
 from benchmarking.reporters import history_report, numbers
@@ -186,7 +186,7 @@ def run_answer(run: str, document: Document) -> RunAnswer:
         run=run,
         summary=", ".join(f"{count} {outcome}" for outcome, count in counted.items()) or "no test ran",
         exit_status=int(document.exit_status),
-        meaning=EXIT_STATUS_MEANING[document.exit_status],
+        meaning=run_meaning(document.exit_status, has_results=bool(document.results)),
         duration_s=document.duration_s,
         tests=tests[:MOST_TESTS],
         left_out=max(0, len(tests) - MOST_TESTS),

@@ -278,11 +278,7 @@ def _check(options: RepoDriverOptions, builder: Builder, harness: Harness) -> No
         request = _sample_request(options, platform, builder.check(platform))
         report = harness.validate(request)
         if report.exit_status != ExitStatus.OK or not report.output.strip():
-            said = (
-                report.screen.strip().removeprefix("harness.py: ")
-                or f"harness.py --validate ended with {report.exit_status}"
-            )
-            raise UsageError(said)
+            raise UsageError(report.problem())
 
 
 def _sample_request(options: RepoDriverOptions, platform: str, program: Path) -> HarnessRequest:

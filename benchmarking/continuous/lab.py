@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,11 +78,12 @@ class LabHarness(Harness):
     run_limit_s: float
     """For a run on a device; ``timeout_s`` would count the time in the queue."""
     program: tuple[str, ...] = (*own_program("mlbench"), "lab", "submit", "--all")
+    program_name: str = "mlbench lab submit"
 
     @classmethod
     def instead_of(cls, here: Harness, submissions: Submissions, target: str, run_limit_s: float) -> Self:
         same = {one.name: getattr(here, one.name) for one in fields(Harness)}
-        del same["program"], same["timeout_s"]
+        del same["program"], same["program_name"], same["timeout_s"]
         return cls(**same, here=here, submissions=submissions, target=target, run_limit_s=run_limit_s)
 
     def validate(self, request: HarnessRequest) -> HarnessReport:
@@ -166,7 +168,9 @@ class LabBuilder(Builder):
             def show(job: LabJob, content: str) -> None:
                 stream.write(content)
 
-            (job,) = Following(self.lab, ids, lambda results: None, show).until_over(self.cancellation)
+            # The loop shows one line when the commit is measured, as it does without a lab.
+            following = Following(self.lab, ids, lambda results: None, show, state_level=logging.DEBUG)
+            (job,) = following.until_over(self.cancellation)
         return job
 
 

@@ -43,6 +43,13 @@ class HarnessReport:
     """Its output for people."""
     output: bytes
     """Its output for programs: a document, if the harness got that far."""
+    program: str = "harness.py"
+    """As it calls itself at the beginning of its errors."""
+
+    def problem(self) -> str:
+        """Why it ended, in its own words."""
+        lines = [line.removeprefix(f"{self.program}: ") for line in self.screen.strip().splitlines()]
+        return "\n".join(lines) or f"{self.program} ended with {self.exit_status}"
 
     def tail(self) -> str:
         return "\n".join([f"--- end of {self.log} ---", *self.screen.rstrip().splitlines()[-TAIL_LINES:]])
@@ -76,6 +83,7 @@ class Harness:
     branch: str = ""
     """That of the commits, for the record."""
     program: tuple[str, ...] = own_program("harness")
+    program_name: str = "harness.py"
 
     def validate(self, request: HarnessRequest) -> HarnessReport:
         """Checks all arguments that ``measure`` would pass, and the benchmark files; runs nothing.
@@ -122,7 +130,7 @@ class Harness:
         except OSError as error:
             raise StorageError(f"{log}: {error.strerror or error}") from error
         remove_old_logs(self.log_directory, KEPT_LOGS)
-        return HarnessReport(outcome.exit_code, log, screen, output)
+        return HarnessReport(outcome.exit_code, log, screen, output, self.program_name)
 
 
 def _end(stream: IO[bytes], limit_bytes: int) -> bytes:

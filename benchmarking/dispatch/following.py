@@ -33,6 +33,8 @@ class Following:
     ids: Sequence[int]
     report: Report
     show: Show | None = None
+    state_level: int = logging.INFO
+    """At which the states of the jobs are logged."""
     results: list[Result] = field(default_factory=list)
     _reported: dict[int, int] = field(default_factory=dict)
     """By job: the number of the last result that was reported."""
@@ -91,7 +93,7 @@ class Following:
         if self._states.get(job.id) != state:
             self._states[job.id] = state
             problem = f": {job.problem}" if job.problem else ""
-            logger.info("job %d on %s: %s%s", job.id, job.device_name, state, problem)
+            logger.log(self.state_level, "job %d on %s: %s%s", job.id, job.device_name, state, problem)
 
     def _look_at_results(self, ledger: Ledger, job: LabJob) -> None:
         seen = (ledger.newest_result(job.id), job.is_over)

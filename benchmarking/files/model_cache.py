@@ -239,7 +239,7 @@ class ModelCache:
         if not location.is_url:
             if not location.path.is_file():
                 raise ModelError(
-                    f"there is no file {location}; {case.specification}: {case.json_path} refers to it"
+                    f"there is no file {str(location)!r}; {case.specification}: {case.json_path} refers to it"
                 )
             return location.path
         if location not in self._fetched:
@@ -523,7 +523,7 @@ def _copy(location: Location, sink: _Sink) -> None:
             raise DownloadError(f"{location} is not a file")
         source = location.path.open("rb")
     except FileNotFoundError as error:
-        raise DownloadError(f"there is no file {location}") from error
+        raise DownloadError(f"there is no file {str(location)!r}") from error
     except OSError as error:
         raise DownloadError(f"cannot read {location}: {error.strerror}") from error
     with source:

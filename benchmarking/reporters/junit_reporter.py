@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from benchmarking.errors import EXIT_STATUS_MEANING, ExitStatus
+from benchmarking.errors import ExitStatus, run_meaning
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results.model import FailureKind, Result, by_test
@@ -28,19 +28,20 @@ class JUnitReporter(FileReporter):
             by_device[stages[0].test.device].append(stages)
         for tests in by_device.values():
             document.add_testsuite(_suite(tests))
-        if problems := _problems(summary):
+        if problems := _problems(summary, has_results=bool(self._results)):
             document.add_testsuite(_suite_of_problems(problems))
         content = io.BytesIO()
         document.write(content, pretty=True)
         return content.getvalue()
 
 
-def _problems(summary: RunSummary | None) -> list[str]:
+def _problems(summary: RunSummary | None, *, has_results: bool) -> list[str]:
     """The reasons why tests may be missing although every reported test case passed."""
     if summary is None:
         return ["the run has not ended: tests are missing"]
-    interrupted = summary.exit_status is ExitStatus.INTERRUPTED
-    return [*summary.problems, *([EXIT_STATUS_MEANING[summary.exit_status]] if interrupted else [])]
+    status = summary.exit_status
+    interruption = [run_meaning(status, has_results=has_results)] if status is ExitStatus.INTERRUPTED else []
+    return [*summary.problems, *interruption]
 
 
 def _suite_of_problems(problems: Sequence[str]) -> Any:

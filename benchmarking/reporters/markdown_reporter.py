@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.errors import run_meaning
 from benchmarking.reporters import backend_markdown, backend_table, numbers, operator_rows
 from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
@@ -54,7 +54,7 @@ def markdown(stages: Sequence[Result], summary: RunSummary | None, operators: Op
     if summary is None:
         parts = [f"**{counted}** so far: the run has not ended"]
     else:
-        meaning = EXIT_STATUS_MEANING[summary.exit_status]
+        meaning = run_meaning(summary.exit_status, has_results=bool(results))
         parts = [f"**{counted}** in {summary.duration_s:.1f} s: {meaning}"]
     single = [result for result in results if result.cell is None]
     if single:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from benchmarking.errors import EXIT_STATUS_MEANING
+from benchmarking.errors import run_meaning
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.results.model import (
     Clock,
@@ -132,8 +132,10 @@ def closing(tests: Sequence[Result], summary: RunSummary) -> str:
         tests: the last result of each.
     """
     counted = counts(Counter(result.outcome for result in tests))
-    meaning = "" if summary.exit_status == 0 else f"; {EXIT_STATUS_MEANING[summary.exit_status]}"
-    return f"{counted} in {summary.duration_s:.1f} s{meaning}"
+    line = f"{counted} in {summary.duration_s:.1f} s"
+    if summary.exit_status == 0:
+        return line
+    return f"{line}; {run_meaning(summary.exit_status, has_results=bool(tests))}"
 
 
 def guarantee(results: Sequence[Result]) -> str:

@@ -124,7 +124,7 @@ def _read_json(path: Path, faults: list[Fault]) -> Any:
     try:
         text = read_file(path, MAXIMUM_FILE_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
-        return fault("there is no such file")
+        return faults.append(Fault("", "$", f"there is no file {str(path)!r}"))
     except IsADirectoryError:
         return fault("is a directory; give a json file")
     except UnicodeDecodeError as error:

@@ -662,7 +662,7 @@ def test_the_loop_needs_a_device_and_a_lab(desk, loop):
     for extra, message in [
         (
             ("--lab", "--build_here", "--on", "label=nowhere"),
-            "no device can be used for platform=host,label=nowhere",
+            "  no device can be used for platform=host,label=nowhere",  # without the name of lab submit
         ),
         (("--lab", "--build_here", "--model_cache", "/tmp"), "there is no option '--model_cache'"),
         (("--lab", "postgresql://ann:secret@localhost/lab"), "use ~/.pgpass"),

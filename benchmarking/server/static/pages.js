@@ -57,7 +57,7 @@
     const place = new Map(main.x.map((x, i) => [x, i]));
     const tainted = new Set(main.tainted);
     const xs = columns[0];
-    if (!xs.length) { element.textContent = 'There are no points here.'; return; }
+    if (!xs.length) { read.textContent = 'There are no points here.'; return; }
     const whole = [xs[0] - .5, xs[xs.length - 1] + .5];
     let colour, plot, cursor = null;
 

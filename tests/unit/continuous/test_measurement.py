@@ -57,6 +57,21 @@ def test_it_gets_the_users_options_and_the_loops(harness):
     assert (info.control, info.treatment.position) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("harness.py: a\nharness.py: b", "a\nb"),
+        ("  of another: harness.py: a\n", "of another: harness.py: a"),
+        ("", "harness.py ended with 2"),
+    ],
+)
+def test_its_problem_is_told_without_its_name(harness, said, problem):
+    report = harness(f"sys.exit(print({said!r}, file=sys.stderr) or 2)").validate(
+        HarnessRequest("host", TREATMENT)
+    )
+    assert report.problem() == problem
+
+
 def test_it_is_told_all_of_a_comparison(harness):
     key = TestKey("net", "delay", "first", "onnxruntime", None, "hash")
     argv = asked(

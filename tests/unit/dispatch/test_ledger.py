@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -205,6 +206,14 @@ def test_a_submitter_sees_each_result_once_and_the_log(lab, caplog):
         f"job {job} on attic: running on attic",
         f"job {job} on attic: done: odd",
     ]
+
+
+def test_states_may_be_logged_for_those_who_look_closely_only(lab, caplog):
+    caplog.set_level("DEBUG")
+    (job,) = lab.submit("ann", "attic")
+    with lab.database.connected() as connection:
+        Following(lab.database, [job], lambda _: None, state_level=logging.DEBUG).look(Ledger(connection))
+    assert [one.levelname for one in caplog.records if "attic" in one.getMessage()] == ["DEBUG"]
 
 
 def test_following_ends_with_the_jobs_or_a_cancellation(lab, monkeypatch):

@@ -68,6 +68,14 @@ from tests.support.sample_results import AB, DELAY, ERROR, FELL_BACK, JUDGED, SA
         ),
         (numbers.closing([DELAY, ERROR], RunSummary(0, 1.26)), "2 passed in 1.3 s"),
         (numbers.closing([], RunSummary(3, 2.0)), "no tests in 2.0 s; at least one test failed"),
+        (
+            numbers.closing([], RunSummary(130, 2.0)),
+            "no tests in 2.0 s; interrupted before the first test was finished",
+        ),
+        (
+            numbers.closing([DELAY], RunSummary(130, 2.0)),
+            "1 passed in 2.0 s; interrupted; the finished tests were reported",
+        ),
         (numbers.ran_on(DELAY), ""),
     ],
 )

@@ -121,6 +121,16 @@ def test_the_operators_that_are_wanted(choice, shown, hidden, tmp_path):
         assert not any(one in text for one in hidden)
 
 
+def test_an_interruption_before_the_first_result_is_no_report_of_tests(tmp_path, monkeypatch):
+    monkeypatch.setitem(RUNS, "nothing", ((), replace(RUNS["interrupted"][1], problems=())))
+    deliver(MarkdownReporter(tmp_path / "r.md"), "nothing")
+    deliver(JUnitReporter(tmp_path / "r.xml"), "nothing")
+    for report in ("r.md", "r.xml"):
+        text = (tmp_path / report).read_text()
+        assert "interrupted before the first test was finished" in text
+        assert "were reported" not in text
+
+
 def test_a_backend_that_was_chosen_shows_whether_it_ran():
     kernels = {"ID_0_Conv_a": Kernel("winograd", own=True), "ID_1_Relu_b": Kernel("relu", own=True)}
     stream = io.StringIO()

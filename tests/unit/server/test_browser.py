@@ -364,6 +364,14 @@ def test_the_zoom_of_a_graph_is_in_the_address_and_comes_back(page):
     assert page.query == {}
 
 
+def test_a_graph_without_points_says_so_once(page):
+    slow_series(page)
+    page.open(f"{page.path}?from={COMMITS + 1000}")
+    page.wait(lambda: "There are no points here." in page.text())
+    page.driver.execute_async_script("requestAnimationFrame(arguments[0])")  # the script has run
+    assert page.text().count("There are no points here.") == 1
+
+
 def test_the_arrow_keys_read_a_graph_and_enter_opens_the_run(page):
     slow_series(page)
     graph = page.one(".graph")

@@ -219,7 +219,7 @@ def test_all_faults_of_all_files_come_at_once(tmp_path):
         "suite.json: $.meta.grp: unknown key 'grp'; did you mean 'group'?",
         "one.json: $.model.name: a string is expected, not 1",
         "two.json: $.tests[0].iter: a whole number is expected, not null",
-        "missing.json: there is no such file",
+        f"there is no file '{tmp_path}/missing.json'",
     ]
 
 
@@ -276,7 +276,7 @@ def test_what_cannot_be_a_specification_is_never_read(tmp_path):
         "a" * 5000: "cannot be read",
         ".": "directory",
         "huge.json": "larger",
-        "missing.json": "no such file",
+        "missing.json": "there is no file '",
         "a\0b": "cannot be read",
     }.items():
         with pytest.raises(SpecificationError, match=part):
@@ -294,7 +294,7 @@ def test_faults_that_can_all_be_shown_are_the_whole_message(tmp_path, count):
     with pytest.raises(SpecificationError) as caught:
         read_benchmarks(tmp_path / "b.json")
     assert str(caught.value).splitlines() == [
-        f"{tmp_path}/{number}.json: there is no such file" for number in range(count)
+        f"there is no file '{tmp_path}/{number}.json'" for number in range(count)
     ]
 
 
