@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-LARGEST_FILE_BYTES = 2**30
 BLOCK_BYTES = 2**20
 """The number of bytes that are split at once: words take many times the memory of the numbers that they
 represent.
@@ -35,7 +34,7 @@ def read(path: Path, name: str = "") -> NDArray[np.float64]:
         ProgramOutputError: the file is missing, empty, too large, or holds something else than numbers.
     """
     try:
-        content = read_file(path, LARGEST_FILE_BYTES)
+        content = read_file(path, arrays.LARGEST_BYTES)
     except OSError as error:
         raise ProgramOutputError(f"{path.name}: there is no such output: {error.strerror}") from error
     except OutOfBoundsError as error:

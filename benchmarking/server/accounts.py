@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
@@ -305,6 +306,17 @@ def form_token(request: Request) -> str:
     session = request.cookies.get(COOKIE, "") if access.auth is Auth.TOKEN else ""
     key = session.encode() or access.key
     return hmac.new(key, f"form {account.name}".encode(), hashlib.sha256).hexdigest()
+
+
+class ProtectedForm(BaseModel):
+    """The fields that a form of this server has in common with all others; a field that is unknown is an
+    error.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    token: Annotated[str, Field(max_length=200)] = ""
+    """For ``check_form``."""
 
 
 def check_form(request: Request, token: str) -> Account:

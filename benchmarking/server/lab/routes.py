@@ -8,12 +8,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import Field
 
 from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.ledger import LabJob, Ledger
 from benchmarking.dispatch.request import LONGEST_RESERVATION_S, PROTOCOL, RESERVE, ReserveJob
 from benchmarking.results.model import new_uid
-from benchmarking.server.accounts import check_form, form_token
+from benchmarking.server.accounts import ProtectedForm, check_form, form_token
 from benchmarking.server.pages.rendering import csv_answer, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, not_found
 
@@ -23,6 +24,11 @@ LONGEST_LOG = 200_000
 
 data = APIRouter(dependencies=[Depends(bounded)])
 pages = APIRouter(dependencies=[Depends(bounded)], include_in_schema=False)
+
+
+class ReservationForm(ProtectedForm):
+    device: Annotated[str, Field(max_length=200)]
+    hours: Annotated[float, Field(gt=0, le=LONGEST_RESERVATION_S / 3600)]
 
 
 def add_lab(app: FastAPI, lab: Database) -> None:
@@ -105,9 +111,9 @@ def jobs_csv(request: Request) -> Response:
 
 
 @pages.post("/lab/job/{number}/cancel")
-def cancel(request: Request, number: int, token: Annotated[str, Form(max_length=200)]) -> Response:
+def cancel(request: Request, number: int, form: Annotated[ProtectedForm, Form()]) -> Response:
     """Takes a job from the queue, or has its program ended."""
-    check_form(request, token)
+    check_form(request, form.token)
     with opened(request) as ledger:
         _job(ledger, number)
         ledger.cancel(number)
@@ -115,21 +121,16 @@ def cancel(request: Request, number: int, token: Annotated[str, Form(max_length=
 
 
 @pages.post("/lab/reserve")
-def reserve(
-    request: Request,
-    device: Annotated[str, Form(max_length=200)],
-    hours: Annotated[float, Form(gt=0, le=LONGEST_RESERVATION_S / 3600)],
-    token: Annotated[str, Form(max_length=200)],
-) -> Response:
+def reserve(request: Request, form: Annotated[ReservationForm, Form()]) -> Response:
     """Keeps everybody else's jobs from a device, after those that wait already."""
-    account = check_form(request, token)
+    account = check_form(request, form.token)
     with opened(request) as ledger:
-        chosen = next((one for one in ledger.devices() if one.key == device and one.measures), None)
+        chosen = next((one for one in ledger.devices() if one.key == form.device and one.measures), None)
         if chosen is None:
             raise not_found("device")
         job = ReserveJob(
-            protocol=PROTOCOL, submission=new_uid(), person=account.name, duration_s=hours * 3600
+            protocol=PROTOCOL, submission=new_uid(), person=account.name, duration_s=form.hours * 3600
         )
-        title = f"reserved for {hours:g} h"
+        title = f"reserved for {form.hours:g} h"
         (number,) = ledger.submit(request.app.state.lab, title, RESERVE, [(chosen, job)], 0)
     return RedirectResponse(links_of(request).page(f"lab/job/{number}"), 303)

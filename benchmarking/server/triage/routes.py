@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarking.errors import UsageError
 from benchmarking.reporters import numbers
-from benchmarking.server.accounts import Scope, check_form, form_token, require
+from benchmarking.server.accounts import ProtectedForm, Scope, check_form, form_token, require
 from benchmarking.server.pages.reading import ROWS_PER_PAGE
 from benchmarking.server.pages.rendering import HEADERS, csv_answer, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, is_key, not_found, reading
@@ -207,10 +207,8 @@ class Decided(BaseModel):
     link: str = ""
 
 
-class DecisionForm(Decided):
+class DecisionForm(ProtectedForm, Decided):
     """The fields of all forms of a regression."""
-
-    token: str = ""
 
 
 @pages.post("/regressions/{number}")

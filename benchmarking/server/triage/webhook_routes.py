@@ -15,7 +15,7 @@ from sqlalchemy import or_, select
 from benchmarking.errors import UsageError
 from benchmarking.programs.process import Cancellation
 from benchmarking.server import projects
-from benchmarking.server.accounts import Scope, check_form, form_token, require
+from benchmarking.server.accounts import ProtectedForm, Scope, check_form, form_token, require
 from benchmarking.server.pages.reading import Reader
 from benchmarking.server.pages.rendering import HEADERS, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, not_found, reading
@@ -38,18 +38,12 @@ class Webhook(BaseModel):
     """The events to send; empty: all."""
 
 
-class _Form(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    token: str = ""
-
-
-class WebhookForm(_Form):
+class WebhookForm(ProtectedForm):
     url: str = ""
-    kinds: list[str] = []
+    kinds: tuple[str, ...] = ()
 
 
-class ActionForm(_Form):
+class ActionForm(ProtectedForm):
     action: str
 
 
@@ -66,7 +60,7 @@ def webhooks_page(request: Request) -> Response:
 def add_by_form(request: Request, form: Annotated[WebhookForm, Form()]) -> Response:
     check_form(request, form.token)
     try:
-        _add(request, Webhook(url=form.url.strip(), kinds=tuple(form.kinds)))
+        _add(request, Webhook(url=form.url.strip(), kinds=form.kinds))
     except UsageError as error:
         return _page(request, f"Nothing was added: {error}.", 400)
     return RedirectResponse(links_of(request).page("webhooks"), 303, headers=HEADERS)

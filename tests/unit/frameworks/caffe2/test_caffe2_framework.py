@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarking.errors import ProgramExitError, ProgramOutputError, UsageError
+from benchmarking.files import arrays
 from benchmarking.frameworks import tensor_file
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
 from benchmarking.frameworks.framework_base import BackendStatus, Invocation
@@ -201,7 +202,7 @@ def test_only_a_file_is_a_tensor(tmp_path, monkeypatch):
             FRAMEWORK.read_tensor(path)
     with pytest.raises(ProgramOutputError, match="Is a directory"):
         FRAMEWORK.read_tensor(tmp_path)
-    monkeypatch.setattr(tensor_file, "LARGEST_FILE_BYTES", 3)
+    monkeypatch.setattr(arrays, "LARGEST_BYTES", 3)
     (tmp_path / "large").write_text("1\n2\n")
     with pytest.raises(ProgramOutputError, match="larger than 3 bytes"):
         FRAMEWORK.read_tensor(tmp_path / "large")
