@@ -762,3 +762,21 @@ def test_an_agent_that_is_refused_ends(lab, attic, monkeypatch):
     monkeypatch.setattr(attic, "_write_devices", refuse)
     with pytest.raises(RefusedByLabError, match="another agent"):
         asyncio.run(asyncio.wait_for(attic.run(asyncio.Event()), 60))
+
+
+def test_what_an_agent_does_how_often(lab, attic, monkeypatch):
+    begun = []
+
+    async def repeatedly(pause_s, action, now=None):
+        begun.append((pause_s, getattr(action, "__name__", "look after"), now))
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(attic, "_repeatedly", repeatedly)
+
+    async def short():
+        end = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.01, end.set)
+        await asyncio.wait_for(attic.run(end), 60)
+
+    asyncio.run(short())
+    assert begun == [(30.0, "_announce", None), (5.0, "look after", attic._look_now)]

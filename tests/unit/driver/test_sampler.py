@@ -148,6 +148,18 @@ def test_pairs_of_processes_go_by_the_clock_of_the_device_that_computes(device_u
     assert samples.treatment.types[0].device_values == (device_us,) * 12
 
 
+def test_the_clock_is_that_of_the_first_process():
+    """All pairs are of one clock, also where another would suit later ones."""
+
+    def program(us):
+        return lambda: Accelerated(next(us))()
+
+    arms = [program(iter([900, 400, 400])) for _ in range(2)]
+    by_process = ProcessSampler(Random(1), dict, "--ab_mode process")
+    samples = sample_pairs(by_process, PairedTest(Comparing(fixed_pairs=3)), *arms)
+    assert samples.sampling.clock == "device"
+
+
 class Computing(Arm):
     """A process that is the iteration itself: it takes as long as another by the wall."""
 

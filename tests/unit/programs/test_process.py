@@ -93,6 +93,24 @@ def test_output_that_is_not_text_does_no_harm(run):
     assert outcome.stdout.endswith(" ok\n")
 
 
+def test_output_after_the_end_is_waited_for_until_the_limit_and_no_longer(run, monkeypatch):
+    """Of a process that left the group and still holds the pipe."""
+    monkeypatch.setattr(process, "DRAIN_LIMIT_S", 0.05)
+    waits = []
+    handle = process._Supervisor._handle_events
+
+    def handle_events(supervisor, timeout_s):
+        waits.append(timeout_s)
+        return handle(supervisor, timeout_s)
+
+    monkeypatch.setattr(process._Supervisor, "_handle_events", handle_events)
+    code = "import subprocess; subprocess.Popen(['sleep', '2'], start_new_session=True); print('x')"
+    assert run(python(code)).stdout == "x\n"
+    limited = [one for one in waits if one is not None]
+    assert limited
+    assert all(0 < one <= 0.05 for one in limited)
+
+
 def test_streams_that_are_closed_early(run):
     outcome = run(python("import os, time; os.close(1); os.close(2); time.sleep(0.05); os._exit(3)"))
     assert outcome.exit_code == 3
