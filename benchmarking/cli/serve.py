@@ -232,7 +232,8 @@ def _serve(arguments: argparse.Namespace, store: Store) -> None:
     with ExitStack() as stack:
         ending = threading.Event()
         if lab is not None:
-            _start(stack, ending, keep_delivering, store, lab, partial(app.state.hub.publish, "results"))
+            announce, delivery = partial(app.state.hub.publish, "results"), app.state.lab_delivery
+            _start(stack, ending, keep_delivering, store, lab, announce, delivery)
         if not arguments.no_import and default_results().is_dir():
             _start(stack, ending, _import_saved, store, app.state.hub, default_results())
         if arguments.sample_days:

@@ -162,6 +162,7 @@ class Agent:
             RefusedByLabError: the agent has to end.
         """
         now = now or asyncio.Event()
+        said = ""
         while True:
             now.clear()
             try:
@@ -171,10 +172,12 @@ class Agent:
             except Exception as error:
                 if not _is_of_the_database(error):
                     logger.exception("a bug of the agent")
-                else:
-                    logger.warning("%s; trying again", _one_line(error, self.database))
+                elif (line := _one_line(error, self.database)) != said:
+                    said = line
+                    logger.warning("%s; trying again", said)
                 await asyncio.sleep(min(pause_s, RECONNECT_S))
             else:
+                said = ""
                 await _set_within(now, pause_s)
 
     # --- devices --------------------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ ANSWER_GRACE = 1.2
 BLOB_QUOTA_BYTES = 50 * 2**30
 JOB_QUOTA = 1000
 
+DISK_FULL = "53100"
+"""PostgreSQL's code."""
+
 TABLES = """
 CREATE TABLE setting (
     name text PRIMARY KEY,
@@ -220,6 +223,10 @@ class RefusedByLabError(LabError):
     """Trying again does not help: the lab has other tables, or this account has no right to what it asks."""
 
 
+class FullLabError(LabError):
+    """The disk of the lab's database is full: it can be read, and takes nothing."""
+
+
 class Database:
     """Where the lab's database is, and how to connect to it."""
 
@@ -294,6 +301,9 @@ class Database:
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         said = next((clear for words, clear in _CLEARER.items() if words in said), said)
         kind, advice = LabError, ""
+        if getattr(error, "sqlstate", None) == DISK_FULL:
+            # The name of the file differs from table to table, and says nothing to whoever mends it.
+            kind, said = FullLabError, f"its disk is full: {said.rpartition(': ')[2]}"
         for pattern, further in _REFUSALS.items():
             if re.search(pattern, said):
                 kind, advice = RefusedByLabError, further

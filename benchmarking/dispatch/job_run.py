@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from benchmarking.dispatch import blobs
-from benchmarking.dispatch.database import Database, LabError, Link
+from benchmarking.dispatch.database import Database, FullLabError, LabError, Link
 from benchmarking.dispatch.request import FilesJob, PackedFile
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, UsageError
 from benchmarking.programs.installation import own_program
@@ -90,6 +90,8 @@ class JobRun(ABC, Generic[AnyJob]):
 
     def __post_init__(self) -> None:
         self._link = Link(self.database)
+        self._waits_for = ""
+        """Why the lab takes nothing, as was said."""
 
     @property
     def directory(self) -> Path:
@@ -143,14 +145,39 @@ class JobRun(ABC, Generic[AnyJob]):
         while True:
             try:
                 with self._link.used() as connection:
-                    return action(connection)
+                    done = action(connection)
+                    self.is_taken(connection)
+                    return done
             except LabError as error:
                 if self.cancellation.is_set:
                     last_try = last_try or time.monotonic() + LAST_TRY_S
                     if time.monotonic() > last_try:
                         raise
-                logger.warning("job %d: %s; trying again", self.id, error)
+                self._say(error)
                 time.sleep(RETRY_S)
+
+    def _say(self, error: LabError) -> None:
+        """Once here, and to the people of the lab if it takes so much."""
+        if str(error) == self._waits_for:
+            return
+        self._waits_for = str(error)
+        logger.warning("job %d: %s; trying again", self.id, error)
+        if isinstance(error, FullLabError):
+            with suppress(LabError), self._link.used() as connection:
+                self._show_problem(connection, f"{self.host.name} keeps what comes: {error}")
+
+    def is_taken(self, connection: psycopg.Connection[Any]) -> None:
+        """What was said before does not hold any more."""
+        if self._waits_for:
+            self._waits_for = ""
+            logger.info("job %d: the lab's database on %s takes it again", self.id, self.database.name)
+            self._show_problem(connection, "")
+
+    def _show_problem(self, connection: psycopg.Connection[Any], problem: str) -> None:
+        connection.execute(
+            "UPDATE run SET problem = %s WHERE (job, attempt) = (%s, %s) AND ended IS NULL",
+            [problem, self.id, self.attempt],
+        )
 
     # --- the database ---------------------------------------------------------------------------------------
 
@@ -251,6 +278,7 @@ class Pump:
         while True:
             is_last = self._is_over.wait(LOOK_AGAIN_S)
             self._send(connection, is_last=is_last)
+            self._run.is_taken(connection)
             if is_last:
                 return
 

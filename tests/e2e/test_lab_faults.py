@@ -3,6 +3,7 @@
 The agents, the queue and the database are real, the harness is a stand-in.
 """
 
+import html
 import itertools
 import pwd
 import random
@@ -21,14 +22,19 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from fastapi.testclient import TestClient
 
 from benchmarking.cli import lab as lab_command
 from benchmarking.dispatch import blobs
 from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.following import LOOK_AGAIN_S, Following
+from benchmarking.dispatch.job_run import RETRY_S
 from benchmarking.dispatch.ledger import Ledger
 from benchmarking.errors import ExitStatus, RunCancelledError
 from benchmarking.programs.process import Cancellation
+from benchmarking.server.app import make_app
+from benchmarking.server.lab import delivery
+from benchmarking.server.store import open_store, sqlite_url
 from tests.support.postgresql import PostgreSQL, why_not
 from tests.support.small_lab import LOCKS, OVER, small_lab
 from tests.support.waiting import LIMIT_S, wait_until
@@ -391,6 +397,76 @@ def test_a_full_disk_of_the_server_is_one_line(server, tmp_path):
         ):
             blobs.send(connection, path, blobs.described(path), "somebody")
         server.drop(url)
+
+
+def fill(database):
+    """Until no table can grow any more."""
+    with database.connected() as connection:
+        connection.execute("CREATE TABLE filler (content text)")
+        with suppress(psycopg.errors.DiskFull):
+            while True:
+                connection.execute("INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, 16)")
+
+
+def test_results_wait_on_their_host_while_the_disk_of_the_server_is_full(server, tmp_path):
+    directory = server.directory / "filled"
+    directory.mkdir()
+    with small_disk(directory, 2**25, user=server.user):
+        url = server.database(server.template, directory)
+        with small_lab(url, tmp_path, 3.0) as lab:
+            announce(lab, "desk", "phone")
+            (number,) = lab.submit(lab.suite(0.1, TESTS), ["phone"])
+            with locked(lab, "result"):
+                lab.start("desk", "phone")
+                lab.until(WAITING, 1)
+                fill(lab.database)
+            lab.until("SELECT count(*) FROM run WHERE problem LIKE 'desk keeps what comes%'", 1)
+            (job,) = jobs(lab)
+            full = f"the lab's database on {lab.database.name}: its disk is full: No space left on device"
+            assert (job.state, job.problem) == ("running", f"desk keeps what comes: {full}")
+            client = TestClient(make_app(open_store(sqlite_url(tmp_path / "results.db")), lab=lab.database))
+            assert job.problem in html.unescape(client.get("/lab", headers={"Host": "localhost"}).text)
+            # It tries again meanwhile.
+            time.sleep(2 * RETRY_S)
+            assert lab.count(RESULTS) == 0
+            with lab.database.connected() as connection:
+                connection.execute("DROP TABLE filler")
+            assert_whole(lab)
+            said = lab.log("desk").read_text()
+            assert said.count(full) == 1, said
+            assert f"job {number}: the lab's database on {lab.database.name} takes it again" in said
+        server.drop(url)
+
+
+def test_results_wait_in_the_lab_while_the_disk_of_the_results_server_is_full(
+    lab, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setattr(delivery, "RETRY_S", 0.2)
+    lab.submit(lab.suite(0, TESTS), ["phone"])
+    lab.start("desk", "phone")
+    disk = tmp_path / "disk"
+    with small_disk(disk, 2**22):
+        store = open_store(sqlite_url(disk / "results.db"))
+        app = make_app(store, lab=lab.database)
+        client = TestClient(app, base_url="http://localhost")
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while filler.write(bytes(2**12)):
+                pass
+        assert_whole(lab)
+        ending, arrived = threading.Event(), threading.Event()
+        state = app.state.lab_delivery
+        with ThreadPoolExecutor() as thread:
+            done = thread.submit(delivery.keep_delivering, store, lab.database, arrived.set, state, ending)
+            try:
+                wait_until(lambda: "database or disk is full" in client.get("/lab").text)
+                (disk / "filler").unlink()
+                assert arrived.wait(LIMIT_S)
+                wait_until(lambda: "disk is full" not in client.get("/lab").text)
+            finally:
+                ending.set()
+            done.result(LIMIT_S)
+        store.close()
+    assert caplog.text.count("results of the lab wait: database or disk is full") == 1
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from benchmarking.dispatch.ledger import Ledger
 from benchmarking.results.model import Result
 from benchmarking.server.admission import RefusedError
 from benchmarking.server.ingest import ingest
-from benchmarking.server.store import Store
+from benchmarking.server.store import Store, reason
 
 LOOK_AGAIN_S = 1.0
 RETRY_S = 10.0
@@ -21,21 +21,34 @@ RETRY_S = 10.0
 logger = logging.getLogger(__name__)
 
 
-def keep_delivering(store: Store, lab: Database, announce: Callable[[], None], ending: Event) -> None:
+class Delivery:
+    """What its pages say of it."""
+
+    def __init__(self) -> None:
+        self.problem = ""
+        """Why results wait."""
+
+
+def keep_delivering(
+    store: Store, lab: Database, announce: Callable[[], None], delivery: Delivery, ending: Event
+) -> None:
     """Looks for finished jobs until ``ending`` is set.
 
     Args:
         announce: called when there are new results.
+        delivery: says from then on why results wait.
     """
     pause_s = 0.0
     while not ending.wait(pause_s):
         try:
             if deliver(store, lab):
                 announce()
-            pause_s = LOOK_AGAIN_S
+            pause_s, delivery.problem = LOOK_AGAIN_S, ""
         except (LabError, DBAPIError) as error:
-            logger.warning("results of the lab wait: %s", getattr(error, "orig", error))
-            pause_s = RETRY_S
+            problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+            if problem != delivery.problem:
+                logger.warning("results of the lab wait: %s", problem)
+            pause_s, delivery.problem = RETRY_S, problem
         except Exception:
             logger.exception("a bug while the results of the lab were taken")
             pause_s = RETRY_S

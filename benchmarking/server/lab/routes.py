@@ -15,6 +15,7 @@ from benchmarking.dispatch.ledger import LabJob, Ledger
 from benchmarking.dispatch.request import LONGEST_RESERVATION_S, PROTOCOL, RESERVE, ReserveJob
 from benchmarking.results.model import new_uid
 from benchmarking.server.accounts import ProtectedForm, check_form, form_token
+from benchmarking.server.lab.delivery import Delivery
 from benchmarking.server.pages.rendering import csv_answer, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, not_found
 
@@ -33,6 +34,7 @@ class ReservationForm(ProtectedForm):
 
 def add_lab(app: FastAPI, lab: Database) -> None:
     app.state.lab = lab
+    app.state.lab_delivery = Delivery()
     app.include_router(data)
     app.include_router(pages)
 
@@ -59,6 +61,7 @@ def show_lab(request: Request) -> Response:
         "lab.html",
         here="lab",
         form_token=form_token(request),
+        why_results_wait=request.app.state.lab_delivery.problem,
         devices=devices,
         jobs=jobs,
         people=people,

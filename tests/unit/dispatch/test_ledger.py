@@ -340,7 +340,7 @@ def test_what_ended_is_delivered_once(lab, tmp_path, caplog):
     assert store.result("u0").test == DELAY.test
     lab.end(third)
     ending = Event()
-    delivery.keep_delivering(store, lab.database, ending.set, ending)
+    delivery.keep_delivering(store, lab.database, ending.set, delivery.Delivery(), ending)
     assert store.result("u2") is not None
     store.close()
 
