@@ -13,6 +13,7 @@ from sqlalchemy import Row, or_, select
 
 from benchmarking.results import comparability
 from benchmarking.server import tables
+from benchmarking.server.ingest import NORMAL_RUN
 from benchmarking.server.pages.reading import (
     POINT_COLUMNS,
     ROWS_PER_PAGE,
@@ -69,7 +70,7 @@ def series_view(reader: Reader, asked: SeriesQuery) -> SeriesView | None:
     overlays = [_line(reader, one, asked) for one in others if one is not None]
     return SeriesView(
         own,
-        _changes(reader, found.id, asked.branch),
+        _changes(reader, found, asked.branch),
         _breaks(reader, own),
         tuple(overlays),
         asked.relative,
@@ -121,7 +122,7 @@ def ordered(found: Sequence[tuple[Any, str | None]]) -> tuple[PointView, ...]:
     return tuple(sorted(views, key=lambda one: one.commit.position))
 
 
-def _changes(reader: Reader, series: int, branch: str) -> tuple[ChangeView, ...]:
+def _changes(reader: Reader, series: Row[Any], branch: str) -> tuple[ChangeView, ...]:
     good, bad = tables.commits.alias("good"), tables.commits.alias("bad")
     changes = tables.changes
     query = (
@@ -134,16 +135,31 @@ def _changes(reader: Reader, series: int, branch: str) -> tuple[ChangeView, ...]
         )
         .join(bad, changes.c.first_bad_id == bad.c.id)
         .outerjoin(good, changes.c.last_good_id == good.c.id)
-        .where(changes.c.series_id == series)
+        .where(changes.c.series_id == series.id)
         .order_by(bad.c.time.desc())
         .limit(ROWS_PER_PAGE)
     )
     if branch:
         query = query.where(bad.c.branch == branch)
+    rows = reader.rows(query)
+    is_of_ratios = bool(rows) and series.metric != "error" and _has_control(reader, series.id)
     return tuple(
-        ChangeView(row.kind, commit_view(row, "good"), commit_view(row, "bad"), row.before, row.after)
-        for row in reader.rows(query)
+        ChangeView(
+            row.kind, commit_view(row, "good"), commit_view(row, "bad"), row.before, row.after, is_of_ratios
+        )
+        for row in rows
     )
+
+
+def _has_control(reader: Reader, series: int) -> bool:
+    """Whether the newest point has one: then the ratios were searched (``records/series.py``)."""
+    newest = (
+        select(_points.c.ratio)
+        .where(_points.c.series_id == series, _points.c.run_type == NORMAL_RUN, _points.c.tainted.is_(False))
+        .order_by(_points.c.commit_time.desc(), _points.c.result_id.desc())
+    )
+    row = reader.first(newest)
+    return row is not None and row.ratio is not None
 
 
 def neighbours(reader: Reader, name: SeriesName) -> list[SeriesName]:

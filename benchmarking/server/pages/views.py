@@ -102,6 +102,8 @@ class ChangeView:
     first_bad: CommitView
     before: float
     after: float
+    is_of_ratios: bool = False
+    """``before`` and ``after`` are relative to the first control, not in the unit of the series."""
 
     @property
     def ratio(self) -> float:

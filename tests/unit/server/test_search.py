@@ -2,15 +2,19 @@
 
 import json
 import random
+import re
 import threading
 from dataclasses import replace
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from benchmarking.results.model import NET_DELAY
+from benchmarking.server.app import make_app
 from benchmarking.server.ingest import ingest
 from benchmarking.server.pages.reading import Reader
+from benchmarking.server.pages.series import SeriesQuery, series_view
 from benchmarking.server.tables import changes, events, series
 from benchmarking.server.triage import records
 from benchmarking.server.triage.decisions import decide, decision
@@ -288,3 +292,25 @@ def test_eight_people_at_once(server):
         last = next(one for one in page.events if name in one.changes)
         assert getattr(page.regression, field) == last.changes[name][1]
     assert page.regression.state is State.IGNORED or page.regression.owner
+
+
+@pytest.mark.parametrize("has_control", [False, True])
+def test_levels_relative_to_a_control_are_not_shown_in_the_unit_of_the_series(store, has_control):
+    """A step from 1.00 to 1.10 of the control was shown as one from 1.00 us to 1.10 us."""
+    delays_us = list(levels(100.0, 110.0, runs=12))
+    ratios = levels(1.0, 1.1, runs=12) if has_control else [None] * len(delays_us)
+    control = 0 if has_control else None
+    both = enumerate(zip(delays_us, ratios, strict=True))
+    Server(store).take([result(n, one, control=control, ratio=ratio) for n, (one, ratio) in both])
+    with store.reading() as connection:
+        key = connection.execute(select(series.c.key)).scalar()
+        (change,) = series_view(Reader(connection, 1), SeriesQuery(key)).changes
+    client = TestClient(make_app(store), base_url="http://localhost")
+    assert change.is_of_ratios is has_control
+    assert change.before == pytest.approx(1.0 if has_control else 100.0, rel=0.02)
+    page = client.get(f"/series/{key}").text
+    assert ("relative to the first control" in page) is has_control
+    (shown,) = re.findall(
+        r'<td class="number">([0-9.]+ ?(?:µs)?)<td class="number">[0-9.]+ ?(?:µs)?</tr>', page
+    )
+    assert shown.endswith("µs") is not has_control
