@@ -83,6 +83,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     spellings = {one.lstrip("-").translate(_OTHER_SPELLINGS): one for one in known}
     wanted = name.lstrip("-").lower().translate(_OTHER_SPELLINGS)
     close = [one for one in spellings if len(wanted) > 2 and one.startswith(wanted)]
+    if name in spellings.values():
+        return ""  # something else is wrong
     close += difflib.get_close_matches(wanted, spellings, n=1)
     return f"; did you mean {spellings[close[0]]}?" if close else ""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarking.cli import harness
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.compare_request import MODEL_OPTIONS, Request
-from benchmarking.cli.options import TOKEN_VARIABLE, HarnessOptions
+from benchmarking.cli.options import TOKEN_VARIABLE, HarnessOptions, is_model
 from benchmarking.cli.running import cancelled_by_signals
 from benchmarking.errors import CaseError, ExitStatus, UsageError
 
@@ -58,7 +58,7 @@ class Side:
         program = str(directory / words[0]) if words and "/" in words[0] else "".join(words[:1])
         found = shutil.which(program)
         if found is None:
-            raise UsageError(f"{name.upper()}: there is no program {quoted(words[0] if words else '')}")
+            raise UsageError(f"{name.upper()}: {_why_not(words[0] if words else '', directory)}")
         # Not resolved: an environment is known by its own link to the interpreter.
         return cls(name, (str(Path(found).absolute()), *words[1:]), directory, version)
 
@@ -71,6 +71,19 @@ class Side:
         path.write_text("\n".join([*lines, f"exec {shlex.join(self.argv)}", ""]), encoding="utf-8")
         path.chmod(0o700)
         return path
+
+
+def _why_not(word: str, directory: Path) -> str:
+    """Why this cannot be run."""
+    file = directory / word
+    if file.is_file() and is_model(file):
+        return (
+            f"{quoted(word)} is a model, and no program: give two commands, or two benchmark programs and the"
+            " model that they run"
+        )
+    if "/" in word and file.is_file():
+        return f"{quoted(word)} is not executable; try chmod +x, or begin with the program that runs it"
+    return f"there is no program {quoted(word)}"
 
 
 def compare_sides(request: Request, base: Side, head: Side) -> ExitStatus:

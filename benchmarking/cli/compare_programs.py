@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.cli import harness
+from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.compare_request import READING_OPTIONS, Request
 from benchmarking.cli.options import MODEL_SUFFIXES, HarnessOptions, benchmark_file, is_model
+from benchmarking.errors import UsageError
 from benchmarking.frameworks.frameworks import FRAMEWORKS, make_framework
 
 if TYPE_CHECKING:
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
 
 def compare(request: Request) -> ExitStatus:
     base, head, *files = request.names
+    for name, program in (("BASE", base), ("HEAD", head)):
+        if is_model(Path(program)):
+            what = "give two benchmark programs, and the model that they run after them"
+            raise UsageError(f"{name}: {quoted(program)} is a model: {what}")
     return run(request, files, base={"program": base}, head={"program": head})
 
 

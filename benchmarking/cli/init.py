@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +65,11 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
 
     directory: Path = arguments.directory
     if not directory.is_dir():
-        raise UsageError(f"there is no directory {quoted(str(directory))}")
+        name = quoted(str(directory))
+        is_file = directory.exists()
+        raise UsageError(
+            f"{name} is a file; give the directory with it" if is_file else f"there is no directory {name}"
+        )
     project = scan(directory)
     made = starter(project, arguments.owner)
     if not made.files:
@@ -103,15 +108,34 @@ def _lines(
         for file, text in new.items():
             yield f"--- {file}"
             yield text
+    from benchmarking.cli.starter_files import SUITE
+
     skipped = [f"{file}: {reason}" for file, reason in made.skipped.items()]
     yield from _listed("left out", [*skipped, *project.left_out])
     steps = [f"cd {shlex.quote(str(project.directory))}"] if project.directory != Path() else []
     steps += made.commands
+    missing = _missing_from_suite(project.directory, made, kept)
+    if missing:
+        steps.append(f"# add {', '.join(missing)} to {SUITE}, which was there before")
     if any(OWNER in text for text in new.values()):
         steps.append("# replace OWNER in the CI file: who has ml-benchmark-platform (or use --owner)")
     if project.repository and new:
         steps.append(f"{project.repository} add {shlex.join(sorted(map(str, new)))}")
     yield from _listed("next", steps)
+
+
+def _missing_from_suite(directory: Path, made: Starter, kept: Sequence[Path]) -> list[str]:
+    """The benchmarks that a suite does not name because it is kept as it is."""
+    from benchmarking.cli.starter_files import SUITE
+
+    if SUITE not in kept:
+        return []
+    try:
+        text = (directory / SUITE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return []  # whoever runs it is told
+    names = json.loads(made.files[SUITE])["benchmarks"]
+    return [one for one in names if json.dumps(one) not in text]
 
 
 def _listed(title: str, lines: Sequence[str]) -> Iterator[str]:

@@ -92,7 +92,8 @@ def _write(value: Mapping[str, Any], path: Path) -> None:
         with atomic_file.writing(path) as stream:
             stream.write((json.dumps(value, indent=2) + "\n").encode())
     except OSError as error:
-        raise UsageError(f"--save_spec: cannot write {path}: {error.strerror or error}") from error
+        reason = "it is a directory; give a file" if path.is_dir() else error.strerror or error
+        raise UsageError(f"--save_spec: cannot write {path}: {reason}") from error
 
 
 def _grouped(paths: Sequence[Path]) -> list[dict[str, Files]]:

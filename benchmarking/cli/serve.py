@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarking.cli.argument_types import Parser, comma_separated, command, path, positive_int
+from benchmarking.cli.argument_types import Parser, comma_separated, command, path, positive_int, quoted
 from benchmarking.cli.running import guarded
 from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, StorageError, UsageError
@@ -192,7 +192,8 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     words = tuple(arguments.command)
     action = next((one for length in (2, 1) if (one := commands.get(words[:length]))), None)
     if words and action is None:
-        raise UsageError(f"there is no command {' '.join(words)!r}; --help shows all")
+        known = ", ".join(" ".join(one) for one in commands)
+        raise UsageError(f"there is no command {quoted(' '.join(words))}, but {known}")
     with opened(arguments.database) as store:
         (action or _serve)(arguments, store)
     return ExitStatus.OK
@@ -333,6 +334,7 @@ def _access(arguments: argparse.Namespace) -> Access:
 def _create_token(arguments: argparse.Namespace, store: Store) -> None:
     from benchmarking.server.accounts import Scope, create_token
 
+    _values(arguments, 2, 0, "token create --name NAME")
     if not arguments.name:
         raise UsageError("give the token a name with --name, such as that of its owner")
     lifetime_s = arguments.days * 86400 if arguments.days else None
@@ -352,6 +354,7 @@ def _list_tokens(arguments: argparse.Namespace, store: Store) -> None:
     from benchmarking.results.unix_time import day
     from benchmarking.server.tables import projects, tokens
 
+    _values(arguments, 2, 0, "token list")
     with store.reading() as connection:
         query = select(tokens, projects.c.name.label("project")).outerjoin(projects).order_by(tokens.c.id)
         found = connection.execute(query).all()

@@ -62,7 +62,9 @@ def choose(devices: Sequence[LabDevice], target: Target, *, every: bool) -> list
         states = ", ".join(f"{one.name} is {one.state}" for one in fitting[:5])
         if fitting:
             raise NoDeviceError(f"no device can be used for {target} now ({states})")
-        known = ", ".join(dict.fromkeys(one.name for one in devices)) or "none at all"
+        if not devices:
+            raise UsageError("the lab has no devices: mlbench lab agent, on a host, serves those that it has")
+        known = ", ".join(dict.fromkeys(one.name for one in devices))
         raise UsageError(f"no device can be used for {target} (the lab has {known[:300]})")
     if every:
         return usable

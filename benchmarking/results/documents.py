@@ -33,6 +33,7 @@ from benchmarking.results.model import (
     TypeResult,
     Workload,
 )
+from benchmarking.results.plain_text import json_words
 
 LAYOUT_VERSION = 1
 """The version of documents and of the local reporter's files. It is raised if older readers would misread
@@ -228,7 +229,7 @@ def validated(kind: type[Read], value: Any) -> Read:
         result: Read = _validator(kind).validate_python(value)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ValueError(f"{_place(fault['loc'])}{fault['msg']}") from error
+        raise ValueError(f"{_place(fault['loc'])}{json_words(fault['msg'])}") from error
     return result
 
 

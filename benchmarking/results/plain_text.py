@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _INVISIBLE = dict.fromkeys((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0), "?")
@@ -43,3 +44,10 @@ def _similar_character(character: str) -> str:
 def percent(share: float) -> str:
     """``0.25``: ``25 %``."""
     return f"{share:.0%}".replace("%", " %")
+
+
+def json_words(fault: str) -> str:
+    """What pydantic says of a value of JSON, in JSON's own words instead of Python's."""
+    return re.sub(
+        r"a valid (tuple|list)", "a list", re.sub(r"a (valid )?dictionary( or .*)?$", "an object", fault)
+    )

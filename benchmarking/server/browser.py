@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 
+from benchmarking.results.plain_text import json_words
 from benchmarking.server import accounts
 from benchmarking.server.accounts import Access, Auth
 from benchmarking.server.pages.rendering import links_of, page
@@ -88,7 +89,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    what = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+    faults = ((".".join(map(str, one["loc"][1:])), json_words(one["msg"])) for one in error.errors())
+    what = "; ".join(f"{place}: {fault}" if place else fault for place, fault in faults)
     return answer_error(request, 422, f"The request cannot be understood: {what}")
 
 

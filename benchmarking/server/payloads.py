@@ -17,6 +17,7 @@ from benchmarking.bounds import parse_json
 from benchmarking.results import documents
 from benchmarking.results.documents import Document
 from benchmarking.results.model import Result
+from benchmarking.results.plain_text import json_words
 from benchmarking.server.admission import RefusedError
 from benchmarking.statistics import summaries
 
@@ -122,7 +123,7 @@ def _validated(kind: type[_Model], value: Any, what: str) -> _Model:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, fault["loc"]))
-        raise RefusedError(f"{what}: {place}: {fault['msg']}") from error
+        raise RefusedError(f"{what}: {place}: {json_words(fault['msg'])}") from error
 
 
 def _result(normal: Mapping[str, str], messages: Sequence[_Message]) -> Result:

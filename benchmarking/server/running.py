@@ -34,7 +34,10 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=MOST_WAITING)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"cannot listen on {host} port {port}: {error}") from error
+        # Without the address, which ``socket`` adds.
+        reason = (getattr(error, "strerror", None) or str(error)).partition(" (while attempting")[0]
+        advice = "--port 0 takes a free one"
+        raise UsageError(f"cannot listen on {host} port {port}: {reason}; {advice}") from error
     listener.set_inheritable(True)
     return listener
 

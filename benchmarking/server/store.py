@@ -131,7 +131,8 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise UsageError(f"the database is not a URL of SQLAlchemy's form: {plain(str(error))}") from error
+        forms = "sqlite:///FILE or postgresql://USER@HOST/NAME"
+        raise UsageError(f"the database is not a URL as in {forms}: {plain(str(error))}") from error
     if backend == "postgresql":
         return parsed.set(drivername="postgresql+psycopg")
     if backend != "sqlite":

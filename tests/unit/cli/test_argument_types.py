@@ -212,6 +212,11 @@ def test_nothing_is_suggested_where_nothing_is_close():
     assert suggestion("xyz", ["alpha", "beta"]) == ""
 
 
+def test_what_is_written_rightly_is_not_suggested():
+    assert suggestion("bencher", ["bencher", "open_metrics"]) == ""
+    assert suggestion("--max-seconds", ["--max_seconds"]) == "; did you mean --max_seconds?"
+
+
 @pytest.mark.parametrize(
     ("text", "mask"),
     [("0", 1), ("0-3,6", 0b1001111), ("0xf", 0xF), ("0XF0", 0xF0), ("3,3", 8), ("4095", 1 << 4095)],

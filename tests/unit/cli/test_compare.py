@@ -113,3 +113,12 @@ def test_what_is_not_asked_for(asked):
     assert request.reading == {}
     assert not {"threads", "framework", "by"} & {*request.options}
     assert (request.options["seed"], request.options["json"]) == (None, False)
+
+
+def test_models_are_no_benchmark_programs(capsys):
+    """They were run as programs: the canary, and then the test, failed with 'is not executable'."""
+    assert compare.main(["a.onnx", "b.onnx", "c.onnx"], "mlbench compare") == ExitStatus.BAD_USAGE
+    assert capsys.readouterr().err == (
+        "mlbench compare: BASE: 'a.onnx' is a model: give two benchmark programs, and the model that they run"
+        " after them\n"
+    )

@@ -23,6 +23,11 @@ def test_a_program_is_found_on_the_path_or_from_the_directory(tmp_path, monkeypa
     assert Side.of("head", "there").directory == tmp_path
 
 
+IS_A_MODEL = (
+    "is a model, and no program: give two commands, or two benchmark programs and the model that they run"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -30,10 +35,16 @@ def test_a_program_is_found_on_the_path_or_from_the_directory(tmp_path, monkeypa
         ("", "HEAD: there is no program ''"),
         ("here", "HEAD: there is no program 'here'"),
         ("./nonesuch", "HEAD: there is no program './nonesuch'"),
+        (
+            "./here",
+            "HEAD: './here' is not executable; try chmod +x, or begin with the program that runs it",
+        ),
+        ("m.onnx", f"HEAD: 'm.onnx' {IS_A_MODEL}"),
     ],
 )
 def test_what_is_no_command(tmp_path, text, message):
-    (tmp_path / "here").write_text("")
+    for name in ("here", "m.onnx"):
+        (tmp_path / name).write_text("")
     with pytest.raises(UsageError) as error:
         Side.of("head", text, tmp_path)
     assert str(error.value).replace('"', "'").replace("'a 'b'", "'a \\'b'") == message

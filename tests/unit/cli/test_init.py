@@ -165,6 +165,17 @@ def test_what_exists_is_never_overwritten(project, capsys):
     assert "written" not in init(capsys)
 
 
+def test_a_suite_that_is_kept_does_not_name_a_model_that_is_new(project, capsys):
+    make_model(project / "linear.onnx")
+    init(capsys)
+    make_model(project / "newer.onnx")
+    shown = init(capsys)
+    assert shown["written"] == ["mlbench/newer.json"]
+    assert "# add newer.json to mlbench/suite.json, which was there before" in shown["next"]
+    (project / "mlbench/suite.json").write_text('{"benchmarks": ["linear.json", "newer.json"]}')
+    assert not [one for one in init(capsys)["next"] if one.startswith("# add")]
+
+
 def test_a_dry_run_writes_nothing(project, capsys):
     make_model(project / "linear.onnx")
     assert commands.main(["init", "--dry_run"]) == 0
@@ -208,6 +219,8 @@ def test_nothing_to_benchmark_is_said_with_what_is_looked_for(project, capsys):
     assert second.startswith("mlbench init: broken.onnx: ")
     assert commands.main(["init", "nonesuch"]) == 2
     assert "there is no directory 'nonesuch'" in capsys.readouterr().err
+    assert commands.main(["init", "broken.onnx"]) == 2
+    assert "'broken.onnx' is a file; give the directory with it" in capsys.readouterr().err
 
 
 def test_the_search_is_bounded(project, monkeypatch):

@@ -109,6 +109,8 @@ def test_what_is_saved_is_a_specification(tmp_path):
     model_files.save(loaded, tmp_path / "saved.json")
     (again,) = read_benchmarks(tmp_path / "saved.json")
     assert again.spec == loaded[0].spec
+    with pytest.raises(UsageError, match=r"--save_spec: cannot write .*: it is a directory; give a file$"):
+        model_files.save(loaded, tmp_path)
     with pytest.raises(UsageError, match="--save_spec: cannot write"):
         model_files.save(loaded, tmp_path / "nonesuch/saved.json")
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -107,11 +108,17 @@ def test_import_token_and_backup_while_it_serves(environment, tmp_path):
         (("--auth", "proxy", "--proxy_networks", "x"), "--proxy_networks: 'x' does not appear to be"),
         (("--port", "99999"), "argument --port: '99999' is not a port from 0 to 65535"),
         (("--root_path", "bench"), "argument --root_path: 'bench' does not have the form /path"),
-        (("nonsense",), "there is no command 'nonsense'; --help shows all"),
+        (("nonsense",), "there is no command 'nonsense', but token create, token list, token revoke, backup"),
+        (("token",), "there is no command 'token', but token create, token list"),
+        (("token", "create", "ci"), "the command is: token create --name NAME"),
+        (("token", "list", "all"), "the command is: token list"),
         (("backup",), "the command is: backup FILE"),
         (("token", "create"), "give the token a name with --name"),
         (("token", "revoke", "x"), "there is no token x; mlbench serve token list shows them"),
-        (("--database", "x"), "the database is not a URL"),
+        (
+            ("--database", "x"),
+            "the database is not a URL as in sqlite:///FILE or postgresql://USER@HOST/NAME: ",
+        ),
     ],
 )
 def test_wrong_options_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
@@ -123,6 +130,16 @@ def test_wrong_options_are_one_line(arguments, message, tmp_path, monkeypatch, c
     error = capsys.readouterr().err
     assert (status, error.startswith(f"mlbench serve: {message}") or message in error) == (2, True), error
     assert error.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        database = f"sqlite:///{tmp_path}/results.db"
+        arguments = ["--port", str(port), "--database", database, "--no_import"]
+        assert serve.main(arguments, "mlbench serve") == 2
+    reason = "Address already in use; --port 0 takes a free one"
+    assert capsys.readouterr().err == f"mlbench serve: cannot listen on 127.0.0.1 port {port}: {reason}\n"
 
 
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):

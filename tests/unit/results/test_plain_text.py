@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from benchmarking.results.plain_text import plain, plain_lines, similar
+from benchmarking.results.plain_text import json_words, plain, plain_lines, similar
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_only_a_line_feed_ends_a_line():
 
 def test_ascii_has_something_similar_for_everything_that_we_print():
     assert similar("µs 5 °C größe 模…▁▂▃▄▅▆▇█ plain") == "us 5 ?C gro?e ?~__.-=*## plain"
+
+
+@pytest.mark.parametrize(
+    ("of_pydantic", "expected"),
+    [
+        ("Input should be a valid tuple", "Input should be a list"),
+        ("Input should be a valid list", "Input should be a list"),
+        ("Input should be a valid dictionary", "Input should be an object"),
+        ("Input should be a dictionary or an instance of Document", "Input should be an object"),
+        ("Input should be a valid dictionary or object to extract fields from", "Input should be an object"),
+        ("Input should be a valid string", "Input should be a valid string"),
+    ],
+)
+def test_faults_are_in_the_words_of_json(of_pydantic, expected):
+    assert json_words(of_pydantic) == expected

@@ -114,7 +114,7 @@ def test_the_types_of_one_test_are_one_result():
     [
         (b"{}", "logs: Field required"),
         (b'{"logs": "x"}', "not JSON"),
-        (b'{"logs": "{}"}', "valid list"),
+        (b'{"logs": "{}"}', "should be a list"),
         (body([{"message": "{}"}]), "Field required"),
         (body(message(normal={})), "not a result"),
         (body(message(int={"time": 1})), "not a result"),
