@@ -1,20 +1,35 @@
 """``mlbench serve`` and ``mlbench import`` as processes of their own."""
 
+import argparse
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import ANY
 
 import pytest
 import requests
+from sqlalchemy.exc import OperationalError
 
 from benchmarking.cli import importing, serve
+from benchmarking.dispatch import LAB_VARIABLE
+from benchmarking.dispatch.database import Database
+from benchmarking.errors import UsageError
 from benchmarking.records.tree import History as Tree
+from benchmarking.server import accounts
+from benchmarking.server import importing as server_importing
+from benchmarking.server.accounts import Access, Auth, Scope
+from benchmarking.server.store import open_store
+from benchmarking.server.triage.notices import NoticeSettings
 from tests.support.made_up_results import History
 
 ROOT = Path(__file__).parents[3]
@@ -153,3 +168,146 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):
     assert "its form is not known; these are read: google_benchmark, " in capsys.readouterr().err
     assert importing.main([str(tmp_path), "--commit", "a1"], "mlbench import") == 2
     assert "--commit and --commit_time go together" in capsys.readouterr().err
+
+
+# --- in the process of the test -----------------------------------------------------------------------------
+
+
+def parsed(*words):
+    return serve.make_parser("mlbench serve").parse(words)
+
+
+@pytest.mark.parametrize(
+    ("function", "text", "value"),
+    [
+        (serve._port, "0", 0),
+        (serve._port, "65535", 65535),
+        (serve._port, "65536", None),
+        (serve._port, "-1", None),
+        (serve._port, "x", None),
+        (serve._root_path, "", ""),
+        (serve._root_path, "/a/b", "/a/b"),
+        (serve._root_path, "a", None),
+        (serve._root_path, "/a/", None),
+        (serve._root_path, "/a//b", None),
+    ],
+)
+def test_what_an_option_takes(function, text, value):
+    if value is None:
+        with pytest.raises(argparse.ArgumentTypeError):
+            function(text)
+    else:
+        assert function(text) == value
+
+
+def test_who_may_do_what():
+    assert serve._access(parsed()) == replace(Access(), key=ANY)
+    for host in ("localhost", "127.0.0.1", "::1"):
+        serve._access(parsed("--host", host))
+    words = ("--auth", "proxy", "--host", "10.0.0.1", "--proxy_networks", "10.0.0.7/32,::1")
+    options = ("--public", "--proxy_header", "X-User", "--proxy_scope", "read")
+    assert serve._access(parsed(*words, *options)) == Access(
+        auth=Auth.PROXY,
+        public=True,
+        proxy_header="X-User",
+        proxy_networks=(ip_network("10.0.0.7/32"), ip_network("::1")),
+        proxy_scope=Scope.READ,
+        key=ANY,
+    )
+    assert serve._access(parsed("--auth", "token", "--host", "0.0.0.0")).auth is Auth.TOKEN
+
+
+def test_what_a_notice_says_and_to_whom():
+    assert serve._notices(parsed(), "http://h:1/") == NoticeSettings("http://h:1", (), False)
+    words = ("--notify", "sh -c true", "--public_url", "https://bench/", "--allow_private_webhooks")
+    assert serve._notices(parsed(*words), "x") == NoticeSettings("https://bench", ("sh", "-c", "true"), True)
+    with pytest.raises(UsageError, match=r"^--notify: there is no command '/no/such' that can be run$"):
+        serve._notices(parsed("--notify", "/no/such"), "x")
+
+
+def test_a_lab_is_shown_if_there_is_one(monkeypatch):
+    monkeypatch.delenv(LAB_VARIABLE, raising=False)
+    assert serve._lab(None) is None
+    checked = []
+    monkeypatch.setattr(Database, "check", lambda lab: checked.append(lab))
+    assert serve._lab("postgresql://one/lab").name == "one/lab"
+    monkeypatch.setenv(LAB_VARIABLE, "postgresql://other/lab")
+    assert serve._lab(None).name == "other/lab"
+    assert [one.name for one in checked] == ["one/lab", "other/lab"]
+
+
+def test_an_import_waits_for_the_database(monkeypatch, caplog):
+    published, waits = [], []
+    outcomes = [OperationalError("s", {}, Exception("away")), None]
+
+    def import_tree(store, directory, is_ending):
+        assert (store, directory, is_ending()) == ("store", Path("d"), False)
+        if outcome := outcomes.pop(0):
+            raise outcome
+
+    class Ending(threading.Event):
+        def wait(self, seconds):
+            waits.append(seconds)
+            return self.is_set()
+
+    hub = SimpleNamespace(publish=published.append)
+    monkeypatch.setattr(server_importing, "import_tree", import_tree)
+    serve._import_saved("store", hub, Path("d"), Ending())
+    assert (published, waits) == (["results"], [60.0])
+    assert [one.partition(": ")[0] for one in caplog.messages] == [
+        "the import of d waits, because the database failed"
+    ]
+
+    def fails(store, directory, is_ending):
+        ending.set()
+        raise OperationalError("s", {}, Exception("away"))
+
+    ending = Ending()
+    monkeypatch.setattr(server_importing, "import_tree", fails)
+    serve._import_saved("store", hub, Path("d"), ending)
+    assert published == ["results"]
+
+
+def test_threads_end_with_the_server():
+    given = []
+
+    def work(*values):
+        *_, ending = values
+        ending.wait(60)
+        given.append((values, ending.is_set()))
+
+    ending = threading.Event()
+    with ExitStack() as stack:
+        serve._start(stack, ending, work, "a", 1)
+    assert given == [(("a", 1, ending), True)]
+
+
+def test_tokens_in_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(accounts, "time", SimpleNamespace(time=lambda: 1_700_000_000.0))
+    database = ("--database", f"sqlite:///{tmp_path}/r.db")
+
+    def run(*words):
+        capsys.readouterr()
+        assert serve.main([*words, *database], "mlbench serve") == 0
+        shown = capsys.readouterr()
+        return shown.out, shown.err
+
+    for words in (
+        ("--name", "ann\x1b"),
+        ("--name", "bob", "--scope", "admin", "--days", "2", "--project", "mine"),
+        ("--name", "cem", "--scope", "read"),
+    ):
+        token, said = run("token", "create", *words)
+        assert said == "This is shown once: the database has only its hash.\n"
+    run("token", "revoke", token.split("_")[1])
+    store = open_store(database[1])
+    accounts.account_of_token(store, run("token", "create", "--name", "dan")[0].strip())
+    store.close()
+    lines = [re.sub(r"^[0-9a-f]{10}|-{10}", "PREFIX", one) for one in run("token", "list")[0].splitlines()]
+    assert [" ".join(one.split()) for one in lines[2:]] == [
+        "PREFIX ann? write all 2023-11-14 never never",
+        "PREFIX bob admin mine 2023-11-14 2023-11-16 never",
+        "PREFIX cem read all 2023-11-14 revoked never",
+        "PREFIX dan write all 2023-11-14 never 2023-11-14",
+    ]
+    assert lines[0].split() == ["prefix", "name", "scope", "project", "created", "ends", "used"]

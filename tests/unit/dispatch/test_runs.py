@@ -246,6 +246,7 @@ def test_a_harness_that_could_not_write_says_nothing_and_is_explained(attic, mon
         measure_run.shutil, "disk_usage", lambda path: usage._replace(free=measure_run.LEAST_FREE_BYTES - 1)
     )
     assert run._why(0) == ""
+    assert run._why(-1) == "attic: the harness was ended by SIGHUP"
     assert run._why(1) == f"attic: {run.directory}: No space left on device"
     monkeypatch.setattr(
         measure_run.shutil, "disk_usage", lambda path: usage._replace(free=measure_run.LEAST_FREE_BYTES)
