@@ -140,7 +140,12 @@ def test_the_default_program_runs_on_a_linux_machine_that_has_what_it_needs(work
 
 @pytest.mark.parametrize(
     ("framework", "module"),
-    [("onnxruntime", "onnxruntime"), ("openvino", "openvino"), ("litert", "ai_edge_litert")],
+    [
+        ("onnxruntime", "onnxruntime"),
+        ("openvino", "openvino"),
+        ("litert", "ai_edge_litert"),
+        ("pytorch", "torch"),
+    ],
 )
 def test_a_runtime_that_a_linux_machine_has_is_measured_there(workshop, board, framework, module):
     pytest.importorskip(module)
