@@ -12,6 +12,8 @@ from tests.device_lab.lab import DeviceLab, why_not
 
 # Programs under test inherit it; under nohup they would rightly ignore it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Tests with state directories of their own do not wait for each other.
+os.environ["ML_BENCHMARK_MACHINE_LOCKS"] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -218,7 +218,7 @@ def _sessions(
             cache=cache,
             cancellation=cancellation,
             publisher=reporters,
-            locks=DeviceLocks(user_directory("state") / "locks", options.when_busy),
+            locks=DeviceLocks.of_user(options.when_busy),
             regression_check=check,
             health_check=health_check,
             reboot=options.reboot,

@@ -1,4 +1,4 @@
-"""One user of a device at a time, among the threads and processes of this machine."""
+"""One run on a device at a time, among the threads, processes and users of this machine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from benchmarking.bounds import parse_json, read_file
+from benchmarking.driver import machine_lock
 from benchmarking.driver.settings import WhenBusy
 from benchmarking.errors import DeviceBusyError, DeviceError, RunCancelledError
 from benchmarking.files import atomic_file
-from benchmarking.files.user import user_name
+from benchmarking.files.user import APPLICATION, user_directory, user_name
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.programs import leftovers
 from benchmarking.programs.process import Cancellation, Tether
@@ -45,7 +47,14 @@ class DeviceLocks:
     """
 
     directory: Path
+    """Of this user."""
     when_busy: WhenBusy = "wait"
+    of_machine: Path | None = None
+    """The directory of ``machine_lock``; None: other users of this machine are not considered."""
+
+    @classmethod
+    def of_user(cls, when_busy: WhenBusy) -> DeviceLocks:
+        return cls(user_directory("state") / "locks", when_busy, machine_lock.directory())
 
     @contextmanager
     def held(self, platform: PlatformBase, cancellation: Cancellation) -> Iterator[None]:
@@ -56,45 +65,46 @@ class DeviceLocks:
         """
         name = platform.device.name
         path = self._path(platform)
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
-        try:
-            self.until_free(lambda: self._take(descriptor, platform), name, cancellation, LOOK_AGAIN_S)
-            lock_mark = _lock_mark(path, descriptor)
-            mark = f"{lock_mark}{secrets.token_hex(8)}"
-            leftovers.end_marked(VARIABLE, lambda value: value.startswith(lock_mark))
-            _Owner.of_this_process(mark).write(path)
-            platform.tether = Tether(descriptor, VARIABLE, mark)
-        except OSError as error:
-            os.close(descriptor)
-            raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
-        except BaseException:
-            os.close(descriptor)
-            raise
-        try:
-            yield
-        finally:
-            platform.tether = None
-            leftovers.end_marked(VARIABLE, mark.__eq__, "a program of this run")
-            with suppress(OSError):
-                _owner_path(path).unlink()
-            # Only closed, not unlocked: a process that could not be ended keeps the lock.
-            os.close(descriptor)
+        # Locks are only closed, not unlocked: a process that could not be ended keeps them.
+        with ExitStack() as closing:
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                closing.callback(os.close, descriptor)
+                self.until_free(lambda: self._take(descriptor, platform), name, cancellation, LOOK_AGAIN_S)
+                lock_mark = _lock_mark(path, descriptor)
+                mark = f"{lock_mark}{secrets.token_hex(8)}"
+                leftovers.end_marked(VARIABLE, lambda value: value.startswith(lock_mark))
+                _Owner.of_this_process(mark).write(path)
+                closing.callback(_remove_owner, path)
+                others = self._opened_of_machine(platform)
+                for one in others:
+                    closing.callback(os.close, one)
+                    take = partial(self._take_of_machine, one, platform)
+                    self.until_free(take, name, cancellation, LOOK_AGAIN_S)
+            except OSError as error:
+                raise DeviceError(f"cannot lock {name} in {self.directory}: {error}") from error
+            platform.tether = Tether(descriptor, VARIABLE, mark, others)
+            try:
+                yield
+            finally:
+                platform.tether = None
+                leftovers.end_marked(VARIABLE, mark.__eq__, "a program of this run")
 
     def holder(self, platform: PlatformBase) -> str | None:
         """The user of a device on this machine."""
         path = self._path(platform)
-        try:
-            descriptor = os.open(path, os.O_RDWR)
-        except OSError:
-            return None
-        try:
-            return None if _is_taken(descriptor) else _describe(_Owner.read(path), path)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError), _open(os.open(path, os.O_RDWR)) as descriptor:
+            if not _is_taken(descriptor):
+                return _describe(_Owner.read(path), path)
+        if self.of_machine is not None:
+            with (
+                suppress(OSError),
+                _open(machine_lock.existing(self._path_of_machine(platform))) as descriptor,
+            ):
+                if not _is_taken(descriptor):
+                    return machine_lock.holder(descriptor)
+        return None
 
     def until_free(
         self, take: Callable[[], object], name: str, cancellation: Cancellation, look_again_s: float
@@ -133,12 +143,55 @@ class DeviceLocks:
             leftovers.end_marked(VARIABLE, owner.mark.__eq__)
             if _is_taken(descriptor):
                 return
+        raise self._busy(platform, _describe(owner, path))
+
+    def _opened_of_machine(self, platform: PlatformBase) -> tuple[int, ...]:
+        if self.of_machine is None:
+            return ()
+        path = self._path_of_machine(platform)
+        try:
+            return (machine_lock.opened(path),)
+        except OSError as error:
+            logger.warning(
+                "other users may measure on %s at the same time: the lock %s cannot be used: %s",
+                *(platform.device.name, path, error.strerror or error),
+            )
+            return ()
+
+    def _take_of_machine(self, descriptor: int, platform: PlatformBase) -> None:
+        """
+        Raises:
+            DeviceBusyError: another user has it.
+        """
+        if not _is_taken(descriptor):
+            raise self._busy(platform, machine_lock.holder(descriptor))
+
+    def _busy(self, platform: PlatformBase, holder: str) -> DeviceBusyError:
         advice = "; --when_busy wait waits for it" if self.when_busy == "fail" else ""
-        raise DeviceBusyError(f"{platform.device.name} is in use by {_describe(owner, path)}{advice}")
+        return DeviceBusyError(f"{platform.device.name} is in use by {holder}{advice}")
 
     def _path(self, platform: PlatformBase) -> Path:
-        digest = hashlib.sha256(f"{platform.name} {platform.device.hash}".encode()).hexdigest()[:16]
-        return self.directory / f"{digest}.lock"
+        return self.directory / f"{_digest(platform)}.lock"
+
+    def _path_of_machine(self, platform: PlatformBase) -> Path:
+        return (self.of_machine or self.directory) / f"{APPLICATION}-{_digest(platform)}.lock"
+
+
+def _digest(platform: PlatformBase) -> str:
+    return hashlib.sha256(f"{platform.name} {platform.device.hash}".encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _open(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _remove_owner(lock: Path) -> None:
+    with suppress(OSError):
+        _owner_path(lock).unlink()
 
 
 def _owner_path(lock: Path) -> Path:

@@ -43,7 +43,7 @@ def survey(platform: str, options: PlatformOptions, *, check: bool) -> list[Foun
         if reason is None:
             raise
         return [FoundDevice(platform, state="none", reason=reason)]
-    locks = DeviceLocks(user_directory("state") / "locks", "fail")
+    locks = DeviceLocks.of_user("fail")
     usable = [_looked_at(platform, one, locks, check=check) for one in found.devices]
     for one in found.devices:
         one.close()

@@ -108,6 +108,8 @@ class Tether:
     variable: str
     mark: str
     """The value of the variable in their environment, by which they are found again."""
+    others: tuple[int, ...] = ()
+    """Further open lock files, which are held as long."""
 
 
 def run(
@@ -268,7 +270,7 @@ def _start(
         return subprocess.Popen(
             command.argv,
             env={**environment, **command.environment, **mark},
-            pass_fds=() if tether is None else (tether.descriptor,),
+            pass_fds=() if tether is None else (tether.descriptor, *tether.others),
             cwd=directory,
             bufsize=0,
             stdin=streams.stdin or stdin,
