@@ -30,6 +30,7 @@ from benchmarking.server.pages.reading import (
 from benchmarking.server.pages.views import (
     BreakView,
     ChangeView,
+    CommitView,
     LineView,
     PointView,
     SeriesName,
@@ -65,12 +66,15 @@ def series_view(reader: Reader, asked: SeriesQuery) -> SeriesView | None:
     found = one_series(reader, asked.key)
     if found is None:
         return None
-    own = _line(reader, found, asked)
     others = [one_series(reader, key) for key in asked.overlays[:MOST_OVERLAYS] if key != asked.key]
-    overlays = [_line(reader, one, asked) for one in others if one is not None]
+    shown = [_line(reader, one, asked) for one in (found, *others) if one is not None]
+    lines, changes = [line for line, _ in shown], _changes(reader, found, asked.branch)
+    if not all(has_positions for _, has_positions in shown):
+        lines, changes = _numbered_by_time(lines, changes)
+    own, *overlays = lines
     return SeriesView(
         own,
-        _changes(reader, found, asked.branch),
+        changes,
         _breaks(reader, own),
         tuple(overlays),
         asked.relative,
@@ -93,7 +97,8 @@ def branches(reader: Reader, key: str) -> tuple[str, ...]:
     return tuple(row.branch for row in reader.rows(query))
 
 
-def _line(reader: Reader, found: Row[Any], asked: SeriesQuery) -> LineView:
+def _line(reader: Reader, found: Row[Any], asked: SeriesQuery) -> tuple[LineView, bool]:
+    """The line, and whether the positions of all its commits are known."""
     query = (
         select(*POINT_COLUMNS, _points.c.commit_id)
         .select_from(point_joins())
@@ -107,7 +112,29 @@ def _line(reader: Reader, found: Row[Any], asked: SeriesQuery) -> LineView:
         first, last = zoom
         query = query.where(or_(_points.c.position.between(first, last), _points.c.position.is_(None)))
     rows = reader.rows(query.limit(DRAWN_POINTS if zoom is None else MOST_POINTS))
-    return LineView(series_name(found), ordered(latest_runs(rows, "commit_id")))
+    has_positions = all(row.commit_position is not None for row in rows)
+    return LineView(series_name(found), ordered(latest_runs(rows, "commit_id"))), has_positions
+
+
+def _numbered_by_time(
+    lines: Sequence[LineView], changes: Sequence[ChangeView]
+) -> tuple[list[LineView], tuple[ChangeView, ...]]:
+    """With one numbering of the commits for all lines and changes: what belongs to a commit is drawn at one
+    place.
+    """
+    commits = {point.commit.sha: point.commit for line in lines for point in line.points}
+    by_time = sorted(commits.values(), key=lambda one: one.time)
+    numbers = {one.sha: number for number, one in enumerate(by_time)}
+
+    def numbered(commit: CommitView) -> CommitView:
+        return replace(commit, position=numbers.get(commit.sha, -1))  # -1: it is not drawn
+
+    return [
+        replace(line, points=tuple(replace(one, commit=numbered(one.commit)) for one in line.points))
+        for line in lines
+    ], tuple(
+        replace(one, first_bad=numbered(one.first_bad), last_good=numbered(one.last_good)) for one in changes
+    )
 
 
 def ordered(found: Sequence[tuple[Any, str | None]]) -> tuple[PointView, ...]:

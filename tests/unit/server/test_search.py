@@ -314,3 +314,22 @@ def test_levels_relative_to_a_control_are_not_shown_in_the_unit_of_the_series(st
         r'<td class="number">([0-9.]+ ?(?:µs)?)<td class="number">[0-9.]+ ?(?:µs)?</tr>', page
     )
     assert shown.endswith("µs") is not has_control
+
+
+def test_what_belongs_to_a_commit_is_at_one_place_also_without_positions(store):
+    """Changes were drawn at the left edge, and the lines of two series beside each other."""
+
+    def unplaced(one):
+        return replace(one, provenance=replace(one.provenance, position=None))
+
+    whole = [unplaced(one) for one in history(100, 110)]
+    late = [unplaced(one) for one in history(100, 100, net="lenet")][6:]
+    Server(store).take([*whole, *late])
+    with store.reading() as connection:
+        keys = dict(tuple(row) for row in connection.execute(select(series.c.net, series.c.key)))
+        view = series_view(Reader(connection, 1), SeriesQuery(keys["squeezenet"], (keys["lenet"],)))
+    (change,), (overlay,) = view.changes, view.overlays
+    places = {one.commit.sha: one.commit.position for one in view.line.points}
+    assert list(places.values()) == list(range(24))
+    assert change.first_bad.position == places[change.first_bad.sha] == 12
+    assert {one.commit.sha: one.commit.position for one in overlay.points}.items() <= places.items()
