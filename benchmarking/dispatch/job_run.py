@@ -8,7 +8,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -135,7 +135,7 @@ class JobRun(ABC, Generic[AnyJob]):
             RunCancelledError, SupersededError, OSError
         """
 
-    def persistently(self, action: Callable[[psycopg.Connection[Any]], Any]) -> Any:
+    def persistently(self, action: Callable[[psycopg.Connection[Any]], Any], link: Link | None = None) -> Any:
         """Goes on until the database is there again: a result is not lost with a connection.
 
         Raises:
@@ -144,7 +144,7 @@ class JobRun(ABC, Generic[AnyJob]):
         last_try: float | None = None
         while True:
             try:
-                with self._link.used() as connection:
+                with (link or self._link).used() as connection:
                     done = action(connection)
                     self.is_taken(connection)
                     return done
@@ -154,7 +154,13 @@ class JobRun(ABC, Generic[AnyJob]):
                     if time.monotonic() > last_try:
                         raise
                 self._say(error)
-                time.sleep(RETRY_S)
+                self._pause()
+
+    def _pause(self) -> None:
+        if self.cancellation.is_set:
+            time.sleep(RETRY_S)
+        else:
+            self.cancellation.wait(RETRY_S)
 
     def _say(self, error: LabError) -> None:
         """Once here, and to the people of the lab if it takes so much."""
@@ -219,7 +225,9 @@ class JobRun(ABC, Generic[AnyJob]):
                 source = blobs.fetch(connection, file, cache, self.cancellation)
                 _place(source, target, file)
 
-        self.persistently(fetch)
+        # Over a slow link a part takes long: who cancels does not wait for it.
+        with closing(Link(self.database.interrupted_by(self.cancellation))) as link:
+            self.persistently(fetch, link)
 
     def _inside(self, relative: str) -> Path:
         """Only files of the job: everything else is a path of this host."""

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,7 +36,7 @@ from benchmarking.server.app import make_app
 from benchmarking.server.lab import delivery
 from benchmarking.server.store import open_store, sqlite_url
 from tests.support.postgresql import PostgreSQL, why_not
-from tests.support.small_lab import LOCKS, OVER, small_lab
+from tests.support.small_lab import BUILDS, LOCKS, OVER, small_lab
 from tests.support.waiting import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -344,6 +344,77 @@ def test_no_clock_of_a_host_decides(lab, wrong_clock):
     lab.kill("other")
     lab.start("desk", **wrong_clock(600))
     assert assert_whole(lab).attempt == 2
+
+
+DOING = "SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'"
+
+
+BUILDING = "#!/bin/sh\nsleep 600\n"
+
+
+@contextmanager
+def at_stage(lab, stage):
+    """A job that got so far."""
+    with ExitStack() as locks:
+        if stage == "downloading":
+            (number,) = lab.submit(lab.suite(0), ["phone"])
+            locks.enter_context(locked(lab, "blob_part"))
+        lab.start("desk", "phone", **{BUILDS: "host"})
+        lab.until("SELECT count(*) FROM device", 2)
+        if stage in ("building", "its turn"):
+            number = lab.submit_build(BUILDING)
+            wait_until(lab.programs)
+        if stage == "its turn":  # the host builds, and does one thing at a time
+            (number,) = lab.submit(lab.suite(0), ["phone"])
+            lab.until(DOING, 2)
+        elif stage == "downloading":
+            lab.until(WAITING, 1)
+        elif stage in ("running", "reporting"):
+            is_reporting = stage == "reporting"
+            (number,) = lab.submit(lab.suite(TEST_S, TESTS) if is_reporting else lab.suite(600), ["phone"])
+            wait_until(lab.programs)
+            if is_reporting:
+                locks.enter_context(locked(lab, "result"))
+                lab.until(WAITING, 1)
+        yield number
+
+
+def cancel(lab, number):
+    with lab.database.connected() as connection:
+        assert Ledger(connection).cancel(number)
+
+
+@pytest.mark.parametrize("stage", ["downloading", "its turn", "building", "running", "reporting"])
+def test_cancelling_at_each_stage_ends_the_program_and_frees_the_device(lab, stage):
+    with at_stage(lab, stage) as number:
+        cancel(lab, number)
+        if stage != "its turn":
+            wait_until(lambda: not lab.programs())
+        if stage != "reporting":  # what was measured is sent first
+            lab.until(OVER, 1)
+    lab.until(OVER, 1)
+    found = {one.id: one for one in jobs(lab)}
+    assert (found[number].state, found[number].problem) == ("cancelled", "")
+    for other in found.keys() - {number}:
+        cancel(lab, other)
+    (after,) = lab.submit(lab.suite(0, TESTS), ["phone"])
+    lab.until(OVER, len(found) + 1)
+    with lab.database.connected() as connection:
+        (job,) = Ledger(connection).jobs(ids=[after])
+    assert (job.state, job.problem, job.tests_done) == ("done", "", len(TESTS)), lab.logs()
+    assert "Traceback" not in lab.logs()
+
+
+def test_cancelling_in_the_queue(lab):
+    (number,) = lab.submit(lab.suite(0), ["phone"])
+    cancel(lab, number)
+    with lab.database.connected() as connection:
+        assert not Ledger(connection).cancel(number)
+    lab.submit(lab.suite(0), ["phone"])
+    lab.start("desk", "phone")
+    lab.until(OVER, 2)
+    assert {one.id: one.state for one in jobs(lab)} == {number: "cancelled", number + 1: "done"}
+    assert lab.count(RUNS) == 1
 
 
 def test_two_hosts_that_see_a_phone_take_turns(lab, tmp_path):

@@ -29,6 +29,8 @@ if __name__ == "__main__":
 DIRECTORY, URL, LOST_AFTER_S = (f"SMALL_LAB_{name}" for name in ("DIRECTORY", "URL", "LOST_AFTER_S"))
 LOCKS = "SMALL_LAB_LOCKS"
 """The directory of the devices' locks: hosts have their own."""
+BUILDS = "SMALL_LAB_BUILDS"
+"""The platform for which an agent builds."""
 MARK = "SMALL_LAB_AGENT"
 OVER = (
     "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('succeeded', 'failed', 'cancelled', 'aborted')"
@@ -131,6 +133,23 @@ class SmallLab:
             after[0] < before[1] for runs in spans.values() for before, after in pairwise(sorted(runs))
         )
 
+    def programs(self) -> list:
+        """The processes that agents started."""
+        import psutil
+
+        mark = f"{self.directory}/"
+        found = psutil.process_iter(["environ", "status"])
+        return [
+            one
+            for one in found
+            if (one.info["environ"] or {}).get(MARK, "").startswith(mark)
+            and one.info["status"] != psutil.STATUS_ZOMBIE
+        ]
+
+    def submit_build(self, script: str, person: str = "somebody") -> int:
+        """On any host that builds."""
+        return submit_build(self.database, self.directory, script, person)
+
     def close(self) -> None:
         for process in self.agents.values():
             process.terminate()
@@ -181,6 +200,36 @@ def submit(database, suite: Path, devices: Sequence[str], person: str) -> list[i
     return numbers
 
 
+def submit_build(database, directory: Path, script: str, person: str) -> int:
+    from benchmarking.dispatch.ledger import Ledger
+    from benchmarking.dispatch.packing import Package
+    from benchmarking.dispatch.request import BUILD, PROTOCOL, BuildJob
+    from benchmarking.results.model import new_uid
+
+    for name, content in (("source/file", "source"), ("scripts/build.sh", script)):
+        path = directory / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+        path.chmod(0o755)
+    package = Package(directory)
+    job = BuildJob(
+        protocol=PROTOCOL,
+        submission=new_uid(),
+        person=person,
+        platform="host",
+        source=package.add_tree("source", directory / "source"),
+        scripts=package.add_tree("scripts", directory / "scripts"),
+        script="build.sh",
+        files=package.files,
+    )
+    with database.connected() as connection:
+        ledger = Ledger(connection)
+        host = next(one for one in ledger.devices() if not one.measures)
+        package.send(connection, person)
+        (number,) = ledger.submit(database, "build", BUILD, [(host, job)], 0)
+    return number
+
+
 def _submit(device: str, path: str) -> None:
     from benchmarking.dispatch.database import Database
     from benchmarking.dispatch.following import Following
@@ -201,6 +250,7 @@ def _agent(name: str, devices: Sequence[str]) -> None:
     from benchmarking.dispatch.agent import Agent
     from benchmarking.dispatch.database import Database
     from benchmarking.dispatch.job_run import Host
+    from benchmarking.dispatch.request import BUILD
     from benchmarking.driver.survey import FoundDevice
     from benchmarking.programs import leftovers
     from benchmarking.programs.process import Tether
@@ -211,13 +261,18 @@ def _agent(name: str, devices: Sequence[str]) -> None:
     directory.mkdir(exist_ok=True)
     mark = f"{directory} "
     leftovers.end_marked(MARK, lambda one: one.startswith(mark))
-    found = [FoundDevice("host", f"device {one}", one) for one in devices]
+    builds = tuple(filter(None, [os.environ.get(BUILDS)]))
+    found = [
+        *(FoundDevice("host", f"device {one}", one) for one in devices),
+        *(FoundDevice(BUILD, f"builder for {one}", one) for one in builds),
+    ]
     with (directory / "lock").open("a") as lock:
         host = Host(
             name=name,
             identity=name,
             directory=directory,
             tether=Tether(lock.fileno(), MARK, mark),
+            builds=builds,
             harness=(sys.executable, "-S", __file__, "stand_in"),
         )
         one = Agent(
