@@ -170,10 +170,16 @@ def test_a_result_is_as_large_as_it_may_be(monkeypatch):
 
 def test_the_log_goes_on_where_it_was_read(lab):
     (job,) = lab.submit("ann", "attic")
-    for attempt, number, text in ((1, 0, "a"), (1, 1, "b"), (2, 0, "c")):
+    for attempt, number, text in ((0, 0, "a"), (1, 0, "b"), (1, 1, "c"), (2, 0, "d")):
         lab.sql("INSERT INTO log VALUES (%s, %s, %s, %s)", job, attempt, number, text)
-    assert "".join(text for _, text in lab.read("log", job)) == "abc"
-    assert lab.read("log", job, (1, 0)) == [((1, 1), "b"), ((2, 0), "c")]
+    assert "".join(text for _, text in lab.read("log", job)) == "abcd"
+    shown = []
+    seen = Following(lab.database, [job], lambda _: None, lambda one, text: shown.append((one.id, text)))
+    with lab.database.connected() as connection:
+        for _ in range(2):
+            seen.look(Ledger(connection))
+    assert shown == [(job, "a"), (job, "b"), (job, "c"), (job, "d")]
+    assert lab.read("log", job, (1, 0)) == [((1, 1), "c"), ((2, 0), "d")]
 
 
 def test_a_submitter_sees_each_result_once_and_the_log(lab, caplog):
@@ -265,7 +271,8 @@ def test_a_file_is_sent_once_in_parts_and_fetched_once(lab, tmp_path, monkeypatc
     assert file.sha256 == hashlib.sha256(b"0123456789").hexdigest()
     kept = tmp_path / "kept"
     with lab.database.connected() as connection:
-        with pytest.raises(blobs.PackedFileError, match="does not have the file"):
+        name = rf"the file {file.sha256[:12]} "
+        with pytest.raises(blobs.PackedFileError, match=rf"^the lab does not have {name}any more: submit"):
             blobs.fetch(connection, file, kept)
         assert blobs.send(connection, path, file, "ann")
         assert not blobs.send(connection, path, file, "bob")
@@ -275,7 +282,7 @@ def test_a_file_is_sent_once_in_parts_and_fetched_once(lab, tmp_path, monkeypatc
         lab.sql("DELETE FROM blob_part WHERE number = 1")
         assert blobs.fetch(connection, file, kept) == found
         found.unlink()
-        with pytest.raises(blobs.PackedFileError, match="is damaged in the lab, and was removed there"):
+        with pytest.raises(blobs.PackedFileError, match=rf"^{name}is damaged in the lab, and was"):
             blobs.fetch(connection, file, kept)
         assert lab.sql("SELECT 1 FROM blob") == []
     assert [one for one in kept.rglob("*") if one.is_file()] == []
@@ -293,9 +300,14 @@ def test_an_interrupted_transfer_is_continued(lab, tmp_path, monkeypatch):
         assert blobs.send(connection, path, file, "ann")
         assert blobs.fetch(connection, file, tmp_path / "kept").read_bytes() == b"0123456789"
         lab.sql("UPDATE blob SET complete = false")
-        path.write_bytes(b"another text")
-        with pytest.raises(blobs.PackedFileError, match="changed while it was sent: submit again"):
-            blobs.send(connection, path, file, "ann")
+        for content in (b"another text", b"0123456788", b"0123456780", b"0123456781"):
+            path.write_bytes(content)
+            with pytest.raises(blobs.PackedFileError, match="changed while it was sent: submit again"):
+                blobs.send(connection, path, file, "ann")
+        digests = {
+            hashlib.sha256(content).hexdigest() > file.sha256 for content in (b"0123456780", b"0123456788")
+        }
+        assert len(digests) == 2
 
 
 def test_files_that_nobody_needs_are_removed(lab, tmp_path):
