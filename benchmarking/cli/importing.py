@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from benchmarking.cli.argument_types import Parser, path
+from benchmarking.cli.argument_types import Parser, path, quoted, suggestion
 from benchmarking.cli.running import cancelled_by_signals, run_command
 from benchmarking.cli.serve import add_database, opened
 from benchmarking.errors import ExitStatus, UsageError
@@ -44,11 +44,14 @@ def make_parser(program: str) -> Parser:
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:
     from benchmarking.programs.process import Cancellation
-    from benchmarking.server.foreign import Context
+    from benchmarking.server.foreign import READERS, Context
     from benchmarking.server.importing import import_file, import_tree
 
     if (arguments.commit is None) != (arguments.commit_time is None):
         raise UsageError("--commit and --commit_time go together")
+    if arguments.format is not None and arguments.format not in READERS:
+        advice = suggestion(arguments.format, READERS) or f"; these are read: {', '.join(READERS)}"
+        raise UsageError(f"--format: there is no format {quoted(arguments.format)}{advice}")
     context = Context(
         format=arguments.format,
         commit=arguments.commit,

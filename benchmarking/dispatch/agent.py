@@ -100,6 +100,8 @@ class Agent:
     _found: Mapping[str, FoundDevice] = field(default_factory=dict)
     """The devices of the last look, by queue."""
     _running: dict[Identity, Cancellation] = field(default_factory=dict)
+    _reservations: set[Identity] = field(default_factory=set)
+    """Those of the running jobs that measure nothing."""
     _suspected: dict[Identity, float] = field(default_factory=dict)
     """Since when a job looks lost."""
     _look_now: asyncio.Event = field(default_factory=asyncio.Event)
@@ -184,12 +186,15 @@ class Agent:
 
     async def _announce(self) -> None:
         # A device that measures is not disturbed: what is known of it stays as it is.
-        if self._running:
+        if self._running.keys() - self._reservations:
             await asyncio.to_thread(self._write_devices, None)
             return
-        found = [one for one in await asyncio.to_thread(self.survey) if one.hash]
-        await asyncio.to_thread(self._write_devices, found)
-        self._found = {device_key(one.platform, one.hash): one for one in found}
+        surveyed = [one for one in await asyncio.to_thread(self.survey) if one.hash]
+        found = {device_key(one.platform, one.hash): one for one in surveyed}
+        if self._running:  # a reserved device may be away, in its owner's hands: its queue stays with it
+            found = {**self._found, **found}
+        await asyncio.to_thread(self._write_devices, [*found.values()])
+        self._found = found
         self._look_now.set()
 
     def _write_devices(self, found: Sequence[FoundDevice] | None) -> None:
@@ -375,21 +380,26 @@ class Agent:
 
     async def _reserve(self, context: procrastinate.JobContext, job: Any) -> None:
         request: ReserveJob = await self._read(context, ReserveJob, job)
-        with self._begun(context) as cancellation:
+        with self._begun(context, is_reservation=True) as cancellation:
             lasted_s = await asyncio.to_thread(self._begin_reservation, *_identity(context))
             waiting = asyncio.to_thread(cancellation.wait, max(0.0, request.duration_s - lasted_s))
             if await _uninterrupted(waiting, cancellation.set):
                 await self._aborted(context, RunCancelledError("released"))
 
     @contextmanager
-    def _begun(self, context: procrastinate.JobContext) -> Iterator[Cancellation]:
+    def _begun(
+        self, context: procrastinate.JobContext, *, is_reservation: bool = False
+    ) -> Iterator[Cancellation]:
         identity = _identity(context)
         with Cancellation() as cancellation:
             self._running[identity] = cancellation
+            if is_reservation:
+                self._reservations.add(identity)
             try:
                 yield cancellation
             finally:
                 del self._running[identity]
+                self._reservations.discard(identity)
 
     def _begin_reservation(self, job: int, attempt: int) -> float:
         """Returns for how many seconds it lasts already: a lost agent does not make it longer."""

@@ -103,7 +103,8 @@ def read(content: bytes, context: Context) -> list[Result]:
     try:
         found = list(READERS[form](document))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        raise UsageError(f"it is not of the form {form}, or damaged: {error!r}") from error
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise UsageError(f"it is not of the form {form}, or damaged: {what}") from error
     if not found:
         raise UsageError(f"it has the form {form} and nothing that was measured")
     run = hashlib.sha256(content).hexdigest()[:32]

@@ -166,6 +166,17 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):
         == 2
     )
     assert "its form is not known; these are read: google_benchmark, " in capsys.readouterr().err
+    wrong = [str(tmp_path / "x.json"), "--format", "hyperfin"]
+    assert importing.main(wrong, "mlbench import") == 2
+    assert "--format: there is no format 'hyperfin'; did you mean hyperfine?" in capsys.readouterr().err
+    (tmp_path / "x.json").write_text("{}")
+    assert (
+        importing.main([*wrong[:2], "hyperfine", f"--database=sqlite:///{tmp_path}/r.db"], "mlbench import")
+        == 2
+    )
+    assert capsys.readouterr().err.endswith(
+        "it is not of the form hyperfine, or damaged: it lacks 'results'\n"
+    )
     assert importing.main([str(tmp_path), "--commit", "a1"], "mlbench import") == 2
     assert "--commit and --commit_time go together" in capsys.readouterr().err
 

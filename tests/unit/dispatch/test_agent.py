@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -248,6 +249,25 @@ def test_a_device_that_measures_is_not_looked_at(nowhere, monkeypatch):
     asyncio.run(nowhere._announce())
     assert (written, looks) == ([None, [DEVICE]], [1])
     assert (nowhere._found, nowhere._look_now.is_set()) == ({QUEUE: DEVICE}, True)
+
+
+def test_a_reservation_does_not_hide_other_devices_of_the_host(nowhere, monkeypatch):
+    """Nothing was looked at while it lasted, which may be a month. The reserved device keeps its queue, even if
+    its owner reboots it.
+    """
+    written = []
+    other = replace(DEVICE, hash="other")
+    monkeypatch.setattr(nowhere, "_write_devices", written.append)
+    nowhere.survey = lambda: [DEVICE]
+    asyncio.run(nowhere._announce())
+    nowhere.survey = lambda: [other]
+    with nowhere._begun(context(), is_reservation=True):
+        asyncio.run(nowhere._announce())
+        with nowhere._begun(context(8)):
+            asyncio.run(nowhere._announce())
+    asyncio.run(nowhere._announce())
+    assert written == [[DEVICE], [DEVICE, other], None, [other]]
+    assert (nowhere._running, nowhere._reservations) == ({}, set())
 
 
 class StandInWorker:
