@@ -44,7 +44,7 @@ class LabTables:
             found = getattr(Ledger(connection), name)(*arguments, **options)
             return found if found is None or isinstance(found, bool | tuple) else list(found)
 
-    def submit(self, person, *names, kind=MEASURE, tests=2):
+    def submit(self, person, *names, kind=MEASURE, tests=2, title=""):
         self.submissions = getattr(self, "submissions", 0) + 1
         common = {"protocol": PROTOCOL, "submission": f"s{self.submissions}", "person": person}
         requests = []
@@ -57,7 +57,7 @@ class LabTables:
                 )
             )
             requests.append((one, job))
-        return self.read("submit", self.database, f"title of {person}", kind, requests, tests)
+        return self.read("submit", self.database, title or f"title of {person}", kind, requests, tests)
 
     def start(self, job, attempt=1, host="attic"):
         self.sql("UPDATE procrastinate_jobs SET status = 'doing', attempts = %s WHERE id = %s", attempt, job)

@@ -74,6 +74,39 @@ def test_a_submission_is_a_job_on_each_device_and_turns_are_fair(lab):
     assert lab.read("jobs", ids=[]) == []
 
 
+def test_a_long_title_is_cut(lab):
+    for length in (500, 501):
+        lab.submit("ann", "attic", title="x" * length)
+    assert [one.title for one in lab.read("jobs")] == ["x" * 500] * 2
+
+
+def test_how_long_a_run_took_and_who_is_asked(lab):
+    (job,) = lab.submit("ann", "attic")
+    assert lab.read("of_submission", "s1") == [job]
+    assert lab.read("of_submission", "other") == []
+    lab.start(job)
+    (running,) = lab.read("jobs")
+    lab.end(job)
+    lab.sql("UPDATE run SET ended = started + interval '90 seconds'")
+    (done,) = lab.read("jobs")
+    assert (running.run_s, done.run_s) == (0.0, 90.0)
+
+
+def test_the_program_of_a_build(lab):
+    (job,) = lab.submit("ann", "attic")
+    lab.start(job)
+    assert lab.read("program", job) is None
+    lab.sql("INSERT INTO run (job, attempt, host) VALUES (%s, 2, 'attic')", job)
+    for attempt, digit in ((1, "a"), (2, "b")):
+        file = json.dumps({"sha256": digit * 64, "size_bytes": 1})
+        lab.sql("UPDATE run SET program = %s WHERE attempt = %s", file, attempt)
+    with lab.database.connected() as connection:
+        assert Ledger(connection).program(job).sha256 == "b" * 64
+        lab.sql("UPDATE run SET program = '{}' WHERE attempt = 2")
+        with pytest.raises(LabError, match=f"^job {job}: the lab has something else than a program$"):
+            Ledger(connection).program(job)
+
+
 def test_the_next_round_comes_after_what_is_done(lab):
     for _ in range(2):
         (job,) = lab.submit("ann", "attic")

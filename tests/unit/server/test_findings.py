@@ -5,6 +5,8 @@ import pytest
 
 from benchmarking.records.series import Point
 from benchmarking.server.triage.findings import (
+    MINIMUM_RUNS,
+    NEWEST,
     Observation,
     SeriesHistory,
     Verdict,
@@ -176,3 +178,45 @@ def test_an_operator_has_its_own_cause():
     verdicts = [verdict(20, 10, 1, ("NET_DELAY", "MatMul")), verdict(15, 13, 2, ("MatMul",))]
     assert [one.commit for one in confirmed(SERIES, verdicts)[0]] == [20]
     assert [one.commit for one in confirmed(replace(SERIES, type="MatMul"), verdicts)[0]] == [15]
+
+
+@pytest.mark.parametrize(
+    ("last_good", "where"),
+    [(None, slice(0, 0)), (99, slice(0, 0)), (100, slice(0, 1)), (119, slice(20 - MINIMUM_RUNS, 20))],
+)
+def test_the_runs_that_show_the_level_before(last_good, where):
+    assert history([100.0] * 40).good(step(last_good=last_good)) == where
+
+
+@pytest.mark.parametrize(
+    ("index", "near"),
+    [
+        (5, (104, 106, 103, 107, 102, 108)),
+        (0, (101, 102, 103)),
+        (9, (108, 107, 106)),
+    ],
+)
+def test_the_commits_that_may_also_be_meant_the_nearest_first(index, near):
+    assert history([100.0] * 10).near(index) == near
+
+
+@pytest.mark.parametrize(("newest", "expected"), [(0.24, True), (0.26, False)])
+def test_half_way_from_an_error_that_was_zero(newest, expected):
+    seen = history([0.0, 0.0, 0.5, *[newest] * 3], is_error=True)
+    assert is_back(seen, (2, 0), step(0.0, 0.5)) is expected
+
+
+def test_the_errors_of_a_series_are_no_ratios():
+    observations = [
+        replace(one, point=replace(one.point, ratio=7.0, control_commit="c0", control_commit_time=1))
+        for one in history([0.5, 0.6]).observations
+    ]
+    assert SeriesHistory(7, "x", observations, is_error=True).levels.values == (0.5, 0.6)
+
+
+@pytest.mark.parametrize(("runs_since", "is_advice"), [(NEWEST, True), (NEWEST + 1, False)])
+def test_how_old_advice_may_be(runs_since, is_advice):
+    seen = history(noisy(100) + noisy(110, runs=runs_since, seed=4))
+    (change,) = changes(seen)
+    assert (change.last_good, change.first_bad) == (119, 120)
+    assert [one.commit for one in advice(seen, [change])] == [120] * is_advice

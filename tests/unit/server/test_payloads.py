@@ -1,7 +1,7 @@
 """What --remote_reporter posts in the form of the contract, and what another FAI-PEP posts, as results."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -135,3 +135,53 @@ def test_values_make_the_summary():
         2.0,
         3,
     )
+
+
+def test_what_another_fai_pep_does_not_send_is_made_up():
+    control = {f"control_{name}": value * 2 for name, value in FAI_PEP["int"].items() if name.startswith("p")}
+    whole = {**FAI_PEP, "int": {**FAI_PEP["int"], **control, "regressed": 1}}
+    (one,) = payloads.read_post(body([{"message": json.dumps(whole)}])).results
+    assert one.net.regressed
+    assert (one.test.backend, one.provenance.run_type, one.provenance.control_commit) == (
+        *(None, "benchmark", None),
+    )
+    for summary, scale in ((one.net.summary, 1), (one.net.control_summary, 2)):
+        assert asdict(summary) == {
+            "p0": 0.9 * scale,
+            "p10": 0.95 * scale,
+            "p50": 1.0 * scale,
+            "p90": 1.1 * scale,
+            "p95": 1.2 * scale,
+            "p99": 1.2 * scale,
+            "p100": 1.2 * scale,
+            "count": 0,
+            "mean": 1.0 * scale,
+            "standard_deviation": 0.0,
+            "median_interval": None,
+        }
+    (other,) = payloads.read_post(body(message(normal={**FAI_PEP["normal"], "command": "a 'b"}))).results
+    assert other.provenance.command == ("a 'b",)
+    assert not other.net.regressed
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"nonsense", "the post is not JSON: Expecting value: line 1 column 1 (char 0)"),
+        (b'{"logs": 7}', "the post: logs: Input should be a valid string"),
+        (body([{"message": "{}"}, 1]), "the post: logs.1: "),
+        (body([*message(), {"message": "{"}]), "log 1: message is not JSON: "),
+        (body([{"message": "{}"}] * 5000), "log 0: message: int: Field required"),
+        (body([{"message": "{}"}] * 5001), "the post: logs: "),
+    ],
+)
+def test_the_place_of_a_fault_is_named(content, fault):
+    with pytest.raises(RefusedError) as raised:
+        payloads.read_post(content)
+    assert str(raised.value).startswith(fault)
+    assert "http" not in str(raised.value)
+
+
+def test_another_document_is_refused():
+    with pytest.raises(RefusedError, match=r"^this is not a document of --json: "):
+        payloads.results_of_document(b"[]")
