@@ -82,15 +82,16 @@ class Package:
         Raises:
             UsageError: a file that a specification names cannot be read.
         """
-        names = [f"{number}.json" for number in range(len(loaded))]
-        for name, one in zip(names, loaded, strict=True):
+        names = []
+        for number, one in enumerate(loaded):
             spec = one.spec.model_copy(
                 update={
                     "model": self._model(one.spec.model, one.path),
                     "tests": [self._test(test, one.path) for test in one.spec.tests],
                 }
             )
-            self._write(f"benchmarks/{name}", spec.model_dump(mode="json", exclude_unset=True))
+            names.append(f"{number}.json")
+            self._write(f"benchmarks/{number}.json", spec.model_dump(mode="json", exclude_unset=True))
         self._write(BENCHMARK, {"benchmarks": names})
 
     def _write(self, relative: str, value: Any) -> None:
