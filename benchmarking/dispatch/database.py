@@ -173,6 +173,18 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER result_of_run BEFORE INSERT ON result FOR EACH ROW EXECUTE FUNCTION check_result();
+CREATE FUNCTION check_build() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.task_name = 'build' AND EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'mlbench_builder')
+        AND NOT pg_has_role(session_user, 'mlbench_builder', 'MEMBER')
+        AND session_user <> (SELECT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = 'lab') THEN
+        RAISE EXCEPTION 'the account % may not build in this lab: it needs the group mlbench_builder',
+            session_user;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER build_of_builder BEFORE INSERT OR UPDATE OF task_name, args ON procrastinate_jobs
+    FOR EACH ROW EXECUTE FUNCTION check_build();
 CREATE TRIGGER begun_again AFTER UPDATE OF status ON procrastinate_jobs
     FOR EACH ROW WHEN (OLD.status = 'doing' AND NEW.status = 'todo')
     EXECUTE FUNCTION procrastinate_notify_queue_job_inserted_v1();
@@ -184,6 +196,9 @@ DO $$ BEGIN
 END $$;
 DO $$ BEGIN
     CREATE ROLE mlbench_agent NOLOGIN; EXCEPTION WHEN duplicate_object THEN NULL;
+END $$;
+DO $$ BEGIN
+    CREATE ROLE mlbench_builder NOLOGIN IN ROLE mlbench_person; EXCEPTION WHEN duplicate_object THEN NULL;
 END $$;
 GRANT USAGE ON SCHEMA lab TO mlbench_person, mlbench_agent;
 GRANT SELECT ON ALL TABLES IN SCHEMA lab TO mlbench_person, mlbench_agent;
@@ -204,7 +219,7 @@ _REFUSALS = {
     'relation ".*" does not exist': "; mlbench lab init makes the tables, and an account needs the right to "
     "see them",
     "permission denied": "; agents need the group mlbench_agent, and people mlbench_person",
-    "belongs to the account|authentication failed|no pg_hba.conf entry": "",
+    "belongs to the account|may not build|authentication failed|no pg_hba.conf entry": "",
     '(role|database) ".*" does not exist': "",
 }
 """What PostgreSQL says again and again until somebody mends it, and what to say to that."""

@@ -24,6 +24,7 @@ from benchmarking.server.lab.delivery import deliver
 from benchmarking.server.store import open_store, sqlite_url
 from tests.support.loop_workshop import LoopWorkshop, kill
 from tests.support.postgresql import PostgreSQL, why_not
+from tests.support.repositories import find_hg
 from tests.support.workshop import COMMIT, OLDER, PROGRAM, ROOT, Workshop, records
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -612,6 +613,22 @@ def test_the_loop_builds_measures_and_bisects_on_the_lab(builds, loop):
     loop.commit(200.0)
     done = loop.run("--once", "--regression", "--lab", **on_the_lab(desk))
     assert loop.statuses()["commit 3"] == "known", done.stderr + desk.logs()
+
+
+@pytest.mark.skipif(find_hg() is None, reason="there is no hg here")
+def test_the_loop_of_a_mercurial_repository_on_the_lab(builds, tmp_path):
+    directory = tmp_path / "loop"
+    directory.mkdir()
+    loop = LoopWorkshop(directory, "hg")
+    # What a host builds is the commit's files, without the repository.
+    loop.commit(build_first='test ! -e "$1/.hg"')
+    loop.commit(build_first='test ! -e "$1/.hg" && exit 3')
+    done = loop.run("--commit", loop.commits[0], "--once", "--lab", **on_the_lab(builds))
+    assert loop.statuses() == {"commit 0": "measured", "commit 1": "build failed"}, (
+        done.stderr + builds.logs()
+    )
+    assert done.returncode == 7
+    assert len(list(loop.exec_dir.glob("results/**/NET_DELAY.txt"))) == 1
 
 
 def is_running(lab, kind):

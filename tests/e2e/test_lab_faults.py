@@ -36,7 +36,7 @@ from benchmarking.server.app import make_app
 from benchmarking.server.lab import delivery
 from benchmarking.server.store import open_store, sqlite_url
 from tests.support.postgresql import PostgreSQL, why_not
-from tests.support.small_lab import BUILDS, LOCKS, OVER, small_lab
+from tests.support.small_lab import BUILDS, LOCKS, OVER, small_lab, submit, submit_build
 from tests.support.waiting import LIMIT_S, wait_until
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
@@ -417,6 +417,49 @@ def test_cancelling_in_the_queue(lab):
     assert lab.count(RUNS) == 1
 
 
+def test_two_hosts_build_each_commit_once(lab, tmp_path):
+    for name in ("desk", "other"):
+        lab.start(name, "phone", **{BUILDS: "host"})
+    lab.until("SELECT count(*) FROM device WHERE platform = 'build'", 2)
+    built = tmp_path / "built"
+    numbers = [
+        lab.submit_build(f'#!/bin/sh\necho {one} >> {built}; sleep 0.5; echo {one} > "$2"; chmod +x "$2"\n')
+        for one in range(6)
+    ]
+    lab.until(OVER, len(numbers))
+    assert sorted(built.read_text().split()) == [str(one) for one in range(6)]
+    with lab.database.connected() as connection:
+        ledger = Ledger(connection)
+        assert {(one.state, one.exit_status) for one in ledger.jobs()} == {("done", 0)}
+        assert {ledger.program(one).size_bytes for one in numbers} == {2}
+        assert len({ledger.program(one).sha256 for one in numbers}) == 6
+    assert lab.count("SELECT count(DISTINCT host) FROM run") == 2
+
+
+def test_who_may_not_build_is_refused_in_one_line(lab, account):
+    with lab.database.connected() as connection:
+        connection.execute(
+            "INSERT INTO agent (host, identity, version, protocol, free_bytes)"
+            " VALUES ('desk', 'desk', '', 1, 0) ON CONFLICT DO NOTHING"
+        )
+        connection.execute(
+            "INSERT INTO device (platform, hash, host, name, state, reason, labels, facts)"
+            " VALUES ('build', 'host', 'desk', 'builder for host', 'ready', '', '{}', '{}')"
+        )
+    person, builder = account("lab_person", "mlbench_person"), account("lab_builder", "mlbench_builder")
+    message = "the account lab_person may not build in this lab: it needs the group mlbench_builder"
+    with pytest.raises(LabError, match=rf"^[^\n]*{message}$"):
+        submit_build(person, lab.directory, BUILDING, "ann")
+    number = submit_build(builder, lab.directory, BUILDING, "bob")
+    # Nor is another's build changed, or a build called something else.
+    for change in ("args = '{}'", "task_name = 'build'"):
+        with pytest.raises(LabError, match=message), person.connected() as connection:
+            connection.execute(f"UPDATE procrastinate_jobs SET {change} WHERE id = {number}")
+    with person.connected() as connection:
+        assert Ledger(connection).cancel(number)
+    submit(person, lab.suite(0), ["phone"], "ann")
+
+
 def test_two_hosts_that_see_a_phone_take_turns(lab, tmp_path):
     announce(lab, "other", "phone")
     lab.submit(lab.suite(0.3), ["phone"] * 10)
@@ -574,11 +617,18 @@ def test_an_agent_cannot_speak_for_another(server, lab, forger, statement, messa
 
 
 @pytest.fixture
-def forger(lab):
+def account(lab, server):
+    """Makes accounts of their own."""
+
+    def make(name, group):
+        with lab.database.connected() as connection, suppress(psycopg.errors.DuplicateObject):
+            connection.execute(f"CREATE ROLE {name} LOGIN IN ROLE {group}")
+        return Database(f"postgresql://{name}@127.0.0.1:{server.port}{urlsplit(lab.url).path}")
+
+    return make
+
+
+@pytest.fixture
+def forger(account):
     """An account of another agent."""
-    with lab.database.connected() as connection:
-        with suppress(psycopg.errors.DuplicateObject):
-            connection.execute("CREATE ROLE lab_forger LOGIN IN ROLE mlbench_agent")
-        ((name,),) = connection.execute("SELECT current_database()").fetchall()
-        ((port,),) = connection.execute("SHOW port").fetchall()
-    return Database(f"postgresql://lab_forger@127.0.0.1:{port}/{name}")
+    return account("lab_forger", "mlbench_agent")
