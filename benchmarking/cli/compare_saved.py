@@ -220,7 +220,7 @@ def _status(found: SavedComparison, fail_on: str) -> ExitStatus:
 def _report(found: SavedComparison, status: ExitStatus, request: Request) -> None:
     from benchmarking.files import atomic_file
     from benchmarking.reporters import exports, saved_report
-    from benchmarking.reporters.screen_reporter import PIPED_WIDTH
+    from benchmarking.terminal.console import width_for
 
     options = request.options
     files = {"markdown": saved_report.markdown, "junit": saved_report.junit}
@@ -235,5 +235,4 @@ def _report(found: SavedComparison, status: ExitStatus, request: Request) -> Non
     if options.get("json"):
         streams.show(saved_report.document(found, status))
     else:
-        width = None if streams.standard_output().isatty() else PIPED_WIDTH
-        streams.show(saved_report.show(found, width), is_styled=True)
+        streams.show(saved_report.show(found, width_for(streams.standard_output())), is_styled=True)

@@ -169,9 +169,9 @@ def _draw(series: Sequence[Series], path: Path) -> None:
 
 def _width() -> int | None:
     """None: the width of the terminal."""
-    from benchmarking.reporters.screen_reporter import PIPED_WIDTH
+    from benchmarking.terminal.console import width_for
 
-    return None if streams.standard_output().isatty() else PIPED_WIDTH
+    return width_for(streams.standard_output())
 
 
 if __name__ == "__main__":

@@ -28,10 +28,7 @@ from benchmarking.results.model import (
     by_test,
 )
 from benchmarking.results.plain_text import plain, plain_lines
-from benchmarking.terminal.console import PlainConsole
-
-PIPED_WIDTH = 160
-"""Wide enough for every line, because readers of a pipe do not wrap."""
+from benchmarking.terminal.console import PlainConsole, width_for
 
 VERDICT_STYLES: dict[Verdict | None, str] = {
     Verdict.REGRESSED: "bold red",
@@ -54,9 +51,8 @@ class ScreenReporter(ReporterBase):
     name: ClassVar[str] = "screen"
 
     def __init__(self, stream: TextIO, *, operators: OperatorChoice = USUAL_COUNT) -> None:
-        width = None if stream.isatty() else PIPED_WIDTH
         self._stream = stream
-        self._console = PlainConsole(stream, width)
+        self._console = PlainConsole(stream, width_for(stream))
         self._operators = operators
         self._results: list[Result] = []
 

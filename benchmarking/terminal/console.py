@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
@@ -13,8 +14,18 @@ from benchmarking.errors import StorageError
 from benchmarking.results.plain_text import plain_lines
 from benchmarking.terminal import streams
 
-PIPED_WIDTH = 200
-"""Wide enough for every line, because readers of a pipe do not wrap."""
+PIPED_WIDTH = 160
+"""Wide enough for every table. A file or the log of a CI system is searched and scrolled (``less -S``), and a
+column that was left out for the width of some terminal could not be brought back.
+"""
+
+
+def width_for(stream: TextIO) -> int | None:
+    """None: the width of the terminal. For a pipe or a file, COLUMNS in the environment has precedence."""
+    if stream.isatty():
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) else PIPED_WIDTH
 
 
 class PlainConsole(Console):
@@ -45,7 +56,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[RenderableType]])
         UsageError, StorageError: as ``streams.show``.
     """
     stream = streams.standard_output()
-    console = PlainConsole(stream, None if stream.isatty() else PIPED_WIDTH)
+    console = PlainConsole(stream, width_for(stream))
     table = borderless_table("bold")
     for column in columns:
         table.add_column(column, overflow="fold")
