@@ -306,10 +306,24 @@ def _why_nobody_runs(case: TestCase, frameworks: Sequence[FrameworkBase]) -> Seq
     if not all(by_framework.values()):
         return ()
     if len(frameworks) == 1:
-        return by_framework[frameworks[0].name]
+        (framework,) = frameworks
+        faults = by_framework[framework.name]
+        if {*case.model.format_names} & {*framework.formats}:
+            return faults
+        # Whatever else is wrong is about a format that the model has not.
+        return (replace(faults[0], message=f"{faults[0].message}{_who_runs(case)}"),)
     reasons = "; ".join(f"{name}: {faults[0].message}" for name, faults in by_framework.items())
     message = f"none of the frameworks can run it: {reasons}"
     return (Fault(str(case.specification), case.json_path, message),)
+
+
+def _who_runs(case: TestCase) -> str:
+    """Advice; empty: no framework has one of its formats."""
+    from benchmarking.frameworks.frameworks import framework_names, make_framework
+
+    wanted = {*case.model.format_names}
+    able = [name for name in framework_names() if wanted & {*make_framework(name).formats}]
+    return f"; give --framework {' or '.join(able)}, or --framework all" if able else ""
 
 
 def chosen_cases(cases: tuple[TestCase, ...], info: RunInfo) -> tuple[TestCase, ...]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, ValidationError, 
 from benchmarking.bounds import parse_json, read_file
 from benchmarking.errors import UsageError
 from benchmarking.results.model import RunType
+from benchmarking.results.plain_text import json_words
 from benchmarking.results.unix_time import UnixSeconds
 
 INTERACTIVE_COMMIT = "interactive"
@@ -125,7 +126,7 @@ def read_run_info(text: str) -> RunInfo:
 
 
 def _message(text: str) -> str:
-    return text.removeprefix("Value error, ")
+    return json_words(text.removeprefix("Value error, "))
 
 
 def program_commit(program: Path, environment: str = "") -> str:

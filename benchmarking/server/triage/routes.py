@@ -56,7 +56,9 @@ def regression_query(
         raise HTTPException(400, f"at most {MOST_COMMITS} commits")
     # Who asks for a commit wants to know all that is known of it.
     usual = "all" if commits and "show" not in request.query_params else show
-    return RegressionQuery(usual if usual in FILTERS else FILTERS[0], owner, commits, before)
+    if usual not in FILTERS:
+        raise HTTPException(400, f"show is one of {', '.join(FILTERS)}")
+    return RegressionQuery(usual, owner, commits, before)
 
 
 Asked = Annotated[RegressionQuery, Depends(regression_query)]

@@ -145,7 +145,10 @@ def test_what_is_right_passes(call, capsys, argv):
 def test_faults_of_a_specification_that_cannot_be_run_are_found(call, capsys, tmp_path):
     Workshop(tmp_path).benchmark(format="onnx")
     assert call("--validate") == 2
-    assert "$.model.format: 'onnx' cannot be run by the framework caffe2" in capsys.readouterr().err
+    fault = "$.model.format: 'onnx' cannot be run by the framework caffe2"
+    shown = capsys.readouterr().err
+    assert f"{fault}; give --framework onnxruntime or openvino, or --framework all\n" in shown
+    assert shown.count("\n") == 1
 
 
 LATER_LINE = (

@@ -52,6 +52,7 @@ def test_ascii_has_something_similar_for_everything_that_we_print():
         ("Input should be a valid dictionary", "Input should be an object"),
         ("Input should be a dictionary or an instance of Document", "Input should be an object"),
         ("Input should be a valid dictionary or object to extract fields from", "Input should be an object"),
+        ("Input should be a valid dictionary or instance of Version", "Input should be an object"),
         ("Input should be a valid string", "Input should be a valid string"),
     ],
 )

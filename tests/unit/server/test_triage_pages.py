@@ -163,6 +163,13 @@ def test_there_is_no_such_regression(shown, path):
     assert "text/html" in answer.headers["Content-Type"]
 
 
+@pytest.mark.parametrize("path", ["/api/v1/regressions", "/regressions", "/regressions.csv"])
+def test_a_state_that_does_not_exist_is_refused(shown, path):
+    """It was taken for ``open``."""
+    answer = get(f"{shown}{path}?show=opened", Accept="application/json")
+    assert (answer.status_code, answer.json()["detail"].split(",")[0]) == (400, "show is one of open")
+
+
 def test_the_api_answers_for_commits(shown):
     def asked(*commits):
         query = [("commit", one) for one in commits]
