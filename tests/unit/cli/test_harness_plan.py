@@ -19,7 +19,7 @@ from benchmarking.cli.options import HarnessOptions
 from benchmarking.driver import session as session_module
 from benchmarking.driver.plan import Comparing, ManyBackends
 from benchmarking.driver.settings import USUAL_TIMEOUT_S
-from benchmarking.errors import ExitStatus
+from benchmarking.errors import ExitStatus, Fault, UsageError
 from benchmarking.platforms import platforms
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import Discovery, PlatformOptions
@@ -391,3 +391,104 @@ def test_the_level_of_the_log(start, level):
 
 def test_the_timeout_that_the_help_names_is_the_usual_one():
     assert declarations(HarnessOptions)["timeout"].usual.endswith(f" or {USUAL_TIMEOUT_S:g}")
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_fails_is_told_to_the_reporters(start, monkeypatch):
+    aborted = []
+
+    def fails(*_):
+        raise ValueError("odd")
+
+    def abort(group, error, duration_s):
+        aborted.append((str(error), duration_s < 3600))
+
+    monkeypatch.setattr(harness, "_measure", fails)
+    monkeypatch.setattr("benchmarking.reporters.reporters.ReporterGroup.abort", abort)
+    assert start().status == ExitStatus.INTERNAL_ERROR
+    assert aborted == [("odd", True)]
+
+
+def cases(*identifiers):
+    return tuple(
+        SimpleNamespace(model=SimpleNamespace(name="m"), metric="delay", identifier=one)
+        for one in identifiers
+    )
+
+
+def info_with(*names):
+    tests = [SimpleNamespace(net=net, metric=metric, identifier=one) for net, metric, one in names]
+    return SimpleNamespace(tests=tests)
+
+
+def test_which_tests_are_chosen():
+    both = cases("a", "b")
+    assert harness.chosen_cases(both, info_with()) == both
+    assert harness.chosen_cases(both, info_with(("m", "delay", "b"), ("m", "delay", "c"))) == both[1:]
+    assert harness.chosen_cases((), info_with(("m", "delay", "b"))) == ()
+    for name in (("other", "delay", "a"), ("m", "error", "a"), ("m", "delay", "c")):
+        with pytest.raises(
+            UsageError, match=r"^--info: \$\.tests: the benchmark file has none of these tests$"
+        ):
+            harness.chosen_cases(both, info_with(name))
+
+
+def test_why_nobody_runs_a_test():
+    def framework(name, *messages):
+        faults = [Fault("s.json", "$.x", one) for one in messages]
+        return SimpleNamespace(name=name, formats=(), check=lambda case: faults)
+
+    case = SimpleNamespace(
+        in_first_format_of=lambda formats: None, specification=Path("s.json"), json_path="$.t"
+    )
+    able, unable, other = framework("able"), framework("one", "no a", "no b"), framework("two", "no c")
+    assert harness._why_nobody_runs(case, [unable, able]) == ()
+    assert [one.message for one in harness._why_nobody_runs(case, [unable])] == ["no a", "no b"]
+    assert harness._why_nobody_runs(case, [unable, other]) == (
+        Fault("s.json", "$.t", "none of the frameworks can run it: one: no a; two: no c"),
+    )
+
+
+def test_frameworks_that_cannot_be_used_here_are_named(monkeypatch):
+    problems = {
+        "a": ModuleNotFoundError("No module named 'onnx'", name="onnx"),
+        "b": UsageError("no program"),
+        "c": None,
+    }
+
+    def arm(name, version, options, framework):
+        if problem := problems[framework.name]:
+            raise problem
+        return f"arm of {framework.name}"
+
+    monkeypatch.setattr(harness, "_arm", arm)
+    frameworks = [SimpleNamespace(name=name) for name in problems]
+    many = harness._with_contenders(ManyBackends(()), None, SimpleNamespace(treatment=None), frameworks)
+    assert [(one.framework.name, one.arm) for one in many.contenders] == [("c", "arm of c")]
+    assert (many.unusable["b"], many.unusable["a"][:27]) == ("no program", "the package onnx is missing")
+    with pytest.raises(UsageError, match=r"^no framework that runs this can be used here: b: no program$"):
+        harness._with_contenders(ManyBackends(()), None, SimpleNamespace(treatment=None), frameworks[1:2])
+    problems["a"] = ModuleNotFoundError("No module", name="benchmarking.nonesuch")
+    with pytest.raises(ModuleNotFoundError):
+        harness._with_contenders(ManyBackends(()), None, SimpleNamespace(treatment=None), frameworks)
+
+
+def test_two_documents_do_not_share_stdout(start, capsys):
+    assert start("--json", "--json_lines").status == ExitStatus.BAD_USAGE
+    assert "--json and --json_lines both write to stdout: choose one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--run_type", "regress"], "--run_type regress confirms a regression: give its types with"),
+        (["--regressed_types", '["x"]'], "--regressed_types needs --run_type verify or regress"),
+        (["--input", "a:1,2"], "--input needs a model file, as in mlbench run model.onnx"),
+        (["--threads", "2"], "--threads needs a model file, as in mlbench run model.onnx"),
+    ],
+)
+def test_options_that_need_others(start, capsys, argv, message):
+    assert start(*argv).status == ExitStatus.BAD_USAGE
+    assert message in capsys.readouterr().err

@@ -5,6 +5,8 @@ Nothing is built or measured: the loop is taken where it would start.
 
 import logging
 import os
+import re
+import sys
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ from benchmarking.continuous.builder import LocalBuilder
 from benchmarking.continuous.lab import LabBuilder
 from benchmarking.continuous.loop import Mode
 from benchmarking.dispatch import LAB_VARIABLE
-from benchmarking.errors import ExitStatus
+from benchmarking.errors import DeviceError, ExitStatus, RunCancelledError, StorageError, UsageError
 from tests.support.loop_workshop import LoopWorkshop
 
 
@@ -50,7 +52,8 @@ def start(tmp_path, monkeypatch):
 
         def validate(harness, request):
             started.validated.append(request)
-            return SimpleNamespace(**({"exit_status": 0, "output": "no faults", "screen": ""} | start.answer))
+            usual = {"exit_status": 0, "log": Path("log"), "screen": "", "output": b"no faults"}
+            return measurement.HarnessReport(**usual | start.answer)
 
         monkeypatch.setattr(loop, "Loop", TakenLoop)
         monkeypatch.setattr(measurement.Harness, "validate", validate)
@@ -176,13 +179,15 @@ def test_every_platform_is_validated_as_it_will_be_run(start):
     assert (alone.control, list(alone.history)) == (None, [])
 
 
-def test_a_validation_that_is_killed_is_none(start):
-    start.answer.update(exit_status=-9)
+@pytest.mark.parametrize("answer", [{"exit_status": -9}, {"exit_status": 0, "output": b" \n"}])
+def test_a_validation_that_is_killed_is_none(start, caplog, answer):
+    start.answer.update(answer)
     assert start().status == 2
+    assert caplog.messages[-1] == f"harness.py ended with {answer['exit_status']}"
 
 
 def test_what_the_harness_refuses_is_reported_in_the_name_of_the_loop(start, capsys):
-    start.answer.update(exit_status=2, output="", screen="harness.py: --alpha 0.9: must be less\n")
+    start.answer.update(exit_status=2, output=b"", screen="harness.py: --alpha 0.9: must be less\n")
     assert start().status == 2
     assert "harness.py" not in capsys.readouterr().err
 
@@ -227,3 +232,100 @@ def test_the_status_only_reads(start, monkeypatch, capsys):
     monkeypatch.setattr(state, "_open", refuse)
     assert start("--status").status == ExitStatus.OK
     assert f"main: done up to {'a' * 12}" in capsys.readouterr().out
+
+
+# --- parts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (RunCancelledError("stop"), ExitStatus.INTERRUPTED, []),
+        (DeviceError("gone"), ExitStatus.DEVICE_FAILED, ["gone"]),
+        (ValueError("odd"), ExitStatus.INTERNAL_ERROR, ["a bug of this program:"]),
+    ],
+)
+def test_how_the_loop_ends_with_an_error(start, monkeypatch, caplog, error, status, said):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(repo_driver, "_run", fails)
+    handlers = [*logging.getLogger().handlers]
+    assert start().status == status
+    assert caplog.messages == said
+    assert logging.getLogger().handlers == handlers
+
+
+def test_a_module_that_is_missing_is_said_as_in_other_commands(start, monkeypatch, capsys):
+    def fails(*_):
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    monkeypatch.setattr(repo_driver, "_run", fails)
+    assert start().status == ExitStatus.BAD_USAGE
+    assert "the package onnx is missing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--notify", "/no/such x"], "--notify: there is no command '/no/such' that can be run"),
+        (["--platforms", "../x"], "--platforms: '../x' is not a platform"),
+        (["--platforms", "/x"], "--platforms: '/x' is not a platform"),
+        (["--platforms", "nonesuch"], "--platforms: "),
+    ],
+)
+def test_what_is_checked_before_the_first_build(start, caplog, argv, message):
+    assert start(*argv).status == ExitStatus.BAD_USAGE
+    assert caplog.messages[-1].startswith(message)
+
+
+def test_two_loops_do_not_share_a_directory(tmp_path):
+    with repo_driver._lock(tmp_path / "a" / "b"):
+        message = f"^--exec_dir: another repo_driver.py is running with {tmp_path}/a$"
+        with pytest.raises(UsageError, match=message), repo_driver._lock(tmp_path / "a" / "b"):
+            pass
+    with repo_driver._lock(tmp_path / "a" / "b"):
+        pass
+    (tmp_path / "file").touch()
+    message = rf"^--exec_dir: {tmp_path}/file/b: Not a directory$"
+    with pytest.raises(StorageError, match=message), repo_driver._lock(tmp_path / "file" / "b"):
+        pass
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=rf"^--log_file {tmp_path}/file/log: "):
+        repo_driver._log_file(tmp_path / "file" / "log")
+    handler = repo_driver._log_file(tmp_path / "a" / "log")
+    handler.close()
+    assert (handler.maxBytes, handler.backupCount) == (10_000_000, 4)
+
+
+@pytest.mark.parametrize(("token", "shown"), [("s3cret", "***"), (None, "s3cret"), ("", "s3cret")])
+def test_no_token_is_in_the_log(token, shown):
+    record = logging.makeLogRecord({"msg": "with %s\x1b", "args": ("s3cret",), "created": 0.0})
+    text = repo_driver._Formatter(token).format(record)
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d  with {re.escape(shown)}\?", text)
+
+
+def test_a_token_on_the_command_line_moves_into_the_environment(monkeypatch):
+    monkeypatch.setenv(TOKEN_VARIABLE, "")
+    executed = []
+    monkeypatch.setattr(
+        os, "execv", lambda *arguments: executed.append((*arguments, os.environ[TOKEN_VARIABLE]))
+    )
+    repo_driver._start_again(["python", "x.py"], ["--a", "b"], "s3cret")
+    assert executed == [(sys.executable, ["python", "x.py", "--a", "b"], "s3cret")]
+
+
+def test_only_secrets_that_are_there_are_handed_on():
+    assert repo_driver._Secrets(None, "").environment == {}
+    both = repo_driver._Secrets("s3cret", "postgresql://lab")
+    assert both.environment == {TOKEN_VARIABLE: "s3cret", LAB_VARIABLE: "postgresql://lab"}
+    assert "s3cret" not in repr(both)
+    assert "postgresql" not in repr(both)
+
+
+def test_without_any_state_there_is_no_status(start, capsys):
+    assert start("--status").status == ExitStatus.BAD_USAGE
+    assert "--exec_dir: nothing has been run with " in capsys.readouterr().err
