@@ -86,7 +86,7 @@ WRONG = {
     "export": (["--export", "bencher:nonesuch/b.json"], "--export: cannot write to"),
     "markdown": (["--markdown", "."], "--markdown: . is a directory; give a file"),
     "local_reporter": (["--local_reporter", "tiny.json"], "--local_reporter: cannot write to tiny.json"),
-    "benchmark_file": (["--benchmark_file", "nonesuch.json"], "nonesuch.json: "),
+    "benchmark_file": (["--benchmark_file", "nonesuch.json"], "there is no file 'nonesuch.json'"),
 }
 
 
