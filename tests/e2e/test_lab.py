@@ -276,8 +276,8 @@ def test_whoever_follows_may_leave(desk, workshop):
 
 
 def test_a_second_agent_is_refused_and_disturbs_nothing(desk, workshop):
-    job = desk.submit(workshop, "--program", sleeping(workshop, seconds=3))
-    desk.until(lambda: running_programs(workshop), "the program")
+    job = desk.submit(workshop, "--program", sleeping(workshop))
+    before = desk.until(lambda: running_programs(workshop), "the program")
     done = desk.run("agent", "--platform", "host", "--directory", desk.directory / "lab" / "desk")
     assert (done.returncode, "another agent works in" in done.stderr) == (2, True), done.stderr
     done = desk.run("agent", "--platform", "host", "--name", "desk", "--directory", desk.directory / "new")
@@ -285,8 +285,8 @@ def test_a_second_agent_is_refused_and_disturbs_nothing(desk, workshop):
     assert (
         done.stderr == "mlbench lab agent: another agent of the lab is called desk, and works: give --name\n"
     )
-    assert running_programs(workshop)
-    assert desk.run("wait", job).returncode == 0
+    assert running_programs(workshop) == before
+    assert desk.state(job) == "running"
 
 
 def test_an_agent_that_cannot_write_its_files_says_where(lab, tmp_path):
