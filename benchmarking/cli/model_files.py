@@ -140,7 +140,7 @@ def _specification(
     try:
         return BenchmarkSpec.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"{path}: {where}: {first['msg']}") from error
 

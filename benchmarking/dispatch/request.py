@@ -116,6 +116,6 @@ def read_job(kind: type[JobModel], value: Any) -> Any:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))[:200]
         raise UsageError(f"the job cannot be read: {where}: {first['msg']}") from error

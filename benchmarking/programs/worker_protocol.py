@@ -15,7 +15,6 @@ from benchmarking.bounds import LONGEST_WARNING, MOST_WARNINGS
 from benchmarking.errors import ProgramError, ProgramOutputError
 from benchmarking.results.plain_text import plain
 
-PROTOCOL = 1
 _SHOWN_CHARACTERS = 1000
 
 
@@ -200,7 +199,7 @@ def read_as(line: str | bytes, kind: type[Kind]) -> Kind:
 
 
 def _faults(error: ValidationError) -> str:
-    faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False)]
+    faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
     return "; ".join(faults[:3])
 
 

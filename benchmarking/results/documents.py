@@ -228,7 +228,7 @@ def validated(kind: type[Read], value: Any) -> Read:
     try:
         result: Read = _validator(kind).validate_python(value)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        fault = error.errors()[0]
         raise ValueError(f"{_place(fault['loc'])}{json_words(fault['msg'])}") from error
     return result
 

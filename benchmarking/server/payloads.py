@@ -121,7 +121,7 @@ def _validated(kind: type[_Model], value: Any, what: str) -> _Model:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"]))
         raise RefusedError(f"{what}: {place}: {json_words(fault['msg'])}") from error
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarking.bounds import LONGEST_WARNING, MOST_WARNINGS
 from benchmarking.errors import ProgramError, ProgramOutputError
 from benchmarking.programs.worker_protocol import (
     IterationSample,
@@ -153,3 +154,103 @@ def test_another_answer_than_the_one_that_is_expected():
         read_as('{"error": "out of paper"}', IterationSample)
     assert not isinstance(caught.value, ProgramOutputError)
     assert "out of paper" in caught.value.evidence
+
+
+READY_LEAST = {"protocol": 1, "ready": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("pid", 0, 2**31 - 1),
+        ("rss_bytes", 0, 2**64 - 1),
+        ("peak_rss_bytes", 0, 2**64 - 1),
+        ("load_ns", 0, 10**18),
+        ("first_ns", 0, 10**18),
+        ("wall_resolution_ns", 0, 10**18),
+    ],
+)
+def test_numbers_have_bounds(name, least, most):
+    for value in (least, most):
+        assert getattr(read(json.dumps({**READY_LEAST, name: value})), name) == value
+    for value in (least - 1, most + (1 if isinstance(most, int) and most != 10**18 else 1000)):
+        with pytest.raises(ProgramOutputError, match=name):
+            read(json.dumps({**READY_LEAST, name: value}))
+
+
+@pytest.mark.parametrize("value", [1 - 2**64, 2**64 - 1, True, "x", None, 0.5])
+def test_what_a_fact_may_be(value):
+    assert read(json.dumps({**READY_LEAST, "facts": {"a": value}})).facts == {"a": value}
+
+
+@pytest.mark.parametrize("value", [[], {}, [1]])
+def test_what_no_fact_is(value):
+    with pytest.raises(ProgramOutputError, match="facts"):
+        read(json.dumps({**READY_LEAST, "facts": {"a": value}}))
+
+
+@pytest.mark.parametrize(("wall_ns", "is_one"), [(1e-3, True), (9e-4, False), (1e18, True), (2e18, False)])
+def test_how_long_an_iteration_may_be(wall_ns, is_one):
+    line = json.dumps({"wall_ns": wall_ns})
+    if is_one:
+        assert read(line).wall_ns == wall_ns
+    else:
+        with pytest.raises(ProgramOutputError, match="wall_ns"):
+            read(line)
+
+
+def test_what_a_program_leaves_out():
+    ready = read(json.dumps(READY_LEAST))
+    assert ready.model_dump() == {
+        **READY_LEAST,
+        **dict.fromkeys(("pid", "rss_bytes", "peak_rss_bytes", "load_ns", "first_ns")),
+        **dict.fromkeys(("wall_resolution_ns", "cpu_resolution_ns")),
+        "operators": [],
+        "operators_later": False,
+        "facts": {},
+        "kernels": {},
+        "costs": {},
+        "warnings": [],
+    }
+    assert (ready.start_facts, ready.shown_warnings) == ({}, ())
+    some = {**READY_LEAST, "load_ns": 1.5, "first_ns": 0.0, "warnings": ["a\x1b", "b" * 5000] + ["c"] * 1000}
+    ready = read(json.dumps(some))
+    assert ready.start_facts == {"load_ns": 1.5, "first_ns": 0.0}
+    assert ready.shown_warnings[:2] == ("a?", "b" * LONGEST_WARNING)
+    assert len(ready.shown_warnings) == MOST_WARNINGS
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("x", "not a JSON object"),
+        ("{}", "without any of error, ready, forks, ended, wall_ns, operators"),
+        (
+            '{"wall_ns": 0, "cpu_ns": -1}',
+            (
+                "wall_ns: Input should be greater than or equal to 0.001; "
+                "cpu_ns: Input should be greater than or equal to 0"
+            ),
+        ),
+        ('{"ended": true}', "WorkerEnded instead of WorkerReady"),
+    ],
+)
+def test_what_is_said_of_another_answer(line, message):
+    with pytest.raises(ProgramOutputError) as raised:
+        read_as(line, WorkerReady)
+    assert str(raised.value) == f"the program's answer does not follow the worker protocol: {message}"
+    assert raised.value.evidence == f"--- its answer ---\n{line}"
+
+
+def test_three_faults_are_enough_and_an_answer_is_shown_in_part():
+    many = {"wall_ns": 0, "cpu_ns": -1, "run_delay_ns": -1, "device_ns": -1, "x": "y" * 2000}
+    with pytest.raises(ProgramOutputError) as raised:
+        read(json.dumps(many))
+    assert str(raised.value).count("; ") == 2
+    assert len(raised.value.evidence) == len("--- its answer ---\n") + 1000
+    with pytest.raises(ProgramOutputError) as raised:
+        read(b" \r\n")
+    assert raised.value.evidence == "--- its answer ---\n(an empty line)"
+    with pytest.raises(ProgramError) as raised:
+        read_as(json.dumps({"error": "no\n" + "x" * 2000}), WorkerReady)
+    assert str(raised.value) == f"the program reports: no?{'x' * 997}"

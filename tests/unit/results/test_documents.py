@@ -197,3 +197,15 @@ def test_a_list_is_refused_at_its_first_fault(value):
     with pytest.raises(ValueError, match="results: 0") as caught:
         documents.read(Document, json.dumps(value))
     assert caught.value.__cause__.error_count() < 60
+
+
+@pytest.mark.parametrize("content", ["", " \n\t", b"", b" \n"])
+def test_nothing_is_no_document(content):
+    with pytest.raises(ValueError, match=r"^it is empty$"):
+        documents.read(Document, content)
+
+
+def test_what_json_cannot_say_is_not_written(monkeypatch):
+    monkeypatch.setattr(documents, "jsonable", lambda value: value)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        documents.dumps({"a": math.nan})
