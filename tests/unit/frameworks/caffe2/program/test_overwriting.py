@@ -11,6 +11,10 @@ def conv(reads, result):
     return Node("aten::conv2d", (reads,), result)
 
 
+def depthwise(reads, result):
+    return Node("aten::conv2d", (reads,), result, is_grouped=True)
+
+
 def relu(reads, result):
     return Node("aten::relu", (reads,), result)
 
@@ -28,7 +32,16 @@ CASES = {
     "one after the other": ([conv(X, 1), relu(1, 2), conv(2, 3), pool(3, 4)], set()),
     "two convolutions read it": ([conv(X, 1), conv(1, 2), conv(1, 3)], set()),
     "sums of separate blobs": ([conv(X, 1), conv(X, 2), add(1, 2, 3), relu(3, 4)], set()),
-    "a residual connection, maybe one group": (RESIDUAL, {1}),
+    "a residual connection, maybe one group, but several kernels": (RESIDUAL, set()),
+    "a residual connection around one convolution": ([conv(X, 1), conv(1, 2), relu(2, 3), add(3, 1, 4)], {1}),
+    "around a pointwise and a depthwise convolution": (
+        [conv(X, 1), conv(1, 2), relu(2, 3), depthwise(3, 4), add(4, 1, 5)],
+        {1},
+    ),
+    "around these and another convolution": (
+        [conv(X, 1), conv(1, 2), relu(2, 3), depthwise(3, 4), conv(4, 5), add(5, 1, 6)],
+        set(),
+    ),
     "of an input of the part": ([conv(X, 1), conv(1, 2), add(2, X, 3)], set()),
     "read once more, in no particular order": ([*RESIDUAL, conv(1, 5)], {1}),
     "read before the sum, in another group": (

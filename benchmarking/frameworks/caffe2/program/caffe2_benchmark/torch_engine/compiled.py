@@ -208,7 +208,9 @@ class _Builder:
         if kind not in _VIEWS:
             self._kinds.append((kind, name))
         result = self._graph.add(kind, *values)
-        self._nodes.append(Node(kind, tuple(value.unique() for value in reads), result.unique()))
+        read = tuple(value.unique() for value in reads)
+        is_grouped = kind == "aten::conv2d" and inputs[-1] > 1
+        self._nodes.append(Node(kind, read, result.unique(), is_grouped))
         self._values[result.unique()] = result
         return result
 

@@ -22,6 +22,12 @@ class Node(NamedTuple):
     reads: Tuple[int, ...]
     """The values that it reads; those that are not its nodes' results are inputs of the part."""
     result: int
+    is_grouped: bool = False
+    """Whether it is a convolution in groups: one kernel can compute it and the convolution before it."""
+
+    @property
+    def starts_kernel(self) -> bool:
+        return self.kind == "aten::conv2d" and not self.is_grouped
 
     @property
     def overwrites(self) -> bool:
@@ -38,6 +44,7 @@ def to_keep(nodes: Sequence[Node]) -> Set[int]:
     readers = _readers(nodes)
     before = _before(nodes, by_result)
     groups = _groups(nodes, by_result, readers)
+    kernels = _groups([node for node in nodes if not node.starts_kernel], by_result, readers)
     pooled = {node.result for node in nodes if node.kind in POOLING}
     kept = {value for node in nodes if node.overwrites for value in pooled.intersection(node.reads)}
     for node in (one for one in nodes if one.overwrites):
@@ -49,8 +56,10 @@ def to_keep(nodes: Sequence[Node]) -> Set[int]:
             # torch overwrites another input than oneDNN means if a group also reads an input twice.
             if max(counts.values(), default=0) > 1:
                 kept.update({node.result}, by_result.keys() & set(node.reads))
+            # Operators that are computed before, in kernels of their own, have read the value by then.
+            kernel = kernels[node.result]
             others = [one for one in readers[value] if one is not node]
-            if any(one in group or one.result not in before[node.result] for one in others):
+            if any(one in kernel or one.result not in before[node.result] for one in others):
                 kept.add(value)
     return kept & by_result.keys()
 
@@ -73,11 +82,14 @@ def _before(nodes: Sequence[Node], by_result: Dict[int, Node]) -> Dict[int, Set[
 
 
 def _groups(
-    nodes: Sequence[Node], by_result: Dict[int, Node], readers: Dict[int, List[Node]]
+    joining: Sequence[Node], by_result: Dict[int, Node], readers: Dict[int, List[Node]]
 ) -> Dict[int, List[Node]]:
-    """The operators that could be computed together with each, by their results: more than there will be."""
-    groups = {node.result: [node] for node in nodes}
-    for node in nodes:
+    """The operators that could be computed together with each, by their results: more than there will be.
+
+    ``joining``: those that can be computed together with what they read.
+    """
+    groups = {node.result: [node] for node in by_result.values()}
+    for node in joining:
         for value in node.reads:
             if value not in by_result or len(readers[value]) > 1 or groups[value] is groups[node.result]:
                 continue
