@@ -125,7 +125,8 @@ class Loop:
     """The commit of a run that measures a single commit."""
     _again: list[Task] = field(default_factory=list)
     """Commits that failed in the past and are tried once more."""
-    _done_now: set[Task] = field(default_factory=set)
+    _done_now: dict[Task, ExitStatus] = field(default_factory=dict)
+    """With what each means for the exit status."""
     _retries: dict[str, _Retry] = field(default_factory=dict)
     """Maps the platform to its retry."""
     _outages: set[str] = field(default_factory=set)
@@ -162,7 +163,8 @@ class Loop:
             return ExitStatus.INTERRUPTED
         if self.options.mode is Mode.CONTINUOUS:
             return ExitStatus.OK
-        return next((one for one in _SEVERITY if one in self._statuses), ExitStatus.OK)
+        happened = {*self._statuses, *self._done_now.values()}
+        return next((one for one in _SEVERITY if one in happened), ExitStatus.OK)
 
     def _step(self) -> bool:
         """False: there is nothing left to do."""
@@ -269,7 +271,7 @@ class Loop:
             self._only = pending[0]
             pending = pending[:1]
             done = [one for one in self.options.platforms if (self._only.commit, one) in runs]
-            self._done_now |= {Task(self._only, platform) for platform in done}
+            self._done_now |= {Task(self._only, platform): ExitStatus.OK for platform in done}
         return [
             Task(revision, platform)
             for revision in pending
@@ -371,8 +373,8 @@ class Loop:
         for event in messages.change_events(self.state.last_run(task.platform), finished.run):
             self.notifier.notify(event)
         self._record(finished.run)
-        self._done_now.add(task)
-        self._statuses |= {self._status(finished.run.status), finished.around_it}
+        self._done_now[task] = self._status(finished.run.status)
+        self._statuses.add(finished.around_it)
         logger.info(messages.run_line(finished.run, pending - 1))
         self._finish_single(task)
 
@@ -412,7 +414,7 @@ class Loop:
     def _finish_single(self, task: Task) -> None:
         """A commit that is measured on its own also updates the commit file, once every platform is done."""
         tasks = {Task(task.revision, platform) for platform in self.options.platforms}
-        if task.revision == self._only and tasks <= self._done_now:
+        if task.revision == self._only and tasks <= self._done_now.keys():
             self._write_commit_file(task.revision.commit)
 
     def _explain_regression(self) -> bool:
@@ -421,10 +423,16 @@ class Loop:
         if run is None:
             return False
         try:
-            culprits = self.pipeline.explain(run)
+            explained = self.pipeline.explain(run)
         except _INFRASTRUCTURE_ERRORS as error:
             self._put_off(run.platform, error, run.revision)
             return True
+        if explained.run != run:
+            logger.warning(messages.withdrawn(explained.run))
+            self.state.finish([explained.run])
+            if (task := Task(run.revision, run.platform)) in self._done_now:
+                self._done_now[task] = self._status(explained.run.status)
+        culprits = explained.culprits
         for line in messages.culprit_lines(culprits):
             logger.warning(line)
         # Reported first: a kill in between reports it twice, which is better than never.

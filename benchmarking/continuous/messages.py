@@ -98,6 +98,12 @@ def culprit_lines(culprits: Sequence[Culprit]) -> Iterator[str]:
             yield f"    found by bisection from {first.regressed[:12]}"
 
 
+def withdrawn(run: Run) -> str:
+    """Of a run whose regression turned out to be that of a commit before."""
+    head = f"{run.revision.short} on {run.platform}: the regression was known"
+    return "\n".join([head, *(f"    {line}" for line in run.detail.splitlines()[1:])])
+
+
 def put_off(platform: str, error: BenchmarkError, revision: Revision | None, delay_s: float) -> str:
     where = f"{platform}: {revision.short}" if revision else platform
     when = "" if math.isinf(delay_s) else f"; trying again in {delay_s:g} s"

@@ -85,6 +85,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Explained:
+    run: Run
+    """Without the suspects that turned out to be those of a commit before."""
+    culprits: Sequence[Culprit] = ()
+
+
+@dataclass(frozen=True)
 class Pipeline:
     repo: RepoBase
     builder: Builder
@@ -177,21 +184,26 @@ class Pipeline:
 
     # --- the origin of a regression -------------------------------------------------------------------------
 
-    def explain(self, run: Run) -> list[Culprit]:
+    def explain(self, run: Run) -> Explained:
         """The culprit of every suspect, found by bisection if commits before it were not judged.
 
         A commit that follows one with a regression was compared with a control that has none. How much slower
-        it is than the commit before, and whether it is, needs a measurement against that commit.
+        it is than the commit before needs a measurement against that commit; if it is not, there is no
+        culprit, as the regression is known.
 
         Raises:
             RepositoryError, StorageError, DeviceError, HarnessError: to be tried again; what was measured
                 is remembered.
         """
         good = self._last_good(run)
-        commits = self.repo.commits_after(good.commit, run.revision.commit) if good else [run.revision]
-        if good is None or (len(commits) == 1 and self._is_like_the_control(good, run.platform)):
-            note = "" if good else "no earlier commit was judged"
-            found = [(run.revision, suspect, note) for suspect in run.suspects]
+        if good is None:
+            return Explained(
+                run, [_culprit(run, one, None, note="no earlier commit was judged") for one in run.suspects]
+            )
+        commits = self.repo.commits_after(good.commit, run.revision.commit)
+        is_known = self._has_regressed(good, run.platform)
+        if len(commits) == 1 and not is_known:
+            culprits = [_culprit(run, one, good) for one in run.suspects]
         else:
             logger.info(
                 "%s regressed on %s: %s %s",
@@ -199,22 +211,12 @@ class Pipeline:
                 f"searching the {len(commits)} commits since" if len(commits) > 1 else "measuring it against",
                 good.short,
             )
-            found = [self._narrow(suspect, good, commits, run.platform) for suspect in run.suspects]
-        culprits = [
-            Culprit(
-                platform=run.platform,
-                regressed=run.revision.commit,
-                suspect=suspect,
-                good=good.commit if good else None,
-                revision=revision,
-                note=note,
-                found_at=time.time(),
-            )
-            for revision, suspect, note in found
-        ]
-        if good is not None:
-            self._report_culprits(run, good, culprits)
-        return culprits
+            culprits = [self._narrow(run, one, good, commits) for one in run.suspects]
+            if is_known:
+                run = _without(run, [one.suspect for one in culprits if not _is_slower(one)], good)
+                culprits = [one for one in culprits if _is_slower(one)]
+        self._report_culprits(run, good, culprits)
+        return Explained(run, culprits)
 
     def _last_good(self, run: Run) -> Revision | None:
         chain = list(islice(self.repo.chain(run.revision.commit), REACH))[1:]
@@ -222,27 +224,27 @@ class Pipeline:
         judged = (one for one in chain if one.commit in runs and runs[one.commit].status in JUDGED)
         return next(judged, None)
 
-    def _is_like_the_control(self, good: Revision, platform: str) -> bool:
+    def _has_regressed(self, good: Revision, platform: str) -> bool:
         run = self._runs([good], platform).get(good.commit)
-        return run is None or run.status not in (RunStatus.KNOWN, RunStatus.REGRESSED)
+        return run is not None and run.status in (RunStatus.KNOWN, RunStatus.REGRESSED)
 
-    def _narrow(
-        self, suspect: Suspect, good: Revision, commits: Sequence[Revision], platform: str
-    ) -> tuple[Revision, Suspect, str]:
-        bad_ratio = self._ratio(suspect, good, commits[-1], platform)
+    def _narrow(self, run: Run, suspect: Suspect, good: Revision, commits: Sequence[Revision]) -> Culprit:
+        bad_ratio = self._ratio(suspect, good, commits[-1], run.platform)
         if bad_ratio is None:
-            return commits[-1], suspect, f"it could not be measured against {good.short}"
+            return _culprit(run, suspect, good, note=f"it could not be measured against {good.short}")
+        measured = replace(suspect, ratio=bad_ratio)
         if bad_ratio <= 1.0:
-            note = f"measured again against {good.short} it was not slower"
-            return commits[-1], replace(suspect, ratio=bad_ratio), note
+            return _culprit(
+                run, measured, good, note=f"measured again against {good.short} it was not slower"
+            )
         limit = threshold(bad_ratio)
 
         def is_bad(revision: Revision) -> bool | None:
-            ratio = self._ratio(suspect, good, revision, platform)
+            ratio = self._ratio(suspect, good, revision, run.platform)
             return None if ratio is None else ratio > limit
 
         narrowed = bisect(commits, is_bad)
-        return narrowed.culprit, replace(suspect, ratio=bad_ratio), narrowed.note
+        return _culprit(run, measured, good, narrowed.culprit, narrowed.note)
 
     def _ratio(self, suspect: Suspect, good: Revision, revision: Revision, platform: str) -> float | None:
         """The slowdown relative to ``good``; None if the commit cannot be built or the test fails."""
@@ -291,6 +293,37 @@ class Pipeline:
                         tests=tests,
                     )
                 )
+
+
+def _culprit(
+    run: Run, suspect: Suspect, good: Revision | None, revision: Revision | None = None, note: str = ""
+) -> Culprit:
+    """``revision``: None: the one of the run."""
+    return Culprit(
+        platform=run.platform,
+        regressed=run.revision.commit,
+        suspect=suspect,
+        good=good.commit if good else None,
+        revision=revision or run.revision,
+        note=note,
+        found_at=time.time(),
+    )
+
+
+def _is_slower(culprit: Culprit) -> bool:
+    return culprit.suspect.ratio is None or culprit.suspect.ratio > 1.0
+
+
+def _without(run: Run, suspects: Sequence[Suspect], good: Revision) -> Run:
+    """As if these had been found to be known."""
+    if not suspects:
+        return run
+    gone = {(one.key, one.type) for one in suspects}
+    left = tuple(one for one in run.suspects if (one.key, one.type) not in gone)
+    tests = dict.fromkeys(one.label for one in suspects)
+    detail = "\n".join([run.detail, *(f"{one}: not slower than {good.short}" for one in tests)])
+    status = RunStatus.REGRESSED if left else RunStatus.KNOWN
+    return replace(run, suspects=left, status=status, detail=detail)
 
 
 def _tests_by_types(suspects: Iterable[Suspect]) -> dict[tuple[str, ...], tuple[TestKey, ...]]:

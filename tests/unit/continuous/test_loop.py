@@ -7,7 +7,7 @@ import pytest
 
 from benchmarking.continuous import loop as loop_module
 from benchmarking.continuous.loop import Loop, LoopOptions, Mode
-from benchmarking.continuous.pipeline import Finished
+from benchmarking.continuous.pipeline import Explained, Finished
 from benchmarking.continuous.state import Culprit, Position, Run, RunStatus, State, Suspect
 from benchmarking.errors import (
     DeviceError,
@@ -101,7 +101,7 @@ class Bench:
         the next runs.
         """
         self.explanations = []
-        """Of the next regressions: culprits, or an error."""
+        """Of the next regressions: the commit that is to blame, an explanation, or an error."""
         self.measured = []
         """``"3 host"``, in order."""
         self.starts = []
@@ -131,7 +131,9 @@ class Bench:
         found = self.explanations.pop(0) if self.explanations else run.revision
         if isinstance(found, Exception):
             raise found
-        return [Culprit(run.platform, run.revision.commit, SUSPECT, None, found)]
+        if isinstance(found, Explained):
+            return found
+        return Explained(run, [Culprit(run.platform, run.revision.commit, SUSPECT, None, found)])
 
     def notify(self, event):
         self.told.append(f"{event['event']} {event.get('what') or event['platform']}")
@@ -449,6 +451,21 @@ def test_a_regression_is_explained_before_the_next_commit(bench):
     assert bench.told == ["regression host"]
     assert [one.revision.subject for one in bench.state.culprits()] == ["commit 1"]
     assert bench.measured == ["3 host", "4 host"]
+
+
+def test_a_regression_that_turns_out_to_be_known_is_withdrawn(bench, caplog):
+    bench.outcomes = {3: RunStatus.REGRESSED}
+    known = Run("host", bench.branch.commits[3], RunStatus.KNOWN, "1 test\na: not slower than 2")
+    bench.explanations = [Explained(known)]
+    assert bench(start="3") is ExitStatus.OK
+    assert bench.told == []
+    assert (bench.state.culprits(), bench.state.unexplained()) == ([], [])
+    run = bench.state.runs([bench.branch.commits[3].commit])[bench.branch.commits[3].commit, "host"]
+    assert run.status is RunStatus.KNOWN
+    assert (
+        f"{bench.branch.commits[3].short} on host: the regression was known\n    a: not slower than 2"
+        in caplog.text
+    )
 
 
 def test_an_explanation_that_fails_is_tried_again_while_others_go_on(bench):

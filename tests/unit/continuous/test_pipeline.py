@@ -7,7 +7,7 @@ import pytest
 
 from benchmarking.continuous.builder import Built
 from benchmarking.continuous.measurement import HarnessReport
-from benchmarking.continuous.pipeline import Pipeline, Task
+from benchmarking.continuous.pipeline import Explained, Pipeline, Task
 from benchmarking.continuous.state import Run, RunStatus, State, Suspect
 from benchmarking.errors import DeviceError, ExitStatus, HarnessError, HarnessRefusedError
 from benchmarking.reporters.json_reporter import JsonReporter
@@ -228,7 +228,7 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
     suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 2.0)
     regressed = Run("host", line.revisions[5], RunStatus.REGRESSED, suspects=(suspect,))
 
-    (culprit,) = pipeline(line, state).explain(regressed)
+    (culprit,) = pipeline(line, state).explain(regressed).culprits
 
     assert culprit.revision == line.revisions[2]
     assert culprit.note == ""
@@ -245,7 +245,6 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
         (RunStatus.MEASURED, None, 9.0, ""),
         (RunStatus.KNOWN, slower(DELAY, 2.0), 2.0, ""),
         (RunStatus.REGRESSED, slower(DELAY, 2.0), 2.0, ""),
-        (RunStatus.KNOWN, judged(slower(DELAY, 1.004), Verdict.UNCHANGED), 1.0, "it was not slower"),
         (RunStatus.KNOWN, failed(DELAY, FailureKind.CASE), 9.0, "it could not be measured against"),
     ],
 )
@@ -259,11 +258,53 @@ def test_a_commit_after_a_known_regression_is_measured_against_the_commit_before
     suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 9.0)
     run = Run("host", line.revisions[1], RunStatus.REGRESSED, suspects=(suspect,))
 
-    (culprit,) = pipeline(line, state).explain(run)
+    explained = pipeline(line, state).explain(run)
 
+    (culprit,) = explained.culprits
+    assert explained.run == run
     assert [(one.control.revision, one.run_type) for one in line.asked] == (
         [] if answer is None else [(line.revisions[0], "verify")]
     )
     assert (culprit.revision, culprit.suspect.ratio) == (line.revisions[1], ratio)
     assert note in culprit.note
     assert bool(note) == bool(culprit.note)
+
+
+@pytest.mark.parametrize("answer", [judged(slower(DELAY, 1.004), Verdict.UNCHANGED), slower(DELAY, 0.98)])
+def test_a_commit_that_is_not_slower_than_one_with_a_known_regression_is_not_blamed(line, state, answer):
+    state.finish([Run("host", line.revisions[0], RunStatus.KNOWN)])
+    line.answers[1] = 0, document(answer, slower(ERROR, 3.0))
+    delay = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 9.0)
+    error = Suspect(ERROR.test, "squeezenet golden on here", ERROR.types[0].type, 9.0)
+    run = Run("host", line.revisions[1], RunStatus.REGRESSED, "2 tests", suspects=(delay,))
+
+    explained = pipeline(line, state).explain(run)
+    both = pipeline(line, state).explain(replace(run, suspects=(delay, error)))
+
+    detail = f"2 tests\nsqueezenet same on here: not slower than {line.revisions[0].short}"
+    assert explained == Explained(replace(run, status=RunStatus.KNOWN, detail=detail, suspects=()), [])
+    assert both.run == replace(run, detail=detail, suspects=(error,))
+    assert [one.suspect for one in both.culprits] == [replace(error, ratio=3.0)]
+
+
+def test_a_commit_that_is_not_slower_than_one_without_a_regression_is_still_reported(tmp_path, state):
+    """It is slower than the control of both: something became slower little by little."""
+    line = Line(tmp_path, length=3)
+    state.finish(
+        [
+            Run("host", line.revisions[0], RunStatus.MEASURED),
+            Run("host", line.revisions[1], RunStatus.SKIPPED),
+        ]
+    )
+    line.answers[2] = 0, document(judged(slower(DELAY, 1.004), Verdict.UNCHANGED))
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 9.0)
+    run = Run("host", line.revisions[2], RunStatus.REGRESSED, suspects=(suspect,))
+
+    explained = pipeline(line, state).explain(run)
+
+    (culprit,) = explained.culprits
+    assert explained.run == run
+    assert (culprit.revision, culprit.note) == (
+        line.revisions[2],
+        f"measured again against {line.revisions[0].short} it was not slower",
+    )
