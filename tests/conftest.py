@@ -14,6 +14,8 @@ from tests.device_lab.lab import DeviceLab, why_not
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Tests with state directories of their own do not wait for each other.
 os.environ["ML_BENCHMARK_MACHINE_LOCKS"] = ""
+# What is piped is as wide as it says; some shells export it.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(autouse=True)

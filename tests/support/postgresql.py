@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -145,11 +146,18 @@ class PostgreSQL:
             return f"postgresql://{self.user}@/{name}?host={self.directory}&port={self.port}"
         return f"postgresql://{self.user}@127.0.0.1:{self.port}/{name}"
 
-    def drop(self, url: str) -> None:
-        """Of a database in a directory of its own."""
+    @contextlib.contextmanager
+    def database_in(self, directory: Path, template: str) -> Iterator[str]:
+        """The URL of a database whose files are in the directory while it exists: the server goes on writing them
+        whatever becomes of the test.
+        """
+        url = self.database(template, directory)
         name = url.rpartition("/")[2]
-        self._sql(f"DROP DATABASE {name} WITH (FORCE)")
-        self._sql(f"DROP TABLESPACE {name}")
+        try:
+            yield url
+        finally:
+            self._sql(f"DROP DATABASE {name} WITH (FORCE)")
+            self._sql(f"DROP TABLESPACE {name}")
 
     @property
     def _address(self) -> tuple[str, ...]:

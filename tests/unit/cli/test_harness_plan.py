@@ -438,17 +438,26 @@ def test_which_tests_are_chosen():
 def test_why_nobody_runs_a_test():
     def framework(name, *messages):
         faults = [Fault("s.json", "$.x", one) for one in messages]
-        return SimpleNamespace(name=name, formats=(), check=lambda case: faults)
+        return SimpleNamespace(name=name, formats=("tflite",), check=lambda case: faults)
 
-    case = SimpleNamespace(
-        in_first_format_of=lambda formats: None, specification=Path("s.json"), json_path="$.t"
-    )
+    def case_of(*formats):
+        return SimpleNamespace(
+            in_first_format_of=lambda formats: None,
+            specification=Path("s.json"),
+            json_path="$.t",
+            model=SimpleNamespace(format_names=formats),
+        )
+
+    case = case_of("tflite", "onnx")
     able, unable, other = framework("able"), framework("one", "no a", "no b"), framework("two", "no c")
     assert harness._why_nobody_runs(case, [unable, able]) == ()
     assert [one.message for one in harness._why_nobody_runs(case, [unable])] == ["no a", "no b"]
     assert harness._why_nobody_runs(case, [unable, other]) == (
         Fault("s.json", "$.t", "none of the frameworks can run it: one: no a; two: no c"),
     )
+    advice = "; give --framework onnxruntime or openvino, or --framework all"
+    assert harness._why_nobody_runs(case_of("onnx"), [unable]) == (Fault("s.json", "$.x", f"no a{advice}"),)
+    assert harness._why_nobody_runs(case_of("unheard-of"), [unable]) == (Fault("s.json", "$.x", "no a"),)
 
 
 def test_frameworks_that_cannot_be_used_here_are_named(monkeypatch):
