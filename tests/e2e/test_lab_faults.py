@@ -514,9 +514,17 @@ def test_a_full_disk_of_the_server_is_one_line(server, tmp_path):
             blobs.send(connection, path, blobs.described(path), "somebody")
 
 
-def fill(database):
-    """Until no table can grow any more."""
-    with database.connected() as connection:
+ROOM = ("run SET problem = problem", "agent SET seen = seen", "procrastinate_jobs SET priority = priority")
+"""What is updated while the disk is full; an update needs room in its table for the row as it was."""
+
+
+def fill(url):
+    """Until no table can grow any more, but with room for updates inside those tables."""
+    with psycopg.connect(url, autocommit=True, options="-c search_path=lab") as connection:
+        for update in ROOM:
+            for _ in range(100):
+                connection.execute(f"UPDATE {update}")
+            connection.execute(f"VACUUM {update.split()[0]}")
         connection.execute("CREATE TABLE filler (content text)")
         with suppress(psycopg.errors.DiskFull):
             while True:
@@ -536,7 +544,7 @@ def test_results_wait_on_their_host_while_the_disk_of_the_server_is_full(server,
         with locked(lab, "result"):
             lab.start("desk", "phone")
             lab.until(WAITING, 1)
-            fill(lab.database)
+            fill(url)
         lab.until("SELECT count(*) FROM run WHERE problem LIKE 'desk keeps what comes%'", 1)
         (job,) = jobs(lab)
         full = f"the lab's database on {lab.database.name}: its disk is full: No space left on device"
