@@ -334,6 +334,7 @@ def test_no_clock_of_a_host_decides(lab, wrong_clock):
     lab.end("desk")
     lab.start("other", "phone", **wrong_clock(-600))
     lab.until("SELECT count(*) FROM run WHERE host = 'other'", 1)
+    lab.agents["other"].send_signal(signal.SIGSTOP)  # it has not finished, however long this takes
     shown = subprocess.run(
         [sys.executable, "-m", "benchmarking", "lab", "status", "--lab", lab.url],
         env=lab.environment | wrong_clock(600),
@@ -497,13 +498,21 @@ def test_results_that_do_not_fit_on_the_disk_of_a_host(lab, tmp_path):
     assert job.problem == f"desk: {tmp_path}/desk/jobs/{job.id}-0: No space left on device"
 
 
+@contextmanager
+def database_on_small_disk(server, name):
+    directory = server.directory / name
+    with small_disk(directory, 2**25, user=server.user):
+        url = server.database(server.template, directory)
+        try:
+            yield url
+        finally:
+            # Otherwise the server cannot write what it still has, and serves no other test.
+            subprocess.run(["mount", "-o", f"remount,size={2**30}", directory], check=True)
+            server.drop(url)
+
+
 def test_a_full_disk_of_the_server_is_one_line(server, tmp_path):
-    directory = server.directory / "small"
-    directory.mkdir()
-    with (
-        small_disk(directory, 2**25, user=server.user),
-        server.database_in(directory, server.template) as url,
-    ):
+    with database_on_small_disk(server, "small") as url:
         path = tmp_path / "large"
         path.write_bytes(random.Random(1).randbytes(2**25))
         database = Database(url)
@@ -532,13 +541,7 @@ def fill(url):
 
 
 def test_results_wait_on_their_host_while_the_disk_of_the_server_is_full(server, tmp_path):
-    directory = server.directory / "filled"
-    directory.mkdir()
-    with (
-        small_disk(directory, 2**25, user=server.user),
-        server.database_in(directory, server.template) as url,
-        small_lab(url, tmp_path, 3.0) as lab,
-    ):
+    with database_on_small_disk(server, "filled") as url, small_lab(url, tmp_path, 3.0) as lab:
         announce(lab, "desk", "phone")
         (number,) = lab.submit(lab.suite(0.1, TESTS), ["phone"])
         with locked(lab, "result"):

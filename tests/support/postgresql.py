@@ -11,7 +11,6 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -142,22 +141,17 @@ class PostgreSQL:
             self._sql(f"CREATE TABLESPACE {name} LOCATION '{directory}'")
             place = ["-D", name]
         self._run("createdb", *self._address, "-T", template, *place, name)
+        if directory is not None:
+            self._sql("CHECKPOINT")  # what it consists of has its place in the directory now
         if self._namespace:
             return f"postgresql://{self.user}@/{name}?host={self.directory}&port={self.port}"
         return f"postgresql://{self.user}@127.0.0.1:{self.port}/{name}"
 
-    @contextlib.contextmanager
-    def database_in(self, directory: Path, template: str) -> Iterator[str]:
-        """The URL of a database whose files are in the directory while it exists: the server goes on writing them
-        whatever becomes of the test.
-        """
-        url = self.database(template, directory)
+    def drop(self, url: str) -> None:
+        """Of a database in a directory of its own."""
         name = url.rpartition("/")[2]
-        try:
-            yield url
-        finally:
-            self._sql(f"DROP DATABASE {name} WITH (FORCE)")
-            self._sql(f"DROP TABLESPACE {name}")
+        self._sql(f"DROP DATABASE {name} WITH (FORCE)")
+        self._sql(f"DROP TABLESPACE {name}")
 
     @property
     def _address(self) -> tuple[str, ...]:
