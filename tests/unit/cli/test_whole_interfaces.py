@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -68,10 +69,19 @@ def test_the_tools_for_agents(tmp_path):
 
 def models():
     """Every model of the package whose schema is an interface to files, programs or other hosts."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        if "frameworks" not in parts and "(BaseModel)" in path.read_text(encoding="utf-8"):
-            import_module(".".join(parts))
+    paths = [path for path in PACKAGE.rglob("*.py") if "frameworks" not in path.relative_to(PACKAGE).parts]
+    bases_of = {
+        path: re.findall(r"^class (\w+)\((.*)\):", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for path in paths
+    }
+    kinds, count = {"BaseModel"}, 0
+    while len(kinds) > count:  # those of those, too
+        count = len(kinds)
+        classes = [one for found in bases_of.values() for one in found]
+        kinds |= {name for name, bases in classes if kinds & {*re.split(r"\W+", bases)}}
+    for path, found in bases_of.items():
+        if kinds & {name for name, _ in found}:
+            import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
     pending = [*BaseModel.__subclasses__()]
     for one in pending:
         pending += one.__subclasses__()
