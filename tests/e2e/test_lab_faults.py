@@ -5,7 +5,6 @@ The agents, the queue and the database are real, the harness is a stand-in.
 
 import html
 import itertools
-import pwd
 import random
 import re
 import shutil
@@ -36,6 +35,7 @@ from benchmarking.server.app import make_app
 from benchmarking.server.lab import delivery
 from benchmarking.server.store import open_store, sqlite_url
 from tests.support.postgresql import PostgreSQL, why_not
+from tests.support.small_disk import database_on, small_disk
 from tests.support.small_lab import BUILDS, LOCKS, OVER, small_lab, submit, submit_build
 from tests.support.waiting import LIMIT_S, wait_until
 
@@ -501,14 +501,8 @@ def test_results_that_do_not_fit_on_the_disk_of_a_host(lab, tmp_path):
 @contextmanager
 def database_on_small_disk(server, name):
     directory = server.directory / name
-    with small_disk(directory, 2**25, user=server.user):
-        url = server.database(server.template, directory)
-        try:
-            yield url
-        finally:
-            # Otherwise the server cannot write what it still has, and serves no other test.
-            subprocess.run(["mount", "-o", f"remount,size={2**30}", directory], check=True)
-            server.drop(url)
+    with small_disk(directory, 2**25, server.user), database_on(server, directory, server.template) as url:
+        yield url
 
 
 def test_a_full_disk_of_the_server_is_one_line(server, tmp_path):
@@ -595,20 +589,6 @@ def test_results_wait_in_the_lab_while_the_disk_of_the_results_server_is_full(
             done.result(LIMIT_S)
         store.close()
     assert caplog.text.count("results of the lab wait: database or disk is full") == 1
-
-
-@contextmanager
-def small_disk(directory, size_bytes, user="root"):
-    directory.mkdir(exist_ok=True)
-    owner = pwd.getpwnam(user)
-    options = f"size={size_bytes},uid={owner.pw_uid},gid={owner.pw_gid},mode=700"
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory], capture_output=True)
-    if done.returncode:
-        pytest.skip("a file system can only be mounted by root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", directory], check=True)
 
 
 @pytest.mark.parametrize(

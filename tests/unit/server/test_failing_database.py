@@ -5,14 +5,11 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
-from sqlalchemy import create_engine, text
 
 from benchmarking.errors import ReporterError
 from benchmarking.programs.process import Cancellation
@@ -24,59 +21,36 @@ from benchmarking.server.store import open_store, sqlite_url
 from tests.support import sample_results as samples
 from tests.support.results_server import serving
 from tests.support.sample_results import having
+from tests.support.small_disk import database_on, small_disk
 from tests.unit.server.test_app import document
 
-SIZE = "24m"
+SIZE_BYTES = 24 * 2**20
 TOKENS = Access(auth=Auth.TOKEN)
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    path = tmp_path / "disk"
-    path.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "small", path], capture_output=True, text=True
-    )
-    if done.returncode:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
-    tmp_path.chmod(0o755)
-    yield path
-    subprocess.run(["umount", "--lazy", path], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path / "disk", SIZE_BYTES):
+        tmp_path.chmod(0o755)
+        yield tmp_path / "disk"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_on_disk(request, small_disk):
+def store_on_disk(request, disk):
     if request.param == "sqlite":
-        opened = open_store(sqlite_url(small_disk / "results.db"))
+        opened = open_store(sqlite_url(disk / "results.db"))
         yield opened
         opened.close()
         return
     server = request.getfixturevalue("postgres")
-    with on_disk(server, small_disk) as url:
-        opened = open_store(url)
-        yield opened
-        opened.close()
-
-
-@contextmanager
-def on_disk(server, disk):
-    """A database of PostgreSQL whose tables are on this disk."""
     for parent in disk.parents:
         if parent.stat().st_uid == os.getuid() and parent != Path("/"):
             parent.chmod(parent.stat().st_mode | 0o111)
     shutil.chown(disk, server.user)
-    engine = create_engine(
-        server.database().replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-    )
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE TABLESPACE small LOCATION '{disk}'"))
-        connection.execute(text("CREATE DATABASE on_small_disk TABLESPACE small"))
-        try:
-            yield engine.url.set(database="on_small_disk").render_as_string()
-        finally:
-            connection.execute(text("DROP DATABASE on_small_disk WITH (FORCE)"))
-            connection.execute(text("DROP TABLESPACE small"))
-    engine.dispose()
+    with database_on(server, disk) as url:
+        opened = open_store(url.replace("postgresql:", "postgresql+psycopg:"))
+        yield opened
+        opened.close()
 
 
 def fill(disk):
@@ -113,16 +87,14 @@ def reporter_for(tmp_path, monkeypatch):
         )
 
 
-def test_on_a_full_disk_pages_are_shown_and_results_come_later(
-    store_on_disk, small_disk, tmp_path, reporter_for
-):
+def test_on_a_full_disk_pages_are_shown_and_results_come_later(store_on_disk, disk, tmp_path, reporter_for):
     with store_on_disk.writing() as connection:
         token = create_token(connection, "ci", Scope.WRITE)
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/html"}
     with serving(store_on_disk, TOKENS) as address:
         reporter = reporter_for(address, token)
         reporter.report(large("before"))
-        filler = fill(small_disk)
+        filler = fill(disk)
         with pytest.raises(ReporterError, match=r"kept in .* 503"):
             reporter.report(large("meanwhile"))
         page = requests.post(
