@@ -1,12 +1,9 @@
 """A database without space, on a small file system of its own, and a database that is killed: nothing is lost."""
 
 import errno
-import os
 import random
-import shutil
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import requests
@@ -28,28 +25,21 @@ SIZE_BYTES = 24 * 2**20
 TOKENS = Access(auth=Auth.TOKEN)
 
 
-@pytest.fixture
-def disk(tmp_path):
-    with small_disk(tmp_path / "disk", SIZE_BYTES):
-        tmp_path.chmod(0o755)
-        yield tmp_path / "disk"
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_on_disk(request, disk):
+def store_on_disk(request, tmp_path):
+    """A store, and the directory of the file system that it is on."""
     if request.param == "sqlite":
-        opened = open_store(sqlite_url(disk / "results.db"))
-        yield opened
-        opened.close()
+        disk = tmp_path / "disk"
+        with small_disk(disk, SIZE_BYTES):
+            opened = open_store(sqlite_url(disk / "results.db"))
+            yield opened, disk
+            opened.close()
         return
     server = request.getfixturevalue("postgres")
-    for parent in disk.parents:
-        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o111)
-    shutil.chown(disk, server.user)
-    with database_on(server, disk) as url:
+    disk = server.directory / "disk"
+    with small_disk(disk, SIZE_BYTES, server.user), database_on(server, disk) as url:
         opened = open_store(url.replace("postgresql:", "postgresql+psycopg:"))
-        yield opened
+        yield opened, disk
         opened.close()
 
 
@@ -87,11 +77,12 @@ def reporter_for(tmp_path, monkeypatch):
         )
 
 
-def test_on_a_full_disk_pages_are_shown_and_results_come_later(store_on_disk, disk, tmp_path, reporter_for):
-    with store_on_disk.writing() as connection:
+def test_on_a_full_disk_pages_are_shown_and_results_come_later(store_on_disk, tmp_path, reporter_for):
+    store, disk = store_on_disk
+    with store.writing() as connection:
         token = create_token(connection, "ci", Scope.WRITE)
     headers = {"Authorization": f"Bearer {token}", "Accept": "text/html"}
-    with serving(store_on_disk, TOKENS) as address:
+    with serving(store, TOKENS) as address:
         reporter = reporter_for(address, token)
         reporter.report(large("before"))
         filler = fill(disk)
@@ -107,7 +98,7 @@ def test_on_a_full_disk_pages_are_shown_and_results_come_later(store_on_disk, di
         filler.unlink()
         reporter.report(large("after"))
     uids = ("before", "meanwhile", "after")
-    assert [len(store_on_disk.result(one).net.values) for one in uids] == [20_000] * 3
+    assert [len(store.result(one).net.values) for one in uids] == [20_000] * 3
     assert list((tmp_path / "spool").glob("*/*.json")) == []
 
 
