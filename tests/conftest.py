@@ -1,3 +1,4 @@
+import contextlib
 import logging
 import os
 import signal
@@ -14,8 +15,11 @@ from tests.device_lab.lab import DeviceLab, why_not
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Tests with state directories of their own do not wait for each other.
 os.environ["ML_BENCHMARK_MACHINE_LOCKS"] = ""
-# What is piped is as wide as it says; some shells export it.
-os.environ.pop("COLUMNS", None)
+# What is piped is as wide as it says. Some shells export it, and readline sets it behind Python's back when it
+# is loaded, which is now.
+with contextlib.suppress(ImportError):
+    import readline  # noqa: F401
+os.environ["COLUMNS"] = ""
 
 
 @pytest.fixture(autouse=True)
