@@ -142,6 +142,7 @@ class PostgreSQL:
             place = ["-D", name]
         self._run("createdb", *self._address, "-T", template, *place, name)
         if directory is not None:
+            self._clean_up(False)  # it would change files that each new connection then writes anew
             self._sql("CHECKPOINT")  # what it consists of has its place in the directory now
         if self._namespace:
             return f"postgresql://{self.user}@/{name}?host={self.directory}&port={self.port}"
@@ -152,6 +153,11 @@ class PostgreSQL:
         name = url.rpartition("/")[2]
         self._sql(f"DROP DATABASE {name} WITH (FORCE)")
         self._sql(f"DROP TABLESPACE {name}")
+        self._clean_up(True)
+
+    def _clean_up(self, by_itself: bool) -> None:
+        self._sql(f"ALTER SYSTEM SET autovacuum = {by_itself}")
+        self._sql("SELECT pg_reload_conf()")
 
     @property
     def _address(self) -> tuple[str, ...]:
