@@ -1,16 +1,6 @@
 import pytest
 
 from benchmarking.server.store import open_store, sqlite_url
-from tests.support.postgresql import PostgreSQL, why_not
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    with PostgreSQL() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
