@@ -322,7 +322,9 @@ def _without(run: Run, suspects: Sequence[Suspect], good: Revision) -> Run:
     left = tuple(one for one in run.suspects if (one.key, one.type) not in gone)
     tests = dict.fromkeys(one.label for one in suspects)
     detail = "\n".join([run.detail, *(f"{one}: not slower than {good.short}" for one in tests)])
-    status = RunStatus.REGRESSED if left else RunStatus.KNOWN
+    has_failures = "\n" in run.detail  # behind the number of tests
+    without_suspects = RunStatus.FAILED if has_failures else RunStatus.KNOWN
+    status = RunStatus.REGRESSED if left else without_suspects
     return replace(run, suspects=left, status=status, detail=detail)
 
 

@@ -284,6 +284,8 @@ def test_a_commit_that_is_not_slower_than_one_with_a_known_regression_is_not_bla
     detail = f"2 tests\nsqueezenet same on here: not slower than {line.revisions[0].short}"
     assert explained == Explained(replace(run, status=RunStatus.KNOWN, detail=detail, suspects=()), [])
     assert both.run == replace(run, detail=detail, suspects=(error,))
+    with_failure = pipeline(line, state).explain(replace(run, detail="2 tests\nlenet: crashed"))
+    assert with_failure.run.status is RunStatus.FAILED
     assert [one.suspect for one in both.culprits] == [replace(error, ratio=3.0)]
 
 
