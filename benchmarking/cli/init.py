@@ -133,7 +133,7 @@ def _missing_from_suite(directory: Path, made: Starter, kept: Sequence[Path]) ->
     try:
         text = (directory / SUITE).read_text(encoding="utf-8")
     except (OSError, ValueError):
-        return []  # whoever runs it is told
+        return []  # running it reports what is wrong with it
     names = json.loads(made.files[SUITE])["benchmarks"]
     return [one for one in names if json.dumps(one) not in text]
 

@@ -163,7 +163,7 @@ class JobRun(ABC, Generic[AnyJob]):
             self.cancellation.wait(RETRY_S)
 
     def _say(self, error: LabError) -> None:
-        """Once here, and to the people of the lab if it takes so much."""
+        """Once in the log, and in ``mlbench lab status`` if the lab can still take that."""
         if str(error) == self._waits_for:
             return
         self._waits_for = str(error)

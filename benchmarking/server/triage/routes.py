@@ -150,7 +150,7 @@ def _number(number: str) -> int:
         HTTPException: 404, it is no number of a row.
     """
     if not is_key(number):
-        raise HTTPException(404, "This is no number; the link is mistyped.")
+        raise HTTPException(404, "This is not a number; the link is mistyped.")
     return int(number)
 
 
