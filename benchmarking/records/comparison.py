@@ -174,16 +174,11 @@ def judge(compared: Sequence[Sides]) -> list[Judgement]:
     """
     ratios = [_ratio(one) for one in compared]
     by_scatter = sum(
-        one.scatter is not None and not _is_decided(one.paired) and ratio is not None
+        one.scatter is not None and one.paired is None and ratio is not None
         for one, ratio in zip(compared, ratios, strict=True)
     )
     level = FALSE_ALARMS / max(by_scatter, 1)
     return [_judged(one, ratio, level) for one, ratio in zip(compared, ratios, strict=True)]
-
-
-def _is_decided(paired: PairedVerdict | None) -> bool:
-    """Programs that ran with different settings were not compared."""
-    return paired is not None and paired.verdict is not Verdict.NOT_COMPARABLE
 
 
 def _ratio(sides: Sides) -> float | None:
@@ -198,7 +193,7 @@ def _typical(values: Sequence[float]) -> float | None:
 
 def _judged(sides: Sides, ratio: float | None, level: float) -> Judgement:
     paired = sides.paired
-    if paired is not None and _is_decided(paired):
+    if paired is not None:
         finding = {
             Verdict.REGRESSED: Finding.SLOWER,
             Verdict.IMPROVED: Finding.FASTER,

@@ -14,12 +14,13 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from benchmarking.errors import StorageError
 from benchmarking.records import tree
-from benchmarking.records.series import Moment, SeriesKey, keyed, point_of
+from benchmarking.records.evidence import Measured, SavedRun
+from benchmarking.records.series import SeriesKey, keyed, point_of
 from benchmarking.results.model import NET_DELAY, Result, TestKey
 from benchmarking.results.plain_text import plain
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 NAME = ".index.sqlite"
 LAYOUT = 2
-"""Raised when ``IndexedRun`` or the tables change: an index of another layout is rebuilt."""
+"""Raised when ``SavedRun`` or the tables change: an index of another layout is rebuilt."""
 LOCK_TIMEOUT_S = 60.0
 RUNS_PER_TRANSACTION = 2000
 """What an interrupted process keeps."""
@@ -35,38 +36,7 @@ SETTLED_NS = 2 * 10**9
 """A directory that was modified more recently may change again within the resolution of its time."""
 
 
-@dataclass(frozen=True)
-class IndexedRun:
-    """One type of one run. The fields are those of ``Point``, ``Provenance`` and ``TypeResult``."""
-
-    series: int
-    """The number of its series in ``Index.series``."""
-    commit_name: str
-    commit_time: int
-    position: int | None
-    time: int
-    run_type: str
-    run_uid: str
-    uid: str
-    branch: str
-    """Empty if it is not known."""
-    value: float
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
-    ratio_confidence: float | None
-    control_commit: str | None
-    control_commit_time: int | None
-    verdict: str | None
-    is_verification: bool
-    is_confirmed: bool
-    """A confirmed regression."""
-    tainted: bool
-    reference: str
-    """In a run on several backends: the backend that ``ratio`` is relative to; else empty."""
-
-
-_COLUMNS = tuple(one.name for one in fields(IndexedRun))
+_COLUMNS = SavedRun._fields
 _SCHEMA = f"""
 CREATE TABLE directory (path TEXT PRIMARY KEY, modified_ns INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (number INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL);
@@ -106,13 +76,13 @@ class Index:
         rows = self._database.execute(f"SELECT DISTINCT {column} FROM run WHERE {column} <> ''")  # noqa: S608
         return {name for (name,) in rows}
 
-    def of_commit(self, name: str) -> list[IndexedRun]:
+    def of_commit(self, name: str) -> list[SavedRun]:
         return self._runs("commit_name = ?", name)
 
-    def of_run(self, uid: str) -> list[IndexedRun]:
+    def of_run(self, uid: str) -> list[SavedRun]:
         return self._runs("run_uid = ?", uid)
 
-    def of_branch(self, name: str) -> list[IndexedRun]:
+    def of_branch(self, name: str) -> list[SavedRun]:
         """Of each series, those of the newest commit, or of several commits of the same second."""
         return self._runs(
             "branch = ? AND (series, commit_time) IN "
@@ -120,24 +90,25 @@ class Index:
             *(name, name),
         )
 
-    def of_series(self, number: int, limit: int) -> list[IndexedRun]:
+    def of_series(self, number: int, limit: int) -> list[SavedRun]:
         """The newest runs, newest first."""
         return self._runs(
             "series = ? ORDER BY commit_time DESC, position DESC, time DESC LIMIT ?", number, limit
         )
 
-    def untainted(self, number: int, limit: int) -> Iterator[tuple[Moment, float]]:
-        """The values of the newest normal runs of a series with good conditions, newest first."""
+    def untainted(self, number: int, limit: int) -> list[Measured]:
+        """The newest normal runs of a series with good conditions, newest last."""
         rows = self._database.execute(
-            "SELECT commit_name, commit_time, value FROM run WHERE series = ? AND run_type = 'benchmark' "
-            "AND NOT tainted AND value > 0 ORDER BY commit_time DESC, position DESC, time DESC LIMIT ?",
+            "SELECT commit_name, commit_time, position, value, CASE reference WHEN '' THEN ratio END, "
+            "control_commit FROM run WHERE series = ? AND run_type = 'benchmark' AND NOT tainted "
+            "ORDER BY commit_time DESC, position DESC, time DESC LIMIT ?",
             (number, limit),
         )
-        return (((name, commit_time), value) for name, commit_time, value in rows)
+        return [Measured(*row) for row in rows.fetchall()[::-1]]
 
-    def _runs(self, condition: str, *values: object) -> list[IndexedRun]:
+    def _runs(self, condition: str, *values: object) -> list[SavedRun]:
         query = f"SELECT {', '.join(_COLUMNS)} FROM run WHERE {condition}"  # noqa: S608 - no text of others
-        return [IndexedRun(*row) for row in self._database.execute(query, values)]
+        return [SavedRun(*row) for row in self._database.execute(query, values)]
 
     # --- bringing it up to date -----------------------------------------------------------------------------
 
@@ -185,7 +156,7 @@ class Index:
             beside = result.cell.comparison if result.cell and one.type == NET_DELAY else None
             comparison = beside or one.comparison
             interval = comparison.ratio_interval if comparison else None
-            run = IndexedRun(
+            run = SavedRun(
                 series=number,
                 commit_name=point.commit,
                 commit_time=point.commit_time,
@@ -209,7 +180,7 @@ class Index:
                 reference=result.cell.reference if result.cell and beside else "",
             )
             marks = ", ".join("?" * (1 + len(_COLUMNS)))
-            self._database.execute(f"INSERT INTO run VALUES ({marks})", (path, *astuple(run)))  # noqa: S608
+            self._database.execute(f"INSERT INTO run VALUES ({marks})", (path, *run))  # noqa: S608
 
 
 @dataclass(frozen=True)

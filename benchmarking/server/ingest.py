@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
-from statistics import median
 from typing import Any
 
 from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, insert, select, update
 
-from benchmarking.records.comparison import RECENT_RUNS, run_to_run_scatter
+from benchmarking.records.evidence import NORMAL_RUN
 from benchmarking.results import comparability, documents
 from benchmarking.results.model import NET_DELAY, Failure, Result, TypeResult, Verdict
-from benchmarking.server import packing, projects
+from benchmarking.server import levels, packing, projects
 from benchmarking.server.admission import admit
 from benchmarking.server.projects import DEFAULT_PROJECT
 from benchmarking.server.store import Store
@@ -36,7 +35,6 @@ from benchmarking.server.tables import (
 )
 from benchmarking.specs.run_info import is_program_commit
 
-NORMAL_RUN = "benchmark"
 KNOWN = "known"
 HIGHER_IS_BETTER = "higher_is_better"
 """A fact of the program (``Program.facts``) whose values are better when they are higher."""
@@ -414,7 +412,7 @@ class _Writer:
                 total = {name: getattr(row, name) + value for name, value in vars(sums).items()}
                 self.connection.execute(_updated(commit_summaries), {**total, ROW: commit})
         for own in self.changed:
-            self._update(series, own, level_and_scatter(self.connection, own))
+            levels.refresh(self.connection, own)
 
 
 # --- statements ---------------------------------------------------------------------------------------------
@@ -440,31 +438,7 @@ def _updated(table: Table) -> Update:
     return update(table).where(key == bindparam(ROW))
 
 
-_NEWEST_RUNS = (
-    select(points.c.value, points.c.commit_time, points.c.position)
-    .where(
-        points.c.series_id == bindparam("series"),
-        points.c.run_type == NORMAL_RUN,
-        points.c.tainted.is_(False),
-    )
-    .order_by(points.c.commit_time.desc(), points.c.result_id.desc())
-    .limit(RECENT_RUNS)
-)
 _KNOWN_UIDS = select(results.c.uid).where(results.c.uid.in_(bindparam("uids", expanding=True)))
-
-
-def level_and_scatter(connection: Connection, own: int) -> dict[str, float | None]:
-    """From the newest untainted normal runs of a series in the order of the commits, if they are positive."""
-    rows = connection.execute(_NEWEST_RUNS, {"series": own}).all()
-    newest = sorted(rows, key=lambda row: _order(row.position, row.commit_time))
-    values = [row.value for row in newest if row.value > 0]
-    scatter = run_to_run_scatter(values)
-    return {"level": median(values) if values else None, "scatter": scatter.deviation if scatter else None}
-
-
-def _order(position: int | None, commit_time: int) -> tuple[float, int]:
-    """Commits with a position come after those without, whose repository is not known."""
-    return (-math.inf if position is None else position), commit_time
 
 
 _LAST = ("time", "value", "low", "high", "ratio", "verdict", "tainted")

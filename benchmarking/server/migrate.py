@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, text
 
 from benchmarking.errors import StorageError
+from benchmarking.server import levels
 
 LOCK = 0x6D6C6D69
 LOCK_TIMEOUT_S = 300.0
@@ -53,6 +54,7 @@ def _run(connection: Connection, scripts: ScriptDirectory) -> None:
     ):
         environment.configure(connection=connection, render_as_batch=True)
         environment.run_migrations()
+        levels.refresh_all(connection)
 
 
 def _check_known(scripts: ScriptDirectory, revision: str) -> None:

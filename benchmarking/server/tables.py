@@ -153,10 +153,13 @@ series = Table(
     Column("last_tainted", Boolean, nullable=False, default=True, server_default=true()),
     # The number of points since the last search for changes (``triage/search.py``).
     _count("unsearched"),
-    # From the newest points: ``benchmarking/server/ingest.py``.
     Column("reference", Double),
+    # From the newest points: ``benchmarking/server/levels.py``.
     Column("level", Double),
     Column("scatter", Double),
+    Column("scatter_runs", Integer),
+    Column("ratio_scatter", Double),
+    Column("ratio_runs", Integer),
     Index(None, "project_id", "net", "metric", "identifier"),
     Index(None, "device_id"),
     Index(None, "last_commit_id"),
@@ -165,7 +168,8 @@ series = Table(
 are in their result.
 
 ``key`` is the address of its page; ``reference`` the first value, to which the summary of a commit relates
-the others; ``level`` the median, ``scatter`` the relative run-to-run scatter of the newest untainted points.
+the others; ``level`` the median of the newest untainted points, ``scatter`` their relative run-to-run
+scatter, ``ratio_scatter`` that of their ratios to controls, each with the number of runs that it is from.
 """
 
 results = Table(

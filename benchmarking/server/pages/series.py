@@ -11,9 +11,9 @@ from typing import Any
 import orjson
 from sqlalchemy import Row, or_, select
 
+from benchmarking.records.evidence import NORMAL_RUN
 from benchmarking.results import comparability
 from benchmarking.server import tables
-from benchmarking.server.ingest import NORMAL_RUN
 from benchmarking.server.pages.reading import (
     POINT_COLUMNS,
     ROWS_PER_PAGE,

@@ -217,6 +217,9 @@ class ComparedRow:
     """Of the series of B."""
     base: float
     head: float
+    base_ratio: float | None
+    """To the control. If both are known, they are what is compared."""
+    head_ratio: float | None
     base_tainted: bool
     head_tainted: bool
     finding: str

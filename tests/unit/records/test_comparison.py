@@ -56,11 +56,6 @@ def test_a_b_is_the_best_evidence_whatever_the_saved_times_say(verdict, finding)
     assert (judgement.ratio, judgement.interval) == (1.03, interval)
 
 
-def test_programs_with_different_settings_were_not_compared():
-    paired = PairedVerdict(Verdict.NOT_COMPARABLE, None)
-    assert one(100, 200, paired=paired, scatter=QUIET).evidence is Evidence.SCATTER
-
-
 @pytest.mark.parametrize(
     ("head", "finding"),
     [(100, Finding.NO_DIFFERENCE), (103, Finding.NO_DIFFERENCE), (110, Finding.SLOWER), (90, Finding.FASTER)],

@@ -167,12 +167,12 @@ def test_progress_is_announced(history, tmp_path, monkeypatch, caplog):
     assert "1 so far" in caplog.text
 
 
-def test_the_values_of_good_runs_newest_first(history, tmp_path):
+def test_the_good_runs_newest_last(history, tmp_path):
     for number, more in enumerate([{}, {"tainted": ("hot",)}, {"run_type": "verify"}, {}]):
         saved(history, number, **more)
     history.save(ERROR)
     with index.opened(tmp_path) as opened:
         numbers = {key.type: number for number, (key, _) in opened.series().items()}
-        values = [*opened.untainted(numbers[NET_DELAY], 9)]
-        assert len([*opened.untainted(numbers[NET_DELAY], 1)]) == 1
-    assert [int(commit, 16) for (commit, _), _ in values] == [3, 0]
+        runs = opened.untainted(numbers[NET_DELAY], 9)
+        assert opened.untainted(numbers[NET_DELAY], 1) == runs[1:]
+    assert [int(one.commit, 16) for one in runs] == [0, 3]

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarking.records import index, saved_comparison
+from benchmarking.records import evidence, index
 from benchmarking.records.comparison import Evidence, Finding
 from benchmarking.records.saved_comparison import RATIO, compare_series, compare_versions, newest
 from benchmarking.records.tree import History
@@ -136,6 +136,13 @@ def test_the_a_b_run_of_the_two_counts_most(history, verdict, finding):
     assert not compared(history, 101, 100).has_regression
 
 
+def test_programs_with_different_settings_were_not_compared(history):
+    saved_series(history)
+    history.save(run(100, 1000))
+    history.save(against(101, 100, 1.5, Verdict.NOT_COMPARABLE))
+    assert judged(history).evidence is Evidence.SCATTER
+
+
 def test_the_verification_decides_and_gives_the_estimate(history):
     history.save(run(100, 1000))
     suspected = against(101, 100, 1.04, Verdict.REGRESSED)
@@ -165,10 +172,21 @@ def test_a_b_runs_against_others_are_compared_by_their_ratios(history):
     assert not compared(history).has_regression
 
 
+def test_ratios_to_another_backend_are_no_ratios_to_a_control(history):
+    """Both backends became slower with the commit 101, so the ratio of the one to the other stays."""
+    generator = random.Random(1)
+    beside = Comparison(6, 0.5, Interval(0.49, 0.51, 0.95))
+    for number in (*range(20), 100, 101):
+        value_us = 1000 * generator.gauss(1, 0.002) * (1.2 if number == 101 else 1.0)
+        history.save(run(number, value_us, backend="mkl", cell=BackendCell("default", 6, beside)))
+    (row,) = compared(history).rows
+    assert (row.judgement.finding, row.unit) == (Finding.SLOWER, "us")
+
+
 def test_each_change_of_the_control_widens_the_interval(history):
     generator = random.Random(1)
     for number in range(1, 40):
-        history.save(against(number, number // 10 * 10, generator.gauss(1, 0.002)))
+        history.save(against(number, (number - 1) // 10 * 10, generator.gauss(1, 0.002)))
     near, far = judged(history, 35, 39), judged(history, 5, 39)
     assert near.evidence is far.evidence is Evidence.SCATTER
     width = [one.interval.high / one.interval.low for one in (near, far)]
@@ -260,4 +278,4 @@ def test_without_a_common_commit_a_test_is_left_out(history):
     ],
 )
 def test_the_verdict_of_a_ratio_and_its_interval(ratio, low, high, verdict):
-    assert saved_comparison._verdict_of(ratio, Interval(low, high, 0.95)) is verdict
+    assert evidence._verdict_of(ratio, Interval(low, high, 0.95)) is verdict

@@ -4,17 +4,18 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect, select, text, update
+from sqlalchemy import MetaData, inspect, select, text, update
 
 from benchmarking.errors import StorageError, UsageError
 from benchmarking.server import accounts, migrate, tables
 from benchmarking.server.ingest import ingest
 from benchmarking.server.retention import back_up, forget_samples
 from benchmarking.server.store import open_store, sqlite_url
-from tests.support.made_up_results import History
+from tests.support.made_up_results import FIRST_COMMIT, History, sha
 
 
 def test_the_schema_is_that_of_the_tables(store):
@@ -153,7 +154,7 @@ def next_version(tmp_path, monkeypatch):
         scripts = tmp_path / "scripts"
         shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
         (scripts / "versions" / "next.py").write_text(
-            "import sqlalchemy as sa\nfrom alembic import op\nrevision = '9'\ndown_revision = '0002'\n"
+            "import sqlalchemy as sa\nfrom alembic import op\nrevision = '9'\ndown_revision = '0003'\n"
             f"def upgrade():\n    {upgrade}\n"
         )
         monkeypatch.setattr(migrate, "SCRIPTS", scripts)
@@ -176,7 +177,7 @@ def test_a_database_of_the_former_schema_is_migrated_after_a_copy(database_url, 
         with opened.reading() as connection:
             assert connection.execute(text("SELECT name, colour FROM project")).all() == [("one", "blue")]
         opened.close()
-    copies = list(tmp_path.glob("results.db.before_0002_ended"))
+    copies = list(tmp_path.glob("results.db.before_0003_ended"))
     assert len(copies) == (database_url.startswith("sqlite"))
     for copy in copies:
         with closing(sqlite3.connect(copy)) as connection:
@@ -185,12 +186,14 @@ def test_a_database_of_the_former_schema_is_migrated_after_a_copy(database_url, 
 
 @pytest.fixture
 def first_version(tmp_path, monkeypatch):
-    """A version of this program that knows only the first schema, as long as the block lasts."""
+    """A version of this program with only the first schema, as long as the block lasts."""
 
     @contextmanager
     def make():
         scripts = tmp_path / "first"
-        shutil.copytree(migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "second.py"))
+        shutil.copytree(
+            migrate.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__", "second.py", "third.py")
+        )
         with monkeypatch.context() as patched:
             patched.setattr(migrate, "SCRIPTS", scripts)
             yield
@@ -198,21 +201,67 @@ def first_version(tmp_path, monkeypatch):
     return make
 
 
+def against_the_first(result):
+    origin = result.provenance
+    if origin.control_commit is None:
+        return result
+    control = {"control_commit": sha(0), "control_commit_time": FIRST_COMMIT, "control_position": 0}
+    return replace(result, provenance=replace(origin, **control))
+
+
+def copied(source, target):
+    """The rows of a database, in the columns that the other has."""
+    with source.reading() as reading, target.writing() as writing:
+        known = MetaData()
+        known.reflect(writing)
+        for table in tables.metadata.sorted_tables:
+            if table.name in known.tables:
+                columns = [one.name for one in known.tables[table.name].columns]
+                rows = [
+                    {name: row[name] for name in columns} for row in reading.execute(select(table)).mappings()
+                ]
+                if rows:
+                    writing.execute(known.tables[table.name].insert(), rows)
+
+
 def test_results_of_the_first_schema_are_there_after_the_migration(database_url, first_version, tmp_path):
-    given = list(History(nets=1, commits=3, operators=2))
+    given = [*map(against_the_first, History(nets=1, commits=12, operators=2))]
+    today = open_store(sqlite_url(tmp_path / "today.db"))
+    ingest(today, given)
+    # So that no row refers to a later one.
+    with today.writing() as connection:
+        last = connection.execute(select(tables.series.c.id, tables.series.c.last_result_id)).all()
+        connection.execute(update(tables.series).values(last_result_id=None))
     with first_version():
         opened = open_store(database_url)
-        ingest(opened, given)
-        with opened.reading() as connection:
+        copied(today, opened)
+        with opened.writing() as connection:
+            known = MetaData()
+            known.reflect(connection, only=["series"])
+            assert "ratio_scatter" not in known.tables["series"].columns
+            for row, result in last:
+                connection.execute(
+                    text("UPDATE series SET last_result_id = :result WHERE id = :id"),
+                    {"id": row, "result": result},
+                )
             assert "session" not in inspect(connection).get_table_names()
         opened.close()
     opened = open_store(database_url)
     assert all(opened.result(one.provenance.uid) for one in given)
+    series = tables.series.c
+    query = select(series.key, series.scatter_runs, series.ratio_scatter).order_by(series.key)
+    found = []
+    for one in (opened, today):
+        with one.reading() as connection:
+            found.append(connection.execute(query).all())
+    assert found[0] == found[1]
+    assert None not in found[0][0]
     assert ingest(opened, given).known == len(given)
     with opened.writing() as connection:
         token = accounts.create_token(connection, "ann", accounts.Scope.READ)
     assert accounts.begin_session(opened, token)
     opened.close()
+    today.close()
     for copy in tmp_path.glob("results.db.before_0001_ended"):
         with closing(sqlite3.connect(copy)) as connection:
             assert connection.execute("SELECT count(*) FROM result").fetchall() == [(len(given),)]
