@@ -34,6 +34,22 @@ def pytest_collection():
     os.environ.pop("PYTEST_ADDOPTS", None)
 
 
+# Their programs run in other processes, or are left out of the measured coverage (pyproject.toml).
+NOT_TRACED = [Path(__file__).parent / one for one in ("e2e", "unit/frameworks/caffe2/program")]
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Tracing doubles the time of what runs in a test's own process, pytest included: the marker ``no_cover``
+    would leave most of it.
+    """
+    controller = getattr(item.config.pluginmanager.getplugin("_cov"), "cov_controller", None)
+    is_traced = not any(directory in item.path.parents for directory in NOT_TRACED)
+    if controller is not None and controller.started != is_traced:
+        (controller.resume if is_traced else controller.pause)()
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
     """A log with the name of a file that is not UTF-8 cannot be sent from one process of xdist to another."""
