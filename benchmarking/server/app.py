@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -94,6 +95,7 @@ def make_app(
     app.state.recent_pages = RecentPages(lambda: app.state.hub.version)
     app.state.notices = notices or NoticeSettings()
     app.state.counters = Counters()
+    app.state.large_bodies = asyncio.Lock()
     app.add_middleware(bodies.SmallBodies)
     app.add_middleware(ProjectPaths)
     app.add_exception_handler(DBAPIError, _database_failed)
@@ -151,7 +153,8 @@ async def post_results(request: Request) -> dict[str, int]:
     """Adds the results of a document that the harness writes with --json, as far as they are not known."""
     limit = bodies.LARGEST_BODY if _has_token(request) else bodies.LARGEST_ANONYMOUS_BODY
     body = await bodies.unpacked(request, limit)
-    done = await run_in_threadpool(_add, request, request.state.account, body)
+    async with bodies.in_turn(request.app.state.large_bodies, body):
+        done = await run_in_threadpool(_add, request, request.state.account, body)
     return {"accepted": done.accepted, "known": done.known}
 
 
@@ -160,7 +163,8 @@ async def post_logs(request: Request) -> dict[str, int]:
     """Adds the results of a post of docs/contracts.md, section 5, whose token is in its body."""
     limit = bodies.LARGEST_BODY if _has_token(request) else bodies.LARGEST_ANONYMOUS_BODY
     body = await bodies.unpacked(request, limit)
-    return {"count": await run_in_threadpool(_add_logs, request, body)}
+    async with bodies.in_turn(request.app.state.large_bodies, body):
+        return {"count": await run_in_threadpool(_add_logs, request, body)}
 
 
 def _has_token(request: Request) -> bool:

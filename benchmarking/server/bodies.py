@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import HTTPException, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +15,8 @@ from benchmarking.server.projects import path_in_project
 LARGEST_BODY = 32 * 2**20
 LARGEST_ANONYMOUS_BODY = 4 * 2**20
 """Without a token."""
+LARGE_BODY = 2**20
+"""Of larger ones only one at a time is parsed: it takes up to 50 times its memory."""
 LARGEST_FORM = 2**16
 """Of everything but results."""
 MOST_KEYS, MOST_CONTAINERS, MOST_ITEMS = 200_000, 200_000, 2_000_000
@@ -56,10 +60,20 @@ async def _pieces(request: Request, is_gzipped: bool, limit: int) -> AsyncIterat
 
 
 def _check_counts(body: bytearray) -> None:
-    """Before it is parsed, which needs up to 50 times its memory."""
+    """Before it is parsed."""
     counts = (body.count(b":"), MOST_KEYS), (body.count(b"{") + body.count(b"["), MOST_CONTAINERS)
     if any(count > most for count, most in (*counts, (body.count(b","), MOST_ITEMS))):
         raise HTTPException(413, "It holds too many values; send fewer results at once.")
+
+
+@asynccontextmanager
+async def in_turn(turns: asyncio.Lock, body: bytes) -> AsyncIterator[None]:
+    """For parsing and storing a body: a large one waits for the others."""
+    if len(body) <= LARGE_BODY:
+        yield
+        return
+    async with turns:
+        yield
 
 
 class SmallBodies:

@@ -28,6 +28,8 @@ from benchmarking.server.triage.reading import RegressionQuery, counts, devices,
 from benchmarking.server.triage.views import DeviceView, RegressionView
 
 STRIP_COMMITS = 60
+SHORTEST_HASH = 4
+"""As for git."""
 
 _commits, _series, _devices, _points = tables.commits, tables.series, tables.devices, tables.points
 
@@ -104,12 +106,12 @@ def _strip(reader: Reader) -> tuple[StripBar, ...]:
 
 
 def commit_of(reader: Reader, sha: str) -> Row[Any] | None:
-    """The commit with this hash, or the only one that begins with it (at least 6 digits)."""
+    """The commit with this hash, or the only one that begins with it."""
     query = select(_commits.c.id, _commits.c.parent, *commit_columns()).where(
         _commits.c.project_id == reader.project
     )
     exact = reader.first(query.where(_commits.c.sha == sha))
-    if exact is not None or len(sha) < 6 or not sha.isalnum():
+    if exact is not None or len(sha) < SHORTEST_HASH or not sha.isalnum():
         return exact
     found = reader.rows(query.where(_commits.c.sha >= sha, _commits.c.sha < f"{sha}~").limit(2))
     return found[0] if len(found) == 1 else None

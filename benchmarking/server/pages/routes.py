@@ -212,8 +212,10 @@ def matrix_query(
     model: Text = "",
     after: Text = "",
 ) -> MatrixQuery:
+    if columns not in AXES:
+        raise HTTPException(400, f"columns is one of {', '.join(AXES)}")
     return MatrixQuery(
-        columns if columns in AXES else AXES[0],
+        columns,
         device if is_key(device) else "",
         framework,
         backend,

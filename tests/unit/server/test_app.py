@@ -5,7 +5,9 @@ import ipaddress
 import json
 import re
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -14,9 +16,9 @@ from sqlalchemy import select, update
 from benchmarking.errors import ExitStatus
 from benchmarking.results import documents
 from benchmarking.results.documents import Document
-from benchmarking.server import accounts, tables
+from benchmarking.server import accounts, payloads, tables
 from benchmarking.server.accounts import Access, Auth, Scope, create_token
-from benchmarking.server.bodies import LARGEST_ANONYMOUS_BODY
+from benchmarking.server.bodies import LARGE_BODY, LARGEST_ANONYMOUS_BODY
 from tests.support import sample_results as samples
 from tests.support.results_server import serving
 from tests.support.waiting import wait_until
@@ -109,6 +111,32 @@ def test_hostile_bodies_are_refused(store):
             assert (answer.status_code, message in answer.json()["detail"]) == (status, True), answer.text
         assert post(address, document(measured(7))).json()["accepted"] == 1
     assert len(rows(store, tables.results)) == 1
+
+
+def test_large_bodies_are_parsed_one_after_the_other(store, monkeypatch):
+    """Each needs up to 50 times its memory; small ones do not wait."""
+    running = []
+    at_once = set()
+    small_is_done = threading.Event()
+    parse = payloads.results_of_document
+
+    def slow(body):
+        if len(body) <= LARGE_BODY:
+            return parse(body)
+        running.append(body)
+        at_once.add(len(running))
+        assert small_is_done.wait(60)
+        running.pop()
+        return parse(b'{"results": []}')
+
+    monkeypatch.setattr(payloads, "results_of_document", slow)
+    with serving(store) as address, ThreadPoolExecutor(4) as pool:
+        large = [pool.submit(post, address, b" " * (LARGE_BODY + 1)) for _ in range(3)]
+        wait_until(lambda: running)
+        assert post(address, document(measured(1))).json()["accepted"] == 1
+        small_is_done.set()
+        assert not any(one.result().ok for one in large)
+    assert at_once == {1}
 
 
 def test_other_bodies_are_small(store):
