@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, and_, case, cast, func, literal, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from benchmarking.errors import UsageError
 from benchmarking.records.comparison import Finding, Judgement, Scatter, Sides, common_scatter, judge
-from benchmarking.records.evidence import NORMAL_RUN, Runs, SavedRun, are_relative, by_ratios, normal, paired
-from benchmarking.records.series import Moment
-from benchmarking.results.model import NET_DELAY, Verdict
+from benchmarking.records.evidence import Runs, SavedRun, are_relative, normal, paired
 from benchmarking.server import tables
-from benchmarking.server.ingest import KNOWN
 from benchmarking.server.pages.overview import commit_of
 from benchmarking.server.pages.reading import (
     PROPERTY_COLUMNS,
@@ -31,10 +27,9 @@ from benchmarking.server.pages.reading import (
     is_shown,
     series_name,
 )
+from benchmarking.server.pages.saved_runs import NO_RUN, Pair, related, saved_runs
 from benchmarking.server.pages.views import ComparedRow, CompareView, SideView, Varying
 
-CONFIDENCE = 0.95
-"""Of saved intervals, whose own is not saved."""
 SORTS = ("significance", "change", "model")
 KINDS = ("commit", "branch", "run", "device", "backend", "framework")
 _DIMENSIONS = ("device", "backend", "framework")
@@ -48,7 +43,6 @@ _SERIES = [
     _series.c.device_id,
     *(_series.c[one] for one in ("scatter", "scatter_runs", "ratio_scatter", "ratio_runs")),
 ]
-_controls = _commits.alias("control")
 
 
 class _Measured(NamedTuple):
@@ -261,7 +255,7 @@ def _newest(reader: Reader, side: SideView, conditions: list[Any]) -> _Side:
     names = [one for one in _COORDINATES if one != side.kind]
     found = {}
     for row in reader.rows(query):
-        runs = [_NO_RUN._replace(series=row.series_id, value=row.last_value, tainted=row.last_tainted)]
+        runs = [NO_RUN._replace(series=row.series_id, value=row.last_value, tainted=row.last_tainted)]
         key = tuple(row.device_id if one == "device" else getattr(row, one) for one in names)
         found[key] = _Measured(row, runs, runs)
     return found
@@ -276,12 +270,9 @@ def _at(reader: Reader, sides: Sequence[_Asked], conditions: list[Any]) -> list[
     found: list[_Side] = []
     for of_side in of_sides:
         runs: dict[int, list[SavedRun]] = {}
-        confirmed = _confirmed(reader, of_side)
-        for one in _saved_runs(reader, of_side):
+        for one in saved_runs(reader, of_side):
             if one.series in series:
-                is_confirmed = bool(confirmed) and (one.series, one.uid) in confirmed
-                known = one._replace(is_confirmed=True) if is_confirmed else one
-                runs.setdefault(one.series, []).append(known)
+                runs.setdefault(one.series, []).append(one)
         measured = (_Measured(series[number], own, normal(own)) for number, own in runs.items())
         found.append({one.series.series_id: one for one in measured if one.normal})
     return found
@@ -295,89 +286,22 @@ def _runs_of(side: _Asked) -> ColumnElement[bool]:
     return _points.c.result_id.in_(select(results.c.id).where(results.c.run_id == run))
 
 
-_NO_RUN = SavedRun(
-    *(0, "", 0, None, 0, NORMAL_RUN, "", "", "", 0.0, None, None, None, None, None, None, None),
-    is_verification=False,
-    is_confirmed=False,
-    tainted=False,
-    reference="",
-)
-
-
-_OF_A_POINT: Mapping[str, Any] = {
-    **{name: _points.c[name] for name in ("commit_time", "position", "time", "run_type", "value", "tainted")},
-    **{name: _points.c[name] for name in ("ratio", "ratio_low", "ratio_high")},
-    "series": _points.c.series_id,
-    "commit_name": _commits.c.sha,
-    "ratio_confidence": literal(CONFIDENCE),
-    "control_commit": _controls.c.sha,
-    "control_commit_time": _controls.c.time,
-    "verdict": case((_points.c.verdict == KNOWN, Verdict.REGRESSED), else_=_points.c.verdict),
-    "is_verification": _points.c.run_type == "verify",
-    # Which of several backends a ratio is relative to is not stored.
-    **dict.fromkeys(("run_uid", "branch", "reference"), literal("")),
-    "uid": cast(_points.c.result_id, Text),
-    "is_confirmed": literal(False),
-}
-_RUN = [_OF_A_POINT[name].label(name) for name in SavedRun._fields]
-
-
-def _saved_runs(reader: Reader, condition: ColumnElement[bool]) -> list[SavedRun]:
-    """The latest last."""
-    joined = _points.join(_commits, _points.c.commit_id == _commits.c.id).outerjoin(
-        _controls, _points.c.control_commit_id == _controls.c.id
-    )
-    query = select(*_RUN).select_from(joined).where(condition).order_by(_points.c.time)
-    return [SavedRun._make(row) for row in reader.rows(query)]
-
-
-def _confirmed(reader: Reader, condition: ColumnElement[bool]) -> set[tuple[int, str]]:
-    """The runs, by series and ``uid``, that confirm a regression: there are few."""
-    results = tables.results
-    query = (
-        select(_points.c.series_id, _OF_A_POINT["uid"].label("uid"), results.c.regressed)
-        .join(results, _points.c.result_id == results.c.id)
-        .where(condition, _points.c.run_type != NORMAL_RUN, results.c.regressed != "{}")
-    )
-    return {(row.series_id, row.uid) for row in reader.rows(query) if NET_DELAY in json.loads(row.regressed)}
-
-
 # --- the best evidence --------------------------------------------------------------------------------------
 
 
 def _judged_sides(reader: Reader, both: Sequence[tuple[_Measured, _Measured]]) -> list[Sides]:
     verdicts = [paired(base.runs, head.runs) for base, head in both]
-    relative = _relative(reader, [pair for pair, one in zip(both, verdicts, strict=True) if one is None])
+    pairs = {}
+    for (base, head), verdict in zip(both, verdicts, strict=True):
+        scatter = _scatter_of(head.series.ratio_scatter, head.series.ratio_runs)
+        if verdict is None and scatter is not None and are_relative(base.normal, head.normal):
+            pairs[head.series.series_id] = Pair(base.normal, head.normal, scatter)
+    relative = related(reader, pairs)
     return [
         relative.get(head.series.series_id)
         or Sides(base.values, head.values, verdict, None if verdict else _scatter(base.series, head.series))
         for (base, head), verdict in zip(both, verdicts, strict=True)
     ]
-
-
-def _relative(reader: Reader, both: Sequence[tuple[_Measured, _Measured]]) -> dict[int, Sides]:
-    """By series: what the ratios to controls say.
-
-    Runs of older and older controls are read only as far as needed: not below the older of two controls,
-    unless they have nothing in common there.
-    """
-    found: dict[int, Sides] = {}
-    apart: dict[int, tuple[Runs, Runs, Scatter]] = {}
-    for base, head in both:
-        scatter = _scatter_of(head.series.ratio_scatter, head.series.ratio_runs)
-        if scatter is not None and are_relative(base.normal, head.normal):
-            apart[head.series.series_id] = base.normal, head.normal, scatter
-    ends = [runs[-1] for base, head, _ in apart.values() for runs in (base, head)]
-    oldest = min((one.control_commit_time or 0 for one in ends), default=0)
-    for floor in (None, oldest, 0):
-        history = {} if floor is None else _followed(reader, apart, floor)
-        related = {
-            number: by_ratios(base, head, history.get(number, ()), scatter)
-            for number, (base, head, scatter) in apart.items()
-        }
-        found |= {number: sides for number, sides in related.items() if sides is not None}
-        apart = {number: one for number, one in apart.items() if number not in found}
-    return found
 
 
 def _scatter(base: Any, head: Any) -> Scatter | None:
@@ -387,47 +311,6 @@ def _scatter(base: Any, head: Any) -> Scatter | None:
 
 def _scatter_of(deviation: float | None, runs: int | None) -> Scatter | None:
     return None if deviation is None or runs is None else Scatter(deviation, runs)
-
-
-def _followed(
-    reader: Reader, pairs: Mapping[int, tuple[Runs, Runs, Scatter]], floor: int
-) -> dict[int, list[SavedRun]]:
-    """By series: the runs to which the controls of both sides lead, if these are not older than ``floor``."""
-    found: dict[int, list[SavedRun]] = {number: [] for number in pairs}
-    new = [runs[-1] for base, head, _ in pairs.values() for runs in (base, head)]
-    seen: set[tuple[int, Moment]] = set()
-    while new:
-        wanted: dict[Moment, set[int]] = {}
-        for one in new:
-            control = one.control_commit or "", one.control_commit_time or 0
-            if one.control_commit and control[1] >= floor and (one.series, control) not in seen:
-                seen.add((one.series, control))
-                wanted.setdefault(control, set()).add(one.series)
-        new = [one for control, series in wanted.items() for one in _runs_at(reader, control, series)]
-        for one in new:
-            found[one.series].append(one)
-    return found
-
-
-def _runs_at(reader: Reader, control: Moment, series: set[int]) -> Iterator[SavedRun]:
-    """Of each series the runs of a control, or of the newest older commit, with a ratio; the latest last."""
-    sha, time = control
-    usable = [_points.c.run_type == NORMAL_RUN, _points.c.ratio > 0]
-    own = [one for one in _saved_runs(reader, and_(_commits.c.sha == sha, *usable)) if one.series in series]
-    yield from own
-    missing = series.difference(one.series for one in own)
-    if missing:
-        older = _points.alias("older")
-        nearest = select(func.max(older.c.commit_time)).where(
-            older.c.series_id == _points.c.series_id,
-            older.c.commit_time <= time,
-            older.c.run_type == NORMAL_RUN,
-            older.c.ratio > 0,
-        )
-        of_series = _points.c.series_id.in_(missing)
-        yield from _saved_runs(
-            reader, and_(of_series, _points.c.commit_time == nearest.scalar_subquery(), *usable)
-        )
 
 
 def _row(pair: _Pair) -> ComparedRow:
