@@ -143,6 +143,10 @@ def by_ratios(base: Runs, head: Runs, history: Iterable[SavedRun], scatter: Scat
             of one commit the last counts. None are needed if the controls are the same.
         scatter: of the ratios (``ratio_scatter``).
     """
+    if base[-1].control_commit == head[-1].control_commit:
+        return Sides(
+            [base[-1].ratio or math.nan], [head[-1].ratio or math.nan], None, scatter, is_relative=True
+        )
     related = {one.commit_name: one for one in history if one.ratio_to_control}
     before, after = _chain(base[-1], related), _chain(head[-1], related)
     if before[-1].control_commit != after[-1].control_commit:
@@ -172,8 +176,10 @@ def _control(run: SavedRun, related: Mapping[str, SavedRun]) -> SavedRun | None:
     if run.control_commit is None or time is None:
         return None
     own = related.get(run.control_commit)
+    if own is not None or not related:
+        return own
     older = (one for one in related.values() if one.commit_time <= time)
-    return own or max(older, key=lambda one: (one.commit_time, one.position or 0), default=None)
+    return max(older, key=lambda one: (one.commit_time, one.position or 0), default=None)
 
 
 # --- scatter ------------------------------------------------------------------------------------------------
