@@ -29,8 +29,8 @@ class BuildRun(JobRun[BuildJob]):
         if self.job.platform not in self.host.builds:
             raise UsageError(f"{self.host.name} does not build for {self.job.platform}")
         self._fetch_files()
-        archive.unpack(self._inside(self.job.source), self.directory / "source")
-        archive.unpack(self._inside(self.job.scripts), self.directory / "scripts")
+        for name, relative in (("source", self.job.source), ("scripts", self.job.scripts)):
+            archive.unpack(self._inside(relative), self.directory / name, self.cancellation)
 
     def _build(self) -> str | None:
         with Pump(self).working():

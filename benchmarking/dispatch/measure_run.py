@@ -154,12 +154,13 @@ class MeasureRun(JobRun[MeasureJob]):
         """The directory with the results of earlier commits, for the run's own results too.
 
         Raises:
+            RunCancelledError: the run was cancelled meanwhile.
             UsageError: they cannot be unpacked.
         """
         if relative is None:
             return ""
         try:
-            archive.unpack(self._inside(relative), self.directory / "history")
+            archive.unpack(self._inside(relative), self.directory / "history", self.cancellation)
         except ValueError as error:
             raise UsageError(f"the history of the job: {error}") from error
         return str(self.directory / "history")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+from benchmarking.errors import RunCancelledError
+from benchmarking.programs.process import Cancellation
 
 LEVEL = 3
 """Of gzip: quick, and not much larger."""
@@ -16,6 +21,8 @@ TIME = 946_684_800
 MOST_ENTRIES = 1_000_000
 LARGEST_CONTENT_BYTES = 2**36
 """Of what is unpacked, together."""
+BLOCK_BYTES = 2**16
+"""Of an archive, between two looks at whether to go on: zeros are a thousand times as long unpacked."""
 
 
 def pack(archive: Path, root: Path, paths: Iterable[Path]) -> None:
@@ -40,10 +47,11 @@ def _without_circumstances(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def unpack(archive: Path, directory: Path) -> None:
+def unpack(archive: Path, directory: Path, cancellation: Cancellation) -> None:
     """Nothing in it can be put outside of the directory.
 
     Raises:
+        RunCancelledError: ``cancellation`` was set.
         ValueError: it is not an archive, is too large, or has an entry that leads outside. The message is
             part of a sentence.
         OSError: the files cannot be written.
@@ -52,10 +60,33 @@ def unpack(archive: Path, directory: Path) -> None:
         raise ValueError("Python's tarfile is safe from 3.11.4 on; this is an earlier version")
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with (
+            archive.open("rb", buffering=0) as file,
+            io.BufferedReader(_Cancellable(file, cancellation), BLOCK_BYTES) as stream,
+            tarfile.open(fileobj=stream, mode="r:gz") as tar,
+        ):
             tar.extractall(directory, _bounded(tar), filter="data")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"it cannot be unpacked: {error}") from error
+
+
+class _Cancellable(io.RawIOBase):
+    def __init__(self, file: io.FileIO, cancellation: Cancellation) -> None:
+        self._file, self._cancellation = file, cancellation
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._cancellation.is_set:
+            raise RunCancelledError("cancelled while files were unpacked")
+        return self._file.readinto(buffer)
 
 
 def _bounded(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -22,6 +22,7 @@ from benchmarking.dispatch.request import (
 )
 from benchmarking.errors import UsageError
 from benchmarking.files import archive
+from benchmarking.programs.process import Cancellation
 from benchmarking.records.tree import History, Selection
 from benchmarking.specs.reader import read_benchmarks
 from benchmarking.specs.run_info import Commit, read_run_info
@@ -106,7 +107,7 @@ def test_the_history_of_the_commits_travels_and_nothing_else(tmp_path):
     (unfinished / "meta.txt").write_text("{")
     packed = Package(tmp_path)
     relative = packed.add_history(history, wanted, [AGAINST_CONTROL.test.net])
-    archive.unpack(packed.sources[relative], tmp_path / "elsewhere")
+    archive.unpack(packed.sources[relative], tmp_path / "elsewhere", Cancellation())
     assert not list((tmp_path / "elsewhere").rglob(unfinished.name))
     found = History(tmp_path / "elsewhere")
     assert found.runs(there[0], wanted) == history.runs(there[0], wanted)
@@ -186,13 +187,13 @@ def test_a_tree_is_packed_without_what_is_hidden(tmp_path):
     package = Package(tmp_path)
     relative = package.add_tree("commit", root, hidden=(".git",))
     assert relative.endswith("/commit.tar.gz")
-    archive.unpack(package.sources[relative], tmp_path / "there")
+    archive.unpack(package.sources[relative], tmp_path / "there", Cancellation())
     found = {
         str(one.relative_to(tmp_path / "there")) for one in (tmp_path / "there").rglob("*") if one.is_file()
     }
     assert found == {"a/b", "git/e"}
     whole = package.add_tree("whole", root)
-    archive.unpack(package.sources[whole], tmp_path / "everything")
+    archive.unpack(package.sources[whole], tmp_path / "everything", Cancellation())
     assert len([one for one in (tmp_path / "everything").rglob("*") if one.is_file()]) == 4
 
 

@@ -6,7 +6,9 @@ import tarfile
 
 import pytest
 
+from benchmarking.errors import RunCancelledError
 from benchmarking.files import archive
+from benchmarking.programs.process import Cancellation
 
 
 def tree(directory, time):
@@ -24,7 +26,7 @@ def test_the_same_files_are_the_same_bytes(tmp_path):
         root = tree(tmp_path / name, time)
         archive.pack(tmp_path / f"{name}.tar.gz", root, root.rglob("*"))
     assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "two.tar.gz").read_bytes()
-    archive.unpack(tmp_path / "one.tar.gz", tmp_path / "there")
+    archive.unpack(tmp_path / "one.tar.gz", tmp_path / "there", Cancellation())
     there = tmp_path / "there"
     assert sorted(path.name for path in there.iterdir()) == ["empty", "link", "program"]
     assert os.access(there / "program", os.X_OK)
@@ -42,11 +44,11 @@ def test_nothing_leaves_the_directory(tmp_path, name):
         tar.addfile(tarfile.TarInfo(name), io.BytesIO())
     directory = tmp_path / "there"
     if name == "/outside":
-        archive.unpack(path, directory)
+        archive.unpack(path, directory, Cancellation())
         assert (directory / "outside").exists()
     else:
         with pytest.raises(ValueError, match="it cannot be unpacked: "):
-            archive.unpack(path, directory)
+            archive.unpack(path, directory, Cancellation())
     assert not (tmp_path / "outside").exists()
 
 
@@ -57,7 +59,7 @@ def test_half_an_archive_is_none(tmp_path, cut):
     archive.pack(path, root, root.rglob("*"))
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(ValueError, match="it cannot be unpacked: "):
-        archive.unpack(path, tmp_path / "there")
+        archive.unpack(path, tmp_path / "there", Cancellation())
 
 
 @pytest.mark.parametrize("bound", ["MOST_ENTRIES", "LARGEST_CONTENT_BYTES"])
@@ -67,10 +69,33 @@ def test_what_is_unpacked_is_bounded(tmp_path, monkeypatch, bound):
     archive.pack(path, root, root.rglob("*"))
     monkeypatch.setattr(archive, bound, 2)
     with pytest.raises(ValueError, match=r"it has more than .* entries, or more than .* bytes"):
-        archive.unpack(path, tmp_path / "there")
+        archive.unpack(path, tmp_path / "there", Cancellation())
 
 
 def test_a_python_without_safe_archives_is_named(tmp_path, monkeypatch):
     monkeypatch.delattr(tarfile, "data_filter")
     with pytest.raises(ValueError, match=r"safe from 3\.11\.4 on"):
-        archive.unpack(tmp_path / "any.tar.gz", tmp_path / "there")
+        archive.unpack(tmp_path / "any.tar.gz", tmp_path / "there", Cancellation())
+
+
+class CancelledLater(Cancellation):
+    """As soon as a file is there."""
+
+    def __init__(self, directory):
+        super().__init__()
+        self.directory = directory
+
+    @property
+    def is_set(self):
+        return any(self.directory.glob("*"))
+
+
+def test_who_cancels_does_not_wait_for_all_files(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    for number in range(8):
+        (root / str(number)).write_bytes(os.urandom(archive.BLOCK_BYTES))
+    archive.pack(tmp_path / "whole.tar.gz", root, root.rglob("*"))
+    with pytest.raises(RunCancelledError):
+        archive.unpack(tmp_path / "whole.tar.gz", tmp_path / "there", CancelledLater(tmp_path / "there"))
+    assert 1 <= len(list((tmp_path / "there").iterdir())) < 8
