@@ -16,6 +16,7 @@ import os
 import random
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +29,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support.postgresql import PostgreSQL  # noqa: E402
 from tests.support.small_lab import OVER, SmallLab, small_lab  # noqa: E402
+
+STAND_IN = ROOT / "tests" / "support" / "small_lab.py"
 
 DEVICES = {name: [f"{name}{number}" for number in range(4)] for name in ("a", "b")}
 """By agent."""
@@ -101,21 +104,15 @@ def figures(arguments: argparse.Namespace) -> None:
         small_lab(server.database(), Path(name), 60.0) as lab,
     ):
         begin(lab, {"a": DEVICES["a"]})
-        suite = lab.suite(0.0)
         print(f"load {os.getloadavg()[0]:.1f}")
-        waits_s, whole_s = [], []
-        for number in range(arguments.repeats):
-            lab.submit(suite, [DEVICES["a"][number % 4]])
-            lab.until(OVER, number + 1)
-        with lab.database.connected() as connection:
-            for wait, whole in connection.execute(
-                "SELECT extract(epoch FROM started - created), extract(epoch FROM ended - created)"
-                " FROM run JOIN job ON job.id = run.job"
-            ):
-                waits_s.append(float(wait))
-                whole_s.append(float(whole))
-        print(f"  submit to start    median {statistics.median(waits_s) * 1000:.0f} ms")
-        print(f"  an empty job       median {statistics.median(whole_s) * 1000:.0f} ms, with its process")
+        for count in (1, 50):
+            suite = lab.suite(0.0, [str(number) for number in range(count)])
+            waits_ms, whole_ms = empty_jobs(lab, suite, arguments.repeats)
+            alone_ms = statistics.median(alone(lab, suite) for _ in range(arguments.repeats))
+            print(f"  submit to start    median {waits_ms:.0f} ms")
+            more_ms = (whole_ms - alone_ms) / count
+            print(f"  {count:2} empty tests     median {whole_ms:.0f} ms, of which the process takes")
+            print(f"                     {alone_ms:.0f} ms without a lab: {more_ms:.1f} ms more per test")
         process = psutil.Process(lab.agents["a"].pid)
         before, began = process.cpu_times(), time.monotonic()
         time.sleep(arguments.idle_s)
@@ -141,6 +138,37 @@ def figures(arguments: argparse.Namespace) -> None:
                 action()
                 seconds = time.monotonic() - began
                 print(f"  200 MiB {what:<13} {seconds:6.2f} s, {TRANSFER_BYTES / seconds / 1e6:.0f} MB/s")
+
+
+def empty_jobs(lab: SmallLab, suite: Path, repeats: int) -> tuple[float, float]:
+    """The medians of the times from submit to start, and from submit to the end, in milliseconds."""
+    with lab.database.connected() as connection:
+        (before,) = connection.execute("SELECT coalesce(max(id), 0) FROM job").fetchone() or (0,)
+    done = lab.count(OVER)
+    for number in range(repeats):
+        lab.submit(suite, [DEVICES["a"][number % 4]])
+        lab.until(OVER, done + number + 1)
+    with lab.database.connected() as connection:
+        rows = connection.execute(
+            "SELECT extract(epoch FROM started - created), extract(epoch FROM ended - created)"
+            " FROM run JOIN job ON job.id = run.job WHERE job.id > %s",
+            [before],
+        ).fetchall()
+    waits, whole = (statistics.median(map(float, column)) * 1000 for column in zip(*rows, strict=True))
+    return waits, whole
+
+
+def alone(lab: SmallLab, suite: Path) -> float:
+    """The time of the same process without a lab, in milliseconds."""
+    words = ["stand_in", f"--devices={DEVICES['a'][0]}", f"--benchmark_file={suite}", "--info={}"]
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-S", STAND_IN, *words],
+        env=lab.environment,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return (time.monotonic() - began) * 1000
 
 
 def main() -> None:
