@@ -51,7 +51,7 @@ class Nvml(ModuleType):
     def __getattr__(self, name):
         answers = {
             "nvmlSystemGetDriverVersion": lambda: self._text("550.54.15"),
-            "nvmlSystemGetCudaDriverVersion_v2": lambda: 12040,
+            "nvmlSystemGetCudaDriverVersion_v2": lambda: 12110,
             "nvmlDeviceGetCount": lambda: len(self.uuids),
             "nvmlDeviceGetHandleByIndex": lambda index: self.uuids[index],
             "nvmlDeviceGetHandleByUUID": lambda uuid: self.uuids[self.uuids.index(uuid)],
@@ -92,7 +92,7 @@ def test_the_gpus_in_the_order_of_the_driver(nvml, as_bytes):
     first, second = NvidiaManagement().gpus()
     facts = {
         "gpu_driver": "550.54.15",
-        "gpu_cuda_version": "12.4",
+        "gpu_cuda_version": "12.11",
         "gpu_index": 0,
         "gpu_memory_bytes": 16_000,
         "gpu_power_limit_watts": 70.5,
