@@ -89,6 +89,8 @@ class Tools:
     allowed: Allowed
     documents: OrderedDict[str, Document] = field(default_factory=OrderedDict)
     """Of the last runs, by the identifier of the run."""
+    runs: int = 0
+    """How many there were, also those whose documents are not kept any more."""
 
     def mlbench(
         self, arguments: Sequence[str], timeout_s: float, cancellation: Cancellation
@@ -119,7 +121,8 @@ class Tools:
         return self.remember(document), document
 
     def remember(self, document: Document) -> str:
-        run = document.results[0].provenance.run_uid if document.results else f"run-{len(self.documents)}"
+        run = document.results[0].provenance.run_uid if document.results else f"run-{self.runs}"
+        self.runs += 1
         self.documents[run] = document
         while len(self.documents) > MOST_DOCUMENTS:
             self.documents.popitem(last=False)
