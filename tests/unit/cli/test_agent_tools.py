@@ -331,6 +331,8 @@ def test_a_build_that_fails_is_not_the_end_unless_it_is_that_of_the_good_commit(
     assert probe.verdict.endswith("no such header")
     with pytest.raises(BuildError, match=f"^{commits[1][:12]} cannot be built: "):
         search.find(good=1, build=build)
+    with pytest.raises(BuildError):
+        search.find(build="false\ntrue")
 
 
 def test_commits_that_are_not_in_order(search):
