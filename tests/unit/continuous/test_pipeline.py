@@ -1,20 +1,24 @@
 """What the loop makes of the harness's answer: the document counts, not the exit status."""
 
 import io
+import threading
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from benchmarking.continuous.builder import Built
 from benchmarking.continuous.measurement import HarnessReport
-from benchmarking.continuous.pipeline import Explained, Pipeline, Task
+from benchmarking.continuous.pipeline import BuildQueue, Explained, Pipeline, Task
 from benchmarking.continuous.state import Run, RunStatus, State, Suspect
-from benchmarking.errors import DeviceError, ExitStatus, HarnessError, HarnessRefusedError
+from benchmarking.errors import BuildError, DeviceError, ExitStatus, HarnessError, HarnessRefusedError
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import NET_DELAY, Comparison, Failure, FailureKind, Verdict
 from tests.support.sample_results import AGAINST_CONTROL, decided, delays, errors, having
+from tests.support.waiting import wait_until
 
 DELAY = having(AGAINST_CONTROL, identifier="same", types=(delays(NET_DELAY, 100.0),))
 ERROR = having(AGAINST_CONTROL, identifier="same", metric="error", types=(errors("softmax", 1e-6),))
@@ -310,3 +314,171 @@ def test_a_commit_that_is_not_slower_than_one_without_a_regression_is_still_repo
         line.revisions[2],
         f"measured again against {line.revisions[0].short} it was not slower",
     )
+
+
+# --- builds -------------------------------------------------------------------------------------------------
+
+
+class Builds:
+    """In the place of a builder: each build waits until it may go on, and some fail."""
+
+    def __init__(self, *broken):
+        self.broken = broken
+        self.begun = []
+        self.may_end = threading.Event()
+        self.may_end.set()
+        self.has_begun = threading.Event()
+
+    def script_sha256(self, platform):
+        return "script"
+
+    def build(self, revision, platform):
+        number = int(revision.commit, 16)
+        self.begun.append((number, platform))
+        self.has_begun.set()
+        assert self.may_end.wait(60)
+        if number in self.broken:
+            raise BuildError(f"{number} cannot be built")
+        return Built(revision, Path("/program"), 0.5)
+
+
+def tasks(*numbers):
+    return [Task(revision(number), "host") for number in numbers]
+
+
+def test_what_is_ahead_is_built_in_its_order_and_once():
+    builds = Builds()
+    with BuildQueue(builds) as queue:
+        queue.set_ahead(tasks(1, 2, 3))
+        assert queue.get(tasks(3)[0]).revision == revision(3)
+        assert builds.begun == [(1, "host"), (2, "host"), (3, "host")]
+        queue.set_ahead(tasks(2, 1))
+        assert queue.get(tasks(1)[0]).revision == revision(1)
+        assert len(builds.begun) == 3
+        # What was taken is built again, if it is asked for again: the builder knows whether it has to.
+        assert queue.get(Task(revision(1), "host/mkl")).revision == revision(1)
+        assert queue.get(tasks(1)[0]).revision == revision(1)
+        assert builds.begun[3:] == [(1, "host/mkl"), (1, "host")]
+
+
+def test_plans_that_have_not_begun_are_dropped():
+    builds = Builds()
+    builds.may_end.clear()
+    with BuildQueue(builds) as queue:
+        queue.set_ahead(tasks(1, 2, 3))
+        assert builds.has_begun.wait(60)
+        queue.set_ahead(tasks(3, 4))
+        builds.may_end.set()
+        for one in (4, 3, 1):
+            assert queue.get(tasks(one)[0]).revision == revision(one)
+    assert [number for number, _ in builds.begun] == [1, 3, 4]
+
+
+def test_at_the_end_nothing_more_is_built():
+    builds = Builds()
+    with BuildQueue(builds) as queue:
+
+        def is_cancelled():
+            future = queue._futures.get(tasks(2)[0])
+            return future and future.cancelled()
+
+        # The first one goes on until the second one will not begin any more.
+        builds.may_end.wait = lambda _: wait_until(is_cancelled) is None
+        queue.set_ahead(tasks(1, 2))
+        assert builds.has_begun.wait(60)
+    assert [number for number, _ in builds.begun] == [1]
+
+
+@pytest.fixture
+def building(line, state):
+    """Makes the pipeline of a line, some of whose commits cannot be built."""
+    queues = []
+
+    def make(*broken, **options):
+        builds = Builds(*broken)
+        queues.append(BuildQueue(builds))
+        made = Pipeline(repo=line, builder=builds, builds=queues[-1], harness=line, state=state, **options)
+        return made, builds
+
+    with ExitStack() as stack:
+        yield make
+        for one in queues:
+            stack.enter_context(one)
+
+
+def test_a_commit_that_cannot_be_built_is_recorded_and_not_measured(building, line):
+    made, builds = building(1)
+    finished = made.run(tasks(1)[0])
+    found = finished.run
+    assert (found.status, found.detail) == (RunStatus.BUILD_FAILED, "1 cannot be built")
+    assert (found.platform, found.revision) == ("host", line.revisions[1])
+    assert found.finished_at > found.build_s >= 0
+    assert finished.around_it is ExitStatus.OK
+    assert line.asked == []
+    # Nor is it built again with the same script.
+    assert made.run(tasks(1)[0]).run.detail == "1 cannot be built"
+    assert builds.begun == [(1, "host")]
+    made.run(Task(revision(1), "gpu"))
+    assert builds.begun == [(1, "host"), (1, "gpu")]
+
+
+def test_a_commit_is_measured_while_the_next_are_built(building, line):
+    made, builds = building()
+    line.answers[1] = 0, document(DELAY)
+    measure = line.measure
+
+    def wait_for_the_next(request):
+        wait_until(lambda: len(builds.begun) == 2)
+        return measure(request)
+
+    line.measure = wait_for_the_next
+    assert made.run(tasks(1)[0], tasks(0)).run.status is RunStatus.MEASURED
+    assert builds.begun == [(1, "host"), (0, "host")]
+    (request,) = line.asked
+    assert (request.control, request.history) == (None, ())
+
+
+@pytest.mark.parametrize(("broken", "control"), [((), 0), ((0,), 1), ((0, 1, 2), None)])
+def test_a_control_that_cannot_be_built_is_replaced_by_a_later_commit(
+    tmp_path, building, line, caplog, broken, control
+):
+    caplog.set_level("INFO")
+    line.revisions[:] = [revision(number) for number in range(4)]
+    made, _ = building(*broken, detects_regressions=True)
+    line.answers[3] = 0, document(DELAY)
+    found = made.run(tasks(3)[0]).run
+    (request,) = line.asked
+    assert found.control == (None if control is None else revision(control).commit)
+    assert (request.control and request.control.revision) == (None if control is None else revision(control))
+    assert [one for one in caplog.messages if "as a control" in one] == [
+        f"{revision(number).short} cannot be built and is not used as a control" for number in broken
+    ]
+
+
+@pytest.mark.parametrize("broken", [(), (1,)])
+def test_a_base_is_the_control_also_where_no_regressions_are_detected(building, line, broken):
+    line.revisions[:] = [revision(number) for number in range(4)]
+    made, _ = building(*broken, base=revision(1))
+    line.answers[3] = 0, document(DELAY)
+    made.run(tasks(3)[0])
+    (request,) = line.asked
+    assert request.control.revision == revision(2 if broken else 1)
+    assert request.history == ()
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_suspect_whose_commits_cannot_be_built_is_not_measured(building, line, state, broken):
+    line.revisions[:] = [revision(number) for number in range(4)]
+    state.finish([Run("host", revision(0), RunStatus.MEASURED)])
+    made, _ = building(broken)
+    for number in (1, 2, 3):
+        line.answers[number] = 0, document(slower(DELAY, 1.5))
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 1.5)
+    (culprit,) = made.explain(Run("host", revision(3), RunStatus.REGRESSED, suspects=(suspect,))).culprits
+    other = 3 - broken
+    assert culprit.revision == revision(1 if broken == 2 else 2)
+    assert culprit.note == (
+        "" if broken == 2 else f"or one of {revision(1).short}, which could not be measured"
+    )
+    measured = [one.treatment.revision for one in line.asked if one.run_type == "verify"]
+    assert measured == [revision(3), revision(other)]

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -13,14 +14,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rich.progress
 
 from benchmarking.errors import ChecksumError, DownloadError, ModelError, RunCancelledError
+from benchmarking.files import model_cache
 from benchmarking.files.download import DownloadLimits
 from benchmarking.files.model_cache import ModelCache
 from benchmarking.files.web import WebLimits, hide_credentials
 from benchmarking.programs.process import Cancellation
-from benchmarking.specs.expand import expand
+from benchmarking.specs.expand import InputBlob, expand
 from benchmarking.specs.location import Location
 from benchmarking.specs.reader import read_benchmarks
 from tests.support import http_server
@@ -351,7 +355,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from benchmarking.files.model_cache import ModelCache
 from benchmarking.programs.process import Cancellation
-from benchmarking.specs.expand import expand
+from benchmarking.specs.expand import InputBlob, expand
 from benchmarking.specs.reader import read_benchmarks
 {prelude}
 case = expand(read_benchmarks(Path({spec!r})), None)[0]
@@ -637,3 +641,147 @@ def test_inputs_of_a_cache_that_cannot_be_written_are_kept_for_this_run_only(tmp
     usual.rmdir()
     assert cache._input_directory(case) == usual
     assert usual.is_dir()
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_what_lies_together_is_replaced_if_it_is_another_file(tmp_path, cache, monkeypatch, has_links):
+    if not has_links:
+
+        def refuse(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    case = case_with_data(tmp_path)
+    (tmp_path / "weights.data").write_bytes(b"weights")
+    model, data = cache.with_data(case, "model", ["weights.data"])
+    assert (model.read_bytes(), data.read_bytes()) == (b"model", b"weights")
+    assert (data.stat().st_nlink > 1) == has_links
+    data.unlink()
+    data.write_bytes(b"damaged")
+    assert cache.with_data(case, "model", ["weights.data"]) == (model, data)
+    assert data.read_bytes() == b"weights"
+    assert (data.stat().st_nlink > 1) == has_links
+
+
+def test_a_file_that_lies_together_already_is_left_alone(tmp_path, cache, monkeypatch):
+    case = case_with_data(tmp_path)
+    (tmp_path / "weights.data").write_bytes(b"weights")
+    model, _ = cache.with_data(case, "model", ["weights.data"])
+    monkeypatch.setattr(Path, "hardlink_to", None)  # which nobody can call
+    assert cache.with_data(case, "model", ["weights.data"])[0] == model
+
+
+def test_files_that_cannot_be_put_together_are_the_caches_fault(tmp_path, cache):
+    case = case_with_data(tmp_path)
+    (tmp_path / "weights.data").write_bytes(b"weights")
+    model, _ = cache.with_data(case, "model", ["weights.data"])
+    model.unlink()
+    (model / "in the way").mkdir(parents=True)
+    with pytest.raises(DownloadError) as caught:
+        cache.with_data(case, "model", ["weights.data"])
+    assert str(caught.value).startswith(f"the model cache cannot be used: {model.parent}: ")
+    assert str(caught.value).endswith("; choose another with --model_cache")
+
+
+def test_an_input_with_a_hash_is_checked(tmp_path, cache):
+    case = case_with_data(tmp_path)
+    path = tmp_path / "input.txt"
+    path.write_bytes(DATA)
+    location, md5 = Location(str(path)), hashlib.md5(DATA).hexdigest()
+    assert cache.local_file(location, case, md5.upper()) == path
+    assert cache.local_file(location, case) == path
+    with pytest.raises(ChecksumError) as caught:
+        cache.local_file(location, case, "0" * 32)
+    assert str(caught.value).endswith(f": md5 is {'0' * 32}, but {path} has {md5}")
+    assert str(case.specification) in str(caught.value)
+
+
+def test_files_that_cannot_be_read_to_the_end_are_named(tmp_path, cache, monkeypatch):
+    """As of a disk that fails: root may read everything else."""
+    (tmp_path / "input.txt").write_bytes(b"x")
+    case = case_with_data(tmp_path)
+
+    def fail(path, **_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(model_cache, "_hash_file", fail)
+    with pytest.raises(DownloadError, match=r"^cannot read .*/input\.txt: Input/output error$"):
+        cache.local_file(Location(str(tmp_path / "input.txt")), case, "0" * 32)
+    monkeypatch.setattr(model_cache, "_refuse_stand_ins", fail_to_read)
+    with pytest.raises(DownloadError, match=r"^cannot read .*/model\.onnx: Input/output error$"):
+        cache.resolve(case)
+
+
+def fail_to_read(stream, location):
+    raise OSError(5, "Input/output error")
+
+
+def test_an_input_is_made_once_in_a_run(tmp_path, cache):
+    case = case_with_data(tmp_path)
+    (tmp_path / "input.txt").write_text("1 2 3")
+    given = InputBlob("a", (3,), "float", file=Location(str(tmp_path / "input.txt")))
+    np.save(tmp_path / "input.npy", np.array([1, 2, 3], np.int64))
+    made = InputBlob("a", (3,), "float", file=Location(str(tmp_path / "input.npy")))
+    assert cache.input_file(InputBlob("a", (3,), "float"), case) is None
+    assert cache.input_file(given, case) == tmp_path / "input.txt"
+    first = cache.input_file(made, case)
+    assert np.load(first).tolist() == [1, 2, 3]
+    assert np.load(first).dtype == np.float32
+    other = cache.input_file(replace(made, name="b"), case)
+    assert other != first
+    (tmp_path / "input.npy").write_bytes(b"changed")
+    assert cache.input_file(made, case) == first
+
+
+def test_the_progress_of_a_download_is_that_of_the_attempt(monkeypatch):
+    """rich shows nothing where stderr is no terminal: its bar is looked at."""
+    seen = []
+
+    class Progress(rich.progress.Progress):
+        def __init__(self, *columns, **options):
+            assert (options["transient"], type(options["console"]).__name__) == (True, "PlainConsole")
+            super().__init__(*columns, **options)
+            seen.append(self)
+
+    monkeypatch.setattr(rich.progress, "Progress", Progress)
+    with model_cache._Sink(io.BytesIO(), "model.onnx", with_sha256=False) as sink:
+        sink.take(b"before its length is known")
+        assert seen == []
+        sink.restart(7)
+        sink.take(b"12345")
+        sink.restart(6)
+        sink.take(b"1234")
+        assert [len(one.tasks) for one in seen] == [1, 1]
+        first, second = (one.tasks[0] for one in seen)
+        assert (first.description, first.completed, first.total) == ("model.onnx", 5, 7)
+        assert (second.completed, second.total) == (4, 6)
+        assert not seen[0].live.is_started
+        assert seen[1].live.is_started
+    assert not seen[1].live.is_started
+
+
+@pytest.mark.parametrize(("name", "length"), [(None, 7), ("model.onnx", None)])
+def test_without_a_name_or_a_length_there_is_no_progress(monkeypatch, name, length):
+    monkeypatch.setattr(model_cache._Sink, "_start_progress", None)
+    with model_cache._Sink(io.BytesIO(), name, with_sha256=False) as sink:
+        sink.restart(length)
+        sink.take(b"1234")
+        assert sink.digests().md5 == hashlib.md5(b"1234").hexdigest()
+
+
+def test_a_cached_file_that_cannot_be_read_is_fetched_again(tmp_path, resolve, caplog, monkeypatch):
+    (tmp_path / "init").write_bytes(DATA)
+    case = case_of(tmp_path, "init")
+    path = resolve(case)
+    hash_file = model_cache._hash_file
+
+    def fail_once(wanted, **options):
+        if wanted == path and not caplog.messages:
+            raise OSError(5, "Input/output error")
+        return hash_file(wanted, **options)
+
+    monkeypatch.setattr(model_cache, "_hash_file", fail_once)
+    path.chmod(0o600)
+    path.write_bytes(b"damaged")
+    assert resolve(case).read_bytes() == DATA
+    assert f"{path} cannot be read (Input/output error): downloading it again" in caplog.messages
