@@ -371,7 +371,9 @@ def test_plans_that_have_not_begun_are_dropped():
         builds.may_end.set()
         for one in (4, 3, 1):
             assert queue.get(tasks(one)[0]).revision == revision(one)
-    assert [number for number, _ in builds.begun] == [1, 3, 4]
+        assert [number for number, _ in builds.begun] == [1, 3, 4]
+        # They can be planned again.
+        assert queue.get(tasks(2)[0]).revision == revision(2)
 
 
 def test_at_the_end_nothing_more_is_built():
