@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from benchmarking.driver import metrics
-from benchmarking.driver.backend_matrix import LOOKS, _Enough
+from benchmarking.driver.arms import ReadyArm
+from benchmarking.driver.backend_matrix import LOOKS, _Enough, _explained
 from benchmarking.driver.lineup import choose, of_engine
 from benchmarking.driver.plan import ManyBackends
 from benchmarking.errors import CaseError, ProgramError, ToleranceError
 from benchmarking.frameworks.framework_base import BackendStatus
+from benchmarking.programs.workers import NoWorkersError
 
 STATUSES = (
     BackendStatus("eigen", available=False, reason="no Caffe2", engine="torch"),
@@ -184,3 +186,23 @@ def test_news_come_ever_later(monkeypatch, caplog):
         f"  phone: {done} of 7 blocks after {elapsed_s:.0f} s"
         for done, elapsed_s in ((2, 10.0), (4, 15.0), (6, 22.5))
     ]
+
+
+class Arm(ReadyArm):
+    """Of which only a whole process runs, and may fail."""
+
+    def __init__(self, error=None):
+        object.__setattr__(self, "error", error)
+
+    def run(self):
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_program_that_fails_anyway_is_not_blamed_for_being_no_worker():
+    no_workers, crash, other = NoWorkersError("no worker"), ProgramError("it crashes"), CaseError("other")
+    assert _explained(Arm(crash), no_workers) is crash
+    assert _explained(Arm(crash), other) is other
+    with pytest.raises(NoWorkersError) as caught:
+        _explained(Arm(), no_workers)
+    assert caught.value is no_workers
