@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarking.continuous import pipeline as pipeline_module
 from benchmarking.continuous.builder import Built
 from benchmarking.continuous.measurement import HarnessReport
 from benchmarking.continuous.pipeline import BuildQueue, Explained, Pipeline, Task
@@ -484,3 +485,33 @@ def test_a_suspect_whose_commits_cannot_be_built_is_not_measured(building, line,
     )
     measured = [one.treatment.revision for one in line.asked if one.run_type == "verify"]
     assert measured == [revision(3), revision(other)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [({}, ()), ({"show_screen": True}, ("screen",)), ({"show_document": True}, ("document",))],
+)
+def test_what_the_harness_said_is_shown_if_that_was_asked_for(building, line, monkeypatch, shown, expected):
+    texts = []
+    monkeypatch.setattr(pipeline_module.streams, "show", texts.append)
+    made, _ = building(**shown)
+    line.answers[1] = 0, document(DELAY)
+    made.run(tasks(1)[0])
+    known = {"screen": "what it said", "document": document(DELAY).decode()}
+    assert texts == [known[one] for one in expected]
+
+
+def test_without_an_earlier_commit_that_was_judged_the_commit_itself_is_blamed(building, line, state):
+    state.finish([Run("host", revision(0), RunStatus.SKIPPED), Run("gpu", revision(0), RunStatus.MEASURED)])
+    made, _ = building()
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 1.5)
+    run = Run("host", revision(1), RunStatus.REGRESSED, suspects=(suspect,))
+    explained = made.explain(run)
+    (culprit,) = explained.culprits
+    assert explained.run == run
+    assert (culprit.revision, culprit.good, culprit.note) == (
+        revision(1),
+        None,
+        "no earlier commit was judged",
+    )
+    assert line.asked == []
