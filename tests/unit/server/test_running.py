@@ -5,7 +5,10 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -16,6 +19,8 @@ from benchmarking.server import running
 from benchmarking.server.live import Hub
 from benchmarking.server.running import listen, serve
 from benchmarking.start import ENDING_SIGNALS
+
+ROOT = Path(__file__).parents[3]
 
 
 def has_ipv6():
@@ -146,3 +151,30 @@ def test_under_nohup_a_closed_terminal_does_not_end_it(server):
         assert not server.should_exit
         assert signal.getsignal(signal.SIGTERM) == server.handle_exit
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_threads_share_one_heap():
+    code = """
+import ctypes, sys, threading
+from benchmarking.server.running import share_memory
+if sys.argv[1] == "shared":
+    share_memory()
+library = ctypes.CDLL(None)
+together = threading.Barrier(4)
+def allocate():
+    together.wait()
+    library.malloc(100_000)
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for one in threads:
+    one.start()
+for one in threads:
+    one.join()
+library.malloc_info(0, ctypes.c_void_p.in_dll(library, "stdout"))
+"""
+    heaps = {
+        mode: subprocess.run(
+            [sys.executable, "-c", code, mode], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout.count("<heap nr=")
+        for mode in ("shared", "apart")
+    }
+    assert heaps["shared"] == 1 < heaps["apart"]
