@@ -64,6 +64,8 @@ Runs = Sequence[SavedRun]
 
 def normal(runs: Runs) -> Runs:
     """Without verifications; without tainted runs, if there are others."""
+    if len(runs) == 1 and runs[0].run_type == NORMAL_RUN:  # as a rule, and a page has thousands
+        return runs
     found = [one for one in runs if one.run_type == NORMAL_RUN]
     return [one for one in found if not one.tainted] or found
 

@@ -52,10 +52,10 @@ _RUN = [_OF_A_POINT[name].label(name) for name in SavedRun._fields]
 
 def saved_runs(reader: Reader, condition: ColumnElement[bool]) -> list[SavedRun]:
     """Those whose points meet the condition, the latest last."""
-    confirmed = _confirmed(reader, condition)
     found = _read(reader, condition)
-    if not confirmed:
+    if all(one.run_type == NORMAL_RUN for one in found):
         return found
+    confirmed = _confirmed(reader, condition)
     return [one._replace(is_confirmed=(one.series, one.uid) in confirmed) for one in found]
 
 
