@@ -21,6 +21,8 @@ GRACE_S = 10
 """The time that requests have to finish."""
 MOST_WAITING = 512
 KEEP_ALIVE_S = 15
+OBJECTS_PER_COLLECTION = 50_000
+"""A large page makes that many, and Python would otherwise look at them again and again."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -68,6 +70,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
     # Most of the process never goes away: a large page is made faster if it is not looked at each time.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(OBJECTS_PER_COLLECTION)
     asyncio.run(_Server(config, app.state.hub).serve(sockets=[listener]))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -101,11 +102,9 @@ class Comparison:
 
     @property
     def varying(self) -> Varying:
+        rows = [one.head.series for one in self._found]
         return Varying.of_properties(
-            {
-                name: {getattr(one.head.series, column) for one in self._found}
-                for name, column in PROPERTY_COLUMNS.items()
-            }
+            {name: set(map(attrgetter(column), rows)) for name, column in PROPERTY_COLUMNS.items()}
         )
 
     @cached_property
