@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import psutil
 
 TERMINATION_GRACE_S = 5.0
+LOOK_AGAIN_S = 0.01
 _SHOWN_CHARACTERS = 100
 
 logger = logging.getLogger(__name__)
@@ -42,10 +44,29 @@ def end_marked(variable: str, is_left: Callable[[str], bool], whose: str = "an e
     for one in found:
         logger.warning("ending %s, which %s left running", describe(one), whose)
         _signal(one, "terminate")
-    _, alive = psutil.wait_procs(found, TERMINATION_GRACE_S)
+    alive = _alive_after(TERMINATION_GRACE_S, found)
     for one in alive:
         _signal(one, "kill")
-    psutil.wait_procs(alive, TERMINATION_GRACE_S)
+    _alive_after(TERMINATION_GRACE_S, alive)
+
+
+def _alive_after(seconds: float, processes: Sequence[psutil.Process]) -> Sequence[psutil.Process]:
+    """Those that have not ended within this time. One has ended even if its parent has not heard of it: the
+    first process of a container often never asks.
+    """
+    deadline = time.monotonic() + seconds
+    while (alive := [*filter(_is_alive, processes)]) and time.monotonic() < deadline:
+        time.sleep(LOOK_AGAIN_S)
+    return alive
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def holds_open(pid: int, path: Path) -> bool:

@@ -298,6 +298,25 @@ def test_only_what_is_marked_is_ended_and_each_is_named(left, monkeypatch, caplo
     )
 
 
+def test_a_parent_that_never_hears_of_the_end_holds_up_nothing(monkeypatch, tmp_path):
+    """As the first process of many containers, to which what is left behind belongs."""
+    monkeypatch.setattr(leftovers, "TERMINATION_GRACE_S", 1000.0)
+    ours = str(tmp_path)
+    deaf = (
+        "import os, subprocess, sys, time\n"
+        "one = subprocess.Popen(['sleep', '600'], env={**os.environ, 'MARK': sys.argv[1]})\n"
+        "print(one.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", deaf, ours]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        wait_until(lambda: child.cmdline() == ["sleep", "600"])
+        leftovers.end_marked("MARK", ours.__eq__)
+        assert child.status() == psutil.STATUS_ZOMBIE
+        parent.kill()
+
+
 def test_how_a_process_is_named(left):
     one = left("x", "sleep 601")
     wait_until(lambda: psutil.Process(one.pid).cmdline() == ["sleep", "601"])
