@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from benchmarking.records.comparison import PairedVerdict, Scatter, Sides, run_to_run_scatter
 from benchmarking.records.series import Moment
-from benchmarking.results.model import Interval, Verdict
+from benchmarking.results.model import NORMAL_RUN, Interval, Verdict
 from benchmarking.statistics.change_points import MINIMUM_EFFECT, MINIMUM_RUNS
 from benchmarking.statistics.sequential import SequentialPlan
 
-NORMAL_RUN = "benchmark"
 RULED_OUT = SequentialPlan.target_change
 
 
@@ -136,8 +135,8 @@ def are_relative(base: Runs, head: Runs) -> bool:
 def by_ratios(base: Runs, head: Runs, history: Iterable[SavedRun], scatter: Scatter) -> Sides | None:
     """The ratios of two versions to their controls, which do not depend on how busy the machine was.
 
-    Different controls are related by their own runs, which have controls in turn, until there is a common
-    one. Each run in between adds its error. None if there is no common control.
+    Different controls are related by their own runs, which have controls in turn, until both sides reach the
+    same control. Each run in between adds its error. None if they never do.
 
     Args:
         base, head: normal runs for which ``are_relative`` holds. The last of each counts.

@@ -19,7 +19,6 @@ from benchmarking.records.comparison import (
     judge,
 )
 from benchmarking.records.evidence import (
-    NORMAL_RUN,
     Runs,
     SavedRun,
     are_relative,
@@ -31,6 +30,7 @@ from benchmarking.records.evidence import (
 )
 from benchmarking.records.index import Index
 from benchmarking.records.series import SeriesKey
+from benchmarking.results.model import NORMAL_RUN
 
 ERRORS = "error"
 """The metric whose values are not compared: an answer is right or wrong."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from benchmarking.results import comparability
-from benchmarking.results.model import Interval, Result, TestKey, TypeResult, Verdict
+from benchmarking.results.model import NORMAL_RUN, Interval, Result, TestKey, TypeResult, Verdict
 from benchmarking.statistics.change_points import (
     ChangePoint,
     Creep,
@@ -141,7 +141,7 @@ class _Points:
         moment = result.provenance.commit, result.provenance.commit_time
         if one.regressed:
             self.regressed.add(moment)
-        if result.provenance.run_type == "benchmark":
+        if result.provenance.run_type == NORMAL_RUN:
             self.points[moment] = point_of(result, one)
             self.verified.pop(moment, None)
         elif one.confirmation:

@@ -22,7 +22,7 @@ from typing import TypeVar
 from benchmarking.bounds import read_file
 from benchmarking.files import atomic_file
 from benchmarking.results import comparability, documents, unix_time
-from benchmarking.results.model import NET_DELAY, Result, TypeResult
+from benchmarking.results.model import NET_DELAY, NORMAL_RUN, Result, TypeResult
 from benchmarking.results.plain_text import plain
 from benchmarking.specs.run_info import Commit
 
@@ -241,7 +241,7 @@ def _load(directory: Path, selection: Selection) -> Result | None:
 def _read_run(directory: Path, like: Result) -> Run | None:
     """None if it is from another device, ran with other settings, is not a normal run, or is damaged."""
     result = _read_meta(directory)
-    if result is None or result.provenance.run_type != "benchmark":
+    if result is None or result.provenance.run_type != NORMAL_RUN:
         return None
     if result.test.device != like.test.device:
         return None

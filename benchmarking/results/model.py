@@ -18,6 +18,7 @@ NET_DELAY = "NET_DELAY"
 """The type of a whole-net iteration; every other type of ``delay`` is an operator."""
 
 RunType = Literal["benchmark", "verify", "regress"]
+NORMAL_RUN: RunType = "benchmark"
 """A normal run, the verification of a suspected regression, the confirmation of a regression."""
 
 Fact = str | int | float | bool | None

@@ -16,9 +16,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, insert, select, update
 
-from benchmarking.records.evidence import NORMAL_RUN
 from benchmarking.results import comparability, documents
-from benchmarking.results.model import NET_DELAY, Failure, Result, TypeResult, Verdict
+from benchmarking.results.model import NET_DELAY, NORMAL_RUN, Failure, Result, TypeResult, Verdict
 from benchmarking.server import levels, packing, projects
 from benchmarking.server.admission import admit
 from benchmarking.server.projects import DEFAULT_PROJECT

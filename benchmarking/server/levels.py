@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from benchmarking.records.comparison import RECENT_RUNS
-from benchmarking.records.evidence import NORMAL_RUN, Measured, ratio_scatter, value_scatter
+from benchmarking.records.evidence import Measured, ratio_scatter, value_scatter
+from benchmarking.results.model import NORMAL_RUN
 from benchmarking.server.tables import points, series
 
 NEWEST_RUNS = 2 * RECENT_RUNS

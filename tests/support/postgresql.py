@@ -142,7 +142,7 @@ class PostgreSQL:
             place = ["-D", name]
         self._run("createdb", *self._address, "-T", template, *place, name)
         if directory is not None:
-            self._clean_up(False)  # it would change files that each new connection then writes anew
+            self._clean_up(False)  # it would change files that each new connection then writes again
             self._sql("CHECKPOINT")  # what it consists of has its place in the directory now
         if self._namespace:
             return f"postgresql://{self.user}@/{name}?host={self.directory}&port={self.port}"

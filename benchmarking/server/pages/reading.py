@@ -9,8 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, FromClause, Row, Select, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from benchmarking.records.evidence import NORMAL_RUN
-from benchmarking.results.model import NET_DELAY
+from benchmarking.results.model import NET_DELAY, NORMAL_RUN
 from benchmarking.server import tables
 from benchmarking.server.pages.views import CommitView, PointView, SeriesName
 from benchmarking.server.projects import DEFAULT_PROJECT

@@ -10,9 +10,9 @@ from sqlalchemy import Text, and_, case, cast, func, literal, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from benchmarking.records.comparison import Scatter, Sides
-from benchmarking.records.evidence import NORMAL_RUN, Runs, SavedRun, by_ratios
+from benchmarking.records.evidence import Runs, SavedRun, by_ratios
 from benchmarking.records.series import Moment
-from benchmarking.results.model import NET_DELAY, Verdict
+from benchmarking.results.model import NET_DELAY, NORMAL_RUN, Verdict
 from benchmarking.server import tables
 from benchmarking.server.ingest import KNOWN
 from benchmarking.server.pages.reading import Reader

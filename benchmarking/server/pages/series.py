@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Row, or_, select
 
-from benchmarking.records.evidence import NORMAL_RUN
 from benchmarking.results import comparability
+from benchmarking.results.model import NORMAL_RUN
 from benchmarking.server import tables
 from benchmarking.server.pages.reading import (
     POINT_COLUMNS,

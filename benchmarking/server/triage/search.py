@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from benchmarking.records.series import Point
-from benchmarking.results.model import NET_DELAY, Interval, Outcome, TypeResult
+from benchmarking.results.model import NET_DELAY, NORMAL_RUN, Interval, Outcome, TypeResult
 from benchmarking.server import packing
 from benchmarking.server.store import Store
 from benchmarking.server.tables import changes, commits, points, results, series, stored_documents
@@ -90,7 +90,7 @@ class _Series:
         self._verdicts = [self._verdict(one) for one in self._rows if one.status == Outcome.REGRESSED]
         latest: dict[int, Any] = {}
         for one in self._rows:
-            if one.run_type == "benchmark" and not one.tainted:
+            if one.run_type == NORMAL_RUN and not one.tainted:
                 latest[one.commit_id] = one
         self._latest = latest
         self._history = SeriesHistory(

@@ -734,7 +734,7 @@ def test_an_input_is_made_once_in_a_run(tmp_path, cache):
 
 
 def test_the_progress_of_a_download_is_that_of_the_attempt(monkeypatch):
-    """rich shows nothing where stderr is no terminal: its bar is looked at."""
+    """rich shows nothing if stderr is not a terminal, so its bar itself is inspected."""
     seen = []
 
     class Progress(rich.progress.Progress):
