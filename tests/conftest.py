@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.device_lab.lab import DeviceLab, why_not
+from tests.support.scheduling import pytest_testnodedown, pytest_xdist_make_scheduler  # noqa: F401 - hooks
 
 # Programs under test inherit it; under nohup they would rightly ignore it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
