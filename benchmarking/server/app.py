@@ -84,7 +84,6 @@ def make_app(
         version=benchmarking.__version__,
         dependencies=[Depends(accounts.gate)],
         lifespan=_lifespan,
-        root_path=root_path,
         docs_url=None,  # it loads scripts from elsewhere
         redoc_url=None,
         openapi_url=None,
@@ -97,7 +96,7 @@ def make_app(
     app.state.counters = Counters()
     app.state.large_bodies = asyncio.Lock()
     app.add_middleware(bodies.SmallBodies)
-    app.add_middleware(ProjectPaths)
+    app.add_middleware(ProjectPaths, root_path=root_path)
     app.add_exception_handler(DBAPIError, _database_failed)
     app.add_exception_handler(PoolTimeoutError, _database_failed)
     app.add_exception_handler(RefusedError, _refused)

@@ -22,11 +22,17 @@ _PROJECT, _SERVER_ROOT = "mlbench.project", "mlbench.server_root"
 class ProjectPaths:
     """Takes the project from the path: everything behind it is served as if a proxy had added it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+        """
+        Args:
+            root_path: what a proxy has added indeed, whether it sends it on or not.
+        """
         self.app = app
+        self.root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        root = scope.get("root_path", "").rstrip("/")
+        root = self.root_path or scope.get("root_path", "").rstrip("/")
+        scope = {**scope, "root_path": root}
         found = _PATH.fullmatch(scope.get("path", "").removeprefix(root))
         if found is not None:
             name, rest = found.groups()
