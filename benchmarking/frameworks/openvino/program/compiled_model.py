@@ -34,6 +34,7 @@ class OpenVinoModel(LoadedModel):
     def __init__(
         self,
         runtime: Any,
+        core: Any,
         file: ModelFile,
         properties: Dict[str, Any],
         inputs: Mapping[str, Any],
@@ -44,7 +45,7 @@ class OpenVinoModel(LoadedModel):
         self._asked = properties["INFERENCE_PRECISION_HINT"]
         device = "CPU" if "INFERENCE_NUM_THREADS" in properties else "GPU"
         self._threads = properties.get("INFERENCE_NUM_THREADS", 0)
-        self._core = runtime.Core()
+        self._core = core
         model = self._read()
         self._signature = _signature(file.name, model)
         self._places = self._signature.find_outputs(wanted, self._signature.is_renamed(inputs))

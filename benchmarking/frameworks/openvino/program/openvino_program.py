@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from dataclasses import dataclass
@@ -86,7 +87,9 @@ class _OpenVinoPreparation(Preparation):
         reason = _missing(self._runtime).get(settings.backend)
         if reason:
             raise UsageError("--backend %s: %s" % (settings.backend, reason))
-        return OpenVinoModel(self._runtime, self._file, _properties(settings), inputs, wanted)
+        return OpenVinoModel(
+            self._runtime, _core(self._runtime), self._file, _properties(settings), inputs, wanted
+        )
 
 
 def _properties(settings: OpenVinoSettings) -> Dict[str, Any]:
@@ -111,7 +114,7 @@ def _properties(settings: OpenVinoSettings) -> Dict[str, Any]:
 
 def _missing(module: Any) -> Dict[str, str]:
     """The reason why a backend is unavailable, by its name."""
-    core = module.Core()
+    core = _core(module)
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     missing = {
         name: "this CPU does not compute in %s; use f32" % name
@@ -121,6 +124,15 @@ def _missing(module: Any) -> Dict[str, str]:
     if not any(device.startswith("GPU") for device in core.available_devices):
         missing[GPU] = "OpenVINO finds no GPU; it needs an Intel GPU with its OpenCL driver"
     return missing
+
+
+@functools.lru_cache(maxsize=None)
+def _core(module: Any) -> Any:
+    """The only one of this process. Each that compiles a model for the CPU gives the main thread another
+    stack for signals, and in the end puts back the one before, even if that belongs to a Core that is gone
+    (OpenVINO 2026.4): the next signal would then crash the process.
+    """
+    return module.Core()
 
 
 def _runtime() -> Any:

@@ -1,5 +1,8 @@
 """Models in OpenVINO: answers, errors, and what is said of operators."""
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -65,6 +68,20 @@ def test_an_answer_of_each_kind_of_file(load, converted, tmp_path):
         answer(job(converted, *flags, "--weights", str(elsewhere)).load()), expected
     )
     elsewhere.rename(converted.with_suffix(".bin"))
+
+
+def test_signals_can_be_handled_when_models_are_gone(load):
+    """A Core leaves a stack for them that does not exist any more, once it is gone."""
+    stack = (ctypes.c_void_p * 3)()  # stack_t: address, flags, size
+    first = load(onnx_models.linear(), *ROWS)
+    second = load(onnx_models.linear(), *ROWS)
+    for one in (first, second):
+        one.run()
+    del one, first
+    del second
+    assert ctypes.CDLL(None).sigaltstack(None, stack) == 0
+    mapped = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
+    assert not stack[0] or any(int(begin, 16) <= stack[0] < int(end, 16) for begin, end in mapped)
 
 
 def test_a_model_of_tensorflow_lite_is_the_same(tmp_path):
