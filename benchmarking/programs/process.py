@@ -136,7 +136,7 @@ def run(
         raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
     started = time.monotonic()
     process = _start(command, hidden_environment, directory, streams, tether)
-    with process, _Supervisor(process, Capture(), Capture()) as supervisor:
+    with _supervised(process, Capture(), Capture()) as supervisor:
         end = supervisor.wait(command.timeout_s, cancellation)
         duration_s = time.monotonic() - started
         if end is not _End.EXITED:
@@ -176,10 +176,11 @@ class LiveProcess(LiveProgram):
         self._cancellation = cancellation
         self._stderr = Capture()
         self._open_streams = 2
-        self._selector = selectors.DefaultSelector()
-        for stream in (self._process.stdout, self._process.stderr, cancellation):
-            if stream is not None:
-                self._selector.register(stream, selectors.EVENT_READ)
+        with _killed_on_error(self._process):
+            self._selector = selectors.DefaultSelector()
+            for stream in (self._process.stdout, self._process.stderr, cancellation):
+                if stream is not None:
+                    self._selector.register(stream, selectors.EVENT_READ)
 
     @property
     def stderr(self) -> str:
@@ -221,6 +222,8 @@ class LiveProcess(LiveProgram):
                     with suppress(TimeoutError):
                         self.receive(DRAIN_LIMIT_S)  # its last words
                 return data
+            if self._open_streams and time.monotonic() >= deadline:
+                raise TimeoutError  # it only writes to stderr, without a pause
         return b""
 
     def _how_it_ended(self) -> str:
@@ -240,7 +243,7 @@ class LiveProcess(LiveProgram):
 
     def __exit__(self, *_: object) -> None:
         self._selector.close()
-        with self._process, _Supervisor(self._process, Capture(), self._stderr) as supervisor:
+        with _supervised(self._process, Capture(), self._stderr) as supervisor:
             self._process.stdin.close()  # type: ignore[union-attr]
             if supervisor.wait(TERMINATION_GRACE_S, None) is not _End.EXITED:
                 supervisor.terminate(TERMINATION_GRACE_S)
@@ -299,6 +302,31 @@ class _End(Enum):
     CANCELLED = "cancelled"
 
 
+@contextmanager
+def _killed_on_error(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """What nobody can watch any more (no descriptor is left, say) is not left running."""
+    try:
+        yield
+    except BaseException:
+        _signal_group(process, signal.SIGKILL)
+        raise
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    # PermissionError: only zombies of the group remain (macOS).
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+@contextmanager
+def _supervised(process: subprocess.Popen[bytes], stdout: Capture, stderr: Capture) -> Iterator[_Supervisor]:
+    with process:
+        with _killed_on_error(process):
+            supervisor = _Supervisor(process, stdout, stderr)
+        with supervisor:
+            yield supervisor
+
+
 class _Supervisor:
     """Reads a process's output and waits for its end at the same time."""
 
@@ -327,7 +355,7 @@ class _Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._process.returncode is None:
-            self._signal_group(signal.SIGKILL)
+            _signal_group(self._process, signal.SIGKILL)
         self._selector.close()
         self._end_watch.close()
 
@@ -353,10 +381,10 @@ class _Supervisor:
     def terminate(self, grace_s: float) -> None:
         """Sends SIGTERM to the group and gives it time to react, also if somebody stopped it."""
         if _is_stopped(self._process.pid):
-            self._signal_group(signal.SIGCONT)
+            _signal_group(self._process, signal.SIGCONT)
             # Any thread of a stopped process may take its next signal, and Python waits for the main thread.
             time.sleep(RESUME_S)
-        self._signal_group(signal.SIGTERM)
+        _signal_group(self._process, signal.SIGTERM)
         self.wait(grace_s, None)
 
     def finish(self) -> int:
@@ -364,7 +392,7 @@ class _Supervisor:
         exit code.
         """
         # The process is not reaped yet, so its number still identifies this group.
-        self._signal_group(signal.SIGKILL)
+        _signal_group(self._process, signal.SIGKILL)
         exit_code = self._reap()
         self._selector.unregister(self._end_watch)
         deadline = time.monotonic() + DRAIN_LIMIT_S
@@ -392,11 +420,6 @@ class _Supervisor:
                 self._selector.unregister(key.fileobj)
                 self._open_streams -= 1
         return ends
-
-    def _signal_group(self, number: signal.Signals) -> None:
-        # PermissionError: only zombies of the group remain (macOS).
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
 
 
 def _is_stopped(pid: int) -> bool:
@@ -426,9 +449,9 @@ class _EndWatch:
     """A file descriptor that becomes readable when a child ends, without reaping it."""
 
     def __init__(self, pid: int) -> None:
-        if hasattr(os, "pidfd_open"):
+        try:
             self._descriptor = os.pidfd_open(pid)
-        else:
+        except (AttributeError, OSError):  # not Linux; or its kernel is older than 5.3, or a sandbox
             self._descriptor, write_end = os.pipe()
             threading.Thread(target=self._tell_end, args=(pid, write_end), daemon=True).start()
 

@@ -352,3 +352,19 @@ def test_what_belongs_to_another_user_may_be_open(monkeypatch):
 
     monkeypatch.setattr(psutil, "Process", denied)
     assert leftovers.holds_open(1, Path(sys.executable))
+
+
+def test_a_program_that_only_complains_is_silent(live, monkeypatch):
+    """Its stderr is read meanwhile, and does not extend the time for an answer."""
+    one = live("exec sleep 600")
+    read_end, write_end = os.pipe()
+    os.write(write_end, bytes(4))
+    monkeypatch.setattr(process, "_READ_BYTES", 1)
+    one._selector.unregister(one._process.stderr)
+    with os.fdopen(read_end, "rb") as complaints, os.fdopen(write_end, "wb"):
+        one._selector.register(complaints, 1)
+        with pytest.raises(TimeoutError):
+            one.receive(0)
+        one._selector.unregister(complaints)
+        one._selector.register(one._process.stderr, 1)
+    assert len(one.stderr) == 1

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import sys
@@ -258,3 +259,34 @@ def test_a_closed_cancellation_still_says_whether_it_was_set(is_cancelled):
             cancellation.set()
     with Path(os.devnull).open():  # which may get its number
         assert cancellation.is_set == is_cancelled
+
+
+def test_a_kernel_that_does_not_watch_processes_is_enough(run, monkeypatch):
+    """Python may know pidfd_open where an old kernel or a sandbox does not."""
+
+    def refuse(pid):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+    outcome = run(python("import sys; print('out'); sys.exit(7)"))
+    assert (outcome.stdout, outcome.exit_code) == ("out\n", 7)
+
+
+def test_a_process_that_cannot_be_watched_is_not_left(run, monkeypatch, tmp_path):
+    def fail(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(process, "_EndWatch", fail)
+    started = tmp_path / "pid"
+    command = Command(("sh", "-c", f"echo $$ > {started}.new; mv {started}.new {started}; exec sleep 600"))
+    start = process._start
+
+    def start_and_wait(*arguments):
+        one = start(*arguments)
+        assert wait_until(started.exists)
+        return one
+
+    monkeypatch.setattr(process, "_start", start_and_wait)
+    with pytest.raises(OSError, match="Too many open files"):
+        run(command)
+    assert not is_running(int(started.read_text()))
