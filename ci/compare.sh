@@ -35,8 +35,8 @@ prepare() { # NAME DIRECTORY: makes $OUTPUT/NAME, which runs the command there.
 # What they print belongs to the log: the status alone goes to stdout.
 (prepare base "$BASE") >&2
 (prepare head "$HEAD") >&2
-read -r -a options <<< "${OPTIONS:-}"
+read -r -d "" -a options <<< "${OPTIONS:-}" || true # to the end of the last line
 status=0
-"$MLBENCH" compare "$(printf %q "$OUTPUT/base")" "$(printf %q "$OUTPUT/head")" --fail_on inconclusive "${options[@]}" \
+"$MLBENCH" compare "$(printf %q "$OUTPUT/base")" "$(printf %q "$OUTPUT/head")" --fail_on inconclusive ${options[@]+"${options[@]}"} \
   --screen_reporter --json --markdown "$OUTPUT/report.md" --junit "$OUTPUT/junit.xml" > "$OUTPUT/results.json" || status=$?
 echo "$status"
