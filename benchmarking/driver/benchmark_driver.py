@@ -122,6 +122,7 @@ class BenchmarkDriver:
                 operator_rounds=MOST_ROUNDS if self._plan.framework.times_operators(case) else 0,
                 clock=comparing.clock,
                 computes_on_cpu=self._platform.computes_on_cpu,
+                suspects=suspects,
             )
             workers = treatment.workers(), control.workers()
             cores = conditions.core_count(self._platform)

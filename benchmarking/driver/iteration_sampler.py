@@ -136,12 +136,14 @@ class IterationSampler(Sampler[WorkerSource]):
         computes_on_cpu: bool = True,
         goes_on_without_failed: bool = False,
         turns_s: float = TURNS_S,
+        suspects: Sequence[str] = (),
     ) -> None:
         """Args:
         pin: as ``PlatformBase.pin``.
         turns_s: what the iterations of an arm may take about in a block.
         operator_rounds: in this many rounds of a block, at most, each operator is timed as well, in an
             iteration of its own.
+        suspects: operators that are judged even if they take little time.
         """
         super().__init__(
             random,
@@ -155,6 +157,7 @@ class IterationSampler(Sampler[WorkerSource]):
         self._operator_rounds = operator_rounds
         self._computes_on_cpu = computes_on_cpu
         self._turns_s = turns_s
+        self._suspects = frozenset(suspects)
         self._records: dict[str, _ArmRecord] = {}
         self._rounds = 0
         self._renewed_at: int | None = None
@@ -319,7 +322,7 @@ class IterationSampler(Sampler[WorkerSource]):
         ours, theirs = own.operators_of_block(block), baseline.operators_of_block(block)
         if arm not in self._judged:
             shortest_ns = shortest_operator_ns(own.facts, baseline.facts)
-            self._judged[arm] = _worth_judging(ours, theirs, shortest_ns)
+            self._judged[arm] = _worth_judging(ours, theirs, shortest_ns, self._suspects)
         for name in self._judged[arm]:
             if name in ours and len(theirs.get(name, ())) == len(ours[name]):
                 ratios[name] = sequential.pair_log_ratio(ours[name], theirs[name])
@@ -375,9 +378,15 @@ def _require_clock(arm: str, clock: Clock, samples: Sequence[IterationSample]) -
 
 
 def _worth_judging(
-    ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]], shortest_ns: float
+    ours: Mapping[str, Sequence[float]],
+    theirs: Mapping[str, Sequence[float]],
+    shortest_ns: float,
+    suspects: frozenset[str],
 ) -> tuple[str, ...]:
-    """From the first block: operators that take more than ``LEAST_SHARE`` in either arm and can be timed."""
+    """From the first block: operators that take more than ``LEAST_SHARE`` in either arm and can be timed.
+
+    Suspects took that much when they were suspected; one that is near the limit must not escape.
+    """
     shares: dict[str, float] = {}
     too_short: set[str] = set()
     for arm in (ours, theirs):
@@ -386,7 +395,8 @@ def _worth_judging(
         for name, median in medians.items():
             shares[name] = max(shares.get(name, 0.0), median / total if total else 0.0)
         too_short |= {name for name, median in medians.items() if median < shortest_ns}
-    return tuple(name for name in ours if shares[name] >= LEAST_SHARE and name not in too_short)
+    large = {name for name, share in shares.items() if share >= LEAST_SHARE} | suspects
+    return tuple(name for name in ours if name in large and name not in too_short)
 
 
 @contextmanager

@@ -33,7 +33,8 @@ class PairedTest:
         self._what = what
         self._next_news_s = NEWS_AFTER_S
         self._started = time.monotonic()
-        self._log_ratios: dict[str, list[float]] = {}
+        self._log_ratios: dict[str, list[float]] = {name: [] for name in suspects}
+        """By type; every suspect is in it: one without any ratio is inconclusive, and never passes."""
         self.pairs = 0
 
     @property

@@ -141,6 +141,7 @@ def run(treatment, control, *, seed=3, clock="auto", operators=False, suspects=(
         pin,
         operator_rounds=iteration_sampler.MOST_ROUNDS if operators else 0,
         clock=clock,
+        suspects=suspects,
         **more,
     )
     test = PairedTest(Comparing(), suspects)
@@ -372,6 +373,31 @@ def test_what_computed_each_operator_and_its_cost_are_kept_apart_for_both():
 def test_suspects_are_judged_alone():
     samples = run(MadeUpArm("t", factor=1.05), MadeUpArm("c", seed=2), suspects=("NET_DELAY",))
     assert set(samples.decisions) == {"NET_DELAY"}
+
+
+def test_a_suspect_is_judged_however_little_time_it_took_in_the_first_pair():
+    """It took a hundredth of the net when it was suspected, and takes just less now."""
+    shares = {"ID_0_Conv_a": 0.991, "ID_1_Relu_b": 0.009}
+    slower = {**shares, "ID_1_Relu_b": 0.0096}
+    samples = run(
+        MadeUpArm("t", operators=slower),
+        MadeUpArm("c", seed=2, operators=shares),
+        operators=True,
+        suspects=("ID_1_Relu_b",),
+    )
+    assert {name: str(one.verdict) for name, one in samples.decisions.items()} == {"ID_1_Relu_b": "regressed"}
+
+
+def test_a_suspect_that_cannot_be_timed_any_more_is_inconclusive():
+    shares = {"ID_0_Conv_a": 0.991}
+    samples = run(
+        MadeUpArm("t", operators=shares),
+        MadeUpArm("c", seed=2, operators=shares),
+        operators=True,
+        suspects=("ID_1_Relu_b",),
+    )
+    assert str(samples.decisions["ID_1_Relu_b"].verdict) == "inconclusive"
+    assert "none of 6 pairs could be used" in samples.decisions["ID_1_Relu_b"].reason
 
 
 def test_a_program_without_the_protocol_is_none_of_these():
