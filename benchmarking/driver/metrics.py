@@ -36,22 +36,22 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
             _delay_result(one, control_types.get(one.type), shortest_us),
             cost=costs.get(one.type),
             kernel=kernels.get(one.type),
-            **_judged(samples.decisions.get(one.type)),
             **_by_clock(one, control_types.get(one.type), samples.sampling),
+            **_judged(samples.decisions.get(one.type)),
         )
         for one in samples.treatment.types
     )
 
 
 def _judged(decision: SequentialDecision | None) -> dict[str, Any]:
-    """The comparison is that of the decision, which may use another clock than the samples."""
+    """The comparison is that of the decision."""
     return {"decision": decision, "comparison": decision.comparison, "too_short": False} if decision else {}
 
 
 def _by_clock(
     treatment: TypeSamples, control: TypeSamples | None, sampling: Sampling | None
 ) -> dict[str, Any]:
-    """The summaries of the times on which the comparison is based, if those are not wall time."""
+    """The comparison and the summaries of the times on which it is based, if those are not wall time."""
     if sampling is None or sampling.clock == "wall":
         return {}
     arms = {"clock_summary": treatment, **({"control_clock_summary": control} if control else {})}
@@ -60,7 +60,12 @@ def _by_clock(
     }
     if any(len(times[name]) != len(one.values) for name, one in arms.items()):
         return {}  # an operator: only its wall time is known
-    return {name: summaries.summarize(times[name], one.pairs) for name, one in arms.items()}
+    found: dict[str, Any] = {name: summaries.summarize(times[name], one.pairs) for name, one in arms.items()}
+    if control:
+        found["comparison"] = summaries.compare(
+            times["clock_summary"], treatment.pairs, times["control_clock_summary"], control.pairs
+        )
+    return found
 
 
 def _delay_result(treatment: TypeSamples, control: TypeSamples | None, shortest_us: float) -> TypeResult:
