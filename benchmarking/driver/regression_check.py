@@ -77,7 +77,8 @@ class RegressionCheck:
         """Type, verdict, reason."""
         if not result.types:
             return []
-        if self.detector is None and any(one.decision for one in result.types):
+        in_ab = result.test.metric == "delay" and result.provenance.control_commit is not None
+        if self.detector is None and in_ab:
             judged = [(one, one.judged) for one in result.types]
             return [(one.type, how.verdict, how.reason) for one, how in judged if how and not one.known]
         runs = self._runs(result)

@@ -132,6 +132,19 @@ def test_runs_with_other_settings_say_nothing(history, caplog):
     assert "cpu_model Example CPU and Another CPU" in caplog.text
 
 
+def test_a_comparison_that_failed_is_not_judged_by_the_history(tmp_path):
+    """The pairs that there are show nothing, and the coarse rule over earlier commits is not asked instead."""
+    store, commits = History(tmp_path), []
+    for number in range(4):
+        commits.append(Commit(commit=f"earlier-{number}", commit_time=number))
+        store.save(having(AB, commit=commits[-1].commit, commit_time=number))
+    net = AB.types[0]
+    late = replace(net, diff_summary=replace(net.diff_summary, p50=1e6))
+    failed = having(replace(AB, types=(late,)), commit="new", commit_time=9)
+    assert RegressionCheck(store, tuple(commits), "p50_p90").suspects(failed) == (NET_DELAY,)
+    assert RegressionCheck(store, tuple(commits)).suspects(failed) == ()
+
+
 def test_a_named_detector_judges_by_the_history_alone(tmp_path):
     check = RegressionCheck(History(tmp_path), (), "p50_p90")
     assert follow_up(check, judged(Verdict.REGRESSED)) == ([], [])
