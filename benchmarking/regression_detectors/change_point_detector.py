@@ -73,6 +73,7 @@ def _first_index(one: ChangePoint | Creep) -> int:
 
 def _sentence(one: ChangePoint | Creep, count: int) -> str:
     kind = "creep" if isinstance(one, Creep) else "step"
-    size = f"a {kind} from {one.before:.6g} to {one.after:.6g} ({one.after / one.before - 1:+.1%})"
+    change = f" ({one.after / one.before - 1:+.1%})" if one.before else ""
+    size = f"a {kind} from {one.before:.6g} to {one.after:.6g}{change}"
     since = f"shown by the newest {count - _first_index(one)} of {count} runs"
     return f"{size} {since}, p {one.p_value:.0e}, {one.deviations:.1f} standard deviations"

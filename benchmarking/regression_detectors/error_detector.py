@@ -75,7 +75,9 @@ def _range(errors: Sequence[float]) -> str:
 
 
 def _largest_golden(newest: TypeResult) -> float:
-    """0 if it is unknown."""
+    """The largest finite one that the summary shows; 0 if none is known."""
     golden = newest.control_summary
-    size = max(abs(golden.p0), abs(golden.p100)) if golden else 0.0
-    return size if math.isfinite(size) else 0.0
+    if golden is None:
+        return 0.0
+    shown = (golden.p0, golden.p10, golden.p50, golden.p90, golden.p95, golden.p99, golden.p100)
+    return max((abs(one) for one in shown if math.isfinite(one)), default=0.0)

@@ -113,6 +113,18 @@ def test_rounding_is_of_the_size_of_the_golden_values():
     assert decide([], error(1e-3, 1e-4, golden=1.0)).verdict is Verdict.REGRESSED
 
 
+@pytest.mark.parametrize("infinite", [-math.inf, math.inf])
+def test_a_mask_in_the_golden_values_does_not_hide_their_size(infinite):
+    """A tenth of the golden values are infinite, as those of a mask are; the others are up to 1."""
+    golden = [infinite] * 10 + [value / 90 for value in range(1, 91)]
+    newest, wrong = (
+        replace(error(size, 1e-7), control_summary=summaries.summarize(golden)) for size in (3e-7, 1e-4)
+    )
+    decide = make_detector("error").decide
+    assert decide([], newest).verdict is Verdict.UNCHANGED
+    assert decide([], wrong).verdict is Verdict.REGRESSED
+
+
 def test_many_larger_errors_count_though_the_largest_is_the_same():
     decide = make_detector("error").decide
     newest = replace(error(1e-2, 1e-2, root_mean_square=9e-3))
@@ -159,6 +171,18 @@ def test_a_step_is_reported_once_when_enough_runs_show_it(in_ab):
     assert re.match(
         r"a step from [\d.]+ to [\d.]+ \(\+[23]\.\d%\) shown by the newest [789] of 2\d runs, p ", reason
     )
+
+
+def test_a_step_from_nothing_is_a_step():
+    """Times that a coarse clock could not tell from 0 before."""
+    history = [one for level in (5.0, 0.0) for one in [delays_of(level)] * (7 if level else 8)]
+    decision = make_detector("delay", "change_points").decide(history, delays_of(5.0))
+    assert decision.verdict is Verdict.REGRESSED
+    assert decision.reason.startswith("a step from 0 to 5 shown by the newest 8 of 16 runs")
+
+
+def delays_of(level):
+    return TypeResult("ID_0_Relu_a", "us", summaries.summarize([level]))
 
 
 def test_a_step_down_is_an_improvement():
