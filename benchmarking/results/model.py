@@ -275,10 +275,13 @@ class TypeResult:
 
 
 def _ratio(treatment: ErrorStatistics, control: ErrorStatistics) -> float:
-    own, other = treatment.max_absolute, control.max_absolute
+    """NaN counts as infinitely wrong."""
+    own, other = (
+        math.inf if math.isnan(one.max_absolute) else one.max_absolute for one in (treatment, control)
+    )
     if own == other:
         return 1.0
-    return math.inf if math.isnan(own) or other == 0 else own / other
+    return math.inf if other == 0 else own / other
 
 
 @dataclass(frozen=True)

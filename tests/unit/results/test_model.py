@@ -25,7 +25,18 @@ def test_the_stages_of_a_test_belong_together_and_nothing_else_does():
 
 
 @pytest.mark.parametrize(
-    ("own", "other", "ratio"), [(1e-3, 1e-3, 1.0), (0.0, 0.0, 1.0), (1e-3, 0.0, math.inf), (1e-3, 2e-3, 0.5)]
+    ("own", "other", "ratio"),
+    [
+        (1e-3, 1e-3, 1.0),
+        (0.0, 0.0, 1.0),
+        (1e-3, 0.0, math.inf),
+        (1e-3, 2e-3, 0.5),
+        # As for the verdict, NaN counts as infinitely wrong.
+        (math.nan, math.nan, 1.0),
+        (math.inf, math.nan, 1.0),
+        (math.nan, 1e-3, math.inf),
+        (1e-3, math.nan, 0.0),
+    ],
 )
 def test_the_ratio_of_errors_is_that_of_the_largest(own, other, ratio):
     found = replace(errors("y", own), control_error=errors("y", other).error)
