@@ -33,9 +33,10 @@ def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence
 
     array = np.asarray(values, dtype=np.float64)
     ordered = np.sort(array)
-    p0, p10, p50, p90, p95, p99, p100 = (
-        float(one) for one in np.percentile(ordered, (0, 10, 50, 90, 95, 99, 100))
-    )
+    p0, p10, p50, p90, p95, p99, p100 = _at(ordered, (0, 10, 50, 90, 95, 99, 100))
+    with np.errstate(invalid="ignore"):  # infinite values have no mean, or no deviation from it
+        mean = float(array.mean())
+        deviation = float(array.std(ddof=1)) if array.size > 1 else 0.0
     return Summary(
         p0=p0,
         p10=p10,
@@ -43,8 +44,8 @@ def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence
         p90=p90,
         p100=p100,
         count=array.size,
-        mean=float(array.mean()),
-        standard_deviation=float(array.std(ddof=1)) if array.size > 1 else 0.0,
+        mean=mean,
+        standard_deviation=deviation,
         p95=p95,
         p99=p99,
         median_interval=_median_interval(_independent(ordered, array, processes)),
@@ -55,7 +56,25 @@ def percentiles(values: NDArray[np.float64]) -> Percentiles:
     """The five percentiles of the contract, as ``summarize`` computes them."""
     import numpy as np
 
-    return Percentiles(*(float(one) for one in np.percentile(values, (0, 10, 50, 90, 100))))
+    return Percentiles(*_at(np.sort(values), (0, 10, 50, 90, 100)))
+
+
+def _at(ordered: NDArray[np.float64], percentages: Sequence[int]) -> list[float]:
+    """numpy's percentiles; next to infinite values, where its interpolation gives NaN, the infinite one."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        found: list[float] = np.percentile(ordered, percentages).tolist()
+    if math.isnan(ordered[-1]) or not np.isinf(ordered[[0, -1]]).any():
+        return found
+    for number, percentage in enumerate(percentages):
+        index, rest = divmod(percentage * (len(ordered) - 1), 100)
+        low, high = float(ordered[index]), float(ordered[index + (rest > 0)])
+        if low == high:
+            found[number] = low
+        elif math.isinf(low) or math.isinf(high):
+            found[number] = low + high  # infinite, or NaN between the two infinities
+    return found
 
 
 def _independent(
@@ -79,7 +98,8 @@ def _median_interval(ordered: NDArray[np.float64]) -> Interval | None:
     k-th largest misses it with probability 2 P(B < k) (David and Nagaraja, Order Statistics, 3rd ed., 7.1).
     """
     count = len(ordered)
-    rank, miss = 0, 0.0
+    # Below this rank all probabilities together are less than exp(-700) (Hoeffding 1963), which is 0.
+    rank, miss = max(0, count // 2 - 20 * math.isqrt(count)), 0.0
     log_half_power = -count * math.log(2)
     while rank < count // 2:
         log_choose = math.lgamma(count + 1) - math.lgamma(rank + 1) - math.lgamma(count - rank + 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import wilcoxon
+from scipy.stats import binom, wilcoxon
 
 from benchmarking.errors import CaseError
 from benchmarking.results.model import Percentiles
@@ -37,6 +37,19 @@ def test_a_summary_in_numbers():
     assert summaries.summarize([7.0]).standard_deviation == 0
 
 
+@pytest.mark.filterwarnings("error")
+def test_infinite_values_have_their_place_among_the_percentiles():
+    """The mask in an output of a model: numpy's interpolation gives NaN between two infinities."""
+    inf = math.inf
+    summary = summaries.summarize([3.0, 2.0, inf, -inf, inf, -inf, 1.0])
+    assert (summary.p0, summary.p10, summary.p50, summary.p90, summary.p100) == (-inf, -inf, 2.0, inf, inf)
+    assert summaries.percentiles(np.array([1.0, inf, 2.0])).p90 == inf
+    assert summaries.percentiles(np.array([1.0, inf, 2.0])).p50 == 2.0
+    assert summaries.percentiles(np.array([-inf, 1.0, 2.0])).p10 == -inf
+    assert math.isnan(summaries.percentiles(np.array([-inf, inf])).p50)
+    assert math.isnan(summaries.summarize([1.0, math.nan, inf]).p0)
+
+
 def test_the_interval_of_the_median_covers_it_as_often_as_it_says():
     generator = random.Random(1)
     hits = 0
@@ -56,7 +69,12 @@ def test_the_interval_of_the_median_in_numbers():
     interval = summaries.summarize(range(1, 21)).median_interval
     assert (interval.low, interval.high) == (6, 15)
     assert interval.confidence == pytest.approx(0.9586, abs=1e-4)
-    assert summaries.summarize(range(100_000)).median_interval.confidence >= 0.95
+    # The ranks that are not looked at have no probability that a number could hold.
+    for count in (1000, 1599, 1600, 1601, 5000, 100_000):
+        interval = summaries.summarize(range(1, count + 1)).median_interval
+        below = int(binom.ppf(0.025, count, 0.5))  # the smallest with a probability above 2.5 %
+        assert (interval.low, interval.high) == (below, count + 1 - below)
+        assert interval.confidence == pytest.approx(1 - 2 * binom.cdf(below - 1, count, 0.5), abs=1e-7)
 
 
 def test_samples_of_one_process_do_not_pass_for_independent_ones():
