@@ -15,9 +15,9 @@ from benchmarking.bounds import read_file
 from benchmarking.continuous import messages
 from benchmarking.continuous.known_regressions import KnownRegressions
 from benchmarking.continuous.notification import Notifier
-from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task
+from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Explained, Finished, Pipeline, Task
 from benchmarking.continuous.schedule import Schedule, make_schedule
-from benchmarking.continuous.state import Pending, Position, Run, RunStatus, State
+from benchmarking.continuous.state import Culprit, Pending, Position, Run, RunStatus, State
 from benchmarking.driver.settings import FailOn
 from benchmarking.errors import (
     BenchmarkError,
@@ -254,7 +254,8 @@ class Loop:
             tasks = [Task(self._only, platform) for platform in self.options.platforms]
         else:
             tasks = self._scheduled_tasks()
-        tasks = [one for one in (*self._again, *tasks) if one not in self._done_now]
+        # A commit that failed may also be the one that is asked for.
+        tasks = [one for one in dict.fromkeys((*self._again, *tasks)) if one not in self._done_now]
         pending = [self._pending(one) for one in tasks]
         if pending != self._pending_known:
             self.state.set_pending(pending)
@@ -387,12 +388,15 @@ class Loop:
 
     def _give_up(self, task: Task, error: BenchmarkError) -> Finished | None:
         """A commit that repeatedly ends the harness is at fault itself."""
-        if not isinstance(error, HarnessError) or isinstance(error, HarnessRefusedError):
-            return None
-        if self.state.count_attempt(task.platform, task.revision.commit) < HARNESS_ATTEMPTS:
+        if not self._is_hopeless(task, error):
             return None
         run = Run(task.platform, task.revision, RunStatus.FAILED, str(error), finished_at=time.time())
         return Finished(run)
+
+    def _is_hopeless(self, task: Task, error: BenchmarkError) -> bool:
+        if not isinstance(error, HarnessError) or isinstance(error, HarnessRefusedError):
+            return False
+        return self.state.count_attempt(task.platform, task.revision.commit) >= HARNESS_ATTEMPTS
 
     def _record(self, run: Run) -> None:
         """A measured commit is not measured again because of a full disk; recording it waits for
@@ -419,18 +423,23 @@ class Loop:
 
     def _explain_regression(self) -> bool:
         """Whether a regression was explained, on a platform that works."""
-        run = next((one for one in self.state.unexplained() if self._is_ready(one.platform)), None)
+        own = (one for one in self.state.unexplained() if one.platform in self.options.platforms)
+        run = next((one for one in own if self._is_ready(one.platform)), None)
         if run is None:
             return False
+        task = Task(run.revision, run.platform)
         try:
             explained = self.pipeline.explain(run)
         except _INFRASTRUCTURE_ERRORS as error:
-            self._put_off(run.platform, error, run.revision)
-            return True
+            if not self._is_hopeless(task, error):
+                self._put_off(run.platform, error, run.revision)
+                return True
+            self.state.finish([run])  # its attempts are over
+            explained = _not_searched(run, error)
         if explained.run != run:
             logger.warning(messages.withdrawn(explained.run))
             self.state.finish([explained.run])
-            if (task := Task(run.revision, run.platform)) in self._done_now:
+            if task in self._done_now:
                 self._done_now[task] = self._status(explained.run.status)
         culprits = explained.culprits
         for line in messages.culprit_lines(culprits):
@@ -542,6 +551,20 @@ class Loop:
         if is_stopped:
             logger.info("--status_file %s says 0: stopping", path)
         return is_stopped
+
+
+def _not_searched(run: Run, error: BenchmarkError) -> Explained:
+    """The commits that come after it must not wait for ever for what a search would find."""
+    why = next(iter(str(error).splitlines()), "")
+    note = f"or an earlier commit: the search failed {HARNESS_ATTEMPTS} times: {why}"
+    now = time.time()
+    return Explained(
+        run,
+        [
+            Culprit(run.platform, run.revision.commit, one, None, run.revision, note, now)
+            for one in run.suspects
+        ],
+    )
 
 
 def _read_line(path: Path) -> str:

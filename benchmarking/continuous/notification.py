@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarking.errors import BenchmarkError
+from benchmarking.errors import BenchmarkError, RunCancelledError
 from benchmarking.programs import process
 from benchmarking.programs.command import Command
 from benchmarking.programs.process import Cancellation, Streams
@@ -26,7 +26,11 @@ class Notifier:
     cancellation: Cancellation
 
     def notify(self, event: Mapping[str, Any]) -> None:
-        """Runs the command. If it fails, this is logged and has no other effect."""
+        """Runs the command. If it fails, this is logged and has no other effect.
+
+        Raises:
+            RunCancelledError: nobody was told: what the event is about is not over for the loop.
+        """
         if not self.argv:
             return
         try:
@@ -38,6 +42,8 @@ class Notifier:
                     self.cancellation,
                     streams=Streams(stdin=stream),
                 )
+        except RunCancelledError:
+            raise
         except (BenchmarkError, OSError) as error:
             logger.error("--notify: %s could not be run: %s", self.argv[0], error)
             return

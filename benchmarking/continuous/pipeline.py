@@ -280,8 +280,12 @@ class Pipeline:
             by_commit.setdefault(one.revision.commit, []).append(one)
         by_commit.pop(run.revision.commit, None)  # reported when it was confirmed
         for found in by_commit.values():
-            treatment = self.build(Task(found[0].revision, run.platform))
-            control = self.build(Task(good, run.platform))
+            try:
+                treatment = self.build(Task(found[0].revision, run.platform))
+                control = self.build(Task(good, run.platform))
+            except BuildError as error:  # it was built when it was measured, and removed since
+                logger.error("%s is not reported: %s", found[0].revision.short, error)
+                continue
             for types, tests in _tests_by_types(one.suspect for one in found).items():
                 self._measure(
                     HarnessRequest(

@@ -15,8 +15,10 @@ from benchmarking.errors import (
     HarnessError,
     HarnessRefusedError,
     RemoteError,
+    RunCancelledError,
     StorageError,
     UnknownCommitError,
+    UsageError,
 )
 from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import Revision
@@ -263,6 +265,14 @@ def test_what_failed_is_tried_again_where_that_is_wanted(bench):
     assert len(bench.measured) == 2
 
 
+def test_a_single_commit_that_failed_is_tried_again_once(bench):
+    bench.outcomes = {2: RunStatus.FAILED, 3: RunStatus.FAILED}
+    bench(start="2")
+    bench.measured = []
+    bench(mode=Mode.SINGLE, start="2", retries_failed=True)
+    assert bench.measured == ["2 host", "3 host"]
+
+
 # --- how it ends --------------------------------------------------------------------------------------------
 
 
@@ -466,6 +476,60 @@ def test_a_regression_that_turns_out_to_be_known_is_withdrawn(bench, caplog):
         f"{bench.branch.commits[3].short} on host: the regression was known\n    a: not slower than 2"
         in caplog.text
     )
+
+
+def test_a_regression_of_a_platform_that_is_not_asked_for_waits(bench):
+    bench.outcomes[3, "gpu"] = RunStatus.REGRESSED
+    bench.explanations = [DeviceError("gone"), UsageError("--frameworks_dir: there is no build.sh")]
+    bench(start="3", platforms=("host", "gpu"))
+    assert bench.told == ["infrastructure_failure gpu"]
+    bench.branch.grow()
+    assert bench(platforms=("host",)) is ExitStatus.OK
+    assert bench.measured[-1] == "5 host"
+    bench.explanations = []
+    bench(platforms=("host", "gpu"))
+    assert [one.platform for one in bench.state.culprits()] == ["gpu"]
+
+
+def test_a_regression_that_ends_the_harness_again_and_again_holds_up_no_commit(bench, caplog):
+    bench.outcomes[3] = RunStatus.REGRESSED
+    bench.explanations = [HarnessError("a bug\nof the harness")] * 3
+    bench(mode=Mode.CONTINUOUS, start="3", seconds=2000)
+    assert bench.measured == ["3 host", "4 host"]
+    (culprit,) = bench.state.culprits()
+    assert (culprit.revision, culprit.suspect, culprit.good) == (bench.branch.commits[3], SUSPECT, None)
+    assert culprit.note == "or an earlier commit: the search failed 3 times: a bug"
+    assert bench.told[1:] == ["regression host", "works_again host"]
+    assert bench.state.count_attempt("host", "3" * 40) == 1
+
+
+@pytest.mark.parametrize("error", [HarnessRefusedError("no such option"), DeviceError("gone")])
+def test_a_search_that_fails_for_another_reason_is_not_given_up(bench, error):
+    bench.outcomes[4] = RunStatus.REGRESSED
+    bench.explanations = [error] * 10
+    bench(mode=Mode.CONTINUOUS, seconds=5000)
+    assert len(bench.explanations) < 7
+    assert bench.state.culprits() == []
+
+
+def test_what_nobody_was_told_because_the_loop_was_ended_is_told_by_the_next(bench, monkeypatch):
+    """It was ended while the command of --notify ran."""
+    bench.outcomes = {3: RunStatus.FAILED, 4: RunStatus.REGRESSED}
+    told = []
+
+    def be_ended(event):
+        told.append(event["event"])
+        bench.clock.set()
+        raise RunCancelledError("cancelled while notify was running")
+
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(bench, "notify", be_ended)
+            assert bench(start="3") is ExitStatus.INTERRUPTED
+        bench.outcomes[3] = RunStatus.MEASURED
+    assert told == ["test_failure", "regression"]
+    bench(start="3")
+    assert bench.told == ["regression host"]
 
 
 def test_an_explanation_that_fails_is_tried_again_while_others_go_on(bench):

@@ -14,7 +14,7 @@ from benchmarking.continuous.activities import Activities, age, read
 from benchmarking.continuous.notification import Notifier
 from benchmarking.continuous.overview import now_lines, overview_lines
 from benchmarking.continuous.state import Culprit, Overview, Pending, Position, Run, RunStatus, Suspect
-from benchmarking.errors import CaseError, StorageError
+from benchmarking.errors import CaseError, RunCancelledError, StorageError
 from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import Revision
 from benchmarking.results.model import TestKey
@@ -275,3 +275,11 @@ def test_a_command_that_fails_is_logged_and_stops_nothing(notify, monkeypatch, c
     monkeypatch.setattr(notification, "LIMIT_S", 0.1)
     notify("sleep", "60")
     assert "--notify: sleep was killed" in caplog.text
+
+
+def test_a_command_that_is_cancelled_has_told_nobody(caplog):
+    with Cancellation() as cancellation:
+        cancellation.set()
+        with pytest.raises(RunCancelledError):
+            Notifier(("true",), cancellation).notify({"event": "works_again"})
+    assert caplog.text == ""

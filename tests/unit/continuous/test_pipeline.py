@@ -244,6 +244,33 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
     assert set(probes) == {DELAY.test, ERROR.test}
 
 
+@pytest.mark.parametrize("broken", [0, 2])
+def test_a_culprit_that_cannot_be_built_any_more_is_known_and_not_measured_again(
+    tmp_path, state, monkeypatch, caplog, broken
+):
+    """All that bisection needs was measured by a loop that was killed, and its programs are gone."""
+    line = Line(tmp_path, length=4)
+    state.finish([Run("host", line.revisions[0], RunStatus.MEASURED)])
+    for number in (1, 2, 3):
+        ratio = {DELAY.test: {NET_DELAY: 2.0 if number >= 2 else 1.0}}
+        state.add_probe("host", line.revisions[0].commit, line.revisions[number].commit, ratio)
+
+    def get(task):
+        if task.revision == line.revisions[broken]:
+            raise BuildError("no compiler")
+        return Built(task.revision, tmp_path / "program", 0.0)
+
+    monkeypatch.setattr(line, "get", get)
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 2.0)
+    regressed = Run("host", line.revisions[3], RunStatus.REGRESSED, suspects=(suspect,))
+
+    (culprit,) = pipeline(line, state).explain(regressed).culprits
+
+    assert culprit.revision == line.revisions[2]
+    assert line.asked == []
+    assert f"{line.revisions[2].short} is not reported: no compiler" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("before", "answer", "ratio", "note"),
     [
