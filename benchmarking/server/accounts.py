@@ -336,6 +336,9 @@ def _check_origin(request: Request) -> None:
     """Browsers say from which site a request comes; other programs say nothing."""
     origin = request.headers.get("Origin")
     site = request.headers.get("Sec-Fetch-Site", "same-origin")
-    is_own = origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    try:
+        is_own = origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+    except ValueError:
+        is_own = False
     if not is_own or site not in ("same-origin", "none"):
         raise HTTPException(403, "A page of another site sent this.")

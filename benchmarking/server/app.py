@@ -182,8 +182,8 @@ def _add_logs(request: Request, body: bytes) -> int:
         found = accounts.account_of_token(request.app.state.store, post.access_token or "")
         if found is None:
             raise HTTPException(401, "A token is needed.")
-        accounts.check_project(found, request)
         account = found
+    accounts.check_project(account, request)
     if not account.scope.includes(Scope.WRITE):
         raise HTTPException(403, f"This needs the scope {Scope.WRITE}.")
     _store(request, account, post.results)

@@ -17,6 +17,8 @@ LARGEST_ANONYMOUS_BODY = 4 * 2**20
 """Without a token."""
 LARGE_BODY = 2**20
 """Of larger ones only one at a time is parsed: it takes up to 50 times its memory."""
+OF_GZIP = 2**16
+"""What gzip may add to a body that cannot be compressed."""
 LARGEST_FORM = 2**16
 """Of everything but results."""
 MOST_KEYS, MOST_CONTAINERS, MOST_ITEMS = 200_000, 200_000, 2_000_000
@@ -45,16 +47,22 @@ async def unpacked(request: Request, limit: int) -> bytes:
 
 async def _pieces(request: Request, is_gzipped: bool, limit: int) -> AsyncIterator[bytes]:
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    received = 0
     async for piece in request.stream():
         if not is_gzipped:
             yield piece
             continue
+        received += len(piece)
+        if received > limit + OF_GZIP:  # of what unpacks to nothing there may be any amount
+            raise HTTPException(413, f"It is larger than {limit:,} bytes.")
         try:
             yield unpacker.decompress(piece, limit + 1)
         except zlib.error as error:
             raise HTTPException(400, f"It is not gzip: {error}") from error
         if unpacker.unconsumed_tail:
             raise HTTPException(413, f"It is larger than {limit:,} bytes.")
+        if unpacker.unused_data:
+            raise HTTPException(400, "Something follows the end of what is gzip.")
     if is_gzipped and not unpacker.eof:
         raise HTTPException(400, "It is not gzip, or only a part of it.")
 

@@ -86,7 +86,7 @@ def show_job(request: Request, number: int) -> Response:
 
 
 def _job(ledger: Ledger, number: int) -> LabJob:
-    found = ledger.jobs(ids=[number], limit=1) if number < 2**53 else []
+    found = ledger.jobs(ids=[number], limit=1) if 0 < number < 2**53 else []
     if not found:
         raise not_found("job")
     return found[0]

@@ -212,9 +212,17 @@ def _run(reader: Reader, asked: str, name: str) -> _Asked | None:
 
 
 def _device(reader: Reader, asked: str, name: str) -> _Asked | None:
-    is_key = name.isdecimal() and len(name) < 18
-    condition = _devices.c.id == int(name) if is_key else _devices.c.name == name
-    row = reader.first(select(_devices.c.id, _devices.c.name).where(condition))
+    """By its key, or by its name: of several with this name, the one that was measured last."""
+    of_project = select(_series.c.device_id).where(_series.c.project_id == reader.project)
+    query = (
+        select(_devices.c.id, _devices.c.name)
+        .where(_devices.c.id.in_(of_project))
+        .order_by(_devices.c.last_seen.desc(), _devices.c.id.desc())
+    )
+    row = None
+    if name.isdecimal() and len(name) < 18:
+        row = reader.first(query.where(_devices.c.id == int(name)))
+    row = row or reader.first(query.where(_devices.c.name == name))
     return row and _Asked(SideView(asked, "device", str(row.id), row.name))
 
 

@@ -60,7 +60,7 @@ STRIP_WIDTH, STRIP_HEIGHT = 1240, 48
 
 def bounded(request: Request) -> None:
     """Refuses addresses that no database takes, and that no link of ours has."""
-    texts = (*request.path_params.values(), *request.query_params.values())
+    texts = (*request.path_params.values(), *(text for _, text in request.query_params.multi_items()))
     if any(len(str(one)) > LONGEST_TEXT or not str(one).isprintable() for one in texts):
         raise HTTPException(400, "The address is too long, or has characters that cannot be printed.")
 

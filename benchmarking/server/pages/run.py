@@ -73,7 +73,7 @@ def with_context(reader: Reader, view: RunView) -> RunView:
     run = select(results.c.run_id).where(results.c.uid == view.uid).scalar_subquery()
     others = reader.rows(
         select(results.c.uid, results.c.net, results.c.identifier, results.c.backend, results.c.outcome)
-        .where(results.c.run_id == run, results.c.uid != view.uid)
+        .where(results.c.run_id == run, results.c.uid != view.uid, results.c.project_id == reader.project)
         .order_by(results.c.id)
         .limit(ROWS_PER_PAGE)
     )

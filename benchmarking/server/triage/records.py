@@ -158,9 +158,10 @@ def merge(connection: Connection, project: int, absorbed: int, into: int, change
     _audit(connection, project, into, MERGED, {"merged": [absorbed, into]}, change)
 
 
-def merged_into(connection: Connection, absorbed: int) -> int | None:
+def merged_into(connection: Connection, project: int, absorbed: int) -> int | None:
     """The regression that a former one is part of now."""
-    query = select(events.c.regression_id, events.c.detail).where(events.c.kind == MERGED)
+    is_own = events.c.project_id == project, events.c.kind == MERGED
+    query = select(events.c.regression_id, events.c.detail).where(*is_own)
     found = {
         json.loads(row.detail)["changes"]["merged"][0]: row.regression_id for row in connection.execute(query)
     }

@@ -168,7 +168,7 @@ def regression_json(request: Request, number: Number) -> Response:
 def regression_page(request: Request, number: Number) -> Response:
     with reading(request) as reader:
         found = regression(reader, number)
-        successor = records.merged_into(reader.connection, number) if found is None else None
+        successor = records.merged_into(reader.connection, reader.project, number) if found is None else None
     if successor is not None:
         return RedirectResponse(links_of(request).page(f"regressions/{successor}"), 301, headers=HEADERS)
     return _shown(request, _regression(request, number))

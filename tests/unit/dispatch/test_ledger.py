@@ -438,7 +438,9 @@ def test_the_end_of_a_long_log_is_shown_and_a_job_that_is_not_there_is_not(lab, 
     text = pages.get(f"/lab/job/{job}").text
     assert "iop" in text
     assert "uiop" not in text
-    assert [pages.get(f"/lab/job/{one}").status_code for one in (job + 1, 2**53, 2**63)] == [404] * 3
+    assert [pages.get(f"/lab/job/{one}").status_code for one in (job + 1, 2**53, 2**63, -(2**63) - 1)] == [
+        404
+    ] * 4
 
 
 def test_a_device_is_reserved_and_released_in_the_browser(lab, pages):

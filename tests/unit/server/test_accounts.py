@@ -206,6 +206,7 @@ def test_a_user_keeps_the_scope_of_the_database(store, client, clock):
         ({"Origin": "http://localhost"}, 422),
         ({"Origin": "http://localhost:8080"}, 403),
         ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "http://["}, 403),
         ({"Sec-Fetch-Site": "none"}, 422),
         ({"Sec-Fetch-Site": "same-origin"}, 422),
         ({"Sec-Fetch-Site": "same-site"}, 403),

@@ -145,6 +145,21 @@ def test_what_is_no_body():
     assert refused(b"nonsense", **GZIP)[1].startswith("It is not gzip: ")
 
 
+def test_what_follows_gzip_is_not_kept():
+    after_it = 400, "Something follows the end of what is gzip."
+    packed = gzip.compress(b"0123456789")
+    assert refused(packed + b"x", **GZIP) == after_it
+    assert refused(packed, b"x", b"y", **GZIP) == after_it
+
+
+def test_what_unpacks_to_nothing_is_limited(monkeypatch):
+    monkeypatch.setattr(bodies, "OF_GZIP", 40)
+    head, nothing = gzip.compress(b"")[:10], b"\0\0\0\xff\xff"
+    end = b"\3\0" + bytes(8)
+    assert unpacked(head + nothing * 6, end, **GZIP) == b""
+    assert refused(head, *[nothing] * 9, end, **GZIP) == (413, "It is larger than 10 bytes.")
+
+
 @pytest.mark.parametrize(
     ("name", "most", "one"),
     [

@@ -377,6 +377,8 @@ def test_what_is_not_there_is_a_page_that_says_so(client, address):
         "/commit/%00",
         "/matrix?after=%1b",
         "/compare?a=%F0%90&b=%00",
+        "/series/x?overlay=%00&overlay=y",
+        "/regressions?commit=%00&commit=y",
         "/matrix?columns=<b>",
     ],
 )

@@ -178,7 +178,8 @@ def test_two_causes_of_one_verdict_share_its_owner(server):
     assert server.states() == {6: ("acknowledged", 2)}
     (left,) = server.shown()
     with server.store.reading() as connection:
-        assert records.merged_into(connection, 1) == left.id
+        assert records.merged_into(connection, 1, 1) == left.id
+        assert records.merged_into(connection, 2, 1) is None
     assert {event.kind for event in server.page(left.id).events} >= {"opened", "acknowledged", "merged"}
 
 
