@@ -128,9 +128,13 @@ def _warn_of_missing_devices(options: HarnessOptions, cancellation: Cancellation
     if not options.devices:
         return
     try:
-        missing = [*_find_devices(options, cancellation).unusable.values()]
+        found = _find_devices(options, cancellation)
     except DeviceError as error:
         missing = [str(error)]
+    else:
+        missing = [*found.unusable.values()]
+        for one in found.devices:
+            one.close()
     for reason in missing:
         logger.warning("--devices: %s", reason)
 

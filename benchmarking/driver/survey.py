@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from benchmarking.driver.device_lock import DeviceLocks
@@ -44,9 +45,10 @@ def survey(platform: str, options: PlatformOptions, *, check: bool) -> list[Foun
             raise
         return [FoundDevice(platform, state="none", reason=reason)]
     locks = DeviceLocks.of_user("fail")
-    usable = [_looked_at(platform, one, locks, check=check) for one in found.devices]
-    for one in found.devices:
-        one.close()
+    with ExitStack() as stack:
+        for one in found.devices:
+            stack.callback(one.close)
+        usable = [_looked_at(platform, one, locks, check=check) for one in found.devices]
     return usable + [
         FoundDevice(platform, address, state="unusable", reason=reason.removeprefix(f"{address}: "))
         for address, reason in found.unusable.items()

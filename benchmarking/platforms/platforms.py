@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from benchmarking.registry import Registry
 
 if TYPE_CHECKING:
     from benchmarking.platforms.platform_base import Discovery, PlatformBase, PlatformOptions
+
+logger = logging.getLogger(__name__)
 
 PLATFORMS: Registry[PlatformBase] = Registry(
     {
@@ -65,6 +68,9 @@ def select(
         if (not devices or any(one.answers_to(text) for text in devices))
         and not any(one.answers_to(text) for text in excluded)
     )
+    for one in found.devices:
+        if one not in wanted:
+            one.close()
     unusable = {
         address: reason
         for address, reason in found.unusable.items()
@@ -74,6 +80,9 @@ def select(
     for text in devices:
         if text not in unusable and not any(one.answers_to(text) for one in found.devices):
             unusable[text] = f"{text!r} was not found; available: {known}"
+    for text in excluded:
+        if text not in found.unusable and not any(one.answers_to(text) for one in found.devices):
+            logger.warning("--excluded_devices: %r was not found; available: %s", text, known)
     if not wanted:
         reasons = "; ".join(unusable.values()) or f"--excluded_devices leaves no device; available: {known}"
         raise NoDeviceError(f"no device of platform {platform} can be used: {reasons}")

@@ -5,6 +5,7 @@ Defects of adb-shell 0.4.4 are patched here; each patch has a test against the r
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from benchmarking.platforms.android.adb import (
 
 if TYPE_CHECKING:
     from adb_shell.adb_device import AdbDevice
+
+logger = logging.getLogger(__name__)
 
 AUTHORIZATION_LIMIT_S = 10.0
 """The time for a person to allow this machine on the device's screen."""
@@ -264,7 +267,11 @@ def private_keys() -> list[Any]:
     paths += [Path(text) for text in os.environ.get("ADB_VENDOR_KEYS", "").split(os.pathsep) if text]
     keys = []
     for path in paths:
-        with suppress(OSError):
+        try:
             public = Path(f"{path}.pub").read_text(encoding="utf-8")
             keys.append(PythonRSASigner(public, path.read_text(encoding="utf-8")))
+        except OSError:
+            continue  # adb makes one when it is needed
+        except Exception as error:  # of the parsers of two other packages
+            logger.warning("the key %s cannot be used: %s", path, error_text(error))
     return keys

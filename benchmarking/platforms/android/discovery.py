@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from benchmarking.bounds import whole_number
 from benchmarking.platforms.android import direct, mdns, server, usb
 from benchmarking.platforms.android.adb import AdbConnection, ServerError
 from benchmarking.platforms.android.direct import DirectConnection
@@ -17,6 +18,8 @@ from benchmarking.platforms.android.server import ServerConnection
 from benchmarking.results.plain_text import plain
 
 _NETWORK_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):(?P<port>\d+)")
+_LARGEST_PORT = 65535
+"""The system would take what is larger for another port."""
 _SERVER_STATES = {
     "unauthorized": "this machine is not authorised; allow USB debugging on the device's screen",
     "authorizing": "it is asking its owner for permission; allow USB debugging on its screen, then try again",
@@ -60,7 +63,10 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     keys = direct.private_keys()
     for text in dict.fromkeys(named):
         if match := _NETWORK_ADDRESS.fullmatch(text):
-            host, port = match["host"].strip("[]"), int(match["port"])
+            host, port = match["host"].strip("[]"), _port(match["port"])
+            if port is None:
+                unusable[text] = f"{text}: its port is above {_LARGEST_PORT}"
+                continue
             connections.append(DirectConnection(text, _tcp(host, port), keys))
     sources = [f"{len(connections)} addresses in --devices"]
     address = _server_address()
@@ -90,6 +96,11 @@ def look_around(named: Sequence[str], *, search_network: bool = False) -> Sighti
     return Sightings(connections, unusable, sources)
 
 
+def _port(text: str) -> int | None:
+    number = whole_number(text)
+    return number if number is not None and 0 <= number <= _LARGEST_PORT else None
+
+
 def _tcp(host: str, port: int) -> Callable[[], object]:
     return lambda: direct.tcp_transport(host, port)
 
@@ -101,8 +112,8 @@ def _usb(serial: str) -> Callable[[], object]:
 def _server_address() -> tuple[str, int]:
     """The address, found as adb's own client does."""
     host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or os.environ.get("ANDROID_ADB_SERVER_HOST")
-    port = os.environ.get("ANDROID_ADB_SERVER_PORT", "")
-    return host or "127.0.0.1", int(port) if port.isdecimal() else server.DEFAULT_PORT
+    port = _port(os.environ.get("ANDROID_ADB_SERVER_PORT", ""))
+    return host or "127.0.0.1", server.DEFAULT_PORT if port is None else port
 
 
 def _listens(host: str, port: int) -> bool:

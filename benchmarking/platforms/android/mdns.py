@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from benchmarking.results.plain_text import plain
+
 SERVICES = ("_adb._tcp.local.", "_adb-tls-connect._tcp.local.")
 LISTEN_S = 2.5
 """Datagrams get lost: this is long enough for an answer to the second query, a second after the first."""
@@ -43,7 +45,7 @@ def announced() -> Mapping[str, str]:
                 continue
             for address in info.parsed_addresses():
                 host = f"[{address}]" if ":" in address else address
-                found[f"{host}:{info.port}"] = name.removesuffix(f".{service}")
+                found[f"{host}:{info.port}"] = plain(name.removesuffix(f".{service}"))
         return found
     finally:
         network.close()

@@ -55,7 +55,11 @@ class LinuxPlatform(RemotePlatform):
     @classmethod
     def _connect(cls, destination: str, options: PlatformOptions) -> LinuxPlatform:
         shell = RemoteShell(cls._connection(destination, options))
-        answers = system.Answers(shell.check(_SCRIPT, cancellation=options.cancellation))
+        try:
+            answers = system.Answers(shell.check(_SCRIPT, cancellation=options.cancellation))
+        except BaseException:
+            shell.connection.close()
+            raise
         return cls(
             shell,
             _device(answers),

@@ -84,12 +84,16 @@ class RemotePlatform(PlatformBase):
                 self._shell.check(frequency.set_script(directory, self._options.frequency))
             yield
         finally:
-            # A device that is gone is cleaned up the next time it is held.
-            if not self._shell.is_lost:
-                with suppress(DeviceError):
-                    self._shell.check(frequency.restore_script(directory))
-                    self._staging.remove_all() if self._options.remove_staged else self._staging.prune()
-                    self._lease.give_back()
+            for step in (
+                lambda: self._shell.check(frequency.restore_script(directory)),
+                self._staging.remove_all if self._options.remove_staged else self._staging.prune,
+                self._lease.give_back,
+            ):
+                # A device that is gone is cleaned up the next time it is held. If something else fails, the
+                # rest is done all the same: others wait for the lease.
+                if not self._shell.is_lost:
+                    with suppress(DeviceError):
+                        step()
             self.close()
 
     def recover(self) -> None:

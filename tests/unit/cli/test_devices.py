@@ -9,7 +9,7 @@ from benchmarking.cli import devices
 from benchmarking.driver import survey
 from benchmarking.driver.device_lock import DeviceLocks
 from benchmarking.driver.health import Diagnosis, Health, HealthCheck
-from benchmarking.errors import DeviceLostError, NoDeviceError
+from benchmarking.errors import DeviceLostError, NoDeviceError, RunCancelledError
 
 PHONE = {"android_version": "14", "abi": "arm64-v8a", "logical_cores": 8, "memory_bytes": 6 * 2**30}
 BOARD = {"kernel": "6.1.0", "cpu_model": "Cortex-A72"}
@@ -179,3 +179,11 @@ def test_a_bug_while_searching_is_no_missing_package(machine, run):
 def test_an_address_goes_to_the_platform_that_it_fits(machine, run, platform, android, linux):
     run("list", "--devices", "10.0.0.1:5555,me@board:22,board,[fe80::1]:5555", platform=platform)
     assert (machine.addresses.get("android"), machine.addresses.get("linux")) == (android, linux)
+
+
+def test_after_a_cancellation_every_connection_is_closed(machine, run):
+    machine.devices["android"].append(Device("android", "other", PHONE))
+    machine.devices["android"][0].found["error"] = RunCancelledError("cancelled")
+    status, _ = run("list", platform="android")
+    assert status == 130
+    assert len(machine.handed_out) == 2

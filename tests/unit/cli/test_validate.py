@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -258,3 +259,12 @@ def test_shell_commands_are_run_if_the_user_allows_them(tmp_path):
     assert first.startswith("tiny 0 4 /")
     assert not Path(first.split()[-1]).exists()
     assert rest == "inithere"
+
+
+def test_devices_that_were_found_are_let_go_of(call, monkeypatch):
+    closed = []
+    device = SimpleNamespace(close=lambda: closed.append(True))
+    found = SimpleNamespace(devices=[device], unusable={})
+    monkeypatch.setattr(platforms, "select", lambda *_: found)
+    assert call("--validate", "--devices", "board") == 0
+    assert closed == [True]

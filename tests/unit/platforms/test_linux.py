@@ -1,7 +1,11 @@
 import pytest
 
+from benchmarking.errors import NoDeviceError
 from benchmarking.platforms.linux.linux import _directory
+from benchmarking.platforms.platform_base import PlatformOptions
+from benchmarking.platforms.platforms import PLATFORMS, select
 from benchmarking.platforms.remote.system import Answers
+from tests.support.local_connection import LocalConnection, LocalLinux
 
 ANSWERS = Answers("home=/home/ann\ncache=/home/ann/.cache\n")
 
@@ -18,3 +22,37 @@ ANSWERS = Answers("home=/home/ann\ncache=/home/ann/.cache\n")
 )
 def test_the_home_directory_in_remote_dir_is_that_of_the_machine(chosen, directory):
     assert _directory(chosen, ANSWERS) == directory
+
+
+class Boards(LocalLinux):
+    """Notes which connections are closed; ``broken`` answers nothing that makes sense."""
+
+    closed: list
+
+    @classmethod
+    def _connection(cls, destination, options):
+        connection = LocalConnection(destination, greeting="exit 3" if destination == "broken" else "")
+        connection.close = lambda: cls.closed.append(destination)
+        return connection
+
+
+@pytest.fixture
+def boards(monkeypatch):
+    monkeypatch.setattr(Boards, "closed", [], raising=False)
+    monkeypatch.setattr(type(PLATFORMS), "__getitem__", lambda *_: Boards)
+    return Boards
+
+
+def test_the_connection_to_a_machine_that_cannot_be_used_is_closed(boards):
+    with pytest.raises(NoDeviceError):
+        select("linux", ["broken"], [], PlatformOptions())
+    assert boards.closed == ["broken"]
+
+
+def test_the_connection_to_a_machine_that_is_excluded_is_closed(boards, monkeypatch):
+    with pytest.raises(NoDeviceError):
+        select("linux", ["board"], ["board"], PlatformOptions())
+    assert boards.closed == ["board"]
+    boards.closed.clear()
+    assert len(select("linux", ["board"], [], PlatformOptions()).devices) == 1
+    assert boards.closed == []

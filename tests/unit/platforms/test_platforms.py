@@ -112,3 +112,10 @@ def test_the_users_own_library_path_stays_behind_the_commands(monkeypatch):
     with Cancellation() as cancellation:
         command = Command((sys.executable, "-c", code), {"LD_LIBRARY_PATH": "/the/commands"})
         assert host.run(command, cancellation).stdout == "/the/commands:/users/own\n"
+
+
+def test_an_excluded_device_that_is_not_there_is_named(caplog):
+    (host,) = select("host", [], ["nonesuch"], OPTIONS).devices
+    assert caplog.messages == [
+        f"--excluded_devices: 'nonesuch' was not found; available: {host.device.name} ({host.device.hash})"
+    ]

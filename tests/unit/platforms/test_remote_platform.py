@@ -347,3 +347,26 @@ def test_files_that_are_needed_beside_each_other_stay_so(platform, tmp_path):
         assert [path.name for path in paths] == ["model.onnx", "weights"]
         assert len({path.parent for path in paths}) == 1
         assert [path.read_text() for path in paths] == ["model.onnx", "weights"]
+
+
+@pytest.mark.parametrize("remove_staged", [False, True])
+def test_the_lease_is_given_back_whatever_else_fails(discover, directory, monkeypatch, remove_staged):
+    platform = discover(remove_staged=remove_staged)
+    name = "remove_all" if remove_staged else "prune"
+
+    def fail():
+        raise DeviceError("board: a file is busy")
+
+    monkeypatch.setattr(platform._staging, name, fail)
+    with platform.hold():
+        assert (directory / "lease").exists()
+    assert not (directory / "lease").exists()
+
+
+def test_after_a_device_is_lost_nothing_more_is_asked_of_it(discover, directory):
+    platform = discover()
+    with platform.hold():
+        platform.connection.failures = [LOST]
+        asked = len(platform.connection.scripts)
+    assert len(platform.connection.scripts) == asked + 1
+    assert (directory / "lease").exists()
