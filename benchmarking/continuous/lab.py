@@ -33,26 +33,36 @@ NAME_LIMIT_BYTES = 100
 
 
 @dataclass(frozen=True)
+class Submission:
+    name: str
+    path: Path
+    """Of the file with its name."""
+
+    def is_over(self) -> None:
+        """The next one gets another name.
+
+        Raises:
+            StorageError
+        """
+        with _storage_errors(self.path):
+            self.path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class Submissions:
     """The names of the submissions that are not over, each in a file."""
 
     directory: Path
 
-    @contextmanager
-    def unfinished(self, *what: str) -> Iterator[str]:
-        """The name of the submission that does this. If it is over, without an exception, the next one gets
-        another name.
+    def unfinished(self, *what: str) -> Submission:
+        """The submission that does this, under the same name until it is over.
 
         Raises:
             StorageError: the name cannot be kept.
         """
         path = self.directory / hashlib.sha256("\0".join(what).encode("utf-8", "surrogateescape")).hexdigest()
-        try:
-            name = self._name(path)
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror or error}") from error
-        yield name
-        path.unlink(missing_ok=True)
+        with _storage_errors(path):
+            return Submission(self._name(path), path)
 
     def _name(self, path: Path) -> str:
         try:
@@ -92,8 +102,13 @@ class LabHarness(Harness):
         return report if report.exit_status != ExitStatus.OK else super().validate(request)
 
     def measure(self, request: HarnessRequest) -> HarnessReport:
-        with self.submissions.unfinished(*self.arguments, *self._own_arguments(request)) as name:
-            return Harness.measure(replace(self, arguments=(*self.arguments, f"--key={name}")), request)
+        submission = self.submissions.unfinished(*self.arguments, *self._own_arguments(request))
+        arguments = (*self.arguments, f"--key={submission.name}")
+        report = Harness.measure(replace(self, arguments=arguments), request)
+        # Without a document it was killed, or did not reach the lab: it says nothing of the jobs.
+        if report.output.strip():
+            submission.is_over()
+        return report
 
     def _where(self, platform: str) -> tuple[str, ...]:
         conditions = filter(None, (f"platform={find_platform(platform).name}", self.target))
@@ -114,12 +129,13 @@ class LabBuilder(Builder):
 
     def _make(self, revision: Revision, platform: str, script: Path, result: Path, log: Path) -> str | None:
         script_sha256 = self.script_sha256(platform)
-        with self.submissions.unfinished(BUILD, platform, revision.commit, script_sha256) as name:
-            with self.lab.connected() as connection:
-                ids = Ledger(connection).of_submission(name)
-            if not ids:
-                ids = self._submit(name, revision, platform, script)
-            job = self._follow(ids, log)
+        submission = self.submissions.unfinished(BUILD, platform, revision.commit, script_sha256)
+        with self.lab.connected() as connection:
+            ids = Ledger(connection).of_submission(submission.name)
+        if not ids:
+            ids = self._submit(submission.name, revision, platform, script)
+        job = self._follow(ids, log)
+        submission.is_over()
         if job.exit_status == ExitStatus.BUILD_FAILED:
             return job.problem
         with self.lab.connected() as connection:
@@ -172,6 +188,14 @@ class LabBuilder(Builder):
             following = Following(self.lab, ids, lambda results: None, show, state_level=logging.DEBUG)
             (job,) = following.until_over(self.cancellation)
         return job
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror or error}") from error
 
 
 def _host(ledger: Ledger, platform: str) -> LabDevice:

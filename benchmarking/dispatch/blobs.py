@@ -42,11 +42,18 @@ def send(connection: psycopg.Connection[Any], path: Path, file: PackedFile, pers
         PackedFileError: the file changed meanwhile.
         OSError: it cannot be read.
     """
+    # What is there already needs no room: PostgreSQL asks for the quota before it looks for a conflict.
     row = connection.execute(
-        "INSERT INTO blob (sha256, person, size_bytes) VALUES (%s, %s, %s)"
-        " ON CONFLICT (sha256) DO UPDATE SET used = now() RETURNING complete",
-        [file.sha256, person, file.size_bytes],
+        "UPDATE blob SET used = now() WHERE sha256 = %s RETURNING complete", [file.sha256]
     ).fetchone()
+    row = (
+        row
+        or connection.execute(
+            "INSERT INTO blob (sha256, person, size_bytes) VALUES (%s, %s, %s)"
+            " ON CONFLICT (sha256) DO UPDATE SET used = now() RETURNING complete",
+            [file.sha256, person, file.size_bytes],
+        ).fetchone()
+    )
     if row == (True,):
         return False
     present = {
@@ -102,11 +109,10 @@ def fetch(
                     size += len(content)
                     if cancellation is not None and cancellation.is_set:
                         raise RunCancelledError("cancelled while files were fetched")
-                    if size > file.size_bytes:
-                        break
-                    stream.write(content)
+                    if size <= file.size_bytes:
+                        stream.write(content)
             if (digest.hexdigest(), size) != (file.sha256, file.size_bytes):
-                _refuse(connection, file, size)
+                _refuse(connection, file, size, is_whole=digest.hexdigest() == file.sha256)
             stream.flush()
             os.fsync(stream.fileno())
             Path(stream.name).chmod(0o400)
@@ -117,7 +123,10 @@ def fetch(
     return path
 
 
-def _refuse(connection: psycopg.Connection[Any], file: PackedFile, size: int) -> None:
+def _refuse(connection: psycopg.Connection[Any], file: PackedFile, size: int, *, is_whole: bool) -> None:
+    """``is_whole``: only the job is wrong, and the file belongs to others too."""
+    if is_whole:
+        raise PackedFileError(f"the file {file.sha256[:12]} has another size than the job says: submit again")
     if size == 0:
         raise PackedFileError(f"the lab does not have the file {file.sha256[:12]} any more: submit again")
     connection.execute("DELETE FROM blob WHERE sha256 = %s", [file.sha256])

@@ -242,6 +242,10 @@ class FullLabError(LabError):
     """The disk of the lab's database is full: it can be read, and takes nothing."""
 
 
+class QuotaError(LabError):
+    """Somebody may keep or ask for no more: trying again does not help until others remove something."""
+
+
 class Database:
     """Where the lab's database is, and how to connect to it."""
 
@@ -319,6 +323,8 @@ class Database:
         if getattr(error, "sqlstate", None) == DISK_FULL:
             # The name of the file differs from table to table, and says nothing to whoever mends it.
             kind, said = FullLabError, f"its disk is full: {said.rpartition(': ')[2]}"
+        if re.match(r"(ERROR:\s*)?quota: ", said):
+            kind = QuotaError
         for pattern, further in _REFUSALS.items():
             if re.search(pattern, said):
                 kind, advice = RefusedByLabError, further

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from benchmarking.dispatch import blobs
-from benchmarking.dispatch.database import Database, FullLabError, LabError, Link
+from benchmarking.dispatch.database import Database, FullLabError, LabError, Link, QuotaError
 from benchmarking.dispatch.request import FilesJob, PackedFile
 from benchmarking.errors import BenchmarkError, ExitStatus, RunCancelledError, UsageError
 from benchmarking.programs.installation import own_program
@@ -140,6 +140,7 @@ class JobRun(ABC, Generic[AnyJob]):
 
         Raises:
             LabError: the run was cancelled, and the database is away for a minute.
+            QuotaError: others must not wait until the files of somebody are removed.
         """
         last_try: float | None = None
         while True:
@@ -148,6 +149,8 @@ class JobRun(ABC, Generic[AnyJob]):
                     done = action(connection)
                     self.is_taken(connection)
                     return done
+            except QuotaError:
+                raise
             except LabError as error:
                 if self.cancellation.is_set:
                     last_try = last_try or time.monotonic() + LAST_TRY_S
@@ -293,7 +296,8 @@ class Pump:
     def _send(self, connection: psycopg.Connection[Any], *, is_last: bool) -> None:
         content = b"".join(self._lines(JobRun.log_name, whole=not is_last))
         text = plain_lines(content.decode("utf-8", "replace"))
-        if text and self._characters < LARGEST_LOG_CHARACTERS:
+        text = text[: max(0, LARGEST_LOG_CHARACTERS - self._characters)]
+        if text:
             connection.execute(
                 "INSERT INTO log VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 [self._run.id, self._run.attempt, self._parts, text],

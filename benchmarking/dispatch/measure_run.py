@@ -215,14 +215,19 @@ class _ResultPump(Pump):
         super()._send(connection, is_last=is_last)
 
     def _send_results(self, connection: psycopg.Connection[Any]) -> None:
-        for line in self._lines(RESULTS):
-            value = parse_json(line)
-            if "result" in value:
-                self._send_result(connection, value["result"])
-                self._next_number += 1
-            elif problems := value.get("end", {}).get("problems"):
-                self.problem = "; ".join(map(str, problems))
-            self._advance(RESULTS, len(line))
+        # Not all of them are read at once, and after a long wait for the database there may be many.
+        while lines := self._lines(RESULTS):
+            for line in lines:
+                self._send_line(connection, line)
+
+    def _send_line(self, connection: psycopg.Connection[Any], line: bytes) -> None:
+        value = parse_json(line)
+        if "result" in value:
+            self._send_result(connection, value["result"])
+            self._next_number += 1
+        elif problems := value.get("end", {}).get("problems"):
+            self.problem = "; ".join(map(str, problems))
+        self._advance(RESULTS, len(line))
 
     def _send_result(self, connection: psycopg.Connection[Any], value: dict[str, Any]) -> None:
         meta = value["meta"]

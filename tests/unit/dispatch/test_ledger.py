@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarking.dispatch import blobs, following, ledger
-from benchmarking.dispatch.database import Database, LabError
+from benchmarking.dispatch.database import Database, LabError, Link, QuotaError
 from benchmarking.dispatch.following import Following, worst_status
 from benchmarking.dispatch.ledger import LabJob, Ledger, packed, unpacked
 from benchmarking.dispatch.request import MEASURE, PROTOCOL, RESERVE
@@ -319,6 +319,37 @@ def test_a_file_is_sent_once_in_parts_and_fetched_once(lab, tmp_path, monkeypatc
             blobs.fetch(connection, file, kept)
         assert lab.sql("SELECT 1 FROM blob") == []
     assert [one for one in kept.rglob("*") if one.is_file()] == []
+
+
+def test_a_file_that_is_there_needs_no_further_room(lab, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    file = blobs.described(path)
+    lab.sql("UPDATE setting SET value = 10 WHERE name = 'blob_quota_bytes'")
+    with lab.database.connected() as connection:
+        assert blobs.send(connection, path, file, "ann")
+        lab.sql("UPDATE blob SET used = now() - interval '1 day'")
+        assert not blobs.send(connection, path, file, "ann")
+        assert lab.sql("SELECT used > now() - interval '1 hour' FROM blob") == [(True,)]
+        path.write_bytes(b"0")
+        with (
+            pytest.raises(QuotaError, match="quota: ann may keep no more files"),
+            Link(lab.database).used() as one,
+        ):
+            blobs.send(one, path, blobs.described(path), "ann")
+
+
+@pytest.mark.parametrize("size", [0, 9, 11])
+def test_a_job_with_a_wrong_size_costs_nobody_else_the_file(lab, tmp_path, monkeypatch, size):
+    monkeypatch.setattr(blobs, "PART_BYTES", 4)
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    file = blobs.described(path)
+    with lab.database.connected() as connection:
+        blobs.send(connection, path, file, "ann")
+        with pytest.raises(blobs.PackedFileError, match=r"has another size than the job says: submit again$"):
+            blobs.fetch(connection, file.model_copy(update={"size_bytes": size}), tmp_path)
+        assert blobs.fetch(connection, file, tmp_path / "kept").read_bytes() == b"0123456789"
 
 
 def test_an_interrupted_transfer_is_continued(lab, tmp_path, monkeypatch):

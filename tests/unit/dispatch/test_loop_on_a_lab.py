@@ -39,13 +39,10 @@ def cancellation():
 
 
 def name_of(submissions, *what, ends_well=True):
-    try:
-        with submissions.unfinished(*what) as name:
-            if not ends_well:
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        pass
-    return name
+    one = submissions.unfinished(*what)
+    if ends_well:
+        one.is_over()
+    return one.name
 
 
 def test_a_submission_keeps_its_name_until_it_is_over(submissions):
@@ -80,11 +77,17 @@ def test_a_name_that_cannot_be_one_is_replaced(submissions, content):
 def test_a_name_that_cannot_be_kept_is_an_error(submissions):
     submissions.directory.parent.parent.mkdir(parents=True, exist_ok=True)
     submissions.directory.parent.write_text("in the way")
-    with (
-        pytest.raises(StorageError, match=r"deep/submissions/[0-9a-f]{64}: Not a directory"),
-        submissions.unfinished("a"),
-    ):
-        pytest.fail("it goes on")
+    with pytest.raises(StorageError, match=r"deep/submissions/[0-9a-f]{64}: Not a directory"):
+        submissions.unfinished("a")
+
+
+def test_a_name_that_cannot_be_forgotten_is_an_error(submissions):
+    one = submissions.unfinished("a")
+    one.path.unlink()
+    one.is_over()
+    one.path.mkdir()
+    with pytest.raises(StorageError, match=r"deep/submissions/[0-9a-f]{64}: Is a directory"):
+        one.is_over()
 
 
 # --- the harness --------------------------------------------------------------------------------------------
@@ -166,6 +169,20 @@ def test_a_measurement_that_was_not_finished_is_found_again(harnesses):
     what = (*lab.arguments, *lab._own_arguments(REQUEST))
     name = name_of(harnesses.submissions, *what, ends_well=False)
     assert arguments_of(lab.measure(REQUEST))[2] == f"--key={name}"
+
+
+@pytest.mark.parametrize(
+    ("code", "is_over"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", False),
+        ("import sys; sys.exit(4)", False),  # the lab did not answer
+        ("import sys; print('{}'); sys.exit(4)", True),
+    ],
+)
+def test_jobs_that_nobody_followed_to_their_end_are_followed_the_next_time(harnesses, code, is_over):
+    lab = replace(harnesses.lab(), program=(sys.executable, "-S", "-c", code))
+    lab.measure(REQUEST)
+    assert len([*harnesses.submissions.directory.iterdir()]) == (0 if is_over else 1)
 
 
 def test_the_options_are_checked_here_and_then_by_the_lab(harnesses):

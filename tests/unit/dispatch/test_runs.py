@@ -390,6 +390,16 @@ def test_a_build_that_fails(attic, scripts, status, problem):
     assert said.endswith(problem)
 
 
+def test_a_build_of_somebody_whose_files_fill_the_quota_ends(attic):
+    """It would hold up everybody else's builds."""
+    run = attic.build(**{"build.sh": "#!/bin/sh\nprintf '#!/bin/sh' > $2; chmod +x $2\n"})
+    attic.lab.sql("UPDATE setting SET value = 5 WHERE name = 'blob_quota_bytes'")
+    run.run()
+    has_ended, status, problem, program = attic.ended
+    assert (has_ended, status, program) == (True, None, None)
+    assert problem.endswith("quota: ann may keep no more files in this lab")
+
+
 def test_a_build_has_a_limit_and_can_be_cancelled(attic):
     run = attic.build(**{"build.sh": "#!/bin/sh\nsleep 60"})
     run.job = run.job.model_copy(update={"limit_s": 0.2})
@@ -559,7 +569,7 @@ def test_the_log_is_sent_in_whole_lines(attic, plain, pump, monkeypatch):
         ((1, 1), "a\n"),
         ((1, 3), "bc\n"),
         ((1, 4), "d"),
-        ((1, 5), "more"),
+        ((1, 5), "mo"),
     ]
 
 
@@ -587,6 +597,18 @@ def test_everything_is_sent_in_the_end(attic, plain, pump):
     with pump.working():
         (plain.directory / "log").write_text("all of it")
     assert attic.lab.read("log", attic.number)[-1][1] == "all of it"
+
+
+def test_results_that_waited_for_the_database_are_all_sent_in_the_end(attic, monkeypatch):
+    """More of them than are read at once."""
+    run = attic.measure()
+    run.directory.mkdir(parents=True)
+    attic.lab.sql("INSERT INTO run (job, attempt, host) VALUES (%s, 1, 'attic')", attic.number)
+    lines = [json.dumps({"result": documents.result_json(DELAY)}) + "\n"] * 5
+    monkeypatch.setattr(job_run, "LARGEST_LINE_BYTES", 2 * len(lines[0]) + 10)
+    with measure_run._ResultPump(run, 3).working():
+        (run.directory / measure_run.RESULTS).write_text("".join(lines))
+    assert attic.lab.sql("SELECT number FROM result ORDER BY 1") == [(3,), (4,), (5,), (6,), (7,)]
 
 
 def test_a_log_that_cannot_be_sent_ends_the_run(plain, pump, monkeypatch):
