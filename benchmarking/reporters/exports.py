@@ -54,16 +54,24 @@ class Exported:
 
 
 def of_results(results: Iterable[Result]) -> list[Exported]:
-    """The delays of nets and the errors of outputs, of the first stage of each test."""
+    """The delays of nets and the errors of outputs, of the first stage of each test that did not fail.
+
+    The verdict is that of both stages, where there was a second one.
+    """
     return [
-        _of_type(stages[0], one)
+        _of_type(stages, one)
         for stages in by_test(results)
         for one in stages[0].types
-        if one.type == NET_DELAY or one.error
+        if stages[0].failure is None and (one.type == NET_DELAY or one.error)
     ]
 
 
-def _of_type(result: Result, one: TypeResult) -> Exported:
+def _of_type(stages: Sequence[Result], one: TypeResult) -> Exported:
+    result = stages[0]
+    confirmations = [
+        again.confirmation for stage in stages for again in stage.types if again.type == one.type
+    ]
+    judged = next(filter(None, confirmations), one.judged)
     interval = None if one.error else one.summary.median_interval
     return Exported(
         _labels(result.test, one.type, result.device.name),
@@ -72,7 +80,7 @@ def _of_type(result: Result, one: TypeResult) -> Exported:
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         ratio=one.ratio,
-        note=f"{one.judged.verdict}: {one.judged.reason}" if one.judged else "",
+        note=f"{judged.verdict}: {judged.reason}" if judged else "",
     )
 
 
@@ -128,7 +136,7 @@ def github_action_benchmark(values: Sequence[Exported]) -> str:
         entry = {"name": one.name, "unit": one.unit, "value": one.value}
         if one.low is not None and one.high is not None:
             entry["range"] = f"± {(one.high - one.low) / 2:.{DIGITS}g}"
-        notes = [f"treatment/control {one.ratio:.{DIGITS}g}" if one.ratio else "", one.note]
+        notes = [f"treatment/control {one.ratio:.{DIGITS}g}" if one.ratio is not None else "", one.note]
         if extra := "\n".join(filter(None, notes)):
             entry["extra"] = plain_lines(extra)
         entries.append(entry)

@@ -106,16 +106,17 @@ def _row(result: Result, compared: bool) -> list[str]:
 
 def _verdict_lines(stages: tuple[Result, ...]) -> list[str]:
     """Explains comparisons that are not simply unchanged: how they were made, and which operators changed."""
-    moved = {
-        one.type: one for stage in stages for one in stage.types if one.type != NET_DELAY and one.is_changed
-    }
+    operators = [one for stage in stages for one in stage.operators if one.verdict]
+    changed = {one.type for one in operators if one.is_changed}
+    moved = {one.type: one for one in operators if one.type in changed}  # as of the last stage with a verdict
     judged = [(stage, net.judged) for stage in stages if (net := stage.net) and net.judged]
     if not moved and all(how.verdict is Verdict.UNCHANGED for _, how in judged):
         return []
     reasons = [_reason(stage, how) for stage, how in judged]
     name = stages[-1].test.name
-    lines = [f"- {escape(f'{name}: {reasons[0]}')}"]
-    if len(reasons) > 1:
+    if len(reasons) == 1:
+        lines = [f"- {escape(f'{name}: {reasons[0]}')}"]
+    else:  # several stages, or none whose net was judged by pairs
         lines = [f"- {escape(f'{name}: {stages[-1].outcome}')}"]
         explained = zip(judged, reasons, strict=True)
         lines += [f"  - {escape(f'{stage.provenance.run_type}: {text}')}" for (stage, _), text in explained]

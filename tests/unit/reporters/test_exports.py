@@ -35,6 +35,7 @@ from tests.support.sample_results import (
     FELL_BACK,
     JUDGED,
     NASTY,
+    NOT_CONFIRMED,
     VERIFIED,
     having,
 )
@@ -79,7 +80,7 @@ RESULTS = (
     FELL_BACK,
     ERROR,
     FAILED,
-    NASTY,
+    replace(NASTY, failure=None),
 )
 
 
@@ -108,6 +109,24 @@ def test_the_files(kind):
     text = content(kind, of_results(RESULTS)).decode()
     assert read(kind, text)
     golden.check(text, f"reporters/export_{kind}.{SUFFIXES.get(kind, 'json')}")
+
+
+def test_a_test_that_failed_after_it_was_measured_is_left_out():
+    assert of_results([replace(DELAY, failure=FAILED.failure)]) == []
+
+
+def test_the_verdict_is_that_of_both_stages():
+    """The numbers are those of the first, which measured everything."""
+    second = having(NOT_CONFIRMED, identifier=JUDGED.test.identifier)
+    (alone,), (verified,) = of_results([JUDGED]), of_results([JUDGED, second])
+    assert alone.note.startswith("regressed: +3.11 %")
+    assert verified.note.startswith("inconclusive: not confirmed")
+    assert replace(verified, note="") == replace(alone, note="")
+
+
+def test_an_error_that_is_gone_has_a_ratio():
+    (entry,) = json.loads(content("github_action_benchmark", [Exported({"net": "a"}, "", 0.0, ratio=0.0)]))
+    assert entry["extra"] == "treatment/control 0"
 
 
 def test_every_format_can_be_chosen():

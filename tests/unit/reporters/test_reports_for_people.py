@@ -16,13 +16,13 @@ from benchmarking.errors import ExitStatus, ReporterError, UsageError
 from benchmarking.reporters import file_reporter, numbers, operator_rows
 from benchmarking.reporters.backend_plot import BackendPlotReporter
 from benchmarking.reporters.junit_reporter import JUnitReporter
-from benchmarking.reporters.markdown_reporter import MarkdownReporter
+from benchmarking.reporters.markdown_reporter import MarkdownReporter, markdown
 from benchmarking.reporters.screen_reporter import ScreenReporter
 from benchmarking.results import documents
-from benchmarking.results.model import Comparison, Interval, Kernel, Program, by_test
+from benchmarking.results.model import Comparison, Confirmation, Interval, Kernel, Program, Verdict, by_test
 from benchmarking.results.plain_text import plain
 from tests.support import golden
-from tests.support.sample_results import DELAY, JUDGED, RUNS, having, on_device
+from tests.support.sample_results import DELAY, ERROR, FIRST, JUDGED, RUNS, having, on_device
 
 
 def deliver(reporter, run):
@@ -215,6 +215,27 @@ def test_markdown(run, tmp_path):
         assert dangerous not in outside_of_fences
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) <= 1
+
+
+def test_in_markdown_an_operator_has_the_verdict_of_the_last_stage():
+    """It looked regressed, and fresh pairs do not show it."""
+    slower = replace(JUDGED.types[1], decision=replace(FIRST, verdict=Verdict.REGRESSED))
+    first = replace(JUDGED, types=(JUDGED.types[0], slower))
+    again = Confirmation(Verdict.INCONCLUSIVE, "not confirmed", FIRST, FIRST)
+    second = having(first, run_type="verify", types=(replace(slower, confirmation=again),))
+    alone, verified = (markdown(stages, None) for stages in ([first], [first, second]))
+    assert re.search(r"  - ID_0_Conv_conv1 .*: regressed$", alone, re.MULTILINE)
+    assert re.search(r"  - ID_0_Conv_conv1 .*: inconclusive$", verified, re.MULTILINE)
+
+
+@pytest.mark.parametrize("result", [DELAY, ERROR])
+def test_in_markdown_a_regression_that_the_history_shows_needs_no_pairs(result):
+    """An operator or an output, not the net: confirmed in a third stage, without a reason from pairs."""
+    one = result.types[-1]
+    confirmed = having(result, run_type="regress", types=(*result.types[:-1], replace(one, regressed=True)))
+    text = markdown([result, confirmed], None)
+    assert f"**regressed**: {one.type}" in text
+    assert (f"  - {one.type}: regressed" in text) == (result is DELAY)
 
 
 @pytest.mark.parametrize("run", RUNS)
