@@ -59,13 +59,15 @@ class PairedTest:
         return decisions
 
     def _decisions(self) -> dict[str, SequentialDecision] | None:
-        fixed = self._comparing.fixed_pairs
+        plan, fixed = self._comparing.plan, self._comparing.fixed_pairs
         if fixed is not None and self.pairs < fixed:
             return None
-        limit_reached = self.pairs == fixed or self.duration_s >= self._comparing.max_seconds
         if not self._log_ratios:  # the two programs have no type in common
             return {}
-        return sequential.decide_all(self._comparing.plan, self._log_ratios, limit_reached=limit_reached)
+        if fixed is not None:
+            return sequential.decide_once(plan, self._log_ratios)
+        limit_reached = self.duration_s >= self._comparing.max_seconds
+        return sequential.decide_all(plan, self._log_ratios, limit_reached=limit_reached)
 
     def _tell_forecast(self) -> None:
         """How long the whole comparison will take, unless that is soon."""

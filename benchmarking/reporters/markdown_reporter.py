@@ -15,7 +15,6 @@ from benchmarking.reporters.file_reporter import FileReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.reporters.settings import OperatorChoice
 from benchmarking.results.model import (
-    NET_DELAY,
     Confirmation,
     Outcome,
     Result,

@@ -245,6 +245,38 @@ def decide(
     return None if decisions is None else decisions[NET_DELAY]
 
 
+def decide_once(
+    plan: SequentialPlan, log_ratios: Mapping[str, Sequence[float]]
+) -> dict[str, SequentialDecision]:
+    """The verdicts on all types from all these pairs, whose number was chosen before: a single look, which
+    spends all of alpha and beta. ``max_pairs`` and ``unchanged_from`` of the plan do not matter.
+
+    Of more than ``MOST_PAIRS``, it takes the first.
+    """
+    log_ratios = {name: values[:MOST_PAIRS] for name, values in log_ratios.items()}
+    fixed = Look(_pairs(log_ratios), plan.alpha, plan.beta)
+    sizes = _sizes(log_ratios)
+    evidence = {name: _evidence(plan, tuple(values)) for name, values in log_ratios.items()}
+    verdicts = _verdicts(plan, dict.fromkeys(log_ratios, fixed), evidence)
+    return {
+        name: _decision(plan, _Judgement(verdicts.get(name, Verdict.INCONCLUSIVE), fixed, one), sizes[name])
+        for name, one in evidence.items()
+    }
+
+
+def _pairs(log_ratios: Mapping[str, Sequence[float]]) -> int:
+    lengths = {len(values) for values in log_ratios.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"one x per pair and type is needed, there are {sorted(lengths)}")
+    return lengths.pop()
+
+
+def _sizes(types: Iterable[str]) -> dict[str, int]:
+    """The number of tests with which each type shares alpha."""
+    names = list(types)
+    return {name: 1 if name == NET_DELAY else len(_operators(names)) for name in names}
+
+
 def decide_all(
     plan: SequentialPlan, log_ratios: Mapping[str, Sequence[float]], *, limit_reached: bool = False
 ) -> dict[str, SequentialDecision] | None:
@@ -260,11 +292,7 @@ def decide_all(
     (suspects that are verified) it continues until all types are decided. Types that are undecided at the end
     are inconclusive.
     """
-    lengths = {len(values) for values in log_ratios.values()}
-    if len(lengths) != 1:
-        raise ValueError(f"one x per pair and type is needed, there are {sorted(lengths)}")
-    pairs = lengths.pop()
-    sizes = {name: 1 if name == NET_DELAY else len(_operators(log_ratios)) for name in log_ratios}
+    pairs, sizes = _pairs(log_ratios), _sizes(log_ratios)
     looks = {
         size: plan.looks_until(pairs, limit_reached=limit_reached, tests=size)
         for size in {1, *sizes.values()}

@@ -230,26 +230,30 @@ def signed_rank_p_value(differences: Sequence[float] | NDArray[np.float64]) -> f
     _, group, sizes = np.unique(np.abs(array), return_inverse=True, return_counts=True)
     doubled_ranks = (2 * np.cumsum(sizes) - sizes + 1)[group]
     tail = _upper_tail(tuple(sorted(doubled_ranks[array != 0].tolist())))
-    return tail[int(doubled_ranks[array > 0].sum())]
+    return float(tail[int(doubled_ranks[array > 0].sum())])
 
 
-@lru_cache(maxsize=1024)
-def _upper_tail(ranks: tuple[int, ...]) -> tuple[float, ...]:
+@lru_cache(maxsize=32)  # of a thousand pairs, each takes 8 MB
+def _upper_tail(ranks: tuple[int, ...]) -> NDArray[np.float64]:
     """P(S >= s) for s = 0 ... sum of the ranks."""
     import numpy as np
 
-    return tuple(np.cumsum(_sum_probabilities(ranks)[::-1])[::-1].tolist())
+    return np.cumsum(_sum_probabilities(ranks)[::-1])[::-1]
 
 
 def _sum_probabilities(ranks: Iterable[int]) -> NDArray[np.float64]:
     """P(S = s) for s = 0 ... sum of the ranks, if each rank is in S with probability 1/2."""
     import numpy as np
 
-    probabilities = np.ones(1)
+    ranks = list(ranks)
+    probabilities = np.zeros(sum(ranks) + 1)
+    probabilities[0] = 1.0
+    largest = 0
     for rank in ranks:
-        without = np.concatenate([probabilities, np.zeros(rank)])
-        with_rank = np.concatenate([np.zeros(rank), probabilities])
-        probabilities = (without + with_rank) / 2
+        without = probabilities[: largest + 1] / 2
+        largest += rank
+        probabilities[: len(without)] = without
+        probabilities[rank : largest + 1] += without
     return probabilities
 
 

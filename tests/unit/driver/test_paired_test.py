@@ -48,6 +48,19 @@ def test_a_fixed_number_of_pairs_has_no_time_limit(caplog, clock):
     assert line.endswith("1 of 30 pairs after 10 s; about 290 s left")
 
 
+@pytest.mark.parametrize("pairs", [1, 3, 30, 60])
+def test_a_fixed_number_of_pairs_is_judged_by_all_of_them(pairs):
+    """Also where fewer would have been enough, or where ``max_pairs`` are fewer."""
+    test = PairedTest(Comparing(fixed_pairs=pairs))
+    for number in range(pairs - 1):
+        assert test.add({NET_DELAY: 0.05 if number < 8 else 0.001 * (number % 2), "conv": 0.05}) is None
+    decisions = test.add({NET_DELAY: 0.0, "conv": 0.05})
+    assert {one.pairs for one in decisions.values()} == {pairs}
+    assert decisions[NET_DELAY].verdict == ("unchanged" if pairs > 8 else "inconclusive")
+    assert decisions["conv"].verdict == ("regressed" if pairs > 6 else "inconclusive")
+    assert decisions["conv"].comparison.pairs == pairs
+
+
 @pytest.mark.parametrize(
     ("limit_s", "end"), [(400.0, "(60 pairs)"), (100.0, "(60 pairs); the limit of 100 s comes before that")]
 )

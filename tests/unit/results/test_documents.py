@@ -14,7 +14,7 @@ from benchmarking.records.tree import FAILURES_DIRECTORY, META_FILE, History, Se
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.results import documents
 from benchmarking.results.documents import Document, NewerVersionError
-from benchmarking.results.model import NET_DELAY, ErrorStatistics, Result, TypeResult
+from benchmarking.results.model import NET_DELAY, ErrorStatistics, Kernel, Result, TypeResult
 from tests.support import golden
 from tests.support.sample_results import DELAY, ERROR, RUNS
 
@@ -72,6 +72,26 @@ def test_what_json_prints_is_read_back(name):
 def test_names_that_files_cannot_hold_are_read_back_as_they_were_written(name):
     text = printed(name)
     assert documents.dumps(written(documents.read(Document, text))) == text
+
+
+def test_a_result_of_very_many_operators_is_read_back():
+    count = documents.MOST_MEMBERS + 1
+    kernels = {f"ID_{number}_Conv_a": Kernel("jit", own=number % 2 == 0) for number in range(count)}
+    result = replace(DELAY, program=replace(DELAY.program, kernels=kernels))
+    assert documents.result_of(written(result)) == result
+    assert documents.read(Result, documents.dumps(documents.result_json(result))) == result
+
+
+@pytest.mark.parametrize(
+    "kernel", [{}, {"name": 1, "own": True}, {"name": "a", "own": "yes"}, {"name": "a"}, 1]
+)
+def test_an_object_of_very_many_other_members_is_refused(kernel):
+    """One that is not a kernel is enough: each could be a fault, and each fault takes memory."""
+    kernels = {str(number): {"name": "jit", "own": True} for number in range(documents.MOST_MEMBERS)}
+    value = written(DELAY)
+    value["meta"]["kernels"] = {**kernels, "last": kernel}
+    with pytest.raises(ValueError, match="more than 2,500 members"):
+        documents.read(Result, json.dumps(value))
 
 
 def test_numbers_that_json_does_not_have():

@@ -23,6 +23,7 @@ from benchmarking.statistics.sequential import (
     confirm,
     decide,
     decide_all,
+    decide_once,
     forecast,
     holm,
     pair_log_ratio,
@@ -552,6 +553,31 @@ def test_an_operator_without_times_does_not_keep_a_test_from_ending():
     decisions = decide_all(PLAN, twelve)
     assert decisions["slower"].verdict is Verdict.REGRESSED
     assert decisions["missing"].verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(("operators", "pairs", "verdict"), [(1, 7, "regressed"), (2, 7, "inconclusive")])
+def test_a_single_look_spends_everything_and_operators_share_it(operators, pairs, verdict):
+    """2^-7 is below 1 %, and above half of it."""
+    ratios = {f"ID_{number}": [0.05] * pairs for number in range(operators)}
+    assert {one.verdict for one in decide_once(SequentialPlan(), ratios).values()} == {Verdict(verdict)}
+
+
+def test_a_single_look_takes_no_more_pairs_than_it_can_count():
+    (one,) = decide_once(SequentialPlan(), {NET_DELAY: [0.0] * (MOST_PAIRS + 1)}).values()
+    assert one.pairs == MOST_PAIRS
+
+
+def test_a_single_look_at_identical_programs_is_rarely_wrong():
+    generator = random.Random(5)
+    found = Counter(
+        decide_once(SequentialPlan(), {NET_DELAY: [generator.gauss(0, 0.02) for _ in range(20)]})[
+            NET_DELAY
+        ].verdict
+        for _ in range(1000)
+    )
+    assert found[Verdict.REGRESSED] <= 20
+    assert found[Verdict.IMPROVED] <= 20
+    assert found[Verdict.UNCHANGED] > 500
 
 
 def test_every_type_has_every_pair():
