@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import Dict, Iterator, NamedTuple, Optional, Set, Tuple, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Union
 
 from .errors import ModelError
 from .signature import Signature, TensorSignature
 
 Value = Union[int, memoryview]
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+_GRAPH_NODES, _FUNCTION_NODES = 1, 7
+"""The fields with the operators of a graph and of a function."""
+_LARGEST_KEY = 2**32
 _DEEPEST = 50
 """The limit on graphs in attributes of operators of graphs."""
 _TYPES = (
@@ -80,27 +83,33 @@ def read(path: str) -> OnnxFile:
 
 def _model(path: str, view: memoryview) -> OnnxFile:
     ir_version, opsets = 0, {}
-    graph: Optional[memoryview] = None
+    graphs: List[memoryview] = []
+    data_files: Dict[str, None] = {}
     for number, value in _fields(view):
         if number == 1:
             ir_version = _integer(value)
         elif number == 7:
-            graph = _message(value)
+            graphs.append(_message(value))
+            data_files.update(dict.fromkeys(_data_beside(path, graphs[-1], _GRAPH_NODES, 0)))
+        elif number == 25:
+            function = _message(value)
+            data_files.update(dict.fromkeys(_data_beside(path, function, _FUNCTION_NODES, 0)))
         elif number == 8:
             opset = dict(_fields(_message(value)))
             opsets[_text(opset.get(1, memoryview(b""))) or "ai.onnx"] = _integer(opset.get(2, 0))
-    if graph is None:
-        raise ValueError("it has no graph")
-    return _graph(path, graph, ir_version, opsets)
+    if len(graphs) != 1:  # runtimes would merge several
+        raise ValueError("it has %s" % ("several graphs" if graphs else "no graph"))
+    return _graph(path, graphs[0], ir_version, opsets, tuple(data_files))
 
 
-def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]) -> OnnxFile:
+def _graph(
+    path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int], data_files: Tuple[str, ...]
+) -> OnnxFile:
     name, operators, weights = "", 0, set()
     kinds: Set[str] = set()
     weight_types: Set[int] = set()
     inputs, outputs = [], []
     positions: Dict[str, int] = {}
-    data_files = dict.fromkeys(_data_beside(path, graph, 0))
     for number, value in _fields(graph):
         if number == 1:
             for field, text in _fields(_message(value)):
@@ -126,7 +135,7 @@ def _graph(path: str, graph: memoryview, ir_version: int, opsets: Dict[str, int]
         tuple(outputs),
     )
     precision = _precision(kinds, weight_types)
-    return OnnxFile(path, signature, ir_version, opsets, operators, positions, tuple(data_files), precision)
+    return OnnxFile(path, signature, ir_version, opsets, operators, positions, data_files, precision)
 
 
 def _precision(kinds: Set[str], weight_types: Set[int]) -> str:
@@ -163,21 +172,28 @@ def _dimension(dim: memoryview) -> Union[int, str]:
     return ""
 
 
-def _data_beside(path: str, graph: memoryview, depth: int) -> Iterator[str]:
+def _data_beside(path: str, graph: memoryview, nodes: int, depth: int) -> Iterator[str]:
     """The names of files with weights. Model files are not trusted: data outside the model's directory are
     not opened.
+
+    ``graph``: a graph or a function. ``nodes``: the number of the field with its operators.
 
     Raises:
         ModelError: it names such data.
     """
     if depth > _DEEPEST:
         raise ValueError("its graphs are nested more than %d deep" % _DEEPEST)
-    tensors = list(_of(graph, 5))
-    for node in _of(graph, 1):
+    tensors, sparse = [], []
+    if nodes == _GRAPH_NODES:
+        tensors, sparse = list(_of(graph, 5)), list(_of(graph, 15))
+    for node in _of(graph, nodes):
         for attribute in _of(node, 5):
             tensors += [*_of(attribute, 5), *_of(attribute, 10)]
+            sparse += [*_of(attribute, 22), *_of(attribute, 23)]
             for inner in [*_of(attribute, 6), *_of(attribute, 11)]:
-                yield from _data_beside(path, inner, depth + 1)
+                yield from _data_beside(path, inner, _GRAPH_NODES, depth + 1)
+    for one in sparse:
+        tensors += [*_of(one, 1), *_of(one, 2)]  # the values and their places
     directory = os.path.realpath(os.path.dirname(path) or ".")
     for tensor in tensors:
         for entry in _of(tensor, 13):
@@ -200,6 +216,8 @@ def _fields(message: memoryview) -> Iterator[Tuple[int, Value]]:
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
+        if key >= _LARGEST_KEY:  # some readers take the lower 32 bits, for another field
+            raise ValueError("it is not a protobuf message")
         kind, value = key & 7, 0  # type: int, Value
         if kind == _VARINT:
             value, at = _varint(message, at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import zlib
@@ -108,7 +109,7 @@ def _read(program: Program[Any], path: str, name: str, shape: tuple[int, ...] | 
         elif dtype is np.object_:
             array = np.array(content.decode().splitlines(), dtype=dtype)
         elif _is_text(content):
-            array = np.array(content.split(), dtype=np.float64).astype(dtype)
+            array = _text_array(content.split(), dtype)
             array = array if shape is None else _reshaped(array, shape, path, name)
         else:
             array = program.read_binary(content)
@@ -122,7 +123,43 @@ def _read(program: Program[Any], path: str, name: str, shape: tuple[int, ...] | 
         raise TensorError(
             "--input_file: %s contains %s; %r needs %s" % (path, array.dtype, name, np.dtype(dtype))
         )
-    return np.require(array.astype(dtype, copy=False), requirements="C")
+    try:
+        return np.require(_converted(array, np.dtype(dtype)), requirements="C")
+    except ValueError as error:
+        raise TensorError("--input_file: %s: %s" % (path, error)) from error
+
+
+def _text_array(words: Sequence[bytes], dtype: Any) -> Any:
+    """Whole numbers first as such, because a double does not hold all of 64 bits."""
+    if np.issubdtype(dtype, np.integer):
+        try:
+            return np.array(words, dtype=np.int64)
+        except (ValueError, OverflowError):  # such as 1e3
+            pass
+    return np.array(words, dtype=np.float64)
+
+
+def _converted(array: Any, dtype: Any) -> Any:
+    """
+    Raises:
+        ValueError: the type does not hold a value. The message is a part of a line.
+    """
+    if dtype.kind in "biuf" and array.dtype.kind not in "biuf":
+        raise ValueError("it contains %s instead of %s" % (array.dtype, dtype))
+    if array.dtype == dtype or dtype.kind not in "biuf":
+        return array.astype(dtype, copy=False)
+    with np.errstate(all="ignore"):
+        converted = array.astype(dtype)
+        if dtype.kind == "f":
+            fits = np.isfinite(converted) | ~np.isfinite(array)
+        else:
+            fits = (converted.astype(array.dtype) == array) & ((converted < 0) == (array < 0))
+            if array.dtype.kind == "f":  # some processors make the largest integer of 2**63, which is not it
+                fits &= np.abs(array) < 2.0**63
+    if not fits.all():
+        wrong = array.reshape(-1)[np.argmin(fits.reshape(-1))]
+        raise ValueError("%s cannot be fed as %s" % (wrong, dtype))
+    return converted
 
 
 def _numpy_array(path: str) -> Any:
@@ -139,10 +176,10 @@ def _is_text(content: bytes) -> bool:
 
 
 def _reshaped(array: Any, shape: tuple[int, ...], path: str, name: str) -> Any:
-    if array.size != int(np.prod(shape)):
+    if array.size != math.prod(shape):
         raise TensorError(
             "--input_file: %s has %d values; %r of shape %s needs %d"
-            % (path, array.size, name, list(shape), int(np.prod(shape)))
+            % (path, array.size, name, list(shape), math.prod(shape))
         )
     return array.reshape(shape)
 

@@ -76,6 +76,73 @@ def test_weights_elsewhere_are_found_in_graphs_of_operators(tmp_path):
         onnx_file.read(written(tmp_path, model))
 
 
+def in_a_function(weight):
+    model = onnx_models.linear()
+    constant = onnx_models.helper.make_node("Constant", [], ["c"], value=weight)
+    opset = onnx_models.helper.make_opsetid("", 17)
+    model.functions.append(onnx_models.helper.make_function("own", "F", [], ["c"], [constant], [opset]))
+    return model
+
+
+def sparse(weight):
+    model = onnx_models.linear()
+    model.graph.sparse_initializer.add().values.CopyFrom(weight)
+    return model
+
+
+def places_of_sparse_values(weight):
+    model = onnx_models.linear()
+    model.graph.sparse_initializer.add().indices.CopyFrom(weight)
+    return model
+
+
+def sparse_in_an_attribute(weight):
+    model = onnx_models.linear()
+    model.graph.node[0].attribute.add().sparse_tensor.values.CopyFrom(weight)
+    return model
+
+
+def several_sparse_in_an_attribute(weight):
+    model = onnx_models.linear()
+    model.graph.node[0].attribute.add().sparse_tensors.add().values.CopyFrom(weight)
+    return model
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        in_a_function,
+        sparse,
+        places_of_sparse_values,
+        sparse_in_an_attribute,
+        several_sparse_in_an_attribute,
+    ],
+)
+def test_weights_are_found_wherever_a_model_may_have_them(tmp_path, place):
+    def weights_in(location):
+        return onnx_models.with_weights_in(location).graph.initializer[0]
+
+    assert onnx_file.read(written(tmp_path, place(weights_in("beside")))).data_files == ("beside",)
+    with pytest.raises(ModelError, match="they have to be in its directory"):
+        onnx_file.read(written(tmp_path, place(weights_in("../x"))))
+
+
+def test_a_second_graph_is_refused_because_runtimes_merge_it(tmp_path):
+    path = tmp_path / "two.onnx"
+    model = onnx_models.linear().SerializeToString()
+    path.write_bytes(model + b"\x3a\x00")
+    with pytest.raises(ModelError, match="it has several graphs"):
+        onnx_file.read(str(path))
+
+
+def test_a_field_number_of_more_than_32_bits_is_refused_because_runtimes_shorten_it(tmp_path):
+    path = tmp_path / "long.onnx"
+    graph_plus_2_to_the_32 = b"\xba\x80\x80\x80\x10"
+    path.write_bytes(onnx_models.linear().SerializeToString() + graph_plus_2_to_the_32 + b"\x00")
+    with pytest.raises(ModelError, match="not a protobuf message"):
+        onnx_file.read(str(path))
+
+
 @given(st.binary(max_size=200))
 @example(onnx_models.linear().SerializeToString()[:-1])
 @example(b"\x3a\x02\x0a\xff")

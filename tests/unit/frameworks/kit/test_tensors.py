@@ -67,3 +67,60 @@ def test_a_file_of_something_else_is_one_line(tmp_path, content, type_, problem)
         np.save(path, content)
     with pytest.raises(TensorError, match=problem):
         fed(input="x", input_dims="1", input_type=type_, input_file=str(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "values"),
+    [
+        ("9007199254740993 -9223372036854775808", "int64_t", [2**53 + 1, -(2**63)]),
+        ("1e3 7.0", "int", [1000, 7]),
+        ("0 255", "uint8_t", [0, 255]),
+        ("0 1", "bool", [False, True]),
+        ("inf -inf 65504", "float16", [np.inf, -np.inf, 65504]),
+        ("0.5 nan", "float", [0.5, np.nan]),
+    ],
+)
+def test_numbers_of_a_text_are_fed_as_they_are(tmp_path, text, type_, values):
+    (tmp_path / "x.txt").write_text(text, encoding="utf-8")
+    (read,) = fed(input="x", input_type=type_, input_file=str(tmp_path / "x.txt")).values()
+    assert read.dtype == tensors.TYPES[type_]
+    np.testing.assert_array_equal(read, np.array(values, dtype=read.dtype))
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "wrong"),
+    [
+        ("1 256", "uint8_t", "256"),
+        ("-1", "uint16_t", "-1"),
+        ("1.5", "int", "1.5"),
+        ("nan", "int64_t", "nan"),
+        ("9223372036854775808", "int64_t", r"9\.22.*e\+18"),
+        ("2", "bool", "2"),
+        ("1e39", "float", r"1e\+39"),
+        ("0 65536", "float16", "65536"),
+    ],
+)
+def test_numbers_that_a_type_does_not_hold_are_refused(tmp_path, text, type_, wrong):
+    (tmp_path / "x.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(TensorError, match=rf"x\.txt: {wrong}.* cannot be fed as {NUMPY_NAMES[type_]}$"):
+        fed(input="x", input_type=type_, input_file=str(tmp_path / "x.txt"))
+
+
+@pytest.mark.parametrize(
+    ("array", "problem"),
+    [
+        (np.array([2**63], np.uint64), "9223372036854775808 cannot be fed as int64"),
+        (np.array([1j]), "it contains complex128 instead of int64"),
+    ],
+)
+def test_arrays_that_a_type_does_not_hold_are_refused(tmp_path, array, problem):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(TensorError, match=problem):
+        fed(input="x", input_type="int64_t", input_file=str(tmp_path / "x.npy"))
+
+
+def test_a_shape_of_more_values_than_64_bits_count_is_one_line(tmp_path):
+    np.save(tmp_path / "x.npy", np.empty(0, np.float32))
+    dims = "4294967296,4294967296"
+    with pytest.raises(TensorError, match="needs 18446744073709551616"):
+        fed(input="x", input_dims=dims, input_file=str(tmp_path / "x.npy"))
