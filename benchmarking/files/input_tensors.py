@@ -119,10 +119,18 @@ def _fitting(blob: InputBlob, array: NDArray[Any]) -> NDArray[Any]:
         raise ValueError(f"it contains {array.dtype}, but {plain(blob.name)!r} takes {blob.type}")
     if is_whole(blob.type) and array.size:
         low, high = RANGES[blob.type]
-        whole = array.dtype.kind != "f" or bool((array == np.floor(array)).all())
-        if not whole or array.min() < low or array.max() > high:
+        is_float = array.dtype.kind == "f"
+        whole = not is_float or bool((array == np.floor(array)).all())
+        # A double does not hold 2**63 - 1 but 2**63, which would become a negative number.
+        too_large = array.max() >= float(high + 1) if is_float else array.max() > high
+        if not whole or array.min() < low or too_large:
             raise ValueError(f"it contains values that are not whole numbers from {low} to {high}")
-    return array.reshape(blob.shape).astype(NUMPY_NAMES[blob.type] if blob.type != "string" else array.dtype)
+    array = array.reshape(blob.shape)
+    with np.errstate(over="ignore"):
+        fitting = array.astype(NUMPY_NAMES[blob.type] if blob.type != "string" else array.dtype)
+    if fitting.dtype.kind == "f" and not (np.isfinite(fitting) | ~np.isfinite(array)).all():
+        raise ValueError(f"it contains values that {blob.type} does not hold")
+    return fitting
 
 
 # --- images -------------------------------------------------------------------------------------------------

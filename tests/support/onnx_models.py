@@ -44,6 +44,12 @@ def branches():
     return model(nodes, inputs, [tensor("y", [4])])
 
 
+def converted_to(type_):
+    """y is x, of four values, in another type."""
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=type_)]
+    return model(nodes, [tensor("x", [4])], [tensor("y", [4], type_)], opset=21, ir_version=10)
+
+
 def with_weights_in(location):
     """The linear model; the weights W are said to lie in another file."""
     made = linear()

@@ -184,6 +184,11 @@ def _reshaped(array: Any, shape: tuple[int, ...], path: str, name: str) -> Any:
     return array.reshape(shape)
 
 
+def from_bfloat16(bits: Any) -> Any:
+    """The values of numbers of the type bfloat16, which NumPy lacks: the upper halves of floats."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 def file_name(name: str, extension: str) -> str:
     """Keeps letters, digits, ``_``, ``.`` and ``-``; percent-encodes all other characters and a
     leading dot.
@@ -202,6 +207,8 @@ def write(program: Program[Any], settings: Settings, arrays: dict[str, Any]) -> 
     try:
         os.makedirs(folder, exist_ok=True)
         for name, array in arrays.items():
+            if array.dtype.kind not in "biufOU":
+                raise TensorError("--output: %r contains %s, which cannot be written" % (name, array.dtype))
             content, extension = program.encode_output(settings, name, array), ".pb"
             if content is None:
                 content, extension = _as_text(array), ".txt"

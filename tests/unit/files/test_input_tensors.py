@@ -92,6 +92,15 @@ def npz(**members):
     return stream.getvalue()
 
 
+def damaged(compression):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        archive.writestr("a.npy", bytes(range(256)) * 40)
+    content = stream.getvalue()
+    at = content.index(b"a.npy") + len("a.npy") + 12
+    return content[:at] + b"\xa5" * 28 + content[at + 28 :]
+
+
 def npy(array):
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=True)
@@ -112,6 +121,9 @@ HUGE = b"\x93NUMPY\x01\x00v\x00" + (
         (npy(np.array([1, 300])), "uint8_t", "not whole numbers from 0 to 255"),
         (npy(np.array([1, 0.5])), "int", "not whole numbers from"),
         (npy(np.array([1, np.nan])), "int64_t", "not whole numbers from"),
+        (npy(np.array([1, 2.0**63])), "int64_t", "not whole numbers from"),
+        (npy(np.array([1, 1e39])), "float", "it contains values that float does not hold"),
+        (npy(np.array([-65536, 1])), "float16", "it contains values that float16 does not hold"),
         (npy(np.array([1j, 2j])), "float", "it contains complex128"),
         (
             npy(np.array([print, 2], dtype=object)),
@@ -124,6 +136,9 @@ HUGE = b"\x93NUMPY\x01\x00v\x00" + (
         (npz(a=HUGE), "float", "NumPy cannot read it"),
         (npz(a=npy(np.zeros(2)))[:-9], "float", "it is not an .npz file"),
         (b"PK" + bytes(100), "float", "it is not an .npz file"),
+        (damaged(zipfile.ZIP_DEFLATED), "float", "it is not an .npz file"),
+        (damaged(zipfile.ZIP_BZIP2), "float", "it is not an .npz file"),
+        (damaged(zipfile.ZIP_LZMA), "float", "it is not an .npz file"),
     ],
 )
 def test_what_is_not_the_array_is_one_line(tmp_path, content, type_, problem):
@@ -133,6 +148,13 @@ def test_what_is_not_the_array_is_one_line(tmp_path, content, type_, problem):
         read(path, (2,), type_)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_values_at_the_ends_of_a_type_are_fed_as_they_are(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([np.inf, np.nan, -65504]))
+    np.testing.assert_array_equal(read(tmp_path / "x.npy", (3,), "float16"), [np.inf, np.nan, -65504])
+    np.save(tmp_path / "y.npy", np.array([2**63 - 1, -(2**63)], dtype=object).astype(np.int64).reshape(1, 2))
+    assert read(tmp_path / "y.npy", (2,), "int64_t").tolist() == [2**63 - 1, -(2**63)]
 
 
 def test_what_an_archive_unpacks_to_is_bounded(tmp_path, monkeypatch):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Sequence, Set
 
+from benchmarking.frameworks.kit import tensors
 from benchmarking.frameworks.kit.costs import OperatorFacts
 from benchmarking.frameworks.kit.errors import ModelError
 from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
@@ -21,6 +24,16 @@ MOST_EVENTS = 50_000
 """
 
 
+_READ = frozenset(
+    "tensor(%s)" % name
+    for name in (
+        *("float", "double", "float16", "bool", "string", "int8", "int16", "int32", "int64"),
+        *("uint8", "uint16", "uint32", "uint64"),
+    )
+)
+"""The types of outputs that NumPy has too."""
+
+
 class _Bound:
     """Inputs that the session already has, and outputs that it may keep."""
 
@@ -32,7 +45,24 @@ class _Bound:
         self._session.run_with_iobinding(self._binding)
 
     def output(self, place: int) -> Any:
-        return self._binding.get_outputs()[place].numpy()
+        return _array(self._binding.get_outputs()[place])
+
+
+def _array(value: Any) -> Any:
+    """
+    Raises:
+        ModelError: NumPy has no such type.
+    """
+    import numpy as np
+
+    type_ = value.data_type()
+    if type_ == "tensor(bfloat16)":
+        shape = tuple(value.shape())
+        bits = (ctypes.c_uint16 * math.prod(shape)).from_address(value.data_ptr())
+        return tensors.from_bfloat16(np.ctypeslib.as_array(bits).reshape(shape))
+    if type_ not in _READ:  # several in a byte, or bytes of which NumPy would make other numbers
+        raise ModelError("an output is of the type %s, which cannot be read" % type_)
+    return value.numpy()
 
 
 class _Unbound:

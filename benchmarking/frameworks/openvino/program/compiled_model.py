@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import AbstractSet, Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
+from benchmarking.frameworks.kit import tensors
 from benchmarking.frameworks.kit.costs import OperatorFacts
 from benchmarking.frameworks.kit.errors import ModelError
 from benchmarking.frameworks.kit.kernels import Fact, Kernel, Observation
@@ -105,7 +106,7 @@ class OpenVinoModel(LoadedModel):
     def output(self, name: str) -> Any:
         if name not in self._places:
             self._signature.find_outputs({name})  # the message lists the available outputs
-        return require_computed(name, self._requests[0].get_output_tensor(self._places[name]).data.copy())
+        return require_computed(name, _array(name, self._requests[0].get_output_tensor(self._places[name])))
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -217,6 +218,19 @@ class OpenVinoModel(LoadedModel):
             one.facts._replace(flops=one.facts.flops or sum(by_layer.get(name, 0) for name in one.layers))
             for one in self._executed()
         ]
+
+
+def _array(name: str, tensor: Any) -> Any:
+    """
+    Raises:
+        ModelError: NumPy has no such type: OpenVINO gives its bytes another one.
+    """
+    type_ = tensor.element_type.get_type_name()
+    if type_ == "bf16":
+        return tensors.from_bfloat16(tensor.data.view("uint16"))
+    if type_ not in TYPES and type_ not in ("u32", "u64"):
+        raise ModelError("output %r is of the type %s, which cannot be read" % (name, type_))
+    return tensor.data.copy()
 
 
 def _signature(name: str, model: Any) -> Signature:

@@ -5,6 +5,7 @@ loaded.
 from __future__ import annotations
 
 import os
+import re
 from typing import Dict, List, NamedTuple, Tuple
 from xml.etree import ElementTree
 
@@ -25,6 +26,10 @@ TYPES = {
     "string": "string",
 }
 """Maps OpenVINO's name of a type to that in specifications."""
+
+
+_ENCODING = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*?\sencoding\s*=\s*["']([^"']*)""")
+_ENCODINGS = (b"utf-8", b"us-ascii", b"ascii")
 
 
 class IrFile(NamedTuple):
@@ -75,6 +80,9 @@ def _parsed(path: str) -> ElementTree.Element:
     try:
         if b"<!" in content.replace(b"<!--", b""):
             raise ValueError("it declares entities or a document type")
+        encoding = _ENCODING.match(content)
+        if b"\0" in content or (encoding and encoding[1].lower() not in _ENCODINGS):
+            raise ValueError("it is in another encoding than UTF-8")  # in which this may be written otherwise
         root = ElementTree.fromstring(content)  # noqa: S314 - nothing but elements is left
         if root.tag != "net":
             raise ValueError("it has no net")

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import zipfile
-import zlib
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from benchmarking.frameworks.kit.errors import ModelError
@@ -124,7 +123,7 @@ def read(path: str) -> ExportedFile:
             raise ModelError("--model: %s is not a torch.export package" % path)
         try:
             content = archive.read(graphs[0])
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
+        except Exception as error:  # each compression has errors of its own
             raise ModelError("--model: %s is damaged: %s" % (path, error)) from error
     return parse(path, content)
 
@@ -239,10 +238,9 @@ def require_plain(path: str, records: Mapping[str, bytes]) -> None:
             _refuse(path, "pickled objects (%s)" % name)
         if name.endswith(".json"):
             try:
-                value = json.loads(content)
-            except ValueError as error:
+                _require_plain(path, json.loads(content), "")
+            except (ValueError, RecursionError) as error:
                 raise ModelError("--model: %s is damaged: %s: %s" % (path, name, error)) from error
-            _require_plain(path, value, "")
 
 
 def _require_plain(path: str, value: Any, key: str) -> None:

@@ -106,7 +106,8 @@ class TorchModel(LoadedModel):
         if not isinstance(value, torch.Tensor):
             value = torch.as_tensor(value)
         value = value.float() if value.dtype is torch.bfloat16 else value
-        return require_computed(name, value.detach().cpu().contiguous().numpy())
+        with one_line(self._name):  # of a type, or with a layout, that NumPy lacks
+            return require_computed(name, value.detach().cpu().contiguous().numpy())
 
     # --- operator by operator -------------------------------------------------------------------------------
 

@@ -124,3 +124,10 @@ def test_a_shape_of_more_values_than_64_bits_count_is_one_line(tmp_path):
     dims = "4294967296,4294967296"
     with pytest.raises(TensorError, match="needs 18446744073709551616"):
         fed(input="x", input_dims=dims, input_file=str(tmp_path / "x.npy"))
+
+
+def test_an_output_that_is_no_number_is_one_line(tmp_path):
+    program, settings = OnnxRuntimeProgram(), Settings(output_folder=str(tmp_path))
+    tensors.write(program, settings, {"x": np.array([1.5])})
+    with pytest.raises(TensorError, match="--output: 'y' contains complex128, which cannot be written"):
+        tensors.write(program, settings, {"y": np.array([1j])})

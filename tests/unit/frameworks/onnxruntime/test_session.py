@@ -262,3 +262,22 @@ def test_strings_and_scalars_are_fed_and_read(load, tmp_path):
     assert loaded.output("same").tolist() == ["a", "no"]
     loaded.run_operators()
     assert len(loaded.take_operator_times()) == 3
+
+
+FOUR = ("--input", "x", "--input_dims", "4")
+
+
+@pytest.mark.parametrize("type_", [TensorProto.BFLOAT16, TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_an_output_of_each_type_has_the_values_that_were_computed(load, tmp_path, type_):
+    np.save(tmp_path / "x.npy", np.array([1.5, -2, 0.25, 3], np.float32))
+    loaded = load(onnx_models.converted_to(type_), *FOUR, "--input_file", str(tmp_path / "x.npy"))
+    loaded.run()
+    assert loaded.output("y").tolist() == [1.5, -2, 0.25, 3]
+
+
+@pytest.mark.parametrize("type_", [TensorProto.INT4, TensorProto.FLOAT8E4M3FN])
+def test_an_output_of_a_type_that_numpy_lacks_is_one_line(load, type_):
+    loaded = load(onnx_models.converted_to(type_), *FOUR)
+    loaded.run()
+    with pytest.raises(ModelError, match=r"an output is of the type tensor\(.*\), which cannot be read"):
+        loaded.output("y")

@@ -73,6 +73,22 @@ def test_anything_else_is_one_line(model, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp037", "latin-1", "nonsense"])
+def test_an_encoding_that_would_hide_declarations_is_refused(model, encoding):
+    head = f'<?xml version="1.0"{" " * 500}encoding="{encoding}"?>'
+    inside = IR.partition("?>")[2].replace("Const", "Relu")
+    text = f'{head}<!DOCTYPE net [<!ENTITY a "x">]>{inside}'
+    model.write_bytes(text.encode("utf-16") if encoding == "utf-16" else f"{head}{inside}".encode())
+    with pytest.raises(ModelError, match="it is in another encoding than UTF-8"):
+        ir_file.read(str(model), "")
+
+
+@pytest.mark.parametrize("head", ['<?xml version="1.0" encoding="UTF-8"?>', "\ufeff", ""])
+def test_utf_8_is_read_however_it_is_declared(model, head):
+    model.write_bytes((head + IR.partition("?>")[2].strip().replace("Const", "Relu")).encode())
+    assert ir_file.read(str(model), "").outputs == ("alias",)
+
+
 def test_other_kinds_of_files_are_not_tried(tmp_path):
     path = tmp_path / "model.pb"
     path.write_bytes(b"")

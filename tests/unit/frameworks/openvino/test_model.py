@@ -11,7 +11,7 @@ pytest.importorskip("openvino")
 from onnx import TensorProto, helper
 
 from benchmarking.frameworks.kit import costs
-from benchmarking.frameworks.kit.errors import BenchmarkProgramError
+from benchmarking.frameworks.kit.errors import BenchmarkProgramError, ModelError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
 from benchmarking.frameworks.openvino.program.openvino_program import OpenVinoProgram, OpenVinoSettings
@@ -247,3 +247,22 @@ def test_an_opset_that_is_too_new_is_said_with_the_versions(load):
     ) as caught:
         load(made, *ROWS)
     assert "\n" not in str(caught.value)
+
+
+FOUR = ("--input", "x", "--input_dims", "4")
+
+
+@pytest.mark.parametrize("type_", [TensorProto.BFLOAT16, TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_an_output_of_each_type_has_the_values_that_were_computed(load, tmp_path, type_):
+    np.save(tmp_path / "x.npy", np.array([1.5, -2, 0.25, 3], np.float32))
+    loaded = load(onnx_models.converted_to(type_), *FOUR, "--input_file", str(tmp_path / "x.npy"))
+    loaded.run()
+    assert loaded.output("y").tolist() == [1.5, -2, 0.25, 3]
+
+
+@pytest.mark.parametrize("type_", [TensorProto.INT4, TensorProto.FLOAT8E4M3FN])
+def test_an_output_of_a_type_that_numpy_lacks_is_one_line(load, type_):
+    loaded = load(onnx_models.converted_to(type_), *FOUR)
+    loaded.run()
+    with pytest.raises(ModelError, match=r"output 'y' is of the type .*, which cannot be read"):
+        loaded.output("y")

@@ -81,6 +81,23 @@ def test_a_damaged_archive_is_one_line(tmp_path):
         model_file.read(str(path))
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_in_each_compression_is_one_line(tmp_path, compression):
+    path = tmp_path / "net.pt2"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("net/models/model.json", bytes(range(256)) * 40)
+    content = path.read_bytes()
+    at = content.index(b"model.json") + len("model.json") + 12
+    path.write_bytes(content[:at] + b"\xa5" * 28 + content[at + 28 :])
+    with pytest.raises(ModelError, match=r"net\.pt2 is damaged: "):
+        model_file.read(str(path))
+
+
+def test_json_that_is_too_deep_is_one_line():
+    with pytest.raises(ModelError, match=r"net.pt2 is damaged: extra/a.json: .*recursion"):
+        model_file.require_plain("net.pt2", {"extra/a.json": b"[" * 100_000})
+
+
 def test_a_package_without_code_passes(records):
     model_file.require_plain("net.pt2", records)
 

@@ -15,9 +15,11 @@ pytest.importorskip("torch")
 import torch
 
 from benchmarking.frameworks.kit import costs
-from benchmarking.frameworks.kit.errors import BenchmarkProgramError
+from benchmarking.frameworks.kit.errors import BenchmarkProgramError, ModelError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
+from benchmarking.frameworks.pytorch.program import torch_model
+from benchmarking.frameworks.pytorch.program.backends import Backend
 from benchmarking.frameworks.pytorch.program.pytorch_program import PyTorchProgram, PyTorchSettings
 
 ROOT = Path(__file__).parents[4]
@@ -183,3 +185,11 @@ def test_a_hostile_or_damaged_package_is_one_line_and_runs_nothing(tmp_path, nam
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("pytorch_benchmark: error: ")
+
+
+def test_an_output_that_numpy_lacks_is_one_line():
+    made = torch_model.Call(lambda x: x.to_sparse(), (torch.ones(2),), {}, ("y",), renamed=False)
+    loaded = torch_model.TorchModel("net", made, Backend("eager", "eager", "cpu", tf32=False), set())
+    loaded.run()
+    with pytest.raises(ModelError, match=r"^PyTorch .* cannot run net: unsupported memory format"):
+        loaded.output("y")
