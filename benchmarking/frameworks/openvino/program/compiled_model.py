@@ -55,15 +55,17 @@ class OpenVinoModel(LoadedModel):
         self._reshape(model)
         self._is_in_f64 = execution_graph.computes_in_f64(model)
         with self._one_line():
-            self._compiled = self._core.compile_model(model, device, properties)
-            self._requests = self._make_requests(runtime)
+            self._how = device, properties
+            self._tensor_type = runtime.Tensor
+            self._compiled = self._core.compile_model(model, *self._how)
+            self._requests = [self._make_request(self._compiled) for _ in range(max(self._streams, 1))]
+            """One for each inference that runs at once; all have the same inputs."""
         for name, port in zip(self._signature.outputs, self._compiled.outputs):
             if port.partial_shape.is_static:
                 require_values(name, port.shape)
         self._operators: Sequence[ExecutedOperator] = ()
         self._runs = 0
-        self._before: Optional[Tuple[int, Dict[str, int]]] = None
-        """The number of runs, and the times of operators in them, before the first iteration by operators."""
+        self._counted: Optional[_Counted] = None
         self._untold = 0
         """The number of iterations by operators since the times were last requested."""
 
@@ -77,15 +79,19 @@ class OpenVinoModel(LoadedModel):
             with self._one_line():
                 model.reshape({port: list(one.shape) for port, one in zip(model.inputs, self._arrays)})
 
-    def _make_requests(self, runtime: Any) -> List[Any]:
-        """One request for each inference that runs at once; all have the same inputs."""
-        requests = []
-        for _ in range(max(self._streams, 1)):
-            request = self._compiled.create_infer_request()
-            for at, array in enumerate(self._arrays):
-                request.set_input_tensor(at, runtime.Tensor(array, shared_memory=True))
-            requests.append(request)
-        return requests
+    def _compile_again(self) -> Tuple[Any, Any]:
+        """The model once more, and a request with the same inputs."""
+        model = self._read()
+        self._reshape(model)
+        with self._one_line():
+            compiled = self._core.compile_model(model, *self._how)
+            return compiled, self._make_request(compiled)
+
+    def _make_request(self, compiled: Any) -> Any:
+        request = compiled.create_infer_request()
+        for at, array in enumerate(self._arrays):
+            request.set_input_tensor(at, self._tensor_type(array, shared_memory=True))
+        return request
 
     # --- whole ----------------------------------------------------------------------------------------------
 
@@ -159,18 +165,10 @@ class OpenVinoModel(LoadedModel):
         if not self._operators:
             if not self._runs:
                 self.run()
-            self._operators = execution_graph.executed(self._compiled.get_runtime_model(), self._profile())
+            self._operators = execution_graph.executed(
+                self._compiled.get_runtime_model(), _profile(self._requests[0])
+            )
         return self._operators
-
-    def _profile(self) -> Dict[str, int]:
-        """The nanoseconds of the executed operators, by OpenVINO's names: for all runs, because it reports
-        only means, in whole microseconds.
-        """
-        return {
-            one.node_name: self._runs * (one.real_time.seconds * 10**6 + one.real_time.microseconds) * 1000
-            for one in self._requests[0].get_profiling_info()
-            if one.status.name == "EXECUTED"
-        }
 
     @property
     def operator_names(self) -> Sequence[str]:
@@ -179,23 +177,21 @@ class OpenVinoModel(LoadedModel):
     def run_operators(self) -> List[int]:
         if len(self._requests) > 1:
             raise ModelError("operators are not timed while several inferences run; leave run_individual out")
-        if self._before is None:
-            self._executed()
-            self._before = self._runs, self._profile()
-        self.run()
+        if self._counted is None:
+            self._counted = _Counted(*self._compile_again())
+            with self._one_line():
+                self._counted.begin()
+        with self._one_line():
+            self._counted.run()
         self._untold += 1
         return []
 
     def take_operator_times(self) -> Mapping[str, List[int]]:
-        """For each of them, the mean since the first iteration of ``run operators``."""
-        if self._before is None:
+        """For each of them, the mean of all iterations by operators."""
+        if self._counted is None:
             return {}
-        runs, before = self._before
-        after, count = self._profile(), self._untold
-        self._untold = 0
-        runs = self._runs - runs
-        means = {name: max(total - before.get(name, 0), 0) // runs for name, total in after.items()}
-        return {one.name: [means.get(one.node, 0)] * count for one in self._executed()}
+        count, self._untold = self._untold, 0
+        return {name: [mean_ns] * count for name, mean_ns in self._counted.means_ns().items()}
 
     def observe(self) -> Observation:
         operators = self._executed()
@@ -218,6 +214,47 @@ class OpenVinoModel(LoadedModel):
             one.facts._replace(flops=one.facts.flops or sum(by_layer.get(name, 0) for name in one.layers))
             for one in self._executed()
         ]
+
+
+class _Counted:
+    """A compiled model that runs only operator by operator: OpenVINO reports means of all runs in whole
+    microseconds, and of few runs after many others a mean of their own would be mostly what was cut off.
+    """
+
+    def __init__(self, compiled: Any, request: Any) -> None:
+        self._compiled = compiled
+        self._request = request
+        self._runs = 0
+        self._first: Mapping[str, int] = {}
+
+    def begin(self) -> None:
+        """The first run, which is not counted: it sets up."""
+        self.run()
+        self._first = _profile(self._request)
+
+    def run(self) -> None:
+        self._request.infer(share_outputs=True)
+        self._runs += 1
+
+    def means_ns(self) -> Mapping[str, int]:
+        means = _profile(self._request)
+        operators = execution_graph.executed(self._compiled.get_runtime_model(), means)
+        return {
+            one.name: max(means[one.node] * self._runs - self._first.get(one.node, 0), 0)
+            // max(self._runs - 1, 1)
+            for one in operators
+        }
+
+
+def _profile(request: Any) -> Dict[str, int]:
+    """The nanoseconds of the executed operators, by OpenVINO's names: means of all runs of the compiled
+    model.
+    """
+    return {
+        one.node_name: (one.real_time.seconds * 10**6 + one.real_time.microseconds) * 1000
+        for one in request.get_profiling_info()
+        if one.status.name == "EXECUTED"
+    }
 
 
 def _array(name: str, tensor: Any) -> Any:

@@ -1,7 +1,9 @@
 """Models in OpenVINO: answers, errors, and what is said of operators."""
 
 import ctypes
+from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from benchmarking.frameworks.kit import costs
 from benchmarking.frameworks.kit.errors import BenchmarkProgramError, ModelError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
+from benchmarking.frameworks.openvino.program import compiled_model, execution_graph
 from benchmarking.frameworks.openvino.program.openvino_program import OpenVinoProgram, OpenVinoSettings
 from tests.support import onnx_models, tflite_models
 
@@ -266,3 +269,39 @@ def test_an_output_of_a_type_that_numpy_lacks_is_one_line(load, type_):
     loaded.run()
     with pytest.raises(ModelError, match=r"output 'y' is of the type .*, which cannot be read"):
         loaded.output("y")
+
+
+class Request:
+    """Reports the mean of its runs as OpenVINO does: in whole microseconds."""
+
+    def __init__(self, *durations_us):
+        self._left, self._done = list(durations_us), []
+
+    def infer(self, *, share_outputs):
+        self._done.append(self._left.pop(0))
+
+    def get_profiling_info(self):
+        mean = timedelta(microseconds=sum(self._done) // len(self._done))
+        status = SimpleNamespace(name="EXECUTED")
+        return [SimpleNamespace(node_name="node", real_time=mean, status=status)]
+
+
+def test_the_first_iteration_of_operators_is_not_in_their_mean(monkeypatch):
+    operators = [SimpleNamespace(name="ID_0", node="node")]
+    monkeypatch.setattr(execution_graph, "executed", lambda graph, profile: operators)
+    compiled = SimpleNamespace(get_runtime_model=lambda: None)
+    counted = compiled_model._Counted(compiled, Request(1000, 10, 11, 12))
+    counted.begin()
+    assert counted.means_ns() == {"ID_0": 0}
+    for _ in range(3):
+        counted.run()
+    assert counted.means_ns() == {"ID_0": (4 * 258 - 1000) * 1000 // 3}
+
+
+def test_other_iterations_do_not_blur_the_times_of_operators(load):
+    """They are in one mean with all runs of a compiled model, in whole microseconds."""
+    loaded = load(onnx_models.linear(), *ROWS)
+    loaded.run()
+    loaded.run_operators()
+    loaded._requests.clear()
+    assert list(loaded.take_operator_times()) == list(loaded.operator_names) != []
