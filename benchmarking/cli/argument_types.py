@@ -225,7 +225,7 @@ def command(text: str) -> tuple[str, ...]:
     try:
         argv = shlex.split(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a command: {error}") from error
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a command: {error}") from error
     if not argv:
         raise argparse.ArgumentTypeError("the command is empty; give a program")
     return (path_or_name(argv[0]), *argv[1:])

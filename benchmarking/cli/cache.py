@@ -36,6 +36,8 @@ def make_parser(program: str) -> Parser:
 def _main(arguments: argparse.Namespace) -> ExitStatus:
     kinds = [made_directories(kind) for kind in get_args(MadeKind)]
     if arguments.action == "list":
+        if arguments.names or arguments.all:
+            raise UsageError("list takes neither names nor --all: it shows everything that is kept")
         streams.show(_table([made for one in kinds for made in one.all()]))
         return ExitStatus.OK
     there = {made.name: one for one in kinds for made in one.all()}

@@ -7,7 +7,13 @@ from importlib import import_module
 
 from benchmarking.cli import compare_saved
 from benchmarking.cli.argument_types import Parser, exit_statuses, path, positive_float
-from benchmarking.cli.compare_request import HARNESS_OPTIONS, MODEL_OPTIONS, READING_OPTIONS, Request
+from benchmarking.cli.compare_request import (
+    HARNESS_OPTIONS,
+    MODEL_OPTIONS,
+    READING_OPTIONS,
+    USUAL_BUILD_S,
+    Request,
+)
 from benchmarking.cli.declared import add_options
 from benchmarking.cli.options import DESCRIPTIONS, HarnessOptions
 from benchmarking.cli.running import guarded
@@ -62,9 +68,8 @@ def make_parser(program: str) -> Parser:
     group.add_argument(
         "--build_timeout",
         type=positive_float,
-        default=3600.0,
         metavar="SECONDS",
-        help="the longest that a build may take (default: 3600)",
+        help=f"the longest that a build may take (default: {USUAL_BUILD_S:g})",
     )
     group.add_argument(
         "--python", metavar="PYTHON", help="makes the environments (default: the one that runs this)"
@@ -105,6 +110,8 @@ def _kind(request: Request) -> str:
     """
     if request.build and request.repository is None:
         raise UsageError("--build needs --repository")
+    if request.build_timeout_s is not None and not request.build:
+        raise UsageError("--build_timeout needs --build")
     has_sides = request.base is not None or request.head is not None
     if request.python is not None and (not has_sides or request.repository):
         raise UsageError("--python makes environments: it needs --base, --head and a model")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import quoted
 from benchmarking.cli.compare_commands import Side, compare_sides
-from benchmarking.cli.compare_request import Request
+from benchmarking.cli.compare_request import USUAL_BUILD_S, Request
 from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.cli.running import cancelled_by_signals
 from benchmarking.cli.wiring import made_directories
@@ -59,7 +59,8 @@ def compare(request: Request) -> ExitStatus:
                 repo = opened.enter_context(make_repo(None, options))
             except UsageError as error:
                 raise UsageError(str(error).replace("--repo_dir", "--repository")) from error
-            builder = _Builder(repo, repository, build, request.build_timeout_s, cancellation)
+            limit_s = USUAL_BUILD_S if request.build_timeout_s is None else request.build_timeout_s
+            builder = _Builder(repo, repository, build, limit_s, cancellation)
             revisions = {
                 "base": repo.resolve(request.base),
                 "head": repo.resolve(request.head),

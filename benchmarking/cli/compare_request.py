@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarking.errors import UsageError
 
+USUAL_BUILD_S = 3600.0
+
 READING_OPTIONS = ("format", "pattern", "json_path", "unit", "net")
 """The options of the framework ``generic`` that say how the times of a program are read."""
 MODEL_OPTIONS = (
@@ -44,7 +46,8 @@ class Request:
     repository: Path | None
     build: str
     """A command; empty: nothing is built."""
-    build_timeout_s: float
+    build_timeout_s: float | None
+    """None: ``USUAL_BUILD_S``."""
     command: tuple[str, ...]
     """All of it, for the record."""
 

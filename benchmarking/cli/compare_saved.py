@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking.cli.argument_types import path, quoted
-from benchmarking.cli.compare_request import MODEL_OPTIONS, READING_OPTIONS, Request
+from benchmarking.cli.compare_request import HARNESS_OPTIONS, MODEL_OPTIONS, READING_OPTIONS, Request
+from benchmarking.cli.options import HarnessOptions, refuse_shared_files
 from benchmarking.cli.running import cancelled_by_signals
 from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, ReporterError, UnknownCommitError, UsageError
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 OPTIONS = ("results", "by")
 """Only this kind of comparison has them."""
+USED = ("log_level", "fail_on", "screen_reporter", "junit", "markdown", "export", "json")
+"""Of ``HARNESS_OPTIONS``."""
 ATTRIBUTES = ("device", "backend", "framework")
 SHORTEST_PREFIX = 4
 """Of the hash of a commit, or of the identifier of a run."""
@@ -94,9 +97,14 @@ def compare(request: Request) -> ExitStatus:
         raise UsageError("give BASE and HEAD, and no files: saved runs are compared without running anything")
     request.refuse((*READING_OPTIONS, *MODEL_OPTIONS), "is for programs, and BASE and HEAD are saved runs")
     options = request.options
+    for name in HARNESS_OPTIONS:
+        if name not in USED and options.get(name) != getattr(HarnessOptions, name):
+            raise UsageError(f"--{name} is for what runs: BASE and HEAD are saved runs, which are only read")
     root: Path = options.get("results") or default_results()
     if not root.is_dir():
         raise UsageError(f"there are no saved results in {root}; choose another directory with --results")
+    files = [(f"--{name}", options.get(name)) for name in ("markdown", "junit")]
+    refuse_shared_files([*files, *(("--export", one.file) for one in options.get("export", ()))])
     base, head = request.names
     with index.opened(root) as opened:
         if attribute := options.get("by"):

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking import start
-from benchmarking.cli.argument_types import Parser, comma_separated
+from benchmarking.cli.argument_types import Parser, comma_separated, quoted
 from benchmarking.cli.options import HarnessOptions
 from benchmarking.cli.running import cancelled_by_signals, guarded
 from benchmarking.cli.wiring import platform_options
-from benchmarking.errors import ExitStatus
+from benchmarking.errors import ExitStatus, UsageError
 from benchmarking.platforms.platforms import find_platform, platform_names
 from benchmarking.terminal import streams
 
@@ -74,6 +74,7 @@ def add_search_options(parser: Parser) -> None:
 def _main(arguments: argparse.Namespace) -> ExitStatus:
     from benchmarking.programs.process import Cancellation
 
+    _refuse_unsearched(arguments.platform, arguments.devices)
     with Cancellation() as cancellation, cancelled_by_signals(cancellation):
         rows = search(
             arguments.platform,
@@ -89,6 +90,22 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     states = {row.state for row in rows} - {"none"}
     sound = states and states <= {"ready", "in use"}
     return ExitStatus.OK if sound or arguments.command == "list" else ExitStatus.DEVICE_FAILED
+
+
+def _refuse_unsearched(platforms: Sequence[str], devices: Sequence[str]) -> None:
+    """
+    Raises:
+        UsageError: one of the addresses would not be looked at.
+    """
+    kinds = {find_platform(name).name for name in platforms}
+    android_too = "android" in kinds
+    searched = {one for kind in kinds for one in addresses_for(kind, devices, android_too=android_too)}
+    for one in devices:
+        if one not in searched:
+            raise UsageError(
+                f"--devices: {quoted(one)} is not searched with --platform {','.join(platforms)}: host:port "
+                "is of the platform android, anything else of linux"
+            )
 
 
 def search(

@@ -23,6 +23,7 @@ from benchmarking.cli.options import (
     HarnessOptions,
     access_token,
     mask_secrets,
+    refuse_shared_files,
     shapes_of,
 )
 from benchmarking.cli.running import cancelled_by_signals, guarded
@@ -93,6 +94,7 @@ def _prepare(options: HarnessOptions, command: tuple[str, ...], cancellation: Ca
     """
     from benchmarking.platforms.platforms import find_platform
 
+    refuse_shared_files(options.written_files)
     frameworks = frameworks_of(options)
     find_platform(options.platform)
     info = info_of(options)
@@ -540,6 +542,8 @@ def _regression_check(options: HarnessOptions, info: RunInfo) -> RegressionCheck
     from benchmarking.driver.regression_check import RegressionCheck
 
     if not info.regression_commits:
+        if options.detector is not None:
+            logger.warning("--detector: --info has no regression_commits by which it could judge")
         return RegressionCheck()
     return RegressionCheck(saved_results(options), tuple(info.regression_commits), options.detector)
 

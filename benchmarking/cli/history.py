@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarking import start
-from benchmarking.cli.argument_types import Parser, comma_separated, exports, path, picture, positive_int
+from benchmarking.cli.argument_types import (
+    Parser,
+    comma_separated,
+    exports,
+    path,
+    picture,
+    positive_int,
+    quoted,
+)
 from benchmarking.cli.running import guarded
 from benchmarking.cli.wiring import default_results
 from benchmarking.errors import ExitStatus, UsageError
@@ -37,7 +45,8 @@ def make_parser(program: str = PROGRAM) -> Parser:
         description="Show the results saved by harness.py --local_reporter, commit by commit, or where they "
         "changed.",
         epilog=f"exit status:\n  {ExitStatus.OK:>3}  done, even if changes were found: they are only advice\n"
-        f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or no results that match them",
+        f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or no results that match them\n"
+        f"  {ExitStatus.REPORTER_FAILED:>3}  a file of --export cannot be written",
     )
     parser.add_argument(
         "command",
@@ -108,7 +117,7 @@ def _date(text: str) -> date:
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date, as in 2026-03-31") from None
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a date, as in 2026-03-31") from None
 
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:

@@ -26,7 +26,7 @@ def make_parser(program: str) -> Parser:
         description="Add results to the database of mlbench serve, which may run meanwhile: directories of"
         "\n--local_reporter, documents of --json, and files of other tools (docs/server.md). An import can be"
         "\nrepeated: what is known changes nothing.",
-        epilog=f"exit status:\n  {ExitStatus.OK:>3}  everything was read\n"
+        epilog=f"exit status:\n  {ExitStatus.OK:>3}  done; a damaged run is left out with a warning\n"
         f"  {ExitStatus.BAD_USAGE:>3}  wrong options, or a file of no known form",
     )
     parser.add_argument("paths", nargs="+", type=path, metavar="PATH", help="a directory or a file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +34,7 @@ from benchmarking.driver.settings import (
     Strictness,
     WhenBusy,
 )
+from benchmarking.errors import UsageError
 from benchmarking.frameworks.frameworks import framework_names
 from benchmarking.platforms.platforms import platform_names
 from benchmarking.regression_detectors.regression_detectors import detector_names
@@ -217,7 +218,7 @@ class HarnessOptions(DeclaredOptions):
         group=WHAT,
         metavar="DIRECTORY",
         example="/var/cache/models",
-        usual="a directory a directory in the user's cache directory",
+        usual="a directory in the user's cache directory",
         help="the directory for model files; their MD5 is checked before each use; if it is complete, it may "
         "be read-only",
     )
@@ -331,6 +332,7 @@ class HarnessOptions(DeclaredOptions):
         group=WHERE,
         metavar="SECONDS",
         example="300",
+        platforms=("android", "linux"),
         help="the time in which a device that was lost, or reboots, has to return",
     )
 
@@ -642,6 +644,17 @@ class HarnessOptions(DeclaredOptions):
         return self.framework == ALL or len(self.frameworks) > 1
 
     @property
+    def written_files(self) -> Sequence[tuple[str, Path | None]]:
+        """By the options that name them."""
+        return (
+            ("--save_spec", self.save_spec),
+            ("--junit", self.junit),
+            ("--markdown", self.markdown),
+            ("--plot", self.plot),
+            *(("--export", one.file) for one in self.export),
+        )
+
+    @property
     def names_a_reporter(self) -> bool:
         return bool(
             self.local_reporter
@@ -653,6 +666,21 @@ class HarnessOptions(DeclaredOptions):
             or self.json
             or self.json_lines
         )
+
+
+def refuse_shared_files(files: Iterable[tuple[str, Path | None]]) -> None:
+    """``files``: what is written, by the options that name it.
+
+    Raises:
+        UsageError: two of them are the same file.
+    """
+    known: dict[Path, str] = {}
+    for name, file in files:
+        if file is None:
+            continue
+        if other := known.get(file.resolve()):
+            raise UsageError(f"{other} and {name} both write {file}: give each a file of its own")
+        known[file.resolve()] = name
 
 
 def access_token(options: HarnessOptions) -> str | None:

@@ -50,7 +50,7 @@ def examine(python: str, modules: Sequence[str], where: str) -> PythonEnvironmen
             outcome = process.run(command, never)
             found = json.loads(outcome.stdout)
             version, missing = tuple(found["version"]), found["missing"]
-        except (CaseError, ValueError, KeyError) as error:
+        except (CaseError, ValueError, KeyError, TypeError) as error:
             raise UsageError(f"{where}: {python!r} does not run as Python 3.8 or newer") from error
     if version < OLDEST:
         raise UsageError(f"{where}: {python!r} is version {version[0]}.{version[1]}; at least 3.8 is needed")

@@ -56,6 +56,8 @@ def test_what_is_used_stays(kept, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["list", "x"], "list takes neither names nor --all: it shows everything that is kept"),
+        (["list", "--all"], "list takes neither names nor --all: it shows everything that is kept"),
         (["remove"], "remove needs the names of what to remove, or --all"),
         (["remove", "x", "--all"], "remove needs the names of what to remove, or --all"),
         (["remove", "runtime-1.0"], "there is no 'runtime-1.0'; did you mean runtime-1.0-0123abcd?"),

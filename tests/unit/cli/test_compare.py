@@ -88,7 +88,7 @@ def test_a_directory_is_no_program_and_a_file_here_is_meant_as_one(asked, tmp_pa
 def test_what_is_asked_for(asked):
     _, _, request = asked(
         *("true", "true", "--format", "hyperfine", "--unit", "ms", "--net", "n", "--pattern", "p"),
-        *("--json_path", "j", "--build_timeout", "7", "--seed", "5", "--threads", "2", "--canary", "off"),
+        *("--json_path", "j", "--seed", "5", "--threads", "2", "--canary", "off"),
     )
     assert request.names == ("true", "true")
     assert request.reading == {
@@ -98,7 +98,7 @@ def test_what_is_asked_for(asked):
         "pattern": "p",
         "json_path": "j",
     }
-    assert request.build_timeout_s == 7
+    assert request.build_timeout_s is None
     assert {name: request.options[name] for name in ("seed", "threads", "canary")} == {
         "seed": 5,
         "threads": 2,
@@ -107,9 +107,11 @@ def test_what_is_asked_for(asked):
 
 
 def test_what_is_not_asked_for(asked):
-    _, _, request = asked("--base=x", "--head=y", "--repository=r", "--build=make all", "true")
+    _, _, request = asked(
+        "--base=x", "--head=y", "--repository=r", "--build=make all", "--build_timeout=7", "true"
+    )
     assert (request.base, request.head, request.repository) == ("x", "y", Path("r"))
-    assert (request.build, request.build_timeout_s, request.python) == ("make all", 3600.0, None)
+    assert (request.build, request.build_timeout_s, request.python) == ("make all", 7.0, None)
     assert request.reading == {}
     assert not {"threads", "framework", "by"} & {*request.options}
     assert (request.options["seed"], request.options["json"]) == (None, False)
@@ -122,3 +124,9 @@ def test_models_are_no_benchmark_programs(capsys):
         "mlbench compare: BASE: 'a.onnx' is a model: give two benchmark programs, and the model that they run"
         " after them\n"
     )
+
+
+@pytest.mark.parametrize("more", [["true", "true"], ["--repository=.", "--base=a", "--head=b", "true"]])
+def test_a_limit_of_builds_without_a_build_is_refused(capsys, more):
+    assert compare.main(["--build_timeout", "60", *more], "mlbench compare") == ExitStatus.BAD_USAGE
+    assert capsys.readouterr().err == "mlbench compare: --build_timeout needs --build\n"

@@ -171,13 +171,15 @@ def test_a_bug_while_searching_is_no_missing_package(machine, run):
 @pytest.mark.parametrize(
     ("platform", "android", "linux"),
     [
+        ("android,host", ("10.0.0.1:5555", "[fe80::1]:5555"), None),
         ("android,linux", ("10.0.0.1:5555", "[fe80::1]:5555"), ("me@board:22", "board")),
-        ("linux", None, ("10.0.0.1:5555", "me@board:22", "board", "[fe80::1]:5555")),
-        ("android", ("10.0.0.1:5555", "[fe80::1]:5555"), None),
+        ("linux", None, ("10.0.0.1:5555", "[fe80::1]:5555", "me@board:22", "board")),
     ],
 )
 def test_an_address_goes_to_the_platform_that_it_fits(machine, run, platform, android, linux):
-    run("list", "--devices", "10.0.0.1:5555,me@board:22,board,[fe80::1]:5555", platform=platform)
+    machine.devices["host"] = []
+    given = ["10.0.0.1:5555", "[fe80::1]:5555", *(("me@board:22", "board") if linux else ())]
+    run("list", "--devices", ",".join(given), platform=platform)
     assert (machine.addresses.get("android"), machine.addresses.get("linux")) == (android, linux)
 
 
@@ -187,3 +189,16 @@ def test_after_a_cancellation_every_connection_is_closed(machine, run):
     status, _ = run("list", platform="android")
     assert status == 130
     assert len(machine.handed_out) == 2
+
+
+@pytest.mark.parametrize(
+    ("platform", "address"),
+    [("android", "board"), ("android,host", "me@board:22"), ("host", "10.0.0.1:5555"), ("gpu", "board")],
+)
+def test_an_address_that_nobody_looks_for_is_no_success(machine, capsys, platform, address):
+    status = devices.main(["check", "--platform", platform, "--devices", address])
+    assert (status, machine.handed_out) == (2, [])
+    assert capsys.readouterr().err == (
+        f"benchmarking.devices: --devices: '{address}' is not searched with --platform {platform}: host:port is "
+        "of the platform android, anything else of linux\n"
+    )

@@ -268,3 +268,24 @@ def test_devices_that_were_found_are_let_go_of(call, monkeypatch):
     monkeypatch.setattr(platforms, "select", lambda *_: found)
     assert call("--validate", "--devices", "board") == 0
     assert closed == [True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--junit", "x", "--markdown", "./x"], "--junit and --markdown both write x"),
+        (["--junit", "a/../x", "--export", "bencher:x"], "--junit and --export both write x"),
+        (["--export", "bencher:x,open_metrics:x"], "--export and --export both write x"),
+    ],
+)
+def test_two_reports_in_one_file_are_refused(call, capsys, arguments, message):
+    assert call("--validate", *arguments) == 2
+    assert capsys.readouterr().err == f"harness.py: {message}: give each a file of its own\n"
+
+
+@pytest.mark.parametrize(("history", "messages"), [([], 1), ([OLDER], 0)])
+def test_a_detector_without_a_history_is_named(call, caplog, history, messages):
+    info = json.dumps({"treatment": COMMIT, "regression_commits": history})
+    assert call("--validate", "--info", info, "--detector", "p50_p90", "--local_reporter", "x") == 0
+    said = [one for one in caplog.messages if one.startswith("--detector: ")]
+    assert said == ["--detector: --info has no regression_commits by which it could judge"] * messages

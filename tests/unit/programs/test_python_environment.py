@@ -27,3 +27,12 @@ def test_what_it_lacks_is_one_line():
 def test_another_program_is_not_a_python():
     with pytest.raises(UsageError, match="'/bin/echo' does not run as Python"):
         examine("/bin/echo", (), "--python")
+
+
+@pytest.mark.parametrize("answer", ["[]", "3", '{"version": 3}', "null", '{"version": [3, 12]}'])
+def test_what_answers_in_json_is_not_yet_a_python(tmp_path, answer):
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    with pytest.raises(UsageError, match=r"^--python: .* does not run as Python"):
+        examine(str(program), (), "--python")
