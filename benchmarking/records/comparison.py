@@ -65,9 +65,9 @@ class PairedVerdict:
     def reversed(self) -> PairedVerdict:
         """BASE relative to HEAD."""
         exchanged = {Verdict.REGRESSED: Verdict.IMPROVED, Verdict.IMPROVED: Verdict.REGRESSED}
-        interval = self.interval and Interval(
-            1 / self.interval.high, 1 / self.interval.low, self.interval.confidence
-        )
+        interval = None
+        if self.interval is not None and self.interval.low > 0:
+            interval = Interval(1 / self.interval.high, 1 / self.interval.low, self.interval.confidence)
         return PairedVerdict(
             exchanged.get(self.verdict, self.verdict), 1 / self.ratio if self.ratio else None, interval
         )

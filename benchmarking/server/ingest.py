@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, Row, Select, Table, Update, bindparam, insert, select, update
 
+from benchmarking.records.series import LARGEST_LEVEL
 from benchmarking.results import comparability, documents
 from benchmarking.results.model import NET_DELAY, NORMAL_RUN, Failure, Result, TypeResult, Verdict
 from benchmarking.server import levels, packing, projects
@@ -326,7 +327,8 @@ class _Writer:
         known = self._series(result, one, settings, device)
         own = known.id
         interval = one.judged_summary.median_interval if one.error is None else None
-        ratio = one.ratio if one.ratio is not None and math.isfinite(one.ratio) else None
+        # A ratio of 0 has no logarithm, and pages need one.
+        ratio = one.ratio if one.ratio is not None and 0 < one.ratio < LARGEST_LEVEL else None
         ratio_interval = one.comparison.ratio_interval if one.comparison else None
         point = {
             "value": value,
@@ -507,7 +509,8 @@ def _value(one: TypeResult) -> float | None:
 
 
 def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    """Of which also sums and squares are finite."""
+    return value if abs(value) < LARGEST_LEVEL else None
 
 
 def _failure(failure: Failure | None) -> str:

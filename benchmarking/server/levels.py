@@ -30,7 +30,7 @@ _NEWEST = (
         points.c.run_type == NORMAL_RUN,
         points.c.tainted.is_(False),
     )
-    .order_by(points.c.commit_time.desc(), points.c.position.desc(), points.c.time.desc())
+    .order_by(points.c.commit_time.desc(), points.c.position.desc().nulls_last(), points.c.time.desc())
     .limit(NEWEST_RUNS)
 )
 _CHANGED = update(series).where(series.c.id == bindparam("row"))

@@ -49,11 +49,13 @@ class Packed:
 
 def pack(result: Result) -> Packed:
     given = documents.result_json(result)
+    # In the order in which they are unpacked; others than the harness send a net behind its operators.
+    given["types"] = sorted(given["types"], key=lambda one: _is_operator(result, one))
     samples = [[one.pop(name, ()) for name in SAMPLES] for one in given["types"]]
     whole = documents.jsonable(given)
     meta, types = whole["meta"], whole["types"]
-    own = [one for one in types if result.test.metric != "delay" or one["type"] == NET_DELAY]
-    operators = [one for one in types if one not in own]
+    own = [one for one in types if not _is_operator(result, one)]
+    operators = types[len(own) :]
     facts = [{name: one.pop(name) for name in OPERATOR_FACTS if name in one} for one in operators]
     document = {"meta": {name: meta.pop(name) for name in STABLE if name in meta}, "operators": facts}
     return Packed(
@@ -62,6 +64,10 @@ def pack(result: Result) -> Packed:
         operators=zlib.compress(_columns(operators), _LEVEL) if operators else None,
         samples=_packed_samples(samples) if any(map(any, samples)) else None,
     )
+
+
+def _is_operator(result: Result, one: Mapping[str, Any]) -> bool:
+    return result.test.metric == "delay" and one["type"] != NET_DELAY
 
 
 def unpack(packed: Packed) -> Result:

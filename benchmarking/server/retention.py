@@ -24,14 +24,13 @@ _COPIED_ROWS = 2000
 def forget_samples(store: Store, days: int, now: float) -> int:
     """Returns the number of results whose samples were forgotten."""
     is_old = (results.c.time < int(now) - days * 86400) & results.c.samples.is_not(None)
-    forgotten = 0
-    while True:
+    with store.reading() as connection:  # all results are looked at, and nobody waits for that
+        old = connection.scalars(select(results.c.id).where(is_old).order_by(results.c.id)).all()
+    for start in range(0, len(old), _BATCH):
+        those = results.c.id.in_(old[start : start + _BATCH])
         with store.writing() as connection:
-            old = connection.scalars(select(results.c.id).where(is_old).limit(_BATCH)).all()
-            connection.execute(update(results).where(results.c.id.in_(old)).values(samples=None))
-        forgotten += len(old)
-        if len(old) < _BATCH:
-            return forgotten
+            connection.execute(update(results).where(those).values(samples=None))
+    return len(old)
 
 
 def keep_forgetting(store: Store, days: int, ending: threading.Event) -> None:

@@ -192,7 +192,7 @@ def _branch(reader: Reader, asked: str, name: str) -> _Asked | None:
         select(_commits.c.id, *commit_columns())
         .join(tables.commit_summaries, tables.commit_summaries.c.commit_id == _commits.c.id)
         .where(_commits.c.project_id == reader.project, _commits.c.branch == name)
-        .order_by(_commits.c.position.desc(), _commits.c.time.desc())
+        .order_by(_commits.c.position.desc().nulls_last(), _commits.c.time.desc())
     )
     row = reader.first(query) if name else None
     return row and _Asked(

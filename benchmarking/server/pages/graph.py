@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -104,7 +105,10 @@ def line_data(line: LineView, has_links: bool = True) -> dict[str, Any]:
     """
     points = [one for one in line.points if math.isfinite(one.value)]
     middle = abs(median(one.value for one in points)) if points else 0.0
-    quantum = float(f"{(middle or max((abs(one.value) for one in points), default=1) or 1) / RESOLUTION:.3g}")
+    largest = max((abs(one.value) for one in points), default=0.0)
+    # In so many steps every program counts exactly; a value next to 0 has none of its own.
+    smallest = largest / 2**53 or sys.float_info.min
+    quantum = float(f"{max((middle or largest or 1) / RESOLUTION, smallest):.3g}")
     values = [round(one.value / quantum) for one in points]
     found: dict[str, Any] = {
         "quantum": quantum,

@@ -113,7 +113,9 @@ def commit_of(reader: Reader, sha: str) -> Row[Any] | None:
     exact = reader.first(query.where(_commits.c.sha == sha))
     if exact is not None or len(sha) < SHORTEST_HASH or not sha.isalnum():
         return exact
-    found = reader.rows(query.where(_commits.c.sha >= sha, _commits.c.sha < f"{sha}~").limit(2))
+    # Not up to some text behind it: PostgreSQL sorts texts as its locale does.
+    begins = func.substr(_commits.c.sha, 1, len(sha)) == sha
+    found = reader.rows(query.where(_commits.c.sha >= sha, begins).limit(2))
     return found[0] if len(found) == 1 else None
 
 

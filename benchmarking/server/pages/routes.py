@@ -328,9 +328,9 @@ def place(row: ComparedRow, span: float) -> Place | None:
 
 
 @data.get("/compare.json")
-def compare_json(request: Request, a: Text, b: Text, device: Text = "") -> Response:
+def compare_json(request: Request, a: Text, b: Text, device: Text = "", sort: Text = SORTS[0]) -> Response:
     """Two commits, branches, runs, devices, backends or frameworks: what both measured."""
-    return json_answer(_compared(request, a, b, device).view())
+    return json_answer(_compared(request, a, b, device).view(sort))
 
 
 @data.get("/compare/export/{kind}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -150,7 +151,7 @@ def fact(value: Fact) -> str:
 
 def _histogram(net: TypeResult) -> tuple[tuple[Bar, ...], tuple[float, float] | None]:
     """The iterations of both programs on one axis, which ends at the 99th percentile."""
-    both = sorted((*net.values, *net.control_values))
+    both = sorted(one for one in (*net.values, *net.control_values) if math.isfinite(one))
     if not both:
         return (), None
     low, high = both[0], both[min(len(both) - 1, len(both) * 99 // 100)]
@@ -168,7 +169,7 @@ def _histogram(net: TypeResult) -> tuple[tuple[Bar, ...], tuple[float, float] | 
 def _counts(values: Sequence[float], low: float, step: float) -> list[int]:
     counts = [0] * BARS
     for one in values:
-        place = int((one - low) / step)
-        if place <= BARS:
-            counts[min(place, BARS - 1)] += 1
+        place = (one - low) / step
+        if 0 <= place < BARS + 1:
+            counts[min(int(place), BARS - 1)] += 1
     return counts

@@ -170,7 +170,7 @@ def _indicators_of(reader: Reader, number: int) -> tuple[IndicatorView, ...]:
         .outerjoin(_results, _indicators.c.result_id == _results.c.id)
         .outerjoin(_commits, _indicators.c.last_good_id == _commits.c.id)
         .where(_indicators.c.regression_id == number)
-        .order_by(_indicators.c.ratio.desc(), _indicators.c.id)
+        .order_by(_indicators.c.ratio.desc().nulls_last(), _indicators.c.id)
         .limit(MOST_INDICATORS)
     )
     return tuple(
@@ -267,7 +267,7 @@ def _found_commits(reader: Reader, text: str) -> list[Hit]:
         .outerjoin(_regressions, _regressions.c.first_bad_id == _commits.c.id)
         .where(
             _commits.c.project_id == reader.project,
-            or_(_commits.c.sha.startswith(text.lower(), autoescape=True), *found),
+            or_(_commits.c.sha.istartswith(text, autoescape=True), *found),
         )
         .order_by(_commits.c.time.desc(), _commits.c.id.desc())
         .limit(HITS)
@@ -291,7 +291,7 @@ def _found_devices(reader: Reader, text: str) -> list[Hit]:
             _devices.c.id.in_(of_project),
             or_(
                 _devices.c.name.icontains(text, autoescape=True),
-                _devices.c.hash.startswith(text.lower(), autoescape=True),
+                _devices.c.hash.istartswith(text, autoescape=True),
             ),
         )
         .order_by(_devices.c.name)

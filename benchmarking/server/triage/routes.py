@@ -95,9 +95,9 @@ def regressions_json(request: Request, asked: Asked) -> Response:
     given several times; ``before`` is in the answer if there are more.
     """
     with reading(request) as reader:
-        rows = regressions(reader, asked)
-    following = rows[-1].id if len(rows) == ROWS_PER_PAGE else None
-    return json_answer({"regressions": rows, "before": following})
+        rows = regressions(reader, asked, ROWS_PER_PAGE + 1)
+    shown, has_more = rows[:ROWS_PER_PAGE], len(rows) > ROWS_PER_PAGE
+    return json_answer({"regressions": shown, "before": shown[-1].id if has_more else None})
 
 
 @data.get("/regressions.csv")

@@ -280,6 +280,15 @@ def test_what_is_shown_in_the_formats_of_other_programs(client):
     assert client.get(f"/compare/export/xml?{query}").status_code == 404
 
 
+@pytest.mark.parametrize("sort", ["change", "model"])
+def test_a_comparison_has_the_same_order_for_programs(client, sort):
+    query = f"a={sha(3)}&b={NEWEST}&sort={sort}"
+    keys = [one["name"]["key"] for one in data(client, f"/compare.json?{query}")["rows"]]
+    table = list(csv.DictReader(io.StringIO(read(client, f"/compare.csv?{query}").text)))
+    assert keys == [one["name_key"] for one in table]
+    assert keys != [one["name"]["key"] for one in compared(client, sha(3), NEWEST)["rows"]]
+
+
 def test_only_what_both_have_is_compared(client):
     view = compared(client, f"{1:040x}", NEWEST)
     assert (view["rows"], view["only_base"]) == ([], 1)

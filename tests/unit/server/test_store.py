@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import MetaData, inspect, select, text, update
 
 from benchmarking.errors import StorageError, UsageError
-from benchmarking.server import accounts, migrate, tables
+from benchmarking.server import accounts, migrate, retention, tables
 from benchmarking.server.ingest import ingest
 from benchmarking.server.retention import back_up, forget_samples
 from benchmarking.server.store import open_store, sqlite_url
@@ -319,7 +319,8 @@ def test_a_backup_is_a_database_of_one_moment(store, tmp_path):
     assert {path.name for path in tmp_path.glob(".*")} == set()
 
 
-def test_samples_are_forgotten_and_summaries_kept(store):
+def test_samples_are_forgotten_and_summaries_kept(store, monkeypatch):
+    monkeypatch.setattr(retention, "_BATCH", 1)
     results = list(History(nets=1, devices=1, backends=("default",), commits=3, failed=0))
     ingest(store, results)
     newest = results[-1].provenance.time
