@@ -172,8 +172,7 @@ def _github_action(document: Any) -> Iterator[Measured]:
 def _github_bench(bench: Any) -> Measured:
     value, unit = float(bench["value"]), str(bench["unit"])
     time_unit = unit.removesuffix("/iter").removesuffix("/op")
-    spread = re.search(r"[0-9.]+", str(bench.get("range") or ""))
-    width = float(spread[0]) if spread else None
+    width = _width(str(bench.get("range") or ""), value, unit)
     return Measured(
         str(bench["name"]),
         [value],
@@ -181,6 +180,19 @@ def _github_bench(bench: Any) -> Measured:
         interval=(value - width, value + width) if width else None,
         higher_is_better=time_unit not in MICROSECONDS and bool(_RATES.search(unit)),
     )
+
+
+def _width(spread: str, value: float, unit: str) -> float | None:
+    """The half of an interval, in the unit of the value."""
+    found = re.search(r"([0-9][0-9,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*(%?)", spread, re.IGNORECASE)
+    if found is None:
+        return None
+    width = float(found[1].replace(",", ""))
+    if found[2]:  # Benchmark.js
+        return abs(value) * width / 100
+    if unit == "iter/sec" and spread.startswith("stddev"):  # pytest-benchmark: in seconds per iteration
+        return value * value * width
+    return width
 
 
 def _google_benchmark(document: Any) -> Iterator[Measured]:
@@ -205,14 +217,18 @@ def _google_benchmark(document: Any) -> Iterator[Measured]:
 
 def _hyperfine(document: Any) -> Iterator[Measured]:
     for one in document["results"]:
-        codes = [code for code in one.get("exit_codes") or [] if code]
+        codes = [code for code in one.get("exit_codes") or [] if code != 0]
         yield Measured(
             one["command"],
             [float(value) for value in one.get("times") or [one["mean"]]],
             "s",
             detail=", ".join(f"{name}={value}" for name, value in (one.get("parameters") or {}).items()),
-            failure=f"exit status {codes[0]}" if codes else "",
+            failure=_failed(codes[0]) if codes else "",
         )
+
+
+def _failed(code: int | None) -> str:
+    return "ended by a signal" if code is None else f"exit status {code}"
 
 
 def _pytest_benchmark(document: Any) -> Iterator[Measured]:

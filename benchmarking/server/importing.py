@@ -72,7 +72,13 @@ def import_tree(
     for directories in _batches(run_directories(root)):
         if is_ending():
             break
-        digests = {_state(one, project): one for one in directories}
+        digests = {}
+        for one in directories:
+            try:
+                digests[_state(one, project)] = one
+            except OSError as error:  # it was removed meanwhile, say
+                done.damaged += 1
+                _warn(one, error)
         with store.reading() as connection:
             seen = set(connection.scalars(select(imports.c.digest).where(imports.c.digest.in_(digests))))
         done.skipped += len(seen)
@@ -98,7 +104,7 @@ def _import_runs(
             found[digest] = admit(identified(_identified(directory, tree.read_run(directory))))
         except (OSError, ValueError, RefusedError) as error:
             done.damaged += 1
-            logger.warning("%s is left out: %s", plain(str(directory)), plain(str(error)))
+            _warn(directory, error)
     ingested = ingest(store, list(found.values()), project=project, source=source)
     done.accepted += ingested.accepted
     done.known += ingested.known
@@ -107,6 +113,10 @@ def _import_runs(
         rows = [{"digest": one, "time": int(time.time())} for one in found if one not in known]
         if rows:
             connection.execute(insert(imports), rows)
+
+
+def _warn(directory: Path, error: Exception) -> None:
+    logger.warning("%s is left out: %s", plain(str(directory)), plain(str(error)))
 
 
 def _identified(directory: Path, result: Result) -> Result:
@@ -120,7 +130,9 @@ def _identified(directory: Path, result: Result) -> Result:
 
 
 def run_directories(root: Path) -> Iterator[Path]:
-    """The directories of runs below it, in the order of their names; without those that are being written."""
+    """The directories of runs below it, in the order of their names; without those that are being written,
+    and, with a warning, those that cannot be read.
+    """
     with os.scandir(root) as entries:
         children = sorted(
             entries, key=lambda one: (len(one.name), one.name) if one.name.isdecimal() else (0, one.name)
@@ -132,7 +144,10 @@ def run_directories(root: Path) -> Iterator[Path]:
     for one in children:
         is_hidden = one.name.startswith(".") and one.name != tree.FAILURES_DIRECTORY
         if not is_hidden and one.is_dir(follow_symlinks=False):
-            yield from run_directories(Path(one.path))
+            try:
+                yield from run_directories(Path(one.path))
+            except OSError as error:
+                _warn(Path(one.path), error)
 
 
 def _state(directory: Path, project: str) -> str:

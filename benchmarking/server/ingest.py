@@ -188,8 +188,10 @@ class _Writer:
                 if value not in (None, "") and getattr(row, name) in (None, "")
             }
             if "position" in gained:
-                where = points.c.commit_id == row.id
-                self.connection.execute(update(points).where(where).values(position=gained["position"]))
+                where, position = points.c.commit_id == row.id, gained["position"]
+                self.connection.execute(update(points).where(where).values(position=position))
+                is_last = series.c.last_commit_id == row.id
+                self.connection.execute(update(series).where(is_last).values(last_position=position))
             return gained
 
         identity = {"project_id": self._project, "sha": sha}

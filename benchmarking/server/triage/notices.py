@@ -102,6 +102,8 @@ class Notices:
         self._run_command(ending)
         with self.store.reading() as connection:
             hooks = connection.execute(select(webhooks).order_by(webhooks.c.id)).all()
+        known = {hook.id for hook in hooks}
+        self._not_before = {row: at for row, at in self._not_before.items() if row in known}
         for hook in hooks:
             if time.monotonic() >= self._not_before.get(hook.id, 0.0) and not ending.is_set():
                 self._deliver(hook)
@@ -111,13 +113,16 @@ class Notices:
         if not self.settings.command:
             return
         notifier = Notifier(self.settings.command, self.cancellation)
-        with self.store.reading() as connection:
-            due = _due(connection, self._last_run, None)
-        for event, one, project in due:
-            if ending.is_set():
-                return
-            notifier.notify({**event_json(event, one, self._address(project)), "project": project})
-            self._last_run = event.id
+        has_more = True
+        while has_more:
+            with self.store.reading() as connection:
+                due = _due(connection, self._last_run, None)
+            for event, one, project in due:
+                if ending.is_set():
+                    return
+                notifier.notify({**event_json(event, one, self._address(project)), "project": project})
+                self._last_run = event.id
+            has_more = len(due) == MOST_EVENTS
 
     def _deliver(self, hook: Row[Any]) -> None:
         """Sends the events that are due, until one of them fails."""
@@ -144,11 +149,15 @@ class Notices:
                 logger.warning("webhook %s: event %d %s: %s", shown_url(hook.url), event.id, what, problem)
                 self._not_before[hook.id] = time.monotonic() + FIRST_WAIT_S * 2 ** (failures - 1)
                 return
+        if len(due) == MOST_EVENTS:
+            self._not_before[hook.id] = time.monotonic()
 
     def test(self, webhook: int, project: str) -> None:
         """Sends a text that says that it is a test, once."""
         with self.store.reading() as connection:
-            hook = connection.execute(select(webhooks).where(webhooks.c.id == webhook)).one()
+            hook = connection.execute(select(webhooks).where(webhooks.c.id == webhook)).first()
+        if hook is None:  # it has just been removed
+            return
         text = f"a test of this webhook - {self._address(project)}/webhooks"
         problem = self._post(hook.url, text)
         with self.store.writing() as connection:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Row, Select, exists, func, or_, select
 
 from benchmarking.reporters import numbers
 from benchmarking.results.model import Outcome
@@ -192,12 +192,13 @@ def _indicators_of(reader: Reader, number: int) -> tuple[IndicatorView, ...]:
 
 
 def devices(reader: Reader) -> tuple[DeviceView, ...]:
-    """The devices of the project, in the order of their names."""
+    """The devices of the project, in the order of their names, also those on which all has failed."""
+    of_series = _series.c.device_id == _devices.c.id, _series.c.project_id == reader.project
+    of_results = _results.c.device_id == _devices.c.id, _results.c.project_id == reader.project
+    count = select(func.count()).select_from(_series).where(*of_series).correlate(_devices)
     query = (
-        select(_devices, func.count(_series.c.id).label("series"))
-        .join(_series, _series.c.device_id == _devices.c.id)
-        .where(_series.c.project_id == reader.project)
-        .group_by(_devices.c.id)
+        select(_devices, count.scalar_subquery().label("series"))
+        .where(or_(exists().where(*of_series), exists().where(*of_results)))
         .order_by(_devices.c.name, _devices.c.id)
         .limit(MOST_DEVICES)
     )

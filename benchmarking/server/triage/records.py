@@ -197,7 +197,9 @@ def remove_webhook(connection: Connection, row: int, change: Change) -> bool:
 
 
 def add_delivery(connection: Connection, webhook: int, kind: str, text: str, problem: str) -> None:
-    """Remembers an attempt, and forgets the oldest."""
+    """Remembers an attempt, and forgets the oldest; of a webhook that was removed meanwhile, nothing."""
+    if connection.scalar(select(webhooks.c.id).where(webhooks.c.id == webhook)) is None:
+        return
     values = {"webhook_id": webhook, "time": int(time.time()), "kind": kind, "text": text, "problem": problem}
     connection.execute(insert(deliveries).values(values))
     of_webhook = deliveries.c.webhook_id == webhook

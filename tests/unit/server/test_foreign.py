@@ -299,10 +299,37 @@ def test_a_history_has_its_commits_and_their_authors():
         (ASV, "the benchmark failed"),
         (LOADGEN.replace("VALID", "INVALID"), "LoadGen calls the run INVALID"),
         ({"results": [{"command": "false", "times": [1.0], "exit_codes": [1]}]}, "exit status 1"),
+        ({"results": [{"command": "x", "times": [1.0], "exit_codes": [0, None]}]}, "ended by a signal"),
     ],
 )
 def test_what_failed_is_a_failure(document, failure):
     assert failure in [one.failure.message for one in results(document) if one.failure]
+
+
+@pytest.mark.parametrize(
+    ("spread", "unit", "width"),
+    [
+        ("± 2.5", "ns/iter", 0.0025),
+        ("± 1,234.5", "ns/iter", 1.2345),
+        ("+/- 3e-1", "us", 0.3),
+        ("±0.74%", "ops/sec", 1.48),
+        ("±10 %", "us", 20),
+        ("stddev: 6.7e-7", "iter/sec", 0.0268),
+        ("stddev: 6.7e-7", "us", 6.7e-7),
+        ("1.2.3", "us", 1.2),
+        ("± 0", "us", None),
+        (".", "us", None),
+        (None, "us", None),
+    ],
+)
+def test_the_spread_of_a_benchmark_is_in_its_unit(spread, unit, width):
+    value = 200_000 if unit.startswith("ns") else 200
+    (one,) = results([{"name": "sort", "value": value, "unit": unit, "range": spread}])
+    interval = one.types[0].summary.median_interval
+    if width is None:
+        assert interval is None
+    else:
+        assert (interval.low, interval.high) == pytest.approx((200 - width, 200 + width), rel=1e-12)
 
 
 def test_the_user_says_what_a_file_does_not():

@@ -1,6 +1,7 @@
 """On SQLite and on PostgreSQL."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from benchmarking.server import tables
 from benchmarking.server.foreign import Context
 from benchmarking.server.importing import Imported, import_file, import_tree
 from benchmarking.server.ingest import ingest
+from benchmarking.server.store import open_store, sqlite_url
 from tests.support import sample_results as samples
 from tests.support.made_up_results import History
 from tests.support.sample_results import having
@@ -50,6 +52,42 @@ def test_what_was_sent_before_is_known(store, tmp_path):
     for one in results:
         Tree(tmp_path).save(one)
     assert import_tree(store, tmp_path, never) == Imported(accepted=len(results) - 3, known=3)
+
+
+def test_what_goes_away_meanwhile_is_left_out(tmp_path, monkeypatch, caplog):
+    from benchmarking.server import importing
+
+    (tmp_path / "tree").mkdir()
+    results = list(History(nets=1, devices=1, backends=("default",), commits=3, operators=0, failed=0))
+    saved = [Tree(tmp_path / "tree").save(one) for one in results]
+    found = list(importing.run_directories(tmp_path / "tree"))
+    shutil.rmtree(saved[1])
+    monkeypatch.setattr(importing, "run_directories", lambda root: iter(found))
+    store = open_store(sqlite_url(tmp_path / "results.db"))
+    assert import_tree(store, tmp_path / "tree", never) == Imported(accepted=2, damaged=1)
+    store.close()
+    assert caplog.messages[0].startswith(f"{saved[1]} is left out: ")
+
+
+def test_a_directory_that_cannot_be_read_is_left_out(tmp_path, monkeypatch, caplog):
+    from benchmarking.server import importing
+
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "meta.txt").touch()
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(importing.os, "scandir", closed)
+    assert [one.name for one in importing.run_directories(tmp_path)] == ["a", "c"]
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path / 'b'} is left out: ")
+    with pytest.raises(PermissionError):
+        list(importing.run_directories(tmp_path / "b"))
 
 
 def test_a_tree_of_an_older_version_is_known_by_its_bytes(store, tmp_path):

@@ -131,6 +131,7 @@ def test_what_is_known_of_a_commit_grows(store):
         *(1, "main", "Ann", "faster pooling"),
     )
     assert {one.position for one in rows(store, tables.points)} == {1}
+    assert row(store, tables.series).last_position == 1
 
 
 def test_the_summary_of_a_commit_is_that_of_its_latest_runs(store):

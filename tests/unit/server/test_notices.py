@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarking.errors import RunCancelledError, UsageError
+from benchmarking.server.ingest import ingest
 from benchmarking.server.pages.views import CommitView
-from benchmarking.server.triage import life, worker
+from benchmarking.server.store import open_store, sqlite_url
+from benchmarking.server.triage import life, notices, records, worker
 from benchmarking.server.triage.life import (
     Acknowledged,
     Annotated,
@@ -20,9 +22,11 @@ from benchmarking.server.triage.life import (
     State,
     after,
 )
-from benchmarking.server.triage.notices import check_url, event_json, sentence, shown_url
+from benchmarking.server.triage.notices import NoticeSettings, check_url, event_json, sentence, shown_url
+from benchmarking.server.triage.records import change_of
 from benchmarking.server.triage.views import EventView, RegressionView
 from benchmarking.server.triage.worker import Worker
+from tests.support.histories import result
 
 EVENT = EventView(7, 1_700_000_000, "server", "opened", 3, {})
 COMMIT = CommitView("0123456789abcdef", 1_600_000_000, 4, author="Ada", subject="Use\nmore memory")
@@ -84,6 +88,91 @@ def test_which_addresses_webhooks_have(url, shown):
     else:
         assert check_url(url) == url
         assert shown_url(url) == shown
+
+
+# --- what is sent -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path):
+    """With three commits."""
+    one = open_store(sqlite_url(tmp_path / "results.db"))
+    ingest(one, [result(number, 100) for number in range(3)])
+    yield one
+    one.close()
+
+
+class Outside(notices.Notices):
+    """Remembers what it would send."""
+
+    def __init__(self, store, command=()):
+        super().__init__(store, NoticeSettings(command=command), None)
+        self.sent, self.problem, self.then = [], "", lambda: None
+
+    def _post(self, url, text):
+        self.sent.append(text)
+        self.then()
+        return self.problem
+
+    def now(self):
+        return self(threading.Event())
+
+
+def writing(store, call, *values):
+    with store.writing() as connection:
+        return call(connection, *values, change_of("Ana"))
+
+
+def open_regressions(store):
+    for commit in (1, 2, 3):
+        writing(store, records.add, 1, commit, Regression())
+
+
+def test_a_webhook_that_is_removed_while_it_is_asked(store):
+    row = writing(store, records.add_webhook, "https://h", ())
+    other = writing(store, records.add_webhook, "https://i", ())
+    open_regressions(store)
+    one = Outside(store)
+    one.then = lambda: writing(store, records.remove_webhook, row)
+    one.now()
+    assert len(one.sent) == 3 + 3
+    one.then = lambda: writing(store, records.remove_webhook, other)
+    one.test(other, "default")
+    one.test(other, "default")
+    assert (len(one.sent), one.now()) == (3 + 3 + 1, None)
+
+
+def test_nobody_waits_for_a_webhook_that_is_gone(store):
+    row = writing(store, records.add_webhook, "https://h", ())
+    open_regressions(store)
+    one = Outside(store)
+    one.problem = "it answered 500"
+    assert 0 < one.now() <= notices.FIRST_WAIT_S
+    writing(store, records.remove_webhook, row)
+    assert one.now() is None
+
+
+def test_many_events_do_not_wait_for_the_next_one(store, monkeypatch):
+    monkeypatch.setattr(notices, "MOST_EVENTS", 2)
+    writing(store, records.add_webhook, "https://h", ())
+    open_regressions(store)
+    one = Outside(store)
+    assert one.now() <= 0
+    assert len(one.sent) == 2
+    assert one.now() is None
+    assert len(one.sent) == 3
+
+
+def test_the_command_learns_of_many_events_at_once(store, monkeypatch):
+    monkeypatch.setattr(notices, "MOST_EVENTS", 2)
+    ran = []
+    monkeypatch.setattr(notices, "Notifier", lambda *_: SimpleNamespace(notify=ran.append))
+    open_regressions(store)
+    one = Outside(store, ("true",))
+    one.now()
+    assert [event["regression"]["id"] for event in ran] == [1, 2, 3]
+    one.now()
+    assert len(ran) == 3
 
 
 # --- texts of people ----------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, insert, select, text, update
 
+from benchmarking.results.model import Failure, FailureKind
 from benchmarking.server import levels, tables
 from benchmarking.server.app import make_app
 from benchmarking.server.ingest import ingest
 from benchmarking.server.store import open_store
 from tests.support.histories import commit_of, result
-from tests.support.sample_results import having
+from tests.support.sample_results import having, on_device
 
 
 def client_of(store):
@@ -92,3 +93,17 @@ def test_whether_there_are_more_regressions_is_known_at_the_last_page(store):
         if number == 50:
             assert (len(following()["regressions"]), following()["before"]) == (50, None)
     assert (len(following()["regressions"]), following()["before"]) == (50, 2)
+
+
+def test_a_device_on_which_all_has_failed_is_shown(store):
+    failed = having(
+        result(1, 100), types=(), failure=Failure(FailureKind.CASE, "ProgramExitError", "exit status 1")
+    )
+    ingest(store, [failed])
+    ingest(store, [on_device(having(failed, uid="u2"), "elsewhere", "f" * 12)], project="other")
+    ingest(store, [on_device(having(result(2, 100), uid=f"v{n}"), "works", "e" * 12) for n in range(2)])
+    shown = client_of(store).get("/devices.json").json()["devices"]
+    assert [(one["name"], one["series"], one["failed"]) for one in shown] == [
+        ("0123456789ab", 0, 1),
+        ("works", 1, 0),
+    ]
