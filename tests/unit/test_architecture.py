@@ -4,6 +4,7 @@ docs/limits.md is made from the code; ``UPDATE_GOLDEN=1`` writes it.
 """
 
 import ast
+import functools
 import graphlib
 import itertools
 import re
@@ -167,13 +168,17 @@ def test_help_loads_nothing_heavy(program):
 
 # --- how data is declared
 
-NODES = [
-    node
-    for path in FILES
-    if FRAMEWORKS not in path.parents
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-]
-CLASSES = [node for node in NODES if isinstance(node, ast.ClassDef)]
+
+@functools.cache
+def nodes(kind):
+    return [
+        node
+        for path in FILES
+        if FRAMEWORKS not in path.parents
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kind)
+    ]
+
 
 GROW = {
     *("Activities", "Agent", "Counters", "Following", "JobRun", "Loop", "Notices", "Patience", "State"),
@@ -203,7 +208,11 @@ def given(call):
 
 
 def test_dataclasses_are_frozen():
-    declared = [(one.name, given(call)) for one in CLASSES for call in calls(one.decorator_list, "dataclass")]
+    declared = [
+        (one.name, given(call))
+        for one in nodes(ast.ClassDef)
+        for call in calls(one.decorator_list, "dataclass")
+    ]
     assert len(declared) > 200
     assert {name for name, options in declared if options.get("frozen") != "True"} == GROW
 
@@ -211,7 +220,7 @@ def test_dataclasses_are_frozen():
 def test_what_is_read_from_json_is_frozen():
     declared = [
         (one.name, given(statement.value))
-        for one in CLASSES
+        for one in nodes(ast.ClassDef)
         for statement in one.body
         if isinstance(statement, ast.Assign) and [*calls([statement.value], "ConfigDict")]
     ]
@@ -226,7 +235,7 @@ def without_a_body(function):
 def test_methods_without_a_body_have_to_be_defined_by_each_subclass():
     empty = {
         f"{one.name}.{function.name}"
-        for one in CLASSES
+        for one in nodes(ast.ClassDef)
         for function in one.body
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
         and without_a_body(function)
@@ -238,7 +247,7 @@ def test_methods_without_a_body_have_to_be_defined_by_each_subclass():
 
 def test_arguments_of_our_functions_have_their_names():
     """``/`` would forbid callers to say what they pass."""
-    functions = [node for node in NODES if isinstance(node, ast.FunctionDef)]
+    functions = nodes(ast.FunctionDef)
     assert [one.name for one in functions if one.args.posonlyargs] == []
 
 
