@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+from benchmarking.bounds import number
+from benchmarking.errors import DeviceError
+
 ROUNDS = 3
 
 SCRIPT = f"""
@@ -16,6 +21,20 @@ done
 
 
 def read_seconds(answer: str) -> float:
-    """The fastest round, which was disturbed least by other work on the device."""
-    rounds = [line.split() for line in answer.splitlines()]
-    return min(float(after) - float(before) for before, after in rounds)
+    """The fastest round, which was disturbed least by other work on the device.
+
+    Raises:
+        DeviceError: it has no such clock (not Linux, say).
+    """
+    rounds = [[number(word) for word in line.split()] for line in answer.splitlines()]
+    times_s = [after - before for before, after in _pairs(rounds)]
+    if len(times_s) != ROUNDS:
+        raise DeviceError("the reference computation needs /proc/uptime, which cannot be read")
+    return min(times_s)
+
+
+def _pairs(rounds: Sequence[Sequence[float | None]]) -> Iterator[tuple[float, float]]:
+    for one in rounds:
+        match one:
+            case [float(before), float(after)]:
+                yield before, after

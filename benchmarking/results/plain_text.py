@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+LONGEST_LAST_LINE = 500
 _INVISIBLE = dict.fromkeys((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0), "?")
 """Characters that Unicode counts among letters and marks although they are invisible."""
 _SIMILAR = str.maketrans("\N{HORIZONTAL ELLIPSIS}\N{MICRO SIGN}▁▂▃▄▅▆▇█", "~u__.-=*##")
@@ -24,6 +25,12 @@ def plain(text: str) -> str:
 def _harmless(character: str) -> str:
     is_blank = character == "\t" or unicodedata.category(character) == "Zs"
     return " " if is_blank else "?"
+
+
+def last_line(text: str, otherwise: str = "no answer") -> str:
+    """The last line of what a program or a device said, for a message: harmless, and of bounded length."""
+    lines = text.rstrip()[-LONGEST_LAST_LINE:].splitlines()
+    return plain(lines[-1].strip()) if lines else otherwise
 
 
 def plain_lines(text: str) -> str:

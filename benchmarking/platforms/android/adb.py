@@ -21,6 +21,7 @@ from benchmarking.platforms.remote.connection import Connection, ShellOutput
 from benchmarking.programs.capture import Capture
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
+from benchmarking.results.plain_text import plain
 
 CONNECT_LIMIT_S = 5.0
 SILENCE_LIMIT_S = 10.0
@@ -29,6 +30,8 @@ END_LIMIT_S = 5.0
 """The time for a script to end after its input has ended."""
 
 TRANSFER_LIMIT_S = 3600.0
+LONGEST_REASON = 500
+"""Characters, of what a device gives as the reason of a failure."""
 
 _LOCAL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Errors of writing or reading a file on this side."""
@@ -269,10 +272,11 @@ def _device_refusals() -> tuple[type[Exception], ...]:
 
 
 def error_text(error: Exception) -> str:
-    text = str(error).strip()
+    text = str(error)
     if error.args and isinstance(error.args[0], bytes | bytearray):
         text = error.args[0].decode(errors="replace")
-    return text.splitlines()[0] if text else type(error).__name__
+    lines = text.strip()[:LONGEST_REASON].splitlines()
+    return plain(lines[0]) if lines else type(error).__name__
 
 
 def _read_separate(service: Service, patience: Patience) -> ShellOutput:

@@ -28,6 +28,7 @@ from benchmarking.programs.command import Command, Outcome, Program
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.model import Fact
+from benchmarking.results.plain_text import last_line
 
 LIBRARY_PATH_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -85,7 +86,7 @@ class HostPlatform(PlatformBase):
                 tether=self.tether,
             )
         if outcome.exit_code != 0:
-            raise DeviceError(f"{self.device.name}: {outcome.stderr.strip() or 'no answer'}", outcome.stderr)
+            raise DeviceError(f"{self.device.name}: {last_line(outcome.stderr)}", outcome.stderr)
         return outcome.stdout
 
     def reference_s(self) -> float:

@@ -18,6 +18,7 @@ from benchmarking.programs import process
 from benchmarking.programs.command import Command, Outcome
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation, Streams
+from benchmarking.results.plain_text import last_line
 
 CONNECT_LIMIT_S = 10
 TRANSFER_LIMIT_S = 3600.0
@@ -169,8 +170,8 @@ class SshConnection(Connection):
         for sign, advice in _REFUSALS.items():
             line = next((line for line in reversed(lines) if sign in line), None)
             if line is not None:
-                return DeviceError(f"{self.address}: {line.strip().rstrip('.')}: {advice}", said)
-        return DeviceLostError(f"{self.address}: {lines[-1]}", said)
+                return DeviceError(f"{self.address}: {last_line(line).rstrip('.')}: {advice}", said)
+        return DeviceLostError(f"{self.address}: {last_line(said)}", said)
 
     def _transfer(self, script: str, what: str, cancellation: Cancellation | None, streams: Streams) -> str:
         """Returns a token that precedes the output, because a login script may print something first."""
@@ -180,7 +181,7 @@ class SshConnection(Connection):
         )
         if outcome.exit_code != 0:
             said = outcome.stderr.rpartition(f"{token}\n")[2].strip()
-            message = f"{self.address}: {what}: {said.splitlines()[-1] if said else 'no answer'}"
+            message = f"{self.address}: {what}: {last_line(said)}"
             if outcome.timed_out or outcome.exit_code == 255:
                 self.close()
                 raise DeviceLostError(message, said)

@@ -17,6 +17,7 @@ from benchmarking.platforms.remote.shell import RemoteShell, framed
 from benchmarking.programs.command import COULD_NOT_START
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
+from benchmarking.results.plain_text import last_line
 
 PROBE_LIMIT_S = 5.0
 """The interval in which a device has to show that it is still there."""
@@ -86,7 +87,7 @@ class LiveRun(LiveProgram):
             said, ended, _ = self.stderr.rpartition(f"\n{self._token} ")
             where = self._shell.connection.address
             if ended:  # the script ended before it reached the program
-                raise DeviceError(f"{where}: {(said.strip().splitlines() or ['no answer'])[-1]}", said)
+                raise DeviceError(f"{where}: {last_line(said)}", said)
             raise DeviceLostError(f"{where}: the connection ended before the program did", self.stderr)
         if end.exit_code in COULD_NOT_START:
             raise ProgramStartError("cannot start the program", end.stderr.strip())

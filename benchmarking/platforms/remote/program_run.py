@@ -111,11 +111,13 @@ def _script(
 
 
 def read_end(stderr: str, token: str) -> ProgramEnd | None:
-    """The end of the program; None if the script did not get as far as starting it."""
+    """The end of the program; None if the script did not get as far as telling it."""
     text, found, rest = stderr.rpartition(f"\n{token} ")
     if not found:
         return None
-    numbers, _, log = rest.partition("\n")
+    numbers, is_whole, log = rest.partition("\n")
+    if not is_whole:  # the connection broke within the line
+        return None
     status, over, pid = (int(number) for number in numbers.split())
     return ProgramEnd(None if over else _exit_code(status), text, log, pid)
 

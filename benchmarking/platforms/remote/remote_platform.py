@@ -31,6 +31,7 @@ from benchmarking.programs.command import COULD_NOT_START, Command, Outcome, Pro
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import TERMINATION_GRACE_S, Cancellation
 from benchmarking.results.model import Fact
+from benchmarking.results.plain_text import last_line
 
 logger = logging.getLogger(__name__)
 
@@ -305,8 +306,8 @@ class RemotePlatform(PlatformBase):
         duration_s = time.monotonic() - started
         end = program_run.read_end(result.stderr, token)
         if end is None:
-            said = result.stderr.strip() or "no answer"
-            raise DeviceError(f"{self._shell.connection.address}: {said.splitlines()[-1]}", said)
+            said = result.stderr.strip()
+            raise DeviceError(f"{self._shell.connection.address}: {last_line(said)}", said)
         if end.exit_code in COULD_NOT_START and not result.stdout:
             raise ProgramStartError(f"cannot start {command.argv[0]!r}", end.stderr.strip())
         return Outcome(

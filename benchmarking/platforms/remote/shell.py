@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from benchmarking.errors import DeviceError, DeviceLostError
 from benchmarking.platforms.remote.connection import Connection
 from benchmarking.programs.process import Cancellation
+from benchmarking.results.plain_text import last_line
 
 ANSWER_LIMIT_S = 30.0
 """For a script that only looks something up."""
@@ -70,7 +71,7 @@ class RemoteShell:
         result = self.run(script, timeout_s=timeout_s, cancellation=cancellation)
         if result.exit_code:
             complaint = result.stderr.strip() or result.stdout.strip() or f"exit status {result.exit_code}"
-            raise DeviceError(f"{self.connection.address}: {complaint.splitlines()[-1]}", complaint)
+            raise DeviceError(f"{self.connection.address}: {last_line(complaint)}", complaint)
         return result.stdout
 
 
@@ -83,13 +84,14 @@ def _unframed(stdout: str, stderr: str, omitted_bytes: int, token: str, address:
     """If a transport merges the streams, everything is in ``stdout``."""
     merged = not stderr and stdout.count(f"{token}\n") > 1
     framed_text = stdout if merged else stderr
-    head, end, tail = framed_text.rpartition(f"\n{token} ")
-    if not end:
+    head, found, tail = framed_text.rpartition(f"\n{token} ")
+    status, end, _ = tail.partition("\n")
+    if not (found and end):
         said = framed_text.replace(f"{token}\n", "").strip()
-        last_line = f": {said.splitlines()[-1]}" if said else ""
-        raise DeviceLostError(f"{address}: the connection ended before the command did{last_line}", said)
+        why = f": {last_line(said)}" if said else ""
+        raise DeviceLostError(f"{address}: the connection ended before the command did{why}", said)
     text = head.rpartition(f"{token}\n")[2]
-    exit_code = int(tail.split()[0])
+    exit_code = int(status)
     if merged:
         return ShellResult(exit_code, text, "", omitted_bytes)
     return ShellResult(exit_code, stdout.partition(f"{token}\n")[2], text, omitted_bytes)

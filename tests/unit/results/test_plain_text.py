@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from benchmarking.results.plain_text import json_words, plain, plain_lines, similar
+from benchmarking.results.plain_text import json_words, last_line, plain, plain_lines, similar
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,21 @@ def test_ascii_has_something_similar_for_everything_that_we_print():
 )
 def test_faults_are_in_the_words_of_json(of_pydantic, expected):
     assert json_words(of_pydantic) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", "no answer"),
+        (" \n\t\n", "no answer"),
+        ("first\n second \n\n", "second"),
+        ("a\x1b[2J\u202eb", "a?[2J?b"),
+        ("x" * 400 + "y" * 500 + "\n", "y" * 500),
+    ],
+)
+def test_the_last_line_is_short_and_harmless(text, shown):
+    assert last_line(text) == shown
+
+
+def test_what_is_said_in_place_of_a_last_line():
+    assert last_line("\n", "nothing") == "nothing"
