@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar
 
-from benchmarking.errors import Fault, ProgramOutputError, UsageError
+from benchmarking.errors import Fault, ProgramOutputError, ProgramStartError, UsageError
 from benchmarking.files import atomic_file
 from benchmarking.files.user import user_directory
 from benchmarking.frameworks import program_output, tensor_file
@@ -196,7 +196,7 @@ class OwnProgramFramework(FrameworkBase):
             "warmup": str(case.warmup),
         }
         if invocation.input_files:
-            arguments["input_file"] = ",".join(invocation.input_files[blob.name] for blob in case.inputs)
+            arguments["input_file"] = _joined([invocation.input_files[blob.name] for blob in case.inputs])
         arguments |= {name: option_text(value) for name, value in self.options(case).items()}
         backend = self.backend(case, invocation.backend)
         if backend is not None:
@@ -295,6 +295,20 @@ class OwnProgramFramework(FrameworkBase):
 
 def option_text(value: OptionValue) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _joined(paths: Sequence[str]) -> str:
+    """
+    Raises:
+        ProgramStartError: the program would take one of them for two.
+    """
+    for path in paths:
+        if "," in path:
+            raise ProgramStartError(
+                f"the input file {plain(path)} cannot be named to the program, for which a comma ends a name:"
+                " move it to a directory without commas, or rename it"
+            )
+    return ",".join(paths)
 
 
 def _is_true(value: OptionValue) -> bool:

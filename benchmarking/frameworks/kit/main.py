@@ -79,6 +79,8 @@ def _benchmark(program: Program[Any], settings: Settings) -> None:
         print(summary.table(loaded.operators()))
         return
     first_ns = job.warm_up(loaded)
+    # Not of the second session that observing may take, if the model has run already.
+    peak_bytes = None if first_ns is None else counters.peak_resident_bytes()
     job.observe(loaded)  # not earlier: the first iteration is the first
     observer = Observer(sys.stderr, program.name)
     first = {} if first_ns is None else {"first_ns": first_ns}
@@ -93,7 +95,7 @@ def _benchmark(program: Program[Any], settings: Settings) -> None:
     _run(loaded, settings, observer)
     if settings.output and settings.iter + settings.warmup == 0:
         loaded.run()
-    observer.facts({"peak_rss_bytes": counters.peak_resident_bytes()})
+    observer.facts({"peak_rss_bytes": peak_bytes or counters.peak_resident_bytes()})
     job.write_outputs(loaded)
     if job.reports_costs:
         peak = job.peak()

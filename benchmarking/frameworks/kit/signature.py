@@ -33,7 +33,7 @@ class Signature(NamedTuple):
         """The arrays by the model's own names, in its order.
 
         Raises:
-            ModelError: an input is not fed, is not the model's, or has another type or shape.
+            ModelError: an input is not fed, is fed twice, is not the model's, or has another type or shape.
         """
         own = [one.name for one in self.inputs]
         given = self._by_own_names(given)
@@ -53,7 +53,13 @@ class Signature(NamedTuple):
 
     def _by_own_names(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         own = {one.name for one in self.inputs}
-        return {name if name in own else self.aliases.get(name, name): given[name] for name in given}
+        named: Dict[str, str] = {}
+        for name in given:
+            known = name if name in own else self.aliases.get(name, name)
+            if known in named:
+                raise ModelError("--input: %r and %r are the same input" % (named[known], name))
+            named[known] = name
+        return {known: given[name] for known, name in named.items()}
 
     def _require_names(self, own: Sequence[str], given: Mapping[str, Any]) -> None:
         for name in own:

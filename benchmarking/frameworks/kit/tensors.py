@@ -46,6 +46,9 @@ def inputs(program: Program[Any], settings: Settings) -> dict[str, Any]:
     names = [name for name in settings.input.split(",") if name]
     if not names:
         return {}
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UsageError("--input lists %r twice" % twice[0])
     files = settings.input_file.split(",") if settings.input_file else [""] * len(names)
     shapes = _shapes(settings.input_dims, len(names))
     types = settings.input_type.split(";")

@@ -114,7 +114,10 @@ class Seen(NamedTuple):
         made = {one.name for operator in facts for one in operator.outputs}
         taken = {one.name: one for operator in facts for one in operator.inputs if one.name not in made}
         return OperatorFacts(
-            name, sum(one.flops for one in facts), [*{**taken, **weights}.values()], facts[-1].outputs
+            name,
+            sum(one.flops for one in facts),
+            [*{**taken, **weights}.values()],
+            facts[-1].outputs if facts else (),  # a model may only pass on what it takes
         )
 
     def _facts(self, name: str, operator: _Operator) -> OperatorFacts:

@@ -71,11 +71,12 @@ def load(
 @contextmanager
 def _without_warnings() -> Iterator[None]:
     """Before torch raises an error, it logs a traceback."""
-    logging.disable(logging.WARNING)
+    disabled = logging.root.manager.disable
+    logging.disable(max(disabled, logging.WARNING))
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(disabled)
 
 
 def _records(path: str) -> Dict[str, bytes]:

@@ -57,6 +57,13 @@ def test_what_does_not_fit_is_named_with_its_dimension(name, array, message):
         STRICT.feed({**GIVEN, name: array})
 
 
+def test_an_input_by_its_name_and_by_another_is_not_fed_twice():
+    signature = LOOSE._replace(aliases={"lines": "rows"})
+    assert signature.feed({"lines": GIVEN["rows"], "count": GIVEN["count"]})["rows"] is GIVEN["rows"]
+    with pytest.raises(ModelError, match="--input: 'rows' and 'lines' are the same input"):
+        signature.feed({**GIVEN, "lines": GIVEN["rows"]})
+
+
 def test_a_type_that_nothing_can_feed_is_named():
     model = Signature("tiny", (TensorSignature("x", "complex64", None),), ())
     with pytest.raises(ModelError, match="'x' is of the type complex64, which cannot be fed"):

@@ -45,6 +45,11 @@ def test_strings(tmp_path, name):
     assert tensors._as_text(read).decode().splitlines()[0] == '"word"'
 
 
+def test_an_input_is_named_once():
+    with pytest.raises(UsageError, match="--input lists 'x' twice"):
+        fed(input="x,y,x", input_dims="1;1;1")
+
+
 def test_strings_have_no_noise():
     with pytest.raises(UsageError, match="'x' is a tensor of strings, which have no noise"):
         fed(input="x", input_dims="1", input_type="string")

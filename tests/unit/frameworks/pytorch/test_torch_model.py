@@ -1,6 +1,7 @@
 """Models that torch runs: answers, errors, and what is known of operators."""
 
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from benchmarking.frameworks.kit import costs
 from benchmarking.frameworks.kit.errors import BenchmarkProgramError, ModelError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
-from benchmarking.frameworks.pytorch.program import torch_model
+from benchmarking.frameworks.pytorch.program import dispatched, loading, torch_model
 from benchmarking.frameworks.pytorch.program.backends import Backend
 from benchmarking.frameworks.pytorch.program.pytorch_program import PyTorchProgram, PyTorchSettings
 
@@ -193,3 +194,22 @@ def test_an_output_that_numpy_lacks_is_one_line():
     loaded.run()
     with pytest.raises(ModelError, match=r"^PyTorch .* cannot run net: unsupported memory format"):
         loaded.output("y")
+
+
+def test_a_model_that_passes_its_input_on_costs_nothing():
+    seen = dispatched.Seen((), (), (), {})
+    assert costs.cost(seen.together("net")) == (0, 0, 0)
+
+
+def test_logging_is_as_before_when_a_model_is_loaded():
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with loading._without_warnings():
+            assert logging.root.manager.disable == logging.CRITICAL
+        assert logging.root.manager.disable == logging.CRITICAL
+    finally:
+        logging.disable(disabled)
+    with loading._without_warnings():
+        assert logging.root.manager.disable >= logging.WARNING
+    assert logging.root.manager.disable == disabled
