@@ -66,6 +66,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:
+    from benchmarking.dispatch import host_files
     from benchmarking.dispatch.agent import Agent
     from benchmarking.dispatch.job_run import Host
     from benchmarking.files.user import user_directory
@@ -83,8 +84,9 @@ def run(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatu
             inherited = opened.enter_context((directory / "runs").open("a"))
         except OSError as error:
             raise UsageError(f"--directory: {error.filename}: {error.strerror}") from error
-        tether = Tether(inherited.fileno(), MARK, f"{directory.absolute()} ")
+        tether = Tether(inherited.fileno(), MARK, f"{directory.absolute()}//")  # which no path has
         leftovers.end_marked(MARK, lambda mark: mark.startswith(tether.mark), "an earlier agent")
+        host_files.remove_left(directory)
         host = Host(
             name=values["name"] or os.uname().nodename,
             identity=identity,

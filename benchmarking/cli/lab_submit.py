@@ -17,7 +17,7 @@ from benchmarking.cli.declared import add_options, declarations
 from benchmarking.cli.harness_arguments import MODEL_DEFAULTS, add_files, options_of
 from benchmarking.cli.options import DESCRIPTIONS, REPORTS, HarnessOptions
 from benchmarking.cli.running import cancelled_by_signals
-from benchmarking.errors import ExitStatus, NoDeviceError, RunCancelledError, UsageError
+from benchmarking.errors import ExitStatus, NoDeviceError, RunCancelledError
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def submit(database: Database, values: dict[str, Any], parser: Parser) -> ExitSt
         reporters = [] if detach or options.validate else harness.make_reporters(options, cancellation)
         with database.connected() as connection:
             ledger = Ledger(connection)
-            ids = ledger.of_submission(submission)
+            ids = [] if options.validate else ledger.of_submission(submission)
             if not ids:
                 try:
                     chosen = choose(ledger.devices(), target, every=every)
@@ -257,9 +257,6 @@ def _follow(
         stopped = RunCancelledError(f"{error}; {again} shows their results, mlbench lab cancel ends them")
         group.abort(stopped, time.monotonic() - started)
         raise stopped from None
-    missing = {*ids} - {one.id for one in jobs}
-    if missing:
-        raise UsageError(f"the lab has no job {', '.join(map(str, sorted(missing)))}")
     return _outcome(following, jobs, options, group)
 
 

@@ -17,9 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import benchmarking
+from benchmarking.dispatch import host_files
 from benchmarking.dispatch.build_run import BuildRun
 from benchmarking.dispatch.database import Database, LabError, RefusedByLabError
-from benchmarking.dispatch.job_run import AnyJob, Host, JobRun, SupersededError
+from benchmarking.dispatch.job_run import LONGEST_PROBLEM, AnyJob, Host, JobRun, SupersededError
 from benchmarking.dispatch.ledger import SEEN_LIMIT_S, device_key
 from benchmarking.dispatch.measure_run import MeasureRun
 from benchmarking.dispatch.request import (
@@ -38,6 +39,7 @@ from benchmarking.errors import BenchmarkError, RunCancelledError, UsageError
 from benchmarking.platforms.platforms import find_platform
 from benchmarking.platforms.remote.remote_platform import RemotePlatform
 from benchmarking.programs.process import Cancellation
+from benchmarking.results.plain_text import plain
 
 if TYPE_CHECKING:
     import procrastinate
@@ -51,6 +53,7 @@ RECONNECT_S = 5.0
 RESTART_S = 0.2
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 """When a job that is given back may begin: now, by every clock."""
+CLEAN_S = 3600.0
 POLL_S = 10.0
 """New jobs are announced by PostgreSQL; this is for an announcement that got lost."""
 
@@ -128,6 +131,7 @@ class Agent:
             tasks = [
                 asyncio.create_task(end.wait()),
                 asyncio.create_task(self._repeatedly(ANNOUNCE_S, self._announce)),
+                asyncio.create_task(self._repeatedly(CLEAN_S, self._clean)),
                 asyncio.create_task(self._repeatedly(self.lost_after_s / 6, look_after, self._look_now)),
             ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -239,6 +243,9 @@ class Agent:
                 f"another agent of the lab is called {self.host.name}, and works: give --name"
             )
 
+    async def _clean(self) -> None:
+        await asyncio.to_thread(host_files.remove_unused, self.host.directory)
+
     async def _look_after(self, app: procrastinate.App) -> None:
         """Gives a sign of life, settles what was lost, and has a worker for each device."""
         await app.connector.execute_query_async(
@@ -330,7 +337,7 @@ class Agent:
     async def _settle(self, app: procrastinate.App, row: Mapping[str, Any]) -> None:
         job = {"job": row["id"], "attempt": row["attempts"]}
         if row["abort_requested"] and not row["has_ended"]:
-            await asyncio.to_thread(self._end_cancelled, row["id"], row["attempts"])
+            await asyncio.to_thread(self._end, row["id"], row["attempts"])
         if row["abort_requested"] or row["has_ended"]:
             logger.warning("job %d had ended when its agent was lost", row["id"])
             status = "aborted" if row["abort_requested"] else "succeeded"
@@ -376,7 +383,15 @@ class Agent:
                 _start_again(error)
             except RunCancelledError as error:
                 await self._aborted(context, error)
+            except Exception as error:
+                problem = str(error) if isinstance(error, BenchmarkError) else self._bug(error)
+                with suppress(LabError):
+                    await asyncio.to_thread(self._end, run.id, run.attempt, plain(problem))
+                raise
         logger.info("job %d is done", run.id)
+
+    def _bug(self, error: Exception) -> str:
+        return f"a bug of the agent of {self.host.name}: {type(error).__name__}: {error}"
 
     async def _reserve(self, context: procrastinate.JobContext, job: Any) -> None:
         request: ReserveJob = await self._read(context, ReserveJob, job)
@@ -385,6 +400,8 @@ class Agent:
             waiting = asyncio.to_thread(cancellation.wait, max(0.0, request.duration_s - lasted_s))
             if await _uninterrupted(waiting, cancellation.set):
                 await self._aborted(context, RunCancelledError("released"))
+            else:
+                await asyncio.to_thread(self._end, *_identity(context))
 
     @contextmanager
     def _begun(
@@ -438,12 +455,17 @@ class Agent:
 
         if self._is_ending and not context.should_abort():
             raise HostEndsError(f"{self.host.name} ends") from error
-        await asyncio.to_thread(self._end_cancelled, *_identity(context))
+        await asyncio.to_thread(self._end, *_identity(context))
         raise JobAborted from error
 
-    def _end_cancelled(self, job: int, attempt: int) -> None:
+    def _end(self, job: int, attempt: int, problem: str | None = None) -> None:
+        """``problem``: None: what was said before holds."""
         with self.database.connected() as connection:
-            connection.execute("UPDATE run SET ended = now() WHERE (job, attempt) = (%s, %s)", [job, attempt])
+            connection.execute(
+                "UPDATE run SET ended = now(), problem = coalesce(left(%s, %s), problem)"
+                " WHERE (job, attempt) = (%s, %s)",
+                [problem, LONGEST_PROBLEM, job, attempt],
+            )
 
 
 def _is_elsewhere(platform: str) -> bool:

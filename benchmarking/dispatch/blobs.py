@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
 
 PART_BYTES = 2**20
+INCOMING_PREFIX = ".incoming-"
+"""Of a file that is being fetched; a process that is killed leaves it."""
 
 
 class PackedFileError(DeviceError):
@@ -90,12 +93,13 @@ def fetch(
         OSError: it cannot be written.
     """
     path = directory / file.sha256[:2] / file.sha256
-    if path.is_file() and path.stat().st_size == file.size_bytes:
-        os.utime(path)
-        return path
+    with suppress(FileNotFoundError):  # removed a moment ago, because nobody used it for long
+        if path.stat().st_size == file.size_bytes:
+            os.utime(path)
+            return path
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".incoming-", delete=False) as stream:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=INCOMING_PREFIX, delete=False) as stream:
         try:
             with connection.transaction(), connection.cursor(name="parts", binary=True) as cursor:
                 cursor.itersize = 4

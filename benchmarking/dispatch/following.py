@@ -9,7 +9,8 @@ from itertools import groupby
 
 from benchmarking.dispatch.database import Database, LabError, RefusedByLabError
 from benchmarking.dispatch.ledger import LabJob, Ledger
-from benchmarking.errors import ExitStatus, RunCancelledError
+from benchmarking.dispatch.request import RESERVE
+from benchmarking.errors import ExitStatus, RunCancelledError, UsageError
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.model import Result
 
@@ -50,6 +51,7 @@ class Following:
         Raises:
             RunCancelledError: it was cancelled; the jobs go on.
             RefusedByLabError: waiting does not help.
+            UsageError: the lab does not have one of the jobs.
         """
         database = self.database.interrupted_by(cancellation)
         said = ""
@@ -80,6 +82,8 @@ class Following:
 
     def look(self, ledger: Ledger) -> list[LabJob]:
         jobs = ledger.jobs(ids=self.ids, limit=len(self.ids))
+        if missing := {*self.ids} - {one.id for one in jobs}:
+            raise UsageError(f"the lab has no job {', '.join(map(str, sorted(missing)))}")
         for job in jobs:
             self._log_state(job)
             self._look_at_results(ledger, job)
@@ -119,7 +123,7 @@ def worst_status(jobs: Sequence[LabJob]) -> ExitStatus | None:
     """The status of jobs that did not end as a run of the harness ends; None: all did."""
     if any(one.state == "cancelled" for one in jobs):
         return ExitStatus.INTERRUPTED
-    if any(one.exit_status is None for one in jobs if one.kind == "measure"):
+    if any(one.exit_status is None for one in jobs if one.kind != RESERVE):
         return ExitStatus.DEVICE_FAILED
     statuses = {ExitStatus(one.exit_status) for one in jobs if one.exit_status is not None}
     order = (
@@ -129,4 +133,6 @@ def worst_status(jobs: Sequence[LabJob]) -> ExitStatus | None:
         ExitStatus.BENCHMARK_FAILED,
         ExitStatus.INTERRUPTED,
     )
+    if ExitStatus.BUILD_FAILED in statuses:  # of a build, which is no status of a run
+        statuses.add(ExitStatus.BENCHMARK_FAILED)
     return next((one for one in order if one in statuses), None)

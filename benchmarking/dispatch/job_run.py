@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 LOOK_AGAIN_S = 0.2
 RETRY_S = 2.0
 LAST_TRY_S = 60.0
+LONGEST_PROBLEM = 10_000
+"""Characters."""
+JOBS, FILES = "jobs", "files"
+"""In the agent's directory: the directories of the jobs that run, and the files that jobs have used."""
 LARGEST_LINE_BYTES = 64 * 2**20
 LARGEST_LOG_CHARACTERS = 2 * 10**6
 
@@ -95,7 +99,7 @@ class JobRun(ABC, Generic[AnyJob]):
 
     @property
     def directory(self) -> Path:
-        return self.host.directory / "jobs" / f"{self.id}-{self.attempt}"
+        return self.host.directory / JOBS / f"{self.id}-{self.attempt}"
 
     @property
     def tether(self) -> Tether:
@@ -213,13 +217,19 @@ class JobRun(ABC, Generic[AnyJob]):
             connection.execute(
                 "UPDATE run SET ended = now(), exit_status = %s, problem = %s, program = %s"
                 " WHERE (job, attempt) = (%s, %s)",
-                [outcome.exit_status, outcome.problem[:10_000], program, self.id, self.attempt],
+                [
+                    outcome.exit_status,
+                    plain_lines(outcome.problem)[:LONGEST_PROBLEM],
+                    program,
+                    self.id,
+                    self.attempt,
+                ],
             )
 
     # --- files ----------------------------------------------------------------------------------------------
 
     def _fetch_files(self) -> None:
-        cache = self.host.directory / "files"
+        cache = self.host.directory / FILES
 
         def fetch(connection: psycopg.Connection[Any]) -> None:
             for relative, file in self.job.files.items():

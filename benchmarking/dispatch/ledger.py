@@ -15,6 +15,7 @@ from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.request import BUILD, Job, PackedFile
 from benchmarking.results import documents
 from benchmarking.results.model import Fact, Result
+from benchmarking.results.plain_text import plain
 
 if TYPE_CHECKING:
     import psycopg
@@ -158,7 +159,7 @@ class Ledger:
             with self.connection.transaction():
                 self.connection.execute(
                     "INSERT INTO submission (id, person, title) VALUES (%s, %s, %s)",
-                    [submission, person, title[:500]],
+                    [submission, person, plain(title)[:500]],
                 )
                 # Always in one order: two submissions do not wait for each other.
                 ordered = sorted(requests, key=lambda one: one[0].key)

@@ -120,7 +120,7 @@ class MeasureRun(JobRun[MeasureJob]):
     def _why(self, exit_code: int) -> str:
         """What the harness could not say itself."""
         if exit_code < 0:
-            return f"{self.host.name}: the harness was ended by {signal.Signals(-exit_code).name}"
+            return f"{self.host.name}: the harness was ended by {_signal_name(-exit_code)}"
         if exit_code and shutil.disk_usage(self.directory).free < LEAST_FREE_BYTES:
             return f"{self.host.name}: {self.directory}: {os.strerror(errno.ENOSPC)}"
         return ""
@@ -189,6 +189,13 @@ class MeasureRun(JobRun[MeasureJob]):
             if next(same, None) is None:
                 raise UsageError(f"the owner of {self.host.name} allows only the programs in {allowed}")
         return str(path)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of those that have no name of their own
+        return f"signal {number}"
 
 
 def _is(path: Path, wanted: PackedFile) -> bool:

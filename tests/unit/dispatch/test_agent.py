@@ -583,7 +583,7 @@ def test_a_job_that_begins_and_ends_is_in_the_log(nowhere, caplog):
 )
 def test_why_a_job_was_ended(nowhere, monkeypatch, is_ending, abort, expected):
     ended = []
-    monkeypatch.setattr(nowhere, "_end_cancelled", lambda *identity: ended.append(identity))
+    monkeypatch.setattr(nowhere, "_end", lambda *identity: ended.append(identity))
     monkeypatch.setattr(Ends, "error", RunCancelledError("cancelled"))
     nowhere._is_ending = is_ending
     with pytest.raises(expected) as raised:
@@ -592,6 +592,30 @@ def test_why_a_job_was_ended(nowhere, monkeypatch, is_ending, abort, expected):
     assert ended == ([] if expected is HostEndsError else [(7, 1)])
     if expected is HostEndsError:
         assert str(raised.value) == "attic ends"
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (LabError("the database\0 is away"), "the database? is away"),
+        (KeyError("meta"), "a bug of the agent of attic: KeyError: 'meta'"),
+    ],
+)
+def test_a_job_that_fails_for_another_reason_is_over_with_that(lab, attic, monkeypatch, error, problem):
+    """What it had measured would otherwise never be delivered."""
+    (job,) = lab.submit("ann", "attic")
+    lab.start(job)
+    monkeypatch.setattr(Ends, "error", error)
+    with pytest.raises(type(error)):
+        asyncio.run(attic._perform(context(job), REQUEST, Ends, None))
+    assert lab.sql("SELECT ended IS NOT NULL, exit_status, problem FROM run") == [(True, None, problem)]
+
+
+def test_a_job_that_fails_without_the_database_fails_as_it_would(nowhere, monkeypatch):
+    monkeypatch.setattr(Ends, "error", LabError("it is away"))
+    monkeypatch.setattr(nowhere, "database", nowhere.database.noticing_within(0.01))
+    with pytest.raises(LabError, match="it is away"):
+        asyncio.run(nowhere._perform(context(), REQUEST, Ends, None))
 
 
 def test_an_agent_whose_job_was_given_away_starts_again(nowhere, monkeypatch):
@@ -639,7 +663,7 @@ def test_a_cancelled_job_has_ended(lab, attic):
     (job,) = lab.submit("ann", "attic")
     lab.start(job)
     lab.sql("INSERT INTO run (job, attempt, host) VALUES (%s, 2, 'attic')", job)
-    attic._end_cancelled(job, 2)
+    attic._end(job, 2)
     assert lab.sql("SELECT attempt, ended IS NOT NULL FROM run ORDER BY 1") == [(1, False), (2, True)]
 
 
@@ -669,7 +693,7 @@ def test_a_reservation_lasts_no_longer_because_an_agent_was_lost(lab, attic):
 @pytest.mark.parametrize(("lasted_s", "waits_s"), [(0.0, 60.0), (59.0, 1.0), (61.0, 0.0)])
 @pytest.mark.parametrize("is_released", [False, True])
 def test_a_reservation_waits_for_its_end(nowhere, monkeypatch, lasted_s, waits_s, is_released):
-    waited, aborted = [], []
+    waited, aborted, ended = [], [], []
 
     def wait(cancellation, seconds):
         assert nowhere._running == {(7, 1): cancellation}
@@ -682,8 +706,10 @@ def test_a_reservation_waits_for_its_end(nowhere, monkeypatch, lasted_s, waits_s
     monkeypatch.setattr(Cancellation, "wait", wait)
     monkeypatch.setattr(nowhere, "_begin_reservation", lambda job, attempt: lasted_s)
     monkeypatch.setattr(nowhere, "_aborted", abort)
+    monkeypatch.setattr(nowhere, "_end", lambda *identity: ended.append(identity))
     asyncio.run(nowhere._reserve(context(), JOB | {"duration_s": 60.0}))
     assert (waited, aborted) == ([waits_s], ["released"] * is_released)
+    assert ended == ([] if is_released else [(7, 1)])
     assert nowhere._running == {}
 
 
@@ -799,4 +825,8 @@ def test_what_an_agent_does_how_often(lab, attic, monkeypatch):
         await asyncio.wait_for(attic.run(end), 60)
 
     asyncio.run(short())
-    assert begun == [(30.0, "_announce", None), (5.0, "look after", attic._look_now)]
+    assert begun == [
+        (30.0, "_announce", None),
+        (3600.0, "_clean", None),
+        (5.0, "look after", attic._look_now),
+    ]

@@ -318,6 +318,12 @@ def test_a_submission_is_checked_without_being_sent(lab, mlbench, workshop, capl
     status, shown, _ = mlbench("submit", path, "--validate", "--on", "name=attic")
     assert (status, shown) == (0, "no faults; 2 tests on no device now\n")
     assert caplog.messages == ["no device can be used for name=attic now (attic is unusable)"]
+    lab.submit("ann", "attic")
+    lab.sql("INSERT INTO submission VALUES (%s, 'a', 'b', 'c')", lab_submit._submission("mine"))
+    lab.sql("UPDATE job SET submission = %s", lab_submit._submission("mine"))
+    status, shown, said = mlbench("submit", path, "--validate", "--key", "mine", "--on", "name=attic")
+    assert (status, shown) == (0, "no faults; 2 tests on no device now\n")
+    lab.sql("DELETE FROM job")
     status, shown, said = mlbench("submit", path, "--on", "name=attic")
     assert (status, shown) == (4, "")
     assert said == "mlbench lab submit: no device can be used for name=attic now (attic is unusable)\n"
@@ -331,6 +337,7 @@ def test_a_submission_is_checked_without_being_sent(lab, mlbench, workshop, capl
         ([(3, "succeeded")], FAILED, (), 3),
         ([(0, "succeeded"), (None, "failed")], DELAY, (), 4),
         ([(None, "aborted")], DELAY, (), 130),
+        ([(7, "succeeded")], DELAY, (), 3),
     ],
 )
 def test_what_was_submitted_is_waited_for(lab, mlbench, jobs, result, options, status):
@@ -352,10 +359,12 @@ def test_what_was_submitted_is_waited_for(lab, mlbench, jobs, result, options, s
     assert sorted(line for line in said.splitlines() if re.search(r"^(\w+: )?[ab]$", line)) == sorted(log)
 
 
-def test_a_job_that_is_not_there_is_not_waited_for(lab, mlbench):
+@pytest.mark.parametrize("is_over", [True, False])
+def test_a_job_that_is_not_there_is_not_waited_for(lab, mlbench, is_over):
     (job,) = lab.submit("ann", "attic")
     lab.start(job)
-    lab.end(job)
+    if is_over:
+        lab.end(job)
     status, _, said = mlbench("wait", job, 98, 99)
     assert (status, said.splitlines()[-1]) == (2, "mlbench lab wait: the lab has no job 98, 99")
     lab.sql("UPDATE setting SET value = 99 WHERE name = 'protocol'")
@@ -416,18 +425,33 @@ def test_what_the_owner_of_a_host_decides(mlbench, started, tmp_path, monkeypatc
         *("desk", directory, programs, ("host", "android")),
     )
     assert (host.arguments, one.labels, one.lost_after_s) == (("--allow_code",), ("fast", "room 3"), 9.0)
-    assert (host.tether.variable, host.tether.mark) == (lab_agent.MARK, f"{directory} ")
+    assert (host.tether.variable, host.tether.mark) == (lab_agent.MARK, f"{directory}//")
     assert host.identity == (directory / "identity").read_text()
     assert (directory / "jobs").is_dir()
     ((variable, is_left, whose),) = ended
-    assert (variable, is_left(f"{directory} 7-1"), is_left(f"{directory}2 7-1"), whose) == (
-        *(lab_agent.MARK, True, False, "an earlier agent"),
-    )
+    assert (variable, is_left(f"{directory}//7-1"), whose) == (lab_agent.MARK, True, "an earlier agent")
+    assert not any(is_left(f"{directory}{others}//7-1") for others in ("2", " 2", "/2"))
     mlbench("agent", "--directory", directory)
     again = started[-1]
     assert (again.host.identity, again.host.name) == (host.identity, os.uname().nodename)
     assert (again.host.arguments, again.host.builds, again.labels, again.lost_after_s) == ((), (), (), 60.0)
     assert again.host.programs is None
+
+
+def test_what_a_killed_agent_left_is_removed(mlbench, started, tmp_path, monkeypatch):
+    """While its programs may still write, nothing is."""
+    left = [tmp_path / "jobs/7-1/source/a", tmp_path / "files/ab/.incoming-1"]
+    kept = [tmp_path / "files/ab/abcd", tmp_path / "identity"]
+    for one in (*left, *kept):
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.write_text("1")
+    there = []
+    monkeypatch.setattr(leftovers, "end_marked", lambda *_: there.extend(one.exists() for one in left))
+    mlbench("agent", "--directory", tmp_path)
+    assert there == [True, True]
+    assert [*(tmp_path / "jobs").iterdir()] == []
+    assert not left[1].exists()
+    assert all(one.read_text() == "1" for one in kept)
 
 
 def test_an_agent_has_a_directory_of_its_own(mlbench, started, tmp_path, monkeypatch):

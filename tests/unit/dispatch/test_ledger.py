@@ -15,7 +15,7 @@ from benchmarking.dispatch import blobs, following, ledger
 from benchmarking.dispatch.database import Database, LabError, Link, QuotaError
 from benchmarking.dispatch.following import Following, worst_status
 from benchmarking.dispatch.ledger import LabJob, Ledger, packed, unpacked
-from benchmarking.dispatch.request import MEASURE, PROTOCOL, RESERVE
+from benchmarking.dispatch.request import BUILD, MEASURE, PROTOCOL, RESERVE
 from benchmarking.errors import ExitStatus, RunCancelledError, UsageError
 from benchmarking.programs.process import Cancellation
 from benchmarking.results import documents
@@ -78,6 +78,11 @@ def test_a_long_title_is_cut(lab):
     for length in (500, 501):
         lab.submit("ann", "attic", title="x" * length)
     assert [one.title for one in lab.read("jobs")] == ["x" * 500] * 2
+
+
+def test_a_title_is_the_name_of_a_file_and_may_be_no_text(lab):
+    lab.submit("ann", "attic", title="caf\udce9\n.json")
+    assert lab.read("jobs")[0].title == "caf??.json"
 
 
 def test_how_long_a_run_took_and_who_is_asked(lab):
@@ -281,6 +286,8 @@ def test_following_ends_with_the_jobs_or_a_cancellation(lab, monkeypatch):
         ([("done", 5), ("done", 3)], ExitStatus.BENCHMARK_FAILED),
         ([("done", 2), ("done", 4)], ExitStatus.BAD_USAGE),
         ([("done", 1), ("done", 2)], ExitStatus.INTERNAL_ERROR),
+        ([("done", 7), ("done", 0)], ExitStatus.BENCHMARK_FAILED),
+        ([("done", 7), ("done", 4)], ExitStatus.DEVICE_FAILED),
     ],
 )
 def test_the_gravest_status_of_several_jobs(jobs, status):
@@ -289,6 +296,8 @@ def test_the_gravest_status_of_several_jobs(jobs, status):
     one = LabJob(1, *texts, now, now, now, "attic", 1, 0, "", 2, 2)
     assert worst_status([replace(one, state=state, exit_status=code) for state, code in jobs]) == status
     assert worst_status([replace(one, kind=RESERVE, state="done", exit_status=None)]) is None
+    # A build that did not get far enough to say whether its commit can be built.
+    assert worst_status([replace(one, kind=BUILD, exit_status=None)]) is ExitStatus.DEVICE_FAILED
 
 
 # --- files --------------------------------------------------------------------------------------------------

@@ -231,6 +231,7 @@ def test_what_an_earlier_attempt_finished_is_not_measured_again(attic, tmp_path)
         ("exit 3", 3, ""),
         ("exit 77", None, ""),
         ("kill -KILL $$", None, "attic: the harness was ended by SIGKILL"),
+        ("kill -35 $$", None, "attic: the harness was ended by signal 35"),
         (f"echo '{END % '[]'}'; exit 4", 4, ""),
     ],
 )
@@ -468,6 +469,13 @@ def test_a_run_begins_in_an_empty_directory_and_its_problem_is_cut(attic, plain)
     plain.run()
     assert left == []
     assert attic.ended == (True, 0, "x" * 10_000, None)
+
+
+def test_a_problem_may_hold_what_postgresql_takes_for_no_text(attic, plain):
+    """It would be sent again and again."""
+    plain.action = lambda: JobOutcome(None, "a\0b\nof \udcff")
+    plain.run()
+    assert attic.ended == (True, None, "a?b\nof ?", None)
 
 
 @pytest.mark.parametrize("change", ["status = 'todo'", "attempts = 2"])
