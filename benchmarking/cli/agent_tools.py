@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 
 from benchmarking import bounds
 from benchmarking.cli.agent_answers import BisectAnswer, Probe
 from benchmarking.cli.options import TOKEN_VARIABLE, is_model
 from benchmarking.continuous.bisection import bisect, threshold
-from benchmarking.errors import BuildError, UsageError
+from benchmarking.errors import BuildError, ExitStatus, UsageError
 from benchmarking.packages import ROOT
 from benchmarking.programs import process
 from benchmarking.programs.command import Command
@@ -28,6 +31,7 @@ from benchmarking.results.documents import Document
 from benchmarking.results.model import Verdict
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
+from benchmarking.start import ENDING_SIGNALS, is_ignored
 
 MOST_DOCUMENTS = 20
 """So many runs can be explained afterwards."""
@@ -82,6 +86,43 @@ class Allowed:
                     if not location.is_url:
                         self._require_inside(location.path)
         return path
+
+
+class AtHand:
+    """The work that a signal has to end before the server may: its processes would outlive the server."""
+
+    def __init__(self) -> None:
+        self._cancellation: Cancellation | None = None
+        self._is_ending = False
+
+    @contextmanager
+    def work(self, cancellation: Cancellation) -> Iterator[None]:
+        """Ends the process in place of returning, once a signal has come."""
+        self._cancellation = cancellation
+        try:
+            yield
+        finally:
+            self._cancellation = None
+            if self._is_ending:
+                os._exit(ExitStatus.INTERRUPTED)
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        previous = {
+            number: signal.signal(number, self._end) for number in ENDING_SIGNALS if not is_ignored(number)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        """The second signal does not wait any more."""
+        if self._cancellation is None or self._is_ending:
+            os._exit(ExitStatus.INTERRUPTED)
+        self._is_ending = True
+        self._cancellation.set()
 
 
 @dataclass

@@ -19,7 +19,7 @@ from benchmarking.packages import require
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
-    from benchmarking.cli.agent_tools import Allowed
+    from benchmarking.cli.agent_tools import Allowed, AtHand
 
 Answer = TypeVar("Answer")
 
@@ -60,17 +60,19 @@ def make_parser(program: str) -> Parser:
 
 def _main(arguments: argparse.Namespace) -> ExitStatus:
     require("mcp")
-    from benchmarking.cli.agent_tools import Allowed
+    from benchmarking.cli.agent_tools import Allowed, AtHand
 
     for directory in arguments.allow:
         if not directory.is_dir():
             raise UsageError(f"--allow: there is no directory {directory}")
     directories = tuple(one.resolve() for one in (Path(), *arguments.allow))
-    make_server(Allowed(directories, arguments.allow_commands)).run("stdio")
+    at_hand = AtHand()
+    with at_hand.ended_by_signals():
+        make_server(Allowed(directories, arguments.allow_commands), at_hand).run("stdio")
     return ExitStatus.OK
 
 
-def make_server(allowed: "Allowed") -> "MCPServer":
+def make_server(allowed: "Allowed", at_hand: "AtHand") -> "MCPServer":
     import anyio
     import anyio.to_thread
     from mcp.server.mcpserver import Context, MCPServer
@@ -99,7 +101,7 @@ def make_server(allowed: "Allowed") -> "MCPServer":
             ToolError: the work says what is wrong.
         """
         async with one_at_a_time:
-            with Cancellation() as cancellation:
+            with Cancellation() as cancellation, at_hand.work(cancellation):
                 try:
                     async with anyio.create_task_group() as group:
                         group.start_soon(tell_time, context)

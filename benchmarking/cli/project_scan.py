@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,8 @@ class Project:
     programs: tuple[Path, ...]
     has_pytest_benchmark: bool
     is_python_package: bool
+    requirements: str
+    """The file of requirements that names pytest-benchmark, or else the first; empty: there is none."""
     repository: Literal["git", "hg"] | None
     hosting: Hosting
     build: str
@@ -65,6 +67,7 @@ def scan(directory: Path) -> Project:
         programs=tuple(one.relative_to(directory) for one in programs[:MOST_PROGRAMS]),
         has_pytest_benchmark=any("pytest-benchmark" in _text(path) for path in top),
         is_python_package=any((directory / name).is_file() for name in ("pyproject.toml", "setup.py")),
+        requirements=_requirements([path for path in top if path.suffix == ".txt"]),
         repository=_repository(directory),
         hosting=_hosting(directory),
         build=next((build for name, build in BUILDS.items() if (directory / name).is_file()), ""),
@@ -125,6 +128,11 @@ def _text(path: Path) -> str:
         return bounds.read_file(path, LARGEST_TEXT_BYTES).decode("utf-8", "replace")
     except (OSError, ValueError):
         return ""
+
+
+def _requirements(files: Sequence[Path]) -> str:
+    ordered = sorted(files, key=lambda one: ("pytest-benchmark" not in _text(one), one.name))
+    return ordered[0].name if ordered else ""
 
 
 def _repository(directory: Path) -> Literal["git", "hg"] | None:

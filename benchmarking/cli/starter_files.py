@@ -121,9 +121,8 @@ def _model_job(project: Project, benchmark: LoadedBenchmark, owner: str) -> dict
     }
     launcher = ("python", "-m", framework.program_package)
     command = framework.compose(Invocation(case, launcher, files, {}))
-    source = f"git+https://github.com/{owner}/{TOOL}"
     return {
-        "install": f"pip install '{TOOL}[{framework.name}] @ {source}'",
+        "install": f"pip install '{TOOL}[{framework.name}] @ {_source(project, owner)}'",
         "command": shlex.join(command.argv),
     }
 
@@ -155,7 +154,8 @@ def _programs(project: Project, made: Starter) -> list[dict[str, str]]:
 
 
 def _pytest_benchmark(project: Project) -> dict[str, str]:
-    package = " ." if project.is_python_package else " -r requirements.txt"
+    requirements = f" -r {shlex.quote(project.requirements)}" if project.requirements else ""
+    package = " ." if project.is_python_package else requirements
     return {
         "install": f"pip install{package} pytest pytest-benchmark",
         "command": "python -m pytest --quiet --benchmark-only --benchmark-json=/dev/stdout",
@@ -169,7 +169,7 @@ def _ci_file(project: Project, job: dict[str, str], owner: str) -> tuple[Path, s
     """What JSON calls a string is one in YAML."""
     inputs = {name: json.dumps(text) for name, text in job.items() if text}
     if project.hosting == "gitlab":
-        inputs["tool"] = json.dumps(f"git+https://gitlab.com/{owner}/{TOOL}")
+        inputs["tool"] = json.dumps(_source(project, owner))
         lines = [f"      {name}: {text}" for name, text in inputs.items()]
         head = ["include:", f"  - project: {owner}/{TOOL}", "    file: ci/gitlab/compare.yml", "    inputs:"]
         return GITLAB_FILE, "\n".join([*head, *lines, ""])
@@ -185,6 +185,11 @@ def _ci_file(project: Project, job: dict[str, str], owner: str) -> tuple[Path, s
         "        with:",
     ]
     return GITHUB_FILE, "\n".join([*head, *lines, ""])
+
+
+def _source(project: Project, owner: str) -> str:
+    """Of this tool, for pip: where the project is, the owner has a copy."""
+    return f"git+https://{project.hosting}.com/{owner}/{TOOL}"
 
 
 def _json(value: Any) -> str:

@@ -3,13 +3,15 @@ of ``mlbench`` they run, and how they find a commit.
 """
 
 import json
+import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarking.cli.agent_tools import LONGEST_EVIDENCE, Allowed, Tools, bisected, option_words
+from benchmarking.cli.agent_tools import LONGEST_EVIDENCE, Allowed, AtHand, Tools, bisected, option_words
 from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.errors import BuildError, ExitStatus, UnknownCommitError, UsageError
 from benchmarking.packages import ROOT
@@ -343,3 +345,57 @@ def test_commits_that_are_not_in_order(search):
         search.find(good=0, bad=0)
     with pytest.raises(UnknownCommitError):
         search.find(bad="nonesuch")
+
+
+class _ExitedError(Exception):
+    pass
+
+
+@pytest.fixture
+def exits(monkeypatch):
+    """The statuses with which the process would have ended."""
+    statuses = []
+
+    def leave(status):
+        statuses.append(int(status))
+        raise _ExitedError
+
+    monkeypatch.setattr(os, "_exit", leave)
+    return statuses
+
+
+def working(cancellation, *signals):
+    """Gets these signals while it works."""
+    at_hand = AtHand()
+    with at_hand.ended_by_signals(), at_hand.work(cancellation):
+        for number in signals:
+            signal.raise_signal(number)
+        assert cancellation.is_set
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_work_and_then_the_server(exits, cancellation, number):
+    with pytest.raises(_ExitedError):
+        working(cancellation, number)
+    assert exits == [130]
+
+
+def test_the_second_signal_ends_the_server_at_once(exits, cancellation):
+    with pytest.raises(_ExitedError) as caught:
+        working(cancellation, signal.SIGTERM, signal.SIGTERM)
+    # Not only at the end of the work.
+    assert isinstance(caught.value.__context__, _ExitedError)
+    assert exits == [130, 130]
+
+
+def test_a_signal_between_two_works_ends_the_server(exits, cancellation):
+    before = signal.getsignal(signal.SIGTERM)
+    at_hand = AtHand()
+    with at_hand.ended_by_signals():
+        with at_hand.work(cancellation):
+            pass
+        with pytest.raises(_ExitedError):
+            signal.raise_signal(signal.SIGTERM)
+    assert not cancellation.is_set
+    assert exits == [130]
+    assert signal.getsignal(signal.SIGTERM) == before

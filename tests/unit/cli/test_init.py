@@ -242,3 +242,38 @@ def test_the_search_is_bounded(project, monkeypatch):
     for number in range(10):
         (project / f"z{number}").touch()
     assert project_scan.scan(project).left_out[0] == "files after the first 30"
+
+
+def test_on_gitlab_everything_comes_from_there(project, capsys):
+    make_model(project / "linear.onnx")
+    make_repository(project, "https://gitlab.com/ada/engine")
+    init(capsys, "--owner", "ada")
+    (include,) = yaml.safe_load((project / ".gitlab-ci.yml").read_text())["include"]
+    source = "git+https://gitlab.com/ada/ml-benchmark-platform"
+    assert include["inputs"]["tool"] == source
+    assert include["inputs"]["install"] == f"pip install 'ml-benchmark-platform[onnxruntime] @ {source}'"
+
+
+@pytest.mark.parametrize(
+    ("files", "install"),
+    [
+        (["requirements.txt"], "pip install -r requirements.txt pytest pytest-benchmark"),
+        (["requirements-test.txt"], "pip install -r requirements-test.txt pytest pytest-benchmark"),
+        (["tox.ini"], "pip install pytest pytest-benchmark"),
+        (["setup.py"], "pip install . pytest pytest-benchmark"),
+    ],
+)
+def test_only_requirements_that_are_there_are_installed(project, capsys, files, install):
+    for name in files:
+        (project / name).write_text("pytest-benchmark\n")
+    make_repository(project)
+    init(capsys)
+    workflow = yaml.safe_load((project / ".github/workflows/mlbench.yml").read_text())
+    assert workflow["jobs"]["speed"]["steps"][0]["with"]["install"] == install
+
+
+def test_the_requirements_that_name_it_are_chosen(project):
+    (project / "requirements-a.txt").write_text("numpy\n")
+    (project / "requirements-b.txt").write_text("pytest-benchmark\n")
+    assert project_scan.scan(project).requirements == "requirements-b.txt"
+    assert project_scan.scan(project / "nonesuch").requirements == ""

@@ -16,7 +16,7 @@ from benchmarking import __version__  # noqa: E402
 from benchmarking.cli import agent_answers, agent_tools  # noqa: E402
 from benchmarking.cli import mcp as program  # noqa: E402
 from benchmarking.cli.agent_answers import BisectAnswer, RegressionsAnswer  # noqa: E402
-from benchmarking.cli.agent_tools import Allowed, Tools  # noqa: E402
+from benchmarking.cli.agent_tools import Allowed, AtHand, Tools  # noqa: E402
 from benchmarking.cli.wiring import default_results  # noqa: E402
 from benchmarking.errors import DeviceError, ExitStatus  # noqa: E402
 from benchmarking.records.tree import Selection  # noqa: E402
@@ -44,7 +44,7 @@ class Agent:
         monkeypatch.setattr(Tools, "mlbench", mlbench)
 
     def server(self, commands=True):
-        return program.make_server(Allowed((self.directory,), commands))
+        return program.make_server(Allowed((self.directory,), commands), AtHand())
 
     def call(self, name, *, commands=True, **arguments):
         """The answer, or the text of the error."""
@@ -267,7 +267,7 @@ def started(monkeypatch):
         def run(self, transport):
             taken.append(transport)
 
-    def make_server(allowed):
+    def make_server(allowed, at_hand):
         taken.append(allowed)
         return Server()
 

@@ -59,9 +59,9 @@ def test_the_arguments_of_a_command(name, monkeypatch):
 def test_the_tools_for_agents(tmp_path):
     pytest.importorskip("mcp")
     from benchmarking.cli import mcp
-    from benchmarking.cli.agent_tools import Allowed
+    from benchmarking.cli.agent_tools import Allowed, AtHand
 
-    server = mcp.make_server(Allowed((tmp_path,)))
+    server = mcp.make_server(Allowed((tmp_path,)), AtHand())
     tools = anyio.run(server.list_tools)
     shown = {one.name: pruned(one.input_schema) for one in tools}
     golden.check(json.dumps(shown, indent=1) + "\n", "arguments/tools.json")
