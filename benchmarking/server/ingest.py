@@ -253,6 +253,10 @@ class _Writer:
     def add(self, result: Result, packed: packing.Packed) -> None:
         origin, test = result.provenance, result.test
         commit, control = self._commits(result)
+        if commit is not None and origin.position is None:
+            # Another result of the commit may have said it.
+            origin = replace(origin, position=self.connection.scalar(_POSITION, {ROW: commit}))
+            result = replace(result, provenance=origin)
         device = self._device(result)
         document = self._row(stored_documents, {"digest": packed.digest}, {"content": packed.document})
         values = {
@@ -441,6 +445,7 @@ def _updated(table: Table) -> Update:
     return update(table).where(key == bindparam(ROW))
 
 
+_POSITION = select(commits.c.position).where(commits.c.id == bindparam(ROW))
 _KNOWN_UIDS = select(results.c.uid).where(results.c.uid.in_(bindparam("uids", expanding=True)))
 
 

@@ -131,7 +131,22 @@ def test_what_is_known_of_a_commit_grows(store):
         *(1, "main", "Ann", "faster pooling"),
     )
     assert {one.position for one in rows(store, tables.points)} == {1}
+
+
+def test_a_position_that_becomes_known_later_is_that_of_the_newest_value(store):
+    ingest(store, [measured(1, position=None)])
+    ingest(store, [measured(1, uid="later", run_type="verify", types=())])
     assert row(store, tables.series).last_position == 1
+    # Its time is later, because the clock of its author was wrong.
+    ingest(store, [measured(0, 7.0, commit_time=NOW + 10**6)])
+    assert row(store, tables.series).last_position == 1
+
+
+def test_a_result_without_a_position_has_that_of_its_commit(store):
+    ingest(store, [measured(1), measured(2)])
+    ingest(store, [measured(1, 7.0, uid="by-hand", position=None, commit_time=NOW + 10**6)])
+    assert sorted(one.position for one in rows(store, tables.points)) == [1, 1, 2]
+    assert row(store, tables.series).last_position == 2
 
 
 def test_the_summary_of_a_commit_is_that_of_its_latest_runs(store):

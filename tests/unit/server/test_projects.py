@@ -9,7 +9,7 @@ from benchmarking.programs.process import Cancellation
 from benchmarking.reporters.remote_reporter import RemoteReporter
 from benchmarking.server.accounts import Access, Auth, Scope, create_token
 from benchmarking.server.app import make_app
-from benchmarking.server.ingest import ingest
+from benchmarking.server.ingest import Ingested, ingest
 from benchmarking.server.store import open_store, sqlite_url
 from tests.support.histories import result
 from tests.support.made_up_results import History
@@ -86,6 +86,12 @@ def test_a_token_for_one_project_sends_no_logs_to_another(empty_store):
         address = f"{path}/api/v1/logs"
         assert client.post(address, json=body, headers=headers).status_code == expected
         assert client.post(address, json={**body, "access_token": token}).status_code == expected
+
+
+def test_a_result_belongs_to_the_project_that_had_it_first(empty_store):
+    assert ingest(empty_store, HERE).accepted == 3
+    assert ingest(empty_store, HERE, project="other") == Ingested(0, 3)
+    assert client_of(empty_store).get("/p/other/matrix.json").json()["rows"] == []
 
 
 def test_pages_of_a_project_name_nothing_of_another(empty_store):
