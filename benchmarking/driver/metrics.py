@@ -36,8 +36,10 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
             _delay_result(one, control_types.get(one.type), shortest_us),
             cost=costs.get(one.type),
             kernel=kernels.get(one.type),
-            **_by_clock(one, control_types.get(one.type), samples.sampling),
-            **_judged(samples.decisions.get(one.type)),
+            **{
+                **_by_clock(one, control_types.get(one.type), samples.sampling),
+                **_judged(samples.decisions.get(one.type)),
+            },
         )
         for one in samples.treatment.types
     )

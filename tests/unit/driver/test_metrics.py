@@ -6,8 +6,8 @@ import pytest
 
 from benchmarking.driver import metrics
 from benchmarking.driver.sampler import ArmSamples, Samples, TypeSamples
-from benchmarking.results.model import NET_DELAY
-from tests.support.sample_results import SAMPLING
+from benchmarking.results.model import NET_DELAY, Comparison
+from tests.support.sample_results import JUDGED, SAMPLING
 
 
 def arm(wall_us, **others):
@@ -35,6 +35,10 @@ def test_beside_wall_time_there_is_the_summary_of_what_the_verdict_rests_on(cloc
     assert (net.judged_summary.p50, net.judged_control_summary.p50) == (2500.0, 2000.0)
     # Not judged, because the sampling failed or other types were the suspects; by the clock that is shown.
     assert (net.comparison.pairs, net.comparison.ratio) == (2, pytest.approx(1.25))
+    decision = replace(JUDGED.types[0].decision, comparison=Comparison(12, 1.3, None))
+    net, _ = metrics.delay_results(replace(samples, decisions={NET_DELAY: decision}))
+    assert (net.decision, net.comparison) == (decision, decision.comparison)
+    assert net.judged_summary.p50 == 2500.0
     assert operator.clock_summary is None
     assert operator.judged_summary is operator.summary
 
