@@ -207,6 +207,8 @@ def factor(value: float) -> str:
 
 
 def _factor(value: float) -> str:
+    if value < 0.1:
+        return f"{value:.2g}"  # a device that is 200 times as fast as the reference: 0.005, not 0.00
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

@@ -34,10 +34,10 @@ class LogReporter(ReporterBase):
         name = numbers.test_name(result)
         if result.failure:
             _log_failure(name, result.failure)
-        judged = [one for one in result.types if one.judged and (one is result.net or one.is_changed)]
-        for one in judged:
-            what = "" if one is result.net else f"{one.type}: "
-            _log(f"{name}: {what}{one.verdict}: {one.judged.reason if one.judged else ''}")
+        for one in result.types:
+            if one.judged and (one is result.net or one.is_changed):
+                what = "" if one is result.net else f"{one.type}: "
+                _log(f"{name}: {what}{one.judged.verdict}: {one.judged.reason}")
         for text in result.regressed_types:
             _log(f"{name}: {text}: the regression is confirmed")
         for text in result.device.tainted:

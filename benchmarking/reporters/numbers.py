@@ -263,4 +263,6 @@ def counts(numbers: Mapping[str, int]) -> str:
 
 def _three_digits(value: float) -> str:
     size = abs(value)
+    if 0 < size < 0.1:
+        return f"{value:.2g}"  # a small number is not nothing
     return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"

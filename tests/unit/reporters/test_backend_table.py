@@ -87,6 +87,14 @@ def test_the_geometric_mean_is_that_of_all_tests_or_there_is_none(ratios):
     assert table.mean_ratio("mkl") is None
 
 
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(0.0042, "0.0042x"), (0.123, "0.12x"), (1.244, "1.24x"), (12.34, "12.3x"), (250.0, "250x")],
+)
+def test_a_ratio_has_at_least_two_digits(ratio, text):
+    assert backend_table.factor(ratio) == text
+
+
 def test_the_json_has_what_the_table_shows():
     (table,) = backend_table.tables(RESULTS)
     value = json.loads(documents.dumps(backend_table.table_json(table)))

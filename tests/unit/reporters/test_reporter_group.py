@@ -1,5 +1,6 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,8 @@ from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.log_reporter import LogReporter
 from benchmarking.reporters.reporter_base import ReporterBase
 from benchmarking.reporters.reporters import ReporterGroup
-from tests.support.sample_results import DELAY, NASTY, RUNS
+from benchmarking.results.model import Verdict
+from tests.support.sample_results import DELAY, FIRST, JUDGED, NASTY, RUNS, having
 
 
 class Recorder(ReporterBase):
@@ -177,3 +179,14 @@ def test_the_json_document():
     assert document["results"][1]["failure"]["kind"] == "failed"
     name = NASTY.test.net.replace("\ud800", "?")  # half a character, which no JSON may hold
     assert document["results"][1]["meta"]["net_name"] == name
+
+
+def test_the_log_gives_the_reason_of_the_verdict_that_it_names(caplog):
+    """The third stage of a confirmed regression, whose own pairs show nothing."""
+    judged = replace(FIRST, verdict=Verdict.UNCHANGED, reason="+0.10 % after 6 pairs")
+    net = replace(JUDGED.types[0], decision=judged, regressed=True)
+    LogReporter().report(having(JUDGED, run_type="regress", types=(net,)))
+    assert [text.rpartition(") ")[2].partition(": ")[2] for text in caplog.messages] == [
+        "unchanged: +0.10 % after 6 pairs",
+        f"{net.type}: the regression is confirmed",
+    ]

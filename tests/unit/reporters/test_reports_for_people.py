@@ -328,6 +328,8 @@ def test_a_place_that_cannot_be_written_is_reported_at_once(kind, tmp_path):
     ("value_us", "text"),
     [
         (0.0, "0.00 us"),
+        (0.0042, "0.0042 us"),
+        (0.0999, "0.1 us"),
         (0.123, "0.12 us"),
         (999.4, "999 us"),
         (12_345.6, "12.3 ms"),
