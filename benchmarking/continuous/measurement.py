@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -13,6 +15,7 @@ from typing import IO
 from benchmarking.continuous.activities import Activities
 from benchmarking.continuous.builder import Built
 from benchmarking.errors import StorageError
+from benchmarking.files import atomic_file
 from benchmarking.programs import process
 from benchmarking.programs.command import Command
 from benchmarking.programs.installation import own_program
@@ -27,6 +30,8 @@ TAIL_LINES = 20
 LONGEST_ABOUT = 200
 """The number of characters of an author, a subject or a branch that are passed on."""
 KEPT_LOGS = 500
+LONGEST_ARGUMENT = 100_000
+"""Characters; Linux takes 131,072 bytes, and macOS more."""
 SCREEN_LIMIT_BYTES = 16 * 2**20
 """The number of characters kept from the end of the harness's messages; the log has all of them."""
 OUTPUT_LIMIT_BYTES = 512 * 2**20
@@ -108,7 +113,24 @@ class Harness:
     def _own_arguments(self, request: HarnessRequest) -> tuple[str, ...]:
         # A path may hold bytes that are no text: pydantic's own JSON cannot.
         info = json.dumps(_info(request, self.branch).model_dump(exclude_defaults=True))
-        return (*self._where(request.platform), "--info", info)
+        return (*self._where(request.platform), "--info", self._short(info))
+
+    def _short(self, info: str) -> str:
+        """``info``, or the file with it: a system takes no argument that is longer.
+
+        Raises:
+            StorageError
+        """
+        if len(info) <= LONGEST_ARGUMENT:
+            return info
+        name = hashlib.sha256(info.encode("utf-8", "surrogateescape")).hexdigest()
+        path = self.log_directory / f"{name}.info"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_file.write_text(path, info)
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror or error}") from error
+        return f"@{path}"
 
     def _where(self, platform: str) -> tuple[str, ...]:
         return ("--platform", platform)
@@ -169,7 +191,11 @@ def _version(built: Built, positions: Mapping[str, int], branch: str) -> Version
 
 
 def remove_old_logs(directory: Path, keep: int) -> None:
-    """Removes all logs except the ``keep`` newest."""
-    logs = sorted(directory.glob("*.log"), key=lambda path: path.stat().st_mtime)
-    for path in logs[:-keep]:
-        path.unlink(missing_ok=True)
+    """Removes all logs, and all files with an ``--info``, except the ``keep`` newest of each. One that
+    cannot be removed costs nobody what was measured.
+    """
+    for kind in ("*.log", "*.info"):
+        files = sorted(directory.glob(kind), key=lambda path: path.lstat().st_mtime)
+        for path in files[:-keep]:
+            with suppress(OSError):
+                path.unlink()

@@ -366,9 +366,7 @@ class State:
     def overview(self, limit: int) -> Overview:
         """``limit``: the number of newest entries of each list."""
         own = (self.benchmark,)
-        recent = (
-            'SELECT * FROM runs WHERE benchmark=? AND status!="skipped" ORDER BY finished_at DESC LIMIT ?'
-        )
+        recent = "SELECT * FROM runs WHERE benchmark=? AND status!=? ORDER BY finished_at DESC LIMIT ?"
         by_status = (
             "SELECT * FROM runs WHERE benchmark=? AND status IN (?,?) ORDER BY finished_at DESC LIMIT ?"
         )
@@ -381,7 +379,7 @@ class State:
             benchmark=self.benchmark,
             positions={row["branch"]: self._read(_position, row) for row in positions},
             counts={(row["platform"], row["status"]): row["number"] for row in self._rows(counts, own)},
-            recent=[self._read(_run, row) for row in self._rows(recent, (*own, limit))],
+            recent=[self._read(_run, row) for row in self._rows(recent, (*own, RunStatus.SKIPPED, limit))],
             failed=[self._read(_run, row) for row in self._rows(by_status, (*own, *failed, limit))],
             regressed=[self._read(_run, row) for row in self._rows(by_status, (*own, *regressed, limit))],
             culprits=self.culprits(),

@@ -263,6 +263,11 @@ class Database:
         self._url = re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql://", url)
         if not self._url.startswith("postgresql://"):
             raise UsageError("the lab's database has a URL as in postgresql://user@host/database")
+        # PostgreSQL would quote a part of the password in its error.
+        if not _can_be_read(self._url):
+            raise UsageError(
+                "the URL of the lab's database cannot be read: in a password, % is %25, / is %2F, @ is %40"
+            )
         self._silence_limit_s = min(silence_limit_s, SILENCE_LIMIT_S)
         self._cancellation = cancellation
 
@@ -464,6 +469,14 @@ class Link:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _can_be_read(url: str) -> bool:
+    try:
+        path = urlsplit(url).path
+    except ValueError:  # half of the brackets of IPv6
+        return False
+    return "@" not in path and re.search("%(?![0-9A-Fa-f]{2})", url) is None
 
 
 def _may_create_roles(connection: psycopg.Connection[Any]) -> bool:

@@ -30,6 +30,8 @@ TERMINATION_GRACE_S = 30.0
 LEAST_FREE_BYTES = 2**16
 """With less, a disk is full."""
 RESULTS = "results.jsonl"
+LONGEST_ARGUMENT = 100_000
+"""Characters; Linux takes 131,072 bytes, and macOS more."""
 
 # fmt: off
 ALLOWED_OPTIONS = frozenset((
@@ -142,7 +144,7 @@ class MeasureRun(JobRun[MeasureJob]):
             "program": self._program(job.program),
             "shared_libs": ",".join(str(self._inside(one)) for one in job.shared_libs),
             "local_reporter": self._history(job.history),
-            "info": json.dumps(info),
+            "info": self._short(json.dumps(info)),
         }
         return (
             *(*self.host.harness, "--json_lines", *self.host.arguments),
@@ -164,6 +166,14 @@ class MeasureRun(JobRun[MeasureJob]):
         except ValueError as error:
             raise UsageError(f"the history of the job: {error}") from error
         return str(self.directory / "history")
+
+    def _short(self, info: str) -> str:
+        """``info``, or the file with it: a system takes no argument that is longer."""
+        if len(info) <= LONGEST_ARGUMENT:
+            return info
+        path = self.directory / "info.json"
+        path.write_text(info, encoding="utf-8")
+        return f"@{path}"
 
     def _info(self, tests: list[dict[str, str]]) -> dict[str, Any]:
         info = dict(self.job.info)

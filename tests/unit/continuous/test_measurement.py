@@ -163,3 +163,31 @@ def test_the_newest_logs_are_kept(tmp_path):
     assert {one.name for one in tmp_path.iterdir()} == {"4.log", "5.log", "other"}
     remove_old_logs(tmp_path, 2)
     assert len([*tmp_path.iterdir()]) == 3
+
+
+def test_what_is_too_long_for_an_argument_is_in_a_file(harness, tmp_path):
+    """A regression of every test of a large suite."""
+    tests = tuple(
+        TestKey(f"net{number}", "delay", "x" * 100, "caffe2", None, "hash") for number in range(1500)
+    )
+    argv = asked(harness, run_type="regress", regressed_types=("NET_DELAY",), tests=tests)
+    info = read_run_info(harness_arguments.parse(argv).info)
+    assert len(info.tests) == 1500
+    assert info.regressed_types == ["NET_DELAY"]
+    (path,) = (tmp_path / "logs").glob("*.info")
+    assert f"@{path}" in argv
+    assert asked(harness, tests=tests[1:]) != asked(harness, tests=tests[2:])
+    (tmp_path / "logs").rename(tmp_path / "gone")
+    (tmp_path / "logs").touch()
+    with pytest.raises(StorageError, match=r"logs/[0-9a-f]{64}\.info: "):
+        asked(harness, tests=tests)
+
+
+def test_old_files_that_cannot_be_removed_cost_nothing(tmp_path):
+    (tmp_path / "a.log").mkdir()
+    (tmp_path / "b.info").symlink_to("nonesuch")
+    for number, name in enumerate(("c.log", "c.info", "other")):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (number, 2**32))
+    remove_old_logs(tmp_path, 1)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.log", "c.info", "c.log", "other"]

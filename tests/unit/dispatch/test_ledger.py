@@ -526,6 +526,16 @@ def test_a_database_has_a_name_without_secrets(url, name):
     assert Database(url).name == name
 
 
+@pytest.mark.parametrize("password", ["s%cret", "s3/cret", "s3cret%", "x@["])
+def test_a_password_that_makes_no_url_is_not_shown(password):
+    with pytest.raises(UsageError) as caught:
+        Database(f"postgresql://ann:{password}@db.example/lab")
+    assert str(caught.value) == (
+        "the URL of the lab's database cannot be read: in a password, % is %25, / is %2F, @ is %40"
+    )
+    Database("postgresql://ann:s%25%2Fcret@db.example/lab")
+
+
 def test_what_is_no_url_of_postgresql_is_refused():
     with pytest.raises(UsageError, match="has a URL as in postgresql://"):
         Database("sqlite:///lab.db")

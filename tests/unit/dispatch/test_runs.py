@@ -255,6 +255,19 @@ def test_a_harness_that_could_not_write_says_nothing_and_is_explained(attic, mon
     assert run._why(1) == ""
 
 
+def test_what_is_too_long_for_an_argument_is_in_a_file(attic, tmp_path):
+    """An agent that was killed has a job of many tests begun again with those that are left."""
+    attic.lab.sql("INSERT INTO run (job, attempt, host) VALUES (%s, 1, 'attic')", attic.number)
+    for number in (0, 1):
+        attic.lab.result(attic.number, number, json.dumps([DELAY.test.net, "delay", str(number)]))
+    attic.lab.sql("UPDATE procrastinate_jobs SET attempts = 2")
+    tests = [name(f"{number}{'x' * 90}" if number > 1 else str(number)) for number in range(1500)]
+    script = f"for one; do case $one in --info=@*) cp ${{one#--info=@}} {tmp_path}/info;; esac; done"
+    attic.measure(script, attempt=2, tests=tests).run()
+    assert len(json.loads((tmp_path / "info").read_text())["tests"]) == 1499
+    assert attic.lab.sql("SELECT exit_status, problem FROM run WHERE attempt = 2") == [(0, "")]
+
+
 def test_a_run_has_a_limit(attic):
     attic.measure("sleep 60", run_limit_s=0.2).run()
     problem = "it ran longer than its limit of 0.2 s and was ended"
