@@ -159,8 +159,10 @@ class OnnxModel(LoadedModel):
         try:
             yield
         except Exception as error:
-            # A run with bound inputs raises RuntimeError itself, all else its own classes.
-            if type(error) is not RuntimeError and not type(error).__module__.startswith("onnxruntime"):
+            # A run with bound inputs raises RuntimeError itself, all else its own classes; a message with a
+            # name from the file may not be UTF-8.
+            known = type(error) in (RuntimeError, UnicodeDecodeError)
+            if not known and not type(error).__module__.startswith("onnxruntime"):
                 raise
             text = " ".join(str(error).split(" : ", 3)[-1].split())
             raise ModelError(

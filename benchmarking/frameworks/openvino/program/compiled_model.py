@@ -48,7 +48,8 @@ class OpenVinoModel(LoadedModel):
         self._threads = properties.get("INFERENCE_NUM_THREADS", 0)
         self._core = core
         model = self._read()
-        self._signature = _signature(file.name, model)
+        with self._one_line():  # here and below, names from the file may not be UTF-8
+            self._signature = _signature(file.name, model)
         self._places = self._signature.find_outputs(wanted, self._signature.is_renamed(inputs))
         self._arrays = list(self._signature.feed(inputs).values())
         """The memory of OpenVINO's tensors, which do not keep it alive."""
@@ -116,7 +117,7 @@ class OpenVinoModel(LoadedModel):
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        used = execution_graph.precisions(self._compiled.get_runtime_model())
+        used = self._precisions()
         return {
             "precision": used[-1],
             "precisions": ",".join(used),
@@ -135,10 +136,14 @@ class OpenVinoModel(LoadedModel):
         if self._threads and self._property("INFERENCE_NUM_THREADS") != self._threads:
             used = self._property("INFERENCE_NUM_THREADS")
             found.append("OpenVINO uses %d of the %d requested threads" % (used, self._threads))
-        computed_in = execution_graph.precisions(self._compiled.get_runtime_model())[-1]
+        computed_in = self._precisions()[-1]
         if self._is_in_f64 and computed_in != "f64":
             found.append("the model is in f64, and OpenVINO computes it in %s" % computed_in)
         return found
+
+    def _precisions(self) -> Sequence[str]:
+        with self._one_line():
+            return execution_graph.precisions(self._compiled.get_runtime_model())
 
     @property
     def _streams(self) -> int:
@@ -151,7 +156,7 @@ class OpenVinoModel(LoadedModel):
     def _one_line(self) -> Iterator[None]:
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, UnicodeDecodeError) as error:
             text = " ".join(_WHERE.sub("", str(error)).split())[:_SHOWN_CHARACTERS]
             raise ModelError(
                 "OpenVINO %s cannot run %s (%s): %s"
@@ -165,9 +170,9 @@ class OpenVinoModel(LoadedModel):
         if not self._operators:
             if not self._runs:
                 self.run()
-            self._operators = execution_graph.executed(
-                self._compiled.get_runtime_model(), _profile(self._requests[0])
-            )
+            with self._one_line():
+                graph, profile = self._compiled.get_runtime_model(), _profile(self._requests[0])
+                self._operators = execution_graph.executed(graph, profile)
         return self._operators
 
     @property
@@ -191,7 +196,8 @@ class OpenVinoModel(LoadedModel):
         if self._counted is None:
             return {}
         count, self._untold = self._untold, 0
-        return {name: [mean_ns] * count for name, mean_ns in self._counted.means_ns().items()}
+        with self._one_line():
+            return {name: [mean_ns] * count for name, mean_ns in self._counted.means_ns().items()}
 
     def observe(self) -> Observation:
         operators = self._executed()
@@ -209,7 +215,8 @@ class OpenVinoModel(LoadedModel):
     def operators(self) -> Sequence[OperatorFacts]:
         model = self._read()
         self._reshape(model)
-        by_layer = execution_graph.layer_flops(model)
+        with self._one_line():
+            by_layer = execution_graph.layer_flops(model)
         return [
             one.facts._replace(flops=one.facts.flops or sum(by_layer.get(name, 0) for name in one.layers))
             for one in self._executed()

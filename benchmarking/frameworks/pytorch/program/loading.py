@@ -87,7 +87,7 @@ def _records(path: str) -> Dict[str, bytes]:
         with PT2ArchiveReader(path) as archive:
             names = archive.get_file_names()
             return {name: archive.read_bytes(name) if name.endswith(".json") else b"" for name in names}
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:
         raise ModelError("--model: %s is damaged: %s" % (path, str(error).split("\n")[0])) from error
 
 

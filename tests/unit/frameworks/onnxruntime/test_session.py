@@ -281,3 +281,12 @@ def test_an_output_of_a_type_that_numpy_lacks_is_one_line(load, type_):
     loaded.run()
     with pytest.raises(ModelError, match=r"an output is of the type tensor\(.*\), which cannot be read"):
         loaded.output("y")
+
+
+def test_a_message_with_a_name_that_is_no_text_is_one_line(tmp_path):
+    model = onnx_models.linear().SerializeToString()
+    assert b"MatMul" in model
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.replace(b"MatMul", b"Mat\xfful"))
+    with pytest.raises(ModelError, match=r"ONNX Runtime .* cannot run tiny .*: 'utf-8' codec"):
+        job(path, *ROWS).load()

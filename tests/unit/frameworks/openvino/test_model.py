@@ -305,3 +305,11 @@ def test_other_iterations_do_not_blur_the_times_of_operators(load):
     loaded.run_operators()
     loaded._requests.clear()
     assert list(loaded.take_operator_times()) == list(loaded.operator_names) != []
+
+
+@pytest.mark.parametrize(("old", "new"), [(b"data", b"d\xffta"), (b"pool1", b"po\xffl1")])
+def test_a_name_that_is_no_text_is_one_line(load, old, new):
+    model = Path(LENET).read_bytes()
+    assert old in model
+    with pytest.raises(ModelError, match=r"OpenVINO .* cannot run lenet .*: 'utf-8' codec"):
+        load(model.replace(old, new), *IMAGE).operators()
