@@ -163,6 +163,13 @@ def positive_int(text: str) -> int:
     return value
 
 
+def job_number(text: str) -> int:
+    value = positive_int(text)
+    if value >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text[:30]} is not the number of a job")
+    return value
+
+
 def positive_float(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from benchmarking.cli import lab_agent, lab_submit
 from benchmarking.cli.argument_types import (
     Parser,
     exit_statuses,
+    job_number,
     positive_float,
     positive_int,
 )
@@ -86,6 +88,13 @@ def command_parser(command: str, program: str) -> Parser:
     return parser
 
 
+def _has_password(url: str) -> bool:
+    with suppress(ValueError):  # which the database says as well
+        parts = urlsplit(url)
+        return bool(parts.password) or "password" in parse_qs(parts.query)
+    return False
+
+
 def lab_database(url: str | None, environment: Mapping[str, str] = os.environ) -> Database:
     """
     Raises:
@@ -95,7 +104,7 @@ def lab_database(url: str | None, environment: Mapping[str, str] = os.environ) -
     from benchmarking.packages import require
 
     require("procrastinate", "psycopg")
-    if url is not None and urlsplit(url).password:
+    if url is not None and _has_password(url):
         raise UsageError(
             "--lab: everybody on this machine can read a password on the command line: use ~/.pgpass or "
             f"{LAB_VARIABLE}"
@@ -111,7 +120,7 @@ def lab_database(url: str | None, environment: Mapping[str, str] = os.environ) -
 
 def _status_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "jobs", nargs="*", type=positive_int, metavar="JOB", help="only these (default: the newest)"
+        "jobs", nargs="*", type=job_number, metavar="JOB", help="only these (default: the newest)"
     )
     parser.add_argument("--limit", type=positive_int, default=20, metavar="N", help="how many (default: 20)")
     parser.add_argument("--json", action="store_true", help="print a JSON document")
@@ -154,7 +163,7 @@ def _age(seconds: float) -> str:
 
 
 def _logs_arguments(parser: Parser) -> None:
-    parser.add_argument("job", type=positive_int, metavar="JOB", help="the number of a job")
+    parser.add_argument("job", type=job_number, metavar="JOB", help="the number of a job")
 
 
 def _logs(database: Database, values: dict[str, Any], parser: Parser) -> ExitStatus:

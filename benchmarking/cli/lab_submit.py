@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.cli import harness
-from benchmarking.cli.argument_types import Parser, positive_float, positive_int
+from benchmarking.cli.argument_types import Parser, job_number, positive_float
 from benchmarking.cli.declared import add_options, declarations
 from benchmarking.cli.harness_arguments import MODEL_DEFAULTS, add_files, options_of
 from benchmarking.cli.options import DESCRIPTIONS, REPORTS, HarnessOptions
@@ -43,7 +43,7 @@ def add_jobs(parser: Parser) -> None:
     parser.add_argument(
         "jobs",
         nargs="+",
-        type=positive_int,
+        type=job_number,
         action="extend",
         metavar="JOB",
         help="the numbers of jobs, as submit and status show them",

@@ -69,6 +69,10 @@ class BuildQueue:
             self._submit(task)
 
     def get(self, task: Task) -> Built:
+        ahead = self._futures.get(task)
+        # What hindered it then (a full disk, a remote that was away) may be over.
+        if ahead and ahead.done() and not isinstance(ahead.exception(), BuildError | None):
+            del self._futures[task]
         self._submit(task)
         return self._futures.pop(task).result()
 

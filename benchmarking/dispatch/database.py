@@ -140,7 +140,7 @@ BEGIN
         JOIN lab.procrastinate_jobs q ON q.id = job.id
         WHERE q.status = 'todo' AND (s.role, s.person) = (
             SELECT role, person FROM lab.submission WHERE id = NEW.submission))
-        > (SELECT value FROM lab.setting WHERE name = 'job_quota') THEN
+        >= (SELECT value FROM lab.setting WHERE name = 'job_quota') THEN
         RAISE EXCEPTION 'quota: too many of your jobs are waiting in this lab';
     END IF;
     RETURN NEW;

@@ -309,7 +309,9 @@ class Pump:
         text = text[: max(0, LARGEST_LOG_CHARACTERS - self._characters)]
         if text:
             connection.execute(
-                "INSERT INTO log VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+                "INSERT INTO log VALUES (%s, %s, %s, %s)"
+                # It was written, and the link broke before this was known here: there is more by now.
+                " ON CONFLICT (job, attempt, number) DO UPDATE SET content = excluded.content",
                 [self._run.id, self._run.attempt, self._parts, text],
             )
         self._parts += 1

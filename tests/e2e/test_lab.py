@@ -507,7 +507,6 @@ def test_quotas(lab, workshop):
     assert re.search(r"quota: ann@\S+ may keep no more files in this lab$", done.stderr.strip()), done.stderr
     lab.run("init", "--job_quota", "1")
     lab.submit(workshop, person="ann")
-    lab.submit(workshop, person="ann")
     done = lab.run("submit", workshop.directory / "tiny.json", "--detach", person="ann")
     assert "too many of your jobs are waiting" in done.stderr
     lab.submit(workshop, person="bob")

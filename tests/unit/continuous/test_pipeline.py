@@ -13,7 +13,14 @@ from benchmarking.continuous.builder import Built
 from benchmarking.continuous.measurement import HarnessReport
 from benchmarking.continuous.pipeline import BuildQueue, Explained, Pipeline, Task
 from benchmarking.continuous.state import Run, RunStatus, State, Suspect
-from benchmarking.errors import BuildError, DeviceError, ExitStatus, HarnessError, HarnessRefusedError
+from benchmarking.errors import (
+    BuildError,
+    DeviceError,
+    ExitStatus,
+    HarnessError,
+    HarnessRefusedError,
+    StorageError,
+)
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.reporter_base import RunSummary
 from benchmarking.repos.repo_base import Revision
@@ -387,6 +394,30 @@ def test_what_is_ahead_is_built_in_its_order_and_once():
         assert queue.get(Task(revision(1), "host/mkl")).revision == revision(1)
         assert queue.get(tasks(1)[0]).revision == revision(1)
         assert builds.begun[3:] == [(1, "host/mkl"), (1, "host")]
+
+
+def test_what_hindered_a_build_ahead_may_be_over_when_it_is_needed():
+    builds = Builds()
+    failures = [StorageError("the disk is full")]
+
+    def build(revision, platform):
+        builds.begun.append(1)
+        if failures:
+            raise failures.pop()
+        return Built(revision, Path("/program"), 0.5)
+
+    builds.build = build
+    with BuildQueue(builds) as queue:
+        queue.set_ahead(tasks(1))
+        wait_until(lambda: queue._futures[tasks(1)[0]].done())
+        assert queue.get(tasks(1)[0]).revision == revision(1)
+    broken = Builds(1)
+    with BuildQueue(broken) as queue:
+        queue.set_ahead(tasks(1))
+        wait_until(lambda: queue._futures[tasks(1)[0]].done())
+        with pytest.raises(BuildError):
+            queue.get(tasks(1)[0])
+    assert broken.begun == [(1, "host")]
 
 
 def test_plans_that_have_not_begun_are_dropped():

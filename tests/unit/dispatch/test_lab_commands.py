@@ -72,6 +72,17 @@ def test_which_lab_is_meant(url, environment, name):
                 f"{LAB_VARIABLE}"
             ),
         ),
+        (
+            "postgresql://ann@one/lab?sslmode=require&password=secret",
+            (
+                "--lab: everybody on this machine can read a password on the command line: use ~/.pgpass or "
+                f"{LAB_VARIABLE}"
+            ),
+        ),
+        (
+            "postgresql://[::1/lab",
+            "the URL of the lab's database cannot be read: in a password, % is %25, / is %2F, @ is %40",
+        ),
     ],
 )
 def test_which_lab_cannot_be_meant(url, message):
@@ -227,6 +238,15 @@ def test_a_new_lab_is_made(server, capsys):
 
 
 # --- submissions --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["wait", "logs", "status", "cancel"])
+def test_a_number_that_no_job_can_have_is_none(lab, mlbench, command):
+    with pytest.raises(SystemExit) as raised:
+        mlbench(command, 2**63)
+    assert raised.value.code == 2
+    if command != "status":
+        assert mlbench(command, 2**63 - 1)[0] == 2
 
 
 def test_a_job_is_submitted_and_followed_under_its_key(lab, mlbench, workshop):

@@ -557,6 +557,16 @@ def test_a_database_without_tables_or_of_another_version_is_one_line(server, lab
         lab.database.check()
 
 
+def test_so_many_jobs_of_a_person_may_wait(lab):
+    lab.sql("UPDATE setting SET value = 2 WHERE name = 'job_quota'")
+    first, _ = (lab.submit("ann", "attic")[0] for _ in range(2))
+    lab.submit("bob", "attic")
+    with pytest.raises(QuotaError, match="too many of your jobs are waiting"):
+        lab.submit("ann", "attic")
+    lab.start(first)
+    lab.submit("ann", "attic")
+
+
 def test_quotas_are_set_again(lab):
     lab.database.initialize(blob_quota_bytes=7, job_quota=3)
     assert dict(lab.sql("SELECT name, value FROM setting")) == {

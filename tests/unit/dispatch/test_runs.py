@@ -594,6 +594,25 @@ def test_the_log_is_sent_in_whole_lines(attic, plain, pump, monkeypatch):
     ]
 
 
+def test_a_part_of_the_log_whose_receipt_was_lost_is_sent_again_with_what_came_since(attic, plain, pump):
+    log = plain.directory / "log"
+    log.write_text("a\n")
+
+    class Cut:
+        """A link that breaks before it says that something was written."""
+
+        def execute(self, *arguments):
+            connection.execute(*arguments)
+            raise LabError("cut")
+
+    with attic.lab.database.connected() as connection:
+        with pytest.raises(LabError):
+            pump._send(Cut(), is_last=False)
+        log.write_text("a\nb\n")
+        pump._send(connection, is_last=False)
+    assert attic.lab.read("log", attic.number) == [((1, 0), "a\nb\n")]
+
+
 def test_a_line_is_sent_when_it_is_whole(plain, pump, monkeypatch):
     monkeypatch.setattr(job_run, "LARGEST_LINE_BYTES", 4)
     log = plain.directory / "log"
