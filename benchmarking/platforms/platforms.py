@@ -78,7 +78,8 @@ def select(
     }
     known = ", ".join(f"{one.device.name} ({one.device.hash})" for one in found.devices) or "none"
     for text in devices:
-        if text not in unusable and not any(one.answers_to(text) for one in found.devices):
+        is_known = text in unusable or any(one.answers_to(text) for one in found.devices)
+        if not is_known and text not in excluded:
             unusable[text] = f"{text!r} was not found; available: {known}"
     for text in excluded:
         if text not in found.unusable and not any(one.answers_to(text) for one in found.devices):

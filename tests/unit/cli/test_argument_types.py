@@ -239,3 +239,30 @@ def test_shared_libraries_are_paths_too(monkeypatch):
         "/home/ann/a.so",
         "b.so",
     )
+
+
+def test_a_long_value_is_quoted_in_part():
+    assert argument_types.quoted("x" * 60) == f"'{'x' * 60}'"
+    assert argument_types.quoted("x" * 61) == f"'{'x' * 60}...'"
+    assert argument_types.quoted("a\x1b\n") == r"'a\x1b\n'"
+
+
+@pytest.mark.parametrize("text", ["0-4095", "4095", "0x" + "f" * 1024])
+def test_the_last_core_can_be_named(text):
+    assert core_mask(text) >> 4095 == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["4096", "0-4096", "0x1" + "0" * 1024, "0x0", "3-1", "", "-1", "1,,2", "9" * 5000, "0-" + "9" * 30],
+)
+def test_cores_that_no_machine_has(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="is neither a list of cores"):
+        core_mask(text)
+
+
+def test_the_number_of_operators_has_a_bound():
+    assert argument_types.operator_choice("999999") == 999_999
+    for text in ("1000000", "-1", "\u00b2", ""):
+        with pytest.raises(argparse.ArgumentTypeError, match="is neither a number nor all nor by_type"):
+            argument_types.operator_choice(text)

@@ -277,3 +277,10 @@ def test_the_requirements_that_name_it_are_chosen(project):
     (project / "requirements-b.txt").write_text("pytest-benchmark\n")
     assert project_scan.scan(project).requirements == "requirements-b.txt"
     assert project_scan.scan(project / "nonesuch").requirements == ""
+
+
+def test_only_what_can_be_executed_is_a_program(project):
+    make_program(project / "bench")
+    make_program(project / "notes")
+    (project / "notes").chmod(0o644)
+    assert project_scan.scan(project).programs == (Path("bench"),)

@@ -197,3 +197,20 @@ def test_a_model_file_runs_on_all_frameworks_for_a_short_time(argv, framework, m
 
     options = harness_arguments.parse(argv, "mlbench run", takes_files=True)
     assert (options.framework, options.max_seconds) == (framework, max_seconds)
+
+
+def test_a_file_of_another_format_belongs_to_the_model_before_it(tmp_path):
+    names = ("a.onnx", "b.onnx", "b.tflite", "c.tflite", "c_init.pb", "c_predict.pb")
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.touch()
+    found = model_files._grouped(paths)
+    shown = [
+        {name: {key: file.name for key, file in files.items()} for name, files in one.items()}
+        for one in found
+    ]
+    assert shown == [
+        {"onnx": {"model": "a.onnx"}},
+        {"onnx": {"model": "b.onnx"}, "tflite": {"model": "b.tflite"}},
+        {"tflite": {"model": "c.tflite"}, "caffe2": {"init": "c_init.pb", "predict": "c_predict.pb"}},
+    ]

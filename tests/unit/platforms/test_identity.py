@@ -33,3 +33,7 @@ def test_names_differ_too_and_can_be_names_of_folders():
     ways = (way("h o/st:1"), way("h o/st:2", boot="b"))
     names = [device.name for device, _ in devices_of(ways)]
     assert names == ["name-X-h-o-st-1", "name-X-h-o-st-2"]
+
+
+def test_a_place_and_an_address_may_be_one_device():
+    assert hashes(way("usb:1", is_own=True), way("10.0.0.1:5555")) == [("X", ["usb:1", "10.0.0.1:5555"])]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from benchmarking.errors import NoDeviceError
@@ -56,3 +58,29 @@ def test_the_connection_to_a_machine_that_is_excluded_is_closed(boards, monkeypa
     boards.closed.clear()
     assert len(select("linux", ["board"], [], PlatformOptions()).devices) == 1
     assert boards.closed == []
+
+
+@pytest.mark.parametrize(
+    ("named", "excluded", "unusable"),
+    [
+        (["board", "broken"], [], ["broken"]),
+        (["board", "broken"], ["broken"], []),
+        (["board", "nonesuch"], [], ["nonesuch"]),
+    ],
+)
+def test_what_is_missing_is_said_once_with_its_reason(boards, monkeypatch, named, excluded, unusable):
+    """``elsewhere`` is seen, but not asked for."""
+
+    def discover(options):
+        found = LocalLinux.discover.__func__(boards, replace(options, devices=("board",)))
+        return replace(found, unusable={"broken": "broken: the reason", "elsewhere": "elsewhere: unplugged"})
+
+    monkeypatch.setattr(boards, "discover", discover)
+    found = select("linux", named, excluded, PlatformOptions())
+    assert [one.answers_to("board") for one in found.devices] == [True]
+    assert list(found.unusable) == unusable
+    assert found.unusable.get("broken", "broken: the reason") == "broken: the reason"
+    assert found.unusable.get("nonesuch", "'nonesuch' was not found").startswith("'nonesuch' was not found")
+    if not excluded:
+        everything = select("linux", [], ["elsewhere"], PlatformOptions())
+        assert list(everything.unusable) == ["broken"]

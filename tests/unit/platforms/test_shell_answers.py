@@ -4,6 +4,7 @@ import pytest
 
 from benchmarking.errors import DeviceError, DeviceLostError
 from benchmarking.platforms import reference
+from benchmarking.platforms.android import shell_protocol
 from benchmarking.platforms.android.adb import LONGEST_REASON, error_text
 from benchmarking.platforms.remote import program_run
 from benchmarking.platforms.remote.connection import ShellOutput
@@ -104,3 +105,11 @@ def test_the_reference_is_the_fastest_round():
 )
 def test_the_reason_of_a_failure_is_one_short_line(error, text):
     assert error_text(error) == text
+
+
+def test_only_standard_error_is_kept_as_such():
+    packets = shell_protocol.Packets()
+    kinds = [shell_protocol.STDIN, shell_protocol.STDOUT, shell_protocol.STDERR, shell_protocol.EXIT, 9]
+    data = b"".join(shell_protocol.packet(kind, b"<%d>" % kind) for kind in kinds)
+    assert b"".join(packets.feed(data[at : at + 3]) for at in range(0, len(data), 3)) == b"<1>"
+    assert packets.stderr.text() == "<2>"
