@@ -161,3 +161,31 @@ def test_anything_else_is_one_line(tmp_path_factory, content):
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"cannot read .*: No such file"):
         onnx_file.read(str(tmp_path / "missing.onnx"))
+
+
+def test_graphs_in_graphs_end_somewhere(tmp_path):
+    model = onnx_models.linear()
+    graph = model.graph
+    for _ in range(onnx_file._DEEPEST + 2):  # an empty graph is not written
+        graph = graph.node.add(op_type="If").attribute.add(name="then_branch").g
+    with pytest.raises(ModelError, match="its graphs are nested more than 50 deep"):
+        onnx_file.read(written(tmp_path, model))
+
+
+def test_operators_are_found_by_their_outputs_and_by_their_names(tmp_path):
+    positions = onnx_file.read(written(tmp_path, onnx_models.linear())).positions
+    assert positions == {"xw": 0, "product": 0, "MatMul_0": 0, "y": 1, "sum": 1, "Add_1": 1}
+
+
+@pytest.mark.parametrize(("size", "shape"), [(-1, ("",)), (2**63 - 1, (2**63 - 1,)), (0, (0,))])
+def test_a_negative_size_is_an_open_dimension(tmp_path, size, shape):
+    model = onnx_models.linear(weights={})
+    model.graph.input[0].CopyFrom(onnx_models.tensor("x", [size]))
+    assert onnx_file.read(written(tmp_path, model)).signature.inputs[0].shape == shape
+
+
+def test_an_element_type_that_is_not_known_is_named_by_its_number(tmp_path):
+    for code, name in ((16, "bfloat16"), (17, "number 17")):
+        model = onnx_models.linear()
+        model.graph.input[0].type.tensor_type.elem_type = code
+        assert onnx_file.read(written(tmp_path, model)).signature.inputs[0].type == name

@@ -108,3 +108,7 @@ def test_an_output_without_values_is_an_error():
 def test_runtimes_name_the_same_operators_alike(kinds, shapes, expected):
     *inputs, output = (TensorFacts("x", shape, 4, False) for shape in shapes)
     assert {flops.count(kind, inputs, [output]) for kind in kinds} == {expected}
+
+
+def test_all_outputs_are_no_output_of_that_name():
+    assert STRICT.find_outputs({"*"}) == {"y": 0, "z": 1}

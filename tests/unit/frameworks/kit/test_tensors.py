@@ -136,3 +136,31 @@ def test_an_output_that_is_no_number_is_one_line(tmp_path):
     tensors.write(program, settings, {"x": np.array([1.5])})
     with pytest.raises(TensorError, match="--output: 'y' contains complex128, which cannot be written"):
         tensors.write(program, settings, {"y": np.array([1j])})
+
+
+def test_noise_is_another_one_for_another_name_or_seed():
+    def noise(name, seed, type_="int64_t"):
+        return fed(input=name, input_dims="64", input_type=type_, seed=seed)[name].tolist()
+
+    assert noise("x", 1) == noise("x", 1)
+    assert len({tuple(noise(name, seed)) for name in "xy" for seed in (0, 1, 2, 3)}) == 8
+    assert {*noise("x", 0)} == {0, 1}
+    bytes_ = fed(input="x", input_dims="9999", input_type="uint8_t")["x"]
+    assert (bytes_.min(), bytes_.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("type_", ["float32", "float64", "float16"])
+def test_every_digit_of_an_output_is_written(type_):
+    values = np.random.RandomState(0).standard_normal(500).astype(type_)
+    assert np.array(tensors._as_text(values).split(), dtype=type_).tolist() == values.tolist()
+
+
+def test_a_negative_size_is_refused():
+    with pytest.raises(UsageError, match="--input_dims: '1,-1' contains a negative number"):
+        fed(input="x", input_dims="1,-1")
+
+
+def test_outputs_are_written_below_the_current_directory_unless_another_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tensors.write(OnnxRuntimeProgram(), Settings(), {".a/b": np.ones(1)})
+    assert [path.name for path in tmp_path.iterdir()] == ["%2Ea%2Fb.txt"]

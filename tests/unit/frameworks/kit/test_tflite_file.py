@@ -15,6 +15,7 @@ def test_what_a_model_takes_and_gives():
     found = tflite_file.read(str(tflite_models.LENET))
     assert found.signature[:3] == ("lenet", (("data", "float", ("", 1, 28, 28)),), ("softmax",))
     assert found.operators == 17
+    assert found.signature.in_order
 
 
 def test_names_of_the_signature_are_others_of_the_same_tensors(tmp_path):
@@ -48,15 +49,15 @@ def test_a_byte_that_was_changed_is_one_line_at_most(tmp_path_factory, at, byte)
         assert "\n" not in str(error)
 
 
-def test_weights_in_other_files_are_refused(tmp_path):
+@pytest.mark.parametrize("field", ["externalBufferGroups", "externalBuffers"])
+def test_weights_in_other_files_are_refused(tmp_path, field):
     pytest.importorskip("ai_edge_litert")
     from ai_edge_litert import schema_py_generated as schema
 
     graph = tflite_models.writer()
     graph.tensor("x", [1])
-    group = schema.ExternalBufferGroupT()
-    group.name = "/etc/hostname"
-    graph._model.externalBufferGroups = [group]
+    one = schema.ExternalBufferGroupT() if field.endswith("Groups") else schema.ExternalBufferT()
+    setattr(graph._model, field, [one])
     path = tmp_path / "model.tflite"
     path.write_bytes(graph.written(["x"], ["x"]))
     with pytest.raises(ModelError, match="keeps weights in other files, which are not opened"):
