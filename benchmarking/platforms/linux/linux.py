@@ -30,7 +30,14 @@ class LinuxPlatform(RemotePlatform):
             raise NoDeviceError("platform linux: name the machines: --devices user@board1,board2:2222")
         destinations = tuple(dict.fromkeys(options.devices))
         with ThreadPoolExecutor(max_workers=len(destinations), thread_name_prefix="ssh") as executor:
-            answers = list(executor.map(lambda one: cls._try(one, options), destinations))
+            tries = [executor.submit(cls._try, one, options) for one in destinations]
+        try:
+            answers = [one.result() for one in tries]
+        except BaseException:  # cancelled
+            for one in tries:
+                if one.exception() is None and isinstance(answer := one.result(), LinuxPlatform):
+                    answer.close()
+            raise
         found: dict[str, LinuxPlatform] = {}
         unusable: dict[str, str] = {}
         for destination, answer in zip(destinations, answers, strict=True):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarking.errors import NoDeviceError
+from benchmarking.errors import NoDeviceError, RunCancelledError
 from benchmarking.platforms.linux.linux import _directory
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.platforms import PLATFORMS, select
@@ -84,3 +84,17 @@ def test_what_is_missing_is_said_once_with_its_reason(boards, monkeypatch, named
     if not excluded:
         everything = select("linux", [], ["elsewhere"], PlatformOptions())
         assert list(everything.unusable) == ["broken"]
+
+
+def test_after_a_cancellation_no_connection_is_left(boards, monkeypatch):
+    connect = boards._connection.__func__
+
+    def connection(cls, destination, options):
+        one = connect(cls, destination, options)
+        one.failures = [RunCancelledError("cancelled")] if destination == "second" else []
+        return one
+
+    monkeypatch.setattr(boards, "_connection", classmethod(connection))
+    with pytest.raises(RunCancelledError):
+        select("linux", ["first", "second", "third"], [], PlatformOptions())
+    assert sorted(boards.closed) == ["first", "second", "third"]
