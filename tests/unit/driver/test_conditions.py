@@ -131,3 +131,9 @@ def test_a_wait_can_be_cancelled():
         cancellation.set()
         with pytest.raises(RunCancelledError):
             cool_down(Cooling(*[40.0, 50.0] * 1000), 60.0, cancellation)
+
+
+@pytest.mark.parametrize(("percent", "count"), [(15, 0), (14, 1)])
+def test_a_battery_is_low_below_its_limit(percent, count):
+    assert len(taints({"battery_percent": 20}, {"battery_percent": percent}, None)) == count
+    assert taints({"battery_percent": 20}, {"battery_percent": percent, "battery_charging": True}, None) == ()

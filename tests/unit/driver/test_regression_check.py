@@ -71,6 +71,9 @@ def test_regressions_of_earlier_commits_are_not_reported_again(history):
     as_slow = judged(Verdict.REGRESSED, 1.052)
     assert follow_up(history, as_slow)[1] == []
     assert (history.marked(as_slow, PLAN).outcome, as_slow.outcome) == ("known", "suspicious")
+    # Its interval is above the known 5 %, but its estimate by less than the smallest change that counts.
+    assert history.marked(judged(Verdict.REGRESSED, 1.0602), PLAN).outcome == "known"
+    assert history.marked(judged(Verdict.REGRESSED, 1.0610), PLAN).outcome == "suspicious"
     worse = judged(Verdict.REGRESSED, 1.12)
     assert history.marked(worse, PLAN).outcome == "suspicious"
     assert len(follow_up(history, worse, worse, worse)[1]) == 2

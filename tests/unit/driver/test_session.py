@@ -26,6 +26,7 @@ from benchmarking.results.model import FailureKind
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import FileSpec, ModelSpec
 from tests.support.cases import case
+from tests.support.sample_results import INCONCLUSIVE, REGRESSED
 
 PROGRAM = Path(__file__).parents[2] / "support/observer_program.py"
 
@@ -381,3 +382,18 @@ def test_a_bug_among_the_backends_costs_its_own_case(run):
     results = run(Device("one", KeyError("bug"), fails_at=6), backends=SEVERAL)
     assert on_backends(results)[:2] == [("0", "default", None), ("0", "mkl", None)]
     assert {one.failure.kind for one in results[2:]} == {FailureKind.BUG}
+
+
+@pytest.mark.parametrize(
+    ("results", "more", "status"),
+    [
+        ((REGRESSED,), {}, ExitStatus.REGRESSION_CONFIRMED),
+        ((REGRESSED,), {"devices_missing": True}, ExitStatus.REGRESSION_CONFIRMED),
+        ((REGRESSED,), {"fail_on": "never"}, ExitStatus.OK),
+        ((), {"devices_missing": True}, ExitStatus.DEVICE_FAILED),
+        ((INCONCLUSIVE,), {}, ExitStatus.OK),
+        ((INCONCLUSIVE,), {"fail_on": "inconclusive"}, ExitStatus.INCONCLUSIVE),
+    ],
+)
+def test_the_exit_status_is_the_most_severe_that_the_user_wants(results, more, status):
+    assert exit_status(results, cancelled=False, **more) is status

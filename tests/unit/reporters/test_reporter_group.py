@@ -7,7 +7,7 @@ import pytest
 from benchmarking.errors import ExitStatus, NoDeviceError, ReporterError
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.log_reporter import LogReporter
-from benchmarking.reporters.reporter_base import ReporterBase
+from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.reporters.reporters import ReporterGroup
 from benchmarking.results.model import Verdict
 from tests.support.sample_results import DELAY, FIRST, JUDGED, NASTY, RUNS, having
@@ -190,3 +190,12 @@ def test_the_log_gives_the_reason_of_the_verdict_that_it_names(caplog):
         "unchanged: +0.10 % after 6 pairs",
         f"{net.type}: the regression is confirmed",
     ]
+
+
+@pytest.mark.parametrize("ended_by_error", [False, True])
+def test_the_error_that_ends_a_run_is_not_logged_twice(ended_by_error, caplog):
+    reporter = LogReporter()
+    reporter.report(DELAY)
+    summary = RunSummary(ExitStatus.INTERNAL_ERROR, 1.0, problems=("x",), ended_by_error=ended_by_error)
+    reporter.finish(summary)
+    assert ("problem: x" in caplog.messages) != ended_by_error
