@@ -224,6 +224,7 @@ def operator_choice(text: str) -> OperatorChoice:
 
 
 positive_int.__name__ = "whole number"  # argparse shows the name where the text is no number
+job_number.__name__ = "whole number"
 positive_float.__name__ = "number"
 
 

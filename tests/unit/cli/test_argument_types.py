@@ -266,3 +266,12 @@ def test_the_number_of_operators_has_a_bound():
     for text in ("1000000", "-1", "\u00b2", ""):
         with pytest.raises(argparse.ArgumentTypeError, match="is neither a number nor all nor by_type"):
             argument_types.operator_choice(text)
+
+
+@pytest.mark.parametrize("type_", [argument_types.positive_int, argument_types.job_number])
+def test_what_is_no_number_is_said_in_words(capsys, type_):
+    parser = argument_types.Parser("x", "", "")
+    parser.add_argument("job", type=type_)
+    with pytest.raises(SystemExit):
+        parser.parse(["seven"])
+    assert capsys.readouterr().err == "x: error: argument job: invalid whole number value: 'seven'\n"
