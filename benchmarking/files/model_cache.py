@@ -245,7 +245,8 @@ class ModelCache:
         if location not in self._fetched:
             digest = hashlib.sha256(location.value.encode()).hexdigest()[:16]
             name = Path(location.value.split("?")[0]).name or "file"
-            path = self._input_directory(case) / f"input_{digest}_{name[-100:]}"
+            end = name.encode(errors="ignore")[-100:].decode(errors="ignore")
+            path = self._input_directory(case) / f"input_{digest}_{end}"
             with self._locked(path):
                 self._store(location, path)
             self._fetched[location] = path

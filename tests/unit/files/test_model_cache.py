@@ -13,6 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -313,6 +314,9 @@ def test_input_files_from_a_server_are_fetched_once_per_run(tmp_path, server):
             assert cache.local_file(location, case).name.endswith("_input.txt")
         signed = Location(server.on("/signed.txt", content(b"2\n")) + "?signature=a.b")
         assert cache.local_file(signed, case).name.endswith("_signed.txt")
+        server.on(f"/{quote('雪' * 100)}.txt", content(b"3\n"))
+        long = Location(server.on(f"/{'雪' * 100}.txt", content(b"3\n")))
+        assert cache.local_file(long, case).name.endswith("_" + "雪" * 32 + ".txt")
         with pytest.raises(ModelError, match=r"there is no file .*nonesuch.*\$\.tests\[0\]"):
             cache.local_file(Location(str(tmp_path / "nonesuch")), case)
     assert server.requests["/input.txt"] == 2
