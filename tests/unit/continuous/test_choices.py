@@ -73,6 +73,10 @@ def test_a_base_beside_the_branch_counts_by_its_time():
     line = Line(MONDAY, MONDAY + 2 * DAY, MONDAY + 3 * DAY)
     beside = revision(99, MONDAY + DAY)
     assert numbers(control_candidates(line, line.revisions[2], beside)) == [99, 1]
+    as_late = revision(99, MONDAY + 3 * DAY)
+    assert numbers(control_candidates(line, line.revisions[2], as_late)) == [99]
+    no_later_than_the_first = revision(99, MONDAY)
+    assert numbers(control_candidates(line, line.revisions[2], no_later_than_the_first)) == [0, 1]
 
 
 # --- the schedule -------------------------------------------------------------------------------------------
@@ -180,6 +184,22 @@ def test_commits_that_cannot_be_measured_are_named(count, data):
     assert named == culprit or culprit in range(min(suspects), named + 1)
 
 
+def test_only_commits_that_may_be_the_culprit_are_named_beside_it():
+    """1 cannot be measured, and lies before one that is good; 4 and 6 lie just before the culprit, and behind."""
+    commits = [Revision(f"{number:012}", 0, "", "") for number in range(8)]
+
+    def is_bad(one):
+        number = commits.index(one)
+        return None if number in (1, 4, 6) else number >= 5
+
+    found = bisect(commits, is_bad)
+    assert (found.culprit, found.note) == (
+        commits[5],
+        "or one of 000000000004, which could not be measured",
+    )
+    assert bisect(commits[:3], lambda one: None if one == commits[0] else one == commits[2]).note == ""
+
+
 def test_the_threshold_is_half_way():
     assert threshold(4.0) == pytest.approx(2.0)
     assert threshold(math.inf) == 1.0
@@ -201,6 +221,23 @@ def test_the_history_has_the_same_regressions_between():
     assert numbers(comparable_commits(chain, runs, control, culprits)) == [8, 7, 6, 5]
     assert numbers(comparable_commits(chain, runs, revision(6).commit, culprits)) == [4, 3, 2, 1]
     assert numbers(comparable_commits(chain, runs, control, [])) == [8, 7, 6, 5, 4, 3, 2, 1]
+
+
+def test_the_limits_of_a_history():
+    chain = [revision(one) for one in range(30, -1, -1)]
+    oldest = chain[-1].commit
+    runs = {one.commit: Run("host", one, RunStatus.MEASURED, control=oldest) for one in chain}
+    assert numbers(comparable_commits(chain, runs, oldest, [])) == [*range(29, 9, -1)]
+    # The commit itself, and the control, make no difference between it and those before.
+    for culprit in (chain[0].commit, oldest):
+        assert numbers(comparable_commits(chain, runs, oldest, [culprit])) == [*range(29, 9, -1)]
+    # A control that lies beyond what is searched is before every known regression.
+    beyond = {one.commit: Run("host", one, RunStatus.MEASURED, control="f" * 40) for one in chain}
+    culprit = chain[3].commit
+    assert numbers(comparable_commits(chain, beyond, "f" * 40, [culprit])) == [29, 28, 27]
+    between = beyond | {chain[1].commit: Run("host", chain[1], RunStatus.MEASURED, control=chain[3].commit)}
+    assert numbers(comparable_commits(chain, between, "f" * 40, [culprit])) == [28, 27]
+    assert numbers(comparable_commits(chain, between, oldest, [culprit])) == [28, 27]
 
 
 def test_the_history_has_only_what_was_measured_against_something():

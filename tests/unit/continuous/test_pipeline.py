@@ -251,6 +251,14 @@ def test_tests_of_one_label_are_bisected_apart(tmp_path, state):
     assert set(probes) == {DELAY.test, ERROR.test}
 
 
+def test_a_commit_is_not_the_good_one_before_itself(line, state):
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 2.0)
+    run = Run("host", line.revisions[1], RunStatus.REGRESSED, suspects=(suspect,))
+    state.finish([Run("host", line.revisions[0], RunStatus.MEASURED), run])
+    (culprit,) = pipeline(line, state).explain(run).culprits
+    assert (culprit.good, culprit.revision) == (line.revisions[0].commit, line.revisions[1])
+
+
 @pytest.mark.parametrize("broken", [0, 2])
 def test_a_culprit_that_cannot_be_built_any_more_is_known_and_not_measured_again(
     tmp_path, state, monkeypatch, caplog, broken
