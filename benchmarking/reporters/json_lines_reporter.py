@@ -30,8 +30,10 @@ class JsonLinesReporter(ReporterBase):
         self._write({"end": end})
 
     def _write(self, value: dict[str, Any]) -> None:
+        text = documents.line(value)
         try:
-            self._stream.write(documents.line(value))
+            self._stream.write(text)
             self._stream.flush()
-        except OSError as error:
-            raise ReporterError(f"cannot write a line of JSON: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            reason = getattr(error, "strerror", None) or error
+            raise ReporterError(f"cannot write a line of JSON: {reason}") from error

@@ -31,8 +31,10 @@ class JsonReporter(ReporterBase):
             problems=tuple(summary.problems),
             backends=tuple(backend_table.table_json(one) for one in backend_table.tables(self._results)),
         )
+        text = documents.dumps(documents.document_json(document))
         try:
-            self._stream.write(documents.dumps(documents.document_json(document)))
+            self._stream.write(text)
             self._stream.flush()
-        except OSError as error:
-            raise ReporterError(f"cannot write the JSON document: {error.strerror}") from error
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            reason = getattr(error, "strerror", None) or error
+            raise ReporterError(f"cannot write the JSON document: {reason}") from error

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from benchmarking.errors import ExitStatus, NoDeviceError, ReporterError
+from benchmarking.reporters.json_lines_reporter import JsonLinesReporter
 from benchmarking.reporters.json_reporter import JsonReporter
 from benchmarking.reporters.log_reporter import LogReporter
 from benchmarking.reporters.reporter_base import ReporterBase, RunSummary
 from benchmarking.reporters.reporters import ReporterGroup
+from benchmarking.reporters.screen_reporter import ScreenReporter
 from benchmarking.results.model import Verdict
 from tests.support.sample_results import DELAY, FIRST, JUDGED, NASTY, RUNS, having
 
@@ -199,3 +201,15 @@ def test_the_error_that_ends_a_run_is_not_logged_twice(ended_by_error, caplog):
     summary = RunSummary(ExitStatus.INTERNAL_ERROR, 1.0, problems=("x",), ended_by_error=ended_by_error)
     reporter.finish(summary)
     assert ("problem: x" in caplog.messages) != ended_by_error
+
+
+@pytest.mark.parametrize("kind", [JsonReporter, JsonLinesReporter, ScreenReporter])
+def test_a_stream_that_is_closed_is_a_failed_reporter_and_no_bug(kind):
+    stream = io.StringIO()
+    group = ReporterGroup([kind(stream), last := Recorder()])
+    stream.close()
+    group.report(DELAY)
+    assert group.finish(ExitStatus.OK, 1.0) is ExitStatus.REPORTER_FAILED
+    (problem,) = last.summaries[0].problems
+    assert problem.startswith(f"the {kind.name} reporter failed: cannot write ")
+    assert problem.endswith("closed file")
