@@ -91,6 +91,7 @@ class FoundBackends:
         if not arms:
             reasons = "; ".join(f"{name}: {why}" for name, why in unavailable.items())
             raise CaseError(f"none of the frameworks can run this test: {reasons}")
+        unavailable |= _found_nowhere(wanted.names or (), [*unavailable, *(arm.name for arm in arms)])
         return Lineup(tuple(arms), reference_among(arms, wanted.reference), unavailable)
 
     def _of_contender(
@@ -136,7 +137,9 @@ class FoundBackends:
         """The backends on which the test runs, and the reasons against the others. A name may follow its
         framework's.
         """
-        own = [one.rpartition("/")[2] for one in names if one.rpartition("/")[0] in ("", framework.name)]
+        own = dict.fromkeys(
+            backend for one in names for of, _, backend in [one.rpartition("/")] if of in ("", framework.name)
+        )
         statuses = self.statuses.get(framework.name)
         if statuses is None:  # whether each can be used is shown by its own first run
             known = framework.backends
@@ -149,6 +152,17 @@ class FoundBackends:
             return available, lacking
         lacking = {name: why for name, why in lacking.items() if name in own}
         return tuple(name for name in own if name in available), lacking
+
+
+def _found_nowhere(names: Sequence[str], known: Sequence[str]) -> dict[str, str]:
+    """The requested backends of which nothing else is said, with the reason.
+
+    Args:
+        known: as ``framework/backend``, or a framework that has none of them.
+    """
+    told = {*known, *(one.rpartition("/")[2] for one in known if "/" in one)}
+    reason = "no framework that runs here has it"
+    return {name: reason for name in names if name not in told and name.rpartition("/")[0] not in known}
 
 
 def reference_among(arms: Sequence[ChosenArm], wanted: str | None) -> str:

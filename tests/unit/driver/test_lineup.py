@@ -95,6 +95,12 @@ def test_all_backends_of_all_frameworks():
         (("default",), ["caffe2/default", "onnxruntime/default"], {}),
         (("basic", "default"), ["caffe2/default", "onnxruntime/basic", "onnxruntime/default"], {}),
         (("caffe2/mkl", "onnxruntime/basic"), ["caffe2/mkl", "onnxruntime/basic"], {}),
+        (("default", "caffe2/default"), ["caffe2/default", "onnxruntime/default"], {}),
+        (
+            ("default", "cuda12", "caffe2/fast"),
+            ["caffe2/default", "onnxruntime/default"],
+            dict.fromkeys(("cuda12", "caffe2/fast"), "no framework that runs here has it"),
+        ),
         (
             ("mkl", "cuda"),
             ["caffe2/mkl"],
