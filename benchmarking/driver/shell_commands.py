@@ -44,8 +44,13 @@ def around(bench: Bench, case: TestCase, files: LocalFiles | None) -> Iterator[N
         _run(bench, case, shell.before, values, directory)
         try:
             yield
-        finally:
-            _run(bench, case, shell.after, values, directory)
+        except BaseException as error:
+            try:
+                _run(bench, case, shell.after, values, directory)
+            except CaseError as later:  # the first failure is the reason; neither hides the other
+                error.add_note(f"afterwards, {later}\n{later.evidence}".rstrip())
+            raise
+        _run(bench, case, shell.after, values, directory)
 
 
 def _run(

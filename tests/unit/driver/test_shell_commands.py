@@ -8,6 +8,7 @@ import pytest
 from benchmarking.driver.arms import LocalFiles
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.plan import Arm, RunPlan
+from benchmarking.driver.record import describe_failure
 from benchmarking.driver.shell_commands import around
 from benchmarking.errors import CaseError, RunCancelledError
 from benchmarking.frameworks.caffe2.caffe2 import Caffe2
@@ -149,3 +150,17 @@ def test_a_cancelled_run_starts_no_commands(shell):
     with pytest.raises(RunCancelledError), shell.around(["echo 1 >> {LOG}"]):
         pass
     assert shell.lines == []
+
+
+def test_a_last_command_that_fails_does_not_hide_why_the_test_failed(shell):
+    with (
+        pytest.raises(CaseError, match=r"^the test failed\n") as caught,
+        shell.around(after=["echo moaned >&2; exit 3"]),
+    ):
+        raise CaseError("the test failed", "its log")
+    failure = describe_failure(caught.value)
+    assert failure.message == "the test failed"
+    assert failure.evidence.startswith(
+        "its log\nafterwards, the shell command 'echo moaned >&2; exit 3' ended"
+    )
+    assert failure.evidence.endswith("moaned")

@@ -168,7 +168,9 @@ def test_cores_that_the_device_lacks_fail_every_backend(run):
     assert (status, errors_of(results)) == (3, {"default": "CaseError", "nnpack": "CaseError"})
 
 
-def test_commands_around_a_comparison_of_backends_run_once(run):
+@pytest.mark.parametrize(("chosen", "expected"), [("default,nnpack", 0), ("cuda,default", 4)])
+def test_commands_around_a_comparison_of_backends_run_once(run, chosen, expected):
+    """With the files of the model, also if the first of the backends is missing."""
     log = run.workshop.directory / "log"
     run.workshop.benchmark(
         {
@@ -181,12 +183,12 @@ def test_commands_around_a_comparison_of_backends_run_once(run):
     status, _ = run(
         "--program",
         program,
-        "--backend=default,nnpack",
+        f"--backend={chosen}",
         "--blocks=1",
         "--ab_mode=process",
         "--allow_commands",
     )
-    assert (status, log.read_text()) == (0, "predictafter\n")
+    assert (status, log.read_text()) == (expected, "predictafter\n")
 
 
 @pytest.mark.parametrize(
