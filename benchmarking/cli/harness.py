@@ -430,8 +430,10 @@ def _why_missing(error: ModuleNotFoundError) -> str:
 
 def _comparing(options: HarnessOptions) -> Comparing:
     from benchmarking.driver.plan import Comparing
-    from benchmarking.statistics.sequential import SequentialPlan
+    from benchmarking.statistics.sequential import MOST_PAIRS, SequentialPlan
 
+    if (options.ab_pairs or 0) > MOST_PAIRS:
+        raise UsageError(f"--ab_pairs {options.ab_pairs}: at most {MOST_PAIRS} pairs are judged")
     plan = SequentialPlan.for_target(
         options.target_change,
         minimum_effect=options.minimum_effect,

@@ -432,7 +432,7 @@ class HarnessOptions(DeclaredOptions):
         metavar="N",
         example="10",
         usual="until there is a verdict",
-        help="run exactly N pairs of treatment and control, regardless of the outcome",
+        help="run exactly N pairs of treatment and control, at most 1000, regardless of the outcome",
     )
     max_pairs: int | None = option(
         None,

@@ -265,9 +265,8 @@ class BackendMatrix:
             else:
                 for one in group:
                     one.files = files
-        if columns:
-            first = columns[0].chosen
-            stack.enter_context(shell_commands.around(first.bench, first.case, columns[0].files))
+        for one in _working(columns)[:1]:
+            stack.enter_context(shell_commands.around(one.chosen.bench, one.chosen.case, one.files))
         outputs = _output_names(_working(columns))
         for one in _working(columns):
             if one.files is None:
@@ -304,7 +303,7 @@ class BackendMatrix:
             self._random(case),
             self._bench.read_conditions,
             why,
-            self._plan.comparing.clock,
+            self._plan.comparing.clock if case.metric == "delay" else "wall",
             computes_on_cpu=self._platform.computes_on_cpu,
             goes_on_without_failed=True,
         )

@@ -86,6 +86,7 @@ class BenchmarkDriver:
         types: tuple[TypeResult, ...] = ()
         if case.metric == "delay":
             types = metrics.delay_results(samples)
+            failure = failure or metrics.unreported(samples)
         elif failure is None:
             types, failure = output_errors(self._plan.framework, case, files, treatment, control)
         return Measured(
@@ -109,7 +110,7 @@ class BenchmarkDriver:
             suspects = self._plan.regressed_types
             comparing = replace(comparing, plan=comparing.plan.for_verification())
         if case.metric != "delay":
-            comparing = replace(comparing, mode="process", fixed_pairs=1)
+            comparing = replace(comparing, mode="process", fixed_pairs=1, clock="wall")  # nothing is timed
         stage = "" if self._plan.run_type == "benchmark" else f" ({self._plan.run_type})"
         what = f"{self._platform.device.name}: {comparing.what}{stage}"
         why = "--ab_mode process"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from benchmarking.errors import CaseError
 from benchmarking.programs.command import CpuUse
 from benchmarking.programs.worker_protocol import IterationSample
 from benchmarking.results.model import Clock, Fact
@@ -77,6 +78,21 @@ def process_clock(wall_s: float, cpu: CpuUse) -> tuple[Clock, str]:
         run_delay_ns=None if waited_s is None else waited_s * 1e9,
     )
     return suitable_clock([sample], step_ns=0.0)
+
+
+def require_times(clock: Clock, times: Sequence[float | None]) -> None:
+    """Checks that a program has the clock that was requested.
+
+    Args:
+        times: of its iterations, by this clock.
+
+    Raises:
+        CaseError: some are missing.
+    """
+    if times and None not in times:
+        return
+    lacks = {"cpu": "does not report its CPU time", "device": "reports no device time"}
+    raise CaseError(f"--clock {clock}: the program {lacks.get(clock, 'reports no time')}")
 
 
 def device_clock(wall: Sequence[float], device: Sequence[float | None]) -> tuple[Clock, str] | None:

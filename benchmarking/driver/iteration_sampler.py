@@ -13,7 +13,7 @@ from random import Random
 from typing import ClassVar
 
 from benchmarking.driver import conditions
-from benchmarking.driver.clock import device_clock, shortest_operator_ns, suitable_clock
+from benchmarking.driver.clock import device_clock, require_times, shortest_operator_ns, suitable_clock
 from benchmarking.driver.conditions import Conditions
 from benchmarking.driver.sampler import (
     ArmFailedError,
@@ -25,7 +25,6 @@ from benchmarking.driver.sampler import (
 )
 from benchmarking.driver.settings import ClockChoice
 from benchmarking.driver.waiting import Times, Watched
-from benchmarking.errors import CaseError
 from benchmarking.programs.worker_protocol import IterationSample, WorkerReady
 from benchmarking.programs.workers import NoWorkersError, Worker, WorkerSource
 from benchmarking.results.model import NET_DELAY, Clock, Cost, Fact, Kernel, SamplingLevel
@@ -371,10 +370,10 @@ def _require_clock(arm: str, clock: Clock, samples: Sequence[IterationSample]) -
     """Raises:
     ArmFailedError: the arm's program does not have this clock.
     """
-    if clock == "cpu" and any(one.cpu_ns is None for one in samples):
-        raise ArmFailedError(arm, CaseError("--clock cpu: the program does not report its CPU time"))
-    if clock == "device" and any(one.device_ns is None for one in samples):
-        raise ArmFailedError(arm, CaseError("--clock device: the program reports no device time"))
+    times = {"cpu": [one.cpu_ns for one in samples], "device": [one.device_ns for one in samples]}
+    if clock in times:
+        with blaming(arm):
+            require_times(clock, times[clock])
 
 
 def _worth_judging(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarking.driver.clock import shortest_operator_ns
 from benchmarking.driver.sampler import Samples, TypeSamples
-from benchmarking.errors import CaseError, ToleranceError
+from benchmarking.errors import CaseError, ProgramError, ToleranceError
 from benchmarking.results.model import NET_DELAY, ErrorStatistics, Sampling, SequentialDecision, TypeResult
 from benchmarking.results.plain_text import plain
 from benchmarking.specs.model import ToleranceSpec
@@ -43,6 +43,18 @@ def delay_results(samples: Samples) -> tuple[TypeResult, ...]:
         )
         for one in samples.treatment.types
     )
+
+
+def unreported(samples: Samples) -> CaseError | None:
+    """The error that the treatment lacks a suspect, which it reported in an earlier stage.
+
+    The verdict on it has no place in the result, which must not pass without it.
+    """
+    reported = {one.type for one in samples.treatment.types}
+    names = ", ".join(plain(name) for name in samples.decisions if name not in reported)
+    if not names:
+        return None
+    return ProgramError(f"the treatment no longer reports what looked regressed: {names}")
 
 
 def _judged(decision: SequentialDecision | None) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from random import Random
 from typing import ClassVar
 
-from benchmarking.driver.clock import device_clock, process_clock, shortest_operator_ns
+from benchmarking.driver.clock import device_clock, process_clock, require_times, shortest_operator_ns
 from benchmarking.driver.conditions import Conditions
 from benchmarking.driver.sampler import ArmSamples, LogRatios, RunProgram, Sampler, blaming, joined
 from benchmarking.driver.settings import ClockChoice
@@ -66,16 +67,18 @@ class ProcessSampler(Sampler[RunProgram]):
     def _clock(self, report: ProgramReport) -> tuple[Clock, str]:
         """The clock of a device if one does the work; of a process that is an iteration, what it shows to
         suit; otherwise the clock that programs print anyway.
+
+        Raises:
+            CaseError: the program does not have the clock that was requested.
         """
-        net = [one for one in report.measurements if one.type == NET_DELAY]
-        wall = [value for one in net for value in one.values]
-        device = [value for one in net for value in one.device_values]
-        choice = self._clock_choice
-        by_device = device_clock(wall, device) if choice in ("auto", "device") else None
+        if self._clock_choice != "auto":
+            if self._clock_choice != "wall":
+                require_times(self._clock_choice, _by_clock(report.measurements, self._clock_choice))
+            return self._clock_choice, "requested by --clock"
+        wall = [value for one in report.measurements if one.type == NET_DELAY for value in one.values]
+        by_device = device_clock(wall, _by_clock(report.measurements, "device"))
         if by_device or report.cpu is None:
             return by_device or ("wall", "programs print wall time")
-        if choice in ("cpu", "wall"):
-            return choice, "requested by --clock"
         if not self._computes_on_cpu:
             return "wall", "the CPU does not do the work"
         return process_clock(wall[0] / 1e6, report.cpu)
@@ -107,6 +110,24 @@ def _log_ratios(treatment: ProgramReport, control: ProgramReport, clock: Clock) 
 
 
 def _median(measurement: Measurement, clock: Clock) -> float:
-    """By this clock, if it timed the measurement; operators are timed by wall time."""
-    by_clock = {"device": measurement.device_values, "cpu": measurement.cpu_values}.get(clock)
-    return statistics.median(by_clock or measurement.values)
+    """By this clock; of operators, which it may not time, otherwise by wall time. NaN: it did not time the
+    net, whose other pairs are timed by it.
+    """
+    times = _times(measurement, clock) or (measurement.values if measurement.type != NET_DELAY else ())
+    return statistics.median(times) if times else math.nan
+
+
+def _times(measurement: Measurement, clock: Clock) -> Sequence[float]:
+    return {"device": measurement.device_values, "cpu": measurement.cpu_values, "wall": measurement.values}[
+        clock
+    ]
+
+
+def _by_clock(measurements: Sequence[Measurement], clock: Clock) -> list[float | None]:
+    """The times of the net's iterations; None where this clock did not time one."""
+    return [
+        time
+        for one in measurements
+        if one.type == NET_DELAY
+        for _, time in zip_longest(one.values, _times(one, clock))
+    ]

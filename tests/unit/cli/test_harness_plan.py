@@ -372,6 +372,12 @@ def test_a_token_is_not_sent_over_plain_http_unless_that_is_allowed(start, capsy
     assert "--allow_http" in capsys.readouterr().err
 
 
+def test_more_pairs_than_are_judged_are_not_measured(start, capsys):
+    assert start("--ab_pairs", "1001").status == 2
+    assert "--ab_pairs 1001: at most 1000 pairs are judged" in capsys.readouterr().err
+    assert comparing("fixed_pairs")(start("--ab_pairs", "1000")) == 1000
+
+
 def test_programs_in_python_are_run_by_python(start, tmp_path):
     (tmp_path / "binary").write_text("")
     assert start("--program", "program.py").plan.treatment.program.needs_python

@@ -59,3 +59,12 @@ def test_without_cpu_time_or_where_wall_time_decides_there_is_one_summary(clock)
     net = metrics.delay_results(Samples(*arms, sampling=replace(SAMPLING, clock=clock)))[0]
     assert net.clock_summary is None
     assert net.judged_summary is net.summary
+
+
+def test_a_suspect_that_the_treatment_no_longer_reports_is_an_error():
+    """Its verdict would have no place, and the test would pass without it."""
+    decision = JUDGED.types[0].decision
+    samples = Samples(arm(3.0), arm(4.0), decisions={"conv": decision})
+    assert metrics.unreported(samples) is None
+    gone = replace(samples, decisions={"conv": decision, "fc\n1": decision})
+    assert str(metrics.unreported(gone)) == "the treatment no longer reports what looked regressed: fc?1"

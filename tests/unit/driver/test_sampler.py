@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -211,3 +212,45 @@ def test_an_operator_that_its_clock_cannot_time_is_not_judged():
         return ProgramReport(measurements, facts={"operator_resolution_ns": 1000})
 
     assert set(sampler(6)(program, program).decisions) == {"NET_DELAY", "ID_0_Conv_a"}
+
+
+@pytest.mark.parametrize(
+    ("clock", "arm", "complaint"),
+    [
+        ("cpu", Arm("t", []), "--clock cpu: the program does not report its CPU time"),
+        ("device", Arm("t", []), "--clock device: the program reports no device time"),
+        ("device", Computing(990.0), "--clock device: the program reports no device time"),
+        ("cpu", Accelerated(900.0), "--clock cpu: the program does not report its CPU time"),
+    ],
+)
+def test_a_clock_that_a_process_does_not_have_is_an_error_as_it_is_of_workers(clock, arm, complaint):
+    by_process = ProcessSampler(Random(1), dict, "", clock)
+    samples = sample_pairs(by_process, PairedTest(Comparing(fixed_pairs=2)), arm, arm)
+    assert str(samples.failure).endswith(complaint)
+    assert samples.decisions == {}
+
+
+def test_a_device_that_computes_little_is_the_clock_if_it_is_asked_for():
+    by_process = ProcessSampler(Random(1), dict, "", "device")
+    arms = Accelerated(100.0), Accelerated(50.0)
+    samples = sample_pairs(by_process, PairedTest(Comparing(fixed_pairs=2)), *arms)
+    assert (samples.sampling.clock, samples.failure) == ("device", None)
+    assert samples.decisions["NET_DELAY"].comparison.ratio == pytest.approx(2.0)
+
+
+def test_a_pair_without_the_clock_of_the_others_is_not_compared_by_another():
+    """Its device time is missing: a ratio of wall times among those of the device would be another number."""
+
+    reports = iter([900.0, 900.0, None, 900.0, 900.0, 900.0])
+
+    def one():
+        device_us = next(reports)
+        report = Accelerated(900.0)()
+        if device_us is not None:
+            return report
+        return replace(report, measurements=(replace(report.measurements[0], device_values=()),))
+
+    by_process = ProcessSampler(Random(1), dict, "")
+    samples = sample_pairs(by_process, PairedTest(Comparing(fixed_pairs=3)), one, one)
+    assert samples.sampling.clock == "device"
+    assert samples.decisions["NET_DELAY"].comparison.pairs == 2
