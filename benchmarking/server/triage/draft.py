@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -30,6 +30,35 @@ class _Entry:
     commit: int
     regression: Regression
     absorbed_by: _Entry | None = None
+
+    @property
+    def heir(self) -> _Entry:
+        """Who has its indicators in the end: who has absorbed it may have been absorbed, too."""
+        return self if self.absorbed_by is None else self.absorbed_by.heir
+
+    def is_free(self, taken: Set[int], rows: Mapping[int, int]) -> bool:
+        """Whether it can be written now.
+
+        Args:
+            taken: the commits that have a regression.
+            rows: maps the identity of each entry that is in the database to its row.
+        """
+        if self.absorbed_by is not None:
+            return id(self.heir) in rows
+        return self.commit not in taken or (self.was is not None and self.was.commit == self.commit)
+
+    def write(self, connection: Connection, project: int, change: Change, rows: dict[int, int]) -> bool:
+        """Returns whether people see a difference; adds the row of what is new."""
+        if self.was is None:
+            rows[id(self)] = records.add(connection, project, self.commit, self.regression, change)
+            return True
+        if self.absorbed_by is not None:
+            records.merge(connection, project, self.was.row, rows[id(self.heir)], change)
+            return True
+        is_moved = self.commit != self.was.commit
+        if is_moved:
+            records.move(connection, project, self.was, self.commit, change)
+        return records.save(connection, project, self.was, self.regression, change) or is_moved
 
 
 class Draft:
@@ -91,22 +120,33 @@ class Draft:
             entry.regression = after(entry.regression, event)
 
     def save(self, connection: Connection, project: int, change: Change) -> bool:
-        """Writes the differences. Returns whether people see any."""
+        """Writes the differences. Returns whether people see any.
+
+        A commit has one regression at each moment: who goes to a commit waits until it is free, and if
+        several wait for each other, one of them steps aside.
+        """
+        rows = {id(one): one.was.row for one in self._entries if one.was is not None}
+        taken = {one.was.commit for one in self._entries if one.was is not None}
+        waiting = sorted(
+            (one for one in self._entries if one.was is not None or one.absorbed_by is None),
+            key=lambda one: (one.absorbed_by is not None, one.was is None),
+        )
+        aside: list[int] = []
         is_changed = False
-        rows: dict[int, int] = {}
-        for one in sorted(self._present(), key=lambda one: one.was is None):
-            if one.was is None:
-                rows[id(one)] = records.add(connection, project, one.commit, one.regression, change)
-                is_changed = True
+        while waiting:
+            entry = next((one for one in waiting if one.is_free(taken, rows)), None)
+            if entry is None:
+                stuck = next(one.was for one in waiting if one.was is not None and one.was.commit in taken)
+                aside.append(records.step_aside(connection, project, stuck.row))
+                taken.remove(stuck.commit)
                 continue
-            rows[id(one)] = one.was.row
-            if one.commit != one.was.commit:
-                records.move(connection, project, one.was, one.commit, change)
-                is_changed = True
-            is_changed |= records.save(connection, project, one.was, one.regression, change)
-        for one in self._entries:
-            if one.was is not None and one.absorbed_by is not None:
-                records.merge(connection, project, one.was.row, rows[id(one.absorbed_by)], change)
+            waiting.remove(entry)
+            if entry.was is not None:
+                taken.discard(entry.was.commit)
+            is_changed |= entry.write(connection, project, change, rows)
+            if entry.absorbed_by is None:
+                taken.add(entry.commit)
+        records.forget_aside(connection, aside)
         return is_changed
 
     def _present(self) -> list[_Entry]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
-from benchmarking.server.tables import deliveries, events, indicators, regressions, webhooks
+from benchmarking.server.tables import commits, deliveries, events, indicators, regressions, webhooks
 from benchmarking.server.triage.grouping import Placed
 from benchmarking.server.triage.life import SILENT, Indicator, IndicatorKey, Regression, Source, State
 
@@ -147,7 +147,25 @@ def move(connection: Connection, project: int, placed: Placed, commit: int, chan
     """The regression belongs to another commit, which has none."""
     query = update(regressions).where(regressions.c.id == placed.row)
     connection.execute(query.values(first_bad_id=commit, updated=change.time))
-    _audit(connection, project, placed.row, MOVED, {"commit": [placed.commit, commit]}, change)
+    query = select(commits.c.id, commits.c.sha).where(commits.c.id.in_((placed.commit, commit)))
+    names = {row.id: row.sha for row in connection.execute(query)}
+    both = [names[placed.commit], names[commit]]
+    _audit(connection, project, placed.row, MOVED, {"commit": both}, change)
+
+
+def step_aside(connection: Connection, project: int, row: int) -> int:
+    """Frees the commit of a regression that is moved next; returns the row of the commit that it has
+    meanwhile, which exists for this alone.
+    """
+    values = {"project_id": project, "sha": f"aside {row}", "time": 0}
+    aside = int(connection.execute(insert(commits).values(values).returning(commits.c.id)).scalar_one())
+    connection.execute(update(regressions).where(regressions.c.id == row).values(first_bad_id=aside))
+    return aside
+
+
+def forget_aside(connection: Connection, aside: Sequence[int]) -> None:
+    if aside:
+        connection.execute(delete(commits).where(commits.c.id.in_(aside)))
 
 
 def merge(connection: Connection, project: int, absorbed: int, into: int, change: Change) -> None:
