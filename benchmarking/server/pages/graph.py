@@ -51,7 +51,7 @@ def graph_data(view: SeriesView, run: str, remembers: bool = True) -> dict[str, 
     return {
         "unit": view.line.name.unit,
         "relative": view.relative,
-        "range": view.zoom,
+        "range": _range_of(view.zoom, positions),
         "remembers": remembers,
         "run": run,
         "commits": {
@@ -63,6 +63,14 @@ def graph_data(view: SeriesView, run: str, remembers: bool = True) -> dict[str, 
         "series": [line_data(one) for one in (view.line, *view.overlays)],
         **marks_data(view),
     }
+
+
+def _range_of(zoom: tuple[int | None, int | None] | None, positions: Sequence[int]) -> tuple[int, int] | None:
+    """What is asked for, as far as there are points: an open end is that of the points."""
+    if zoom is None or not positions:
+        return None
+    first, last = zoom
+    return positions[0] if first is None else first, positions[-1] if last is None else last
 
 
 def marks_data(view: SeriesView) -> dict[str, Any]:

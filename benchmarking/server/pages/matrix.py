@@ -45,8 +45,7 @@ class Choices:
     backends: tuple[str, ...]
 
 
-def matrix_view(reader: Reader, asked: MatrixQuery) -> tuple[MatrixView, str]:
-    """The matrix, and the last model of the page if there are more."""
+def matrix_view(reader: Reader, asked: MatrixQuery) -> MatrixView:
     conditions = [_series.c.project_id == reader.project, is_shown(), _series.c.last_value.is_not(None)]
     if asked.device and asked.axis != "device":
         conditions.append(_series.c.device_id == int(asked.device))
@@ -76,8 +75,12 @@ def matrix_view(reader: Reader, asked: MatrixQuery) -> tuple[MatrixView, str]:
     )
     headings = [row.heading for row in columns]
     reference = asked.reference if asked.reference in headings else next(iter(headings), "")
-    view = MatrixView(tuple(headings), reference, tuple(_rows(rows, asked.axis, headings, reference)))
-    return view, shown[-1] if len(names) > MODELS_PER_PAGE else ""
+    return MatrixView(
+        tuple(headings),
+        reference,
+        tuple(_rows(rows, asked.axis, headings, reference)),
+        shown[-1] if len(names) > MODELS_PER_PAGE else None,
+    )
 
 
 def choices(reader: Reader) -> Choices:

@@ -64,7 +64,7 @@ class Links:
     """Whether there is a server behind them."""
 
     def page(self, path: str, **query: object) -> str:
-        given = {name: value for name, value in query.items() if value not in (None, "")}
+        given = {name: value for name, value in query.items() if value not in (None, "", [])}
         return f"{self.root}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def series(self, key: str, **query: object) -> str:
@@ -192,8 +192,14 @@ def json_answer(view: object) -> Response:
     )
 
 
-def csv_answer(name: str, rows: Sequence[object]) -> Response:
+def csv_answer(name: str, rows: Sequence[object], following: str = "") -> Response:
+    """
+    Args:
+        following: the address of the rows that come next.
+    """
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}.csv"'}
+    if following:
+        headers["Link"] = f'<{following}>; rel="next"'
     return Response(csv_text(rows), media_type="text/csv; charset=utf-8", headers=headers)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.staticfiles import StaticFiles
@@ -248,17 +249,23 @@ def _matrix_address(links: Links, asked: MatrixQuery, ending: str = "", after: s
 
 @data.get("/matrix.json")
 def matrix_json(request: Request, asked: Matrix) -> Response:
-    """The newest value of each model on each backend, framework or device (columns)."""
+    """The newest value of each model on each backend, framework or device (columns); ``after`` is in the
+    answer if there are more.
+    """
     with reading(request) as reader:
-        return json_answer(matrix_view(reader, asked)[0])
+        return json_answer(matrix_view(reader, asked))
 
 
 @data.get("/matrix.csv")
 def matrix_csv(request: Request, asked: Matrix) -> Response:
-    """The newest values as a table: a line for each."""
+    """The newest values as a table: a line for each. The header ``Link`` names the next page if there are
+    more.
+    """
     with reading(request) as reader:
-        view, _ = matrix_view(reader, asked)
-    return csv_answer("matrix", [MatrixCell.of(row, cell) for row in view.rows for cell in row.cells if cell])
+        view = matrix_view(reader, asked)
+    following = _matrix_address(links_of(request), asked, ".csv", view.after) if view.after else ""
+    cells = [MatrixCell.of(row, cell) for row in view.rows for cell in row.cells if cell]
+    return csv_answer("matrix", cells, following)
 
 
 @dataclass(frozen=True)
@@ -285,7 +292,7 @@ class MatrixCell:
 @kept_for_a_moment
 def matrix(request: Request, asked: Matrix) -> Response:
     with reading(request) as reader:
-        view, last = matrix_view(reader, asked)
+        view = matrix_view(reader, asked)
         offered = choices(reader)
     links = links_of(request)
     return page(
@@ -297,7 +304,7 @@ def matrix(request: Request, asked: Matrix) -> Response:
         axes=AXES,
         choices=offered,
         heat=heat,
-        next_page=_matrix_address(links, asked, after=last) if last else "",
+        next_page=_matrix_address(links, asked, after=view.after) if view.after else "",
         json=_matrix_address(links, asked, ".json", asked.after),
         csv=_matrix_address(links, asked, ".csv", asked.after),
     )
@@ -422,10 +429,8 @@ def series_query(
     to: Text = "",
     branch: Text = "",
 ) -> SeriesQuery:
-    ends = [int(one) if is_key(one) else None for one in (first, to)]
-    zoom = None
-    if ends != [None, None]:
-        zoom = ends[0] or 0, 2**53 if ends[1] is None else ends[1]
+    ends = int(first) if is_key(first) else None, int(to) if is_key(to) else None
+    zoom = None if ends == (None, None) else ends
     overlays = dict.fromkeys(one for one in request.query_params.getlist("overlay") if one)
     return SeriesQuery(key, tuple(overlays)[:MOST_OVERLAYS], scale == "relative", zoom, branch)
 
@@ -467,8 +472,14 @@ def series(request: Request, asked: Series, before: Text = "") -> Response:
     first = uids.index(before) + 1 if before in uids else 0
     rows = newest_first[first : first + ROWS_PER_PAGE]
     links = links_of(request)
+    path = f"series/{quote(asked.key, safe='')}"
     has_more = first + ROWS_PER_PAGE < len(newest_first)
-    zoom = view.zoom or ("", "")
+    zoom = view.zoom or (None, None)
+    own: dict[str, object] = {"branch": asked.branch, "from": zoom[0], "to": zoom[1]}
+    drawn: dict[str, object] = {
+        "overlay": list(asked.overlays),
+        "scale": "relative" if asked.relative else "",
+    }
     return page(
         request,
         "series.html",
@@ -477,17 +488,10 @@ def series(request: Request, asked: Series, before: Text = "") -> Response:
         neighbours=others,
         branches=of_branches,
         overlay_keys=asked.overlays,
-        next_page=links.series(
-            asked.key,
-            overlay=list(asked.overlays),
-            scale="relative" if asked.relative else "",
-            **{"from": zoom[0]},
-            to=zoom[1],
-            branch=asked.branch,
-            before=rows[-1].run,
-        )
-        if has_more
-        else "",
+        next_page=links.series(asked.key, **drawn, **own, before=rows[-1].run) if has_more else "",
+        whole=links.series(asked.key, **drawn, branch=asked.branch),
+        json=links.page(f"{path}.json", **drawn, **own),
+        csv=links.page(f"{path}.csv", **own),
         **graph_context(view, links),
     )
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, Select, and_, or_, select
 
 from benchmarking.results import comparability
 from benchmarking.results.model import NORMAL_RUN
@@ -46,6 +46,8 @@ MOST_NEIGHBOURS = 100
 MOST_BRANCHES = 200
 
 _points, _series = tables.points, tables.series
+Zoom = tuple[int | None, int | None]
+"""The first and the last position; None: open."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ class SeriesQuery:
     key: str
     overlays: tuple[str, ...] = ()
     relative: bool = False
-    zoom: tuple[int, int] | None = None
-    """The first and the last position."""
+    zoom: Zoom | None = None
     branch: str = ""
     """Only its commits; empty: those of all branches."""
 
@@ -105,15 +106,31 @@ def _line(reader: Reader, found: Row[Any], asked: SeriesQuery) -> tuple[LineView
         .where(_points.c.series_id == found.id)
         .order_by(_points.c.commit_time.desc(), _points.c.result_id.desc())
     )
-    zoom = asked.zoom
     if asked.branch:
         query = query.where(tables.commits.c.branch == asked.branch)
-    if zoom is not None:
-        first, last = zoom
-        query = query.where(or_(_points.c.position.between(first, last), _points.c.position.is_(None)))
-    rows = reader.rows(query.limit(DRAWN_POINTS if zoom is None else MOST_POINTS))
+    rows = (
+        reader.rows(query.limit(DRAWN_POINTS)) if asked.zoom is None else _zoomed(reader, query, asked.zoom)
+    )
     has_positions = all(row.commit_position is not None for row in rows)
     return LineView(series_name(found), ordered(latest_runs(rows, "commit_id"))), has_positions
+
+
+def _zoomed(reader: Reader, query: Select[Any], zoom: Zoom) -> Sequence[Row[Any]]:
+    """The points between two positions. Where commits have none, all are numbered from the first that is
+    drawn, so that the numbers mean something only as long as the same points are.
+    """
+    first, last = zoom
+    place = _points.c.position
+    conditions = [
+        *([place >= first] if first is not None else []),
+        *([place <= last] if last is not None else []),
+    ]
+    rows = reader.rows(query.where(or_(and_(*conditions), place.is_(None))).limit(MOST_POINTS))
+    known = [row for row in rows if row.commit_position is not None]
+    if len(known) == len(rows):
+        return rows
+    newest = reader.rows(query.limit(DRAWN_POINTS))
+    return known if all(row.commit_position is not None for row in newest) else newest
 
 
 def _numbered_by_time(
@@ -236,9 +253,13 @@ def _documents(reader: Reader, runs: Sequence[str]) -> _Documents:
         some = runs[first : first + DRAWN_POINTS]
         rows = reader.rows(select(results.c.uid, results.c.document_id).where(results.c.uid.in_(some)))
         of_run.update((row.uid, row.document_id) for row in rows)
-    wanted = sorted(set(of_run.values()))[-DRAWN_POINTS:]
-    rows = reader.rows(select(documents.c.id, documents.c.content).where(documents.c.id.in_(wanted)))
-    return _Documents(of_run, {row.id: orjson.loads(zlib.decompress(row.content)) for row in rows})
+    wanted = sorted(set(of_run.values()))
+    contents: dict[int, Mapping[str, Any]] = {}
+    for first in range(0, len(wanted), DRAWN_POINTS):
+        of_some = documents.c.id.in_(wanted[first : first + DRAWN_POINTS])
+        rows = reader.rows(select(documents.c.id, documents.c.content).where(of_some))
+        contents.update((row.id, orjson.loads(zlib.decompress(row.content))) for row in rows)
+    return _Documents(of_run, contents)
 
 
 def _facts(content: Mapping[str, Any]) -> dict[str, Any]:

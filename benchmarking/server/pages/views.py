@@ -137,8 +137,8 @@ class SeriesView:
     overlays: tuple[LineView, ...] = ()
     relative: bool = False
     """Whether each series is drawn divided by its own median."""
-    zoom: tuple[int, int] | None = None
-    """The first and the last position that are asked for; None: the newest points."""
+    zoom: tuple[int | None, int | None] | None = None
+    """The first and the last position that are asked for, None where it is open; None: the newest points."""
     branch: str = ""
     """Only its commits are shown; empty: those of all."""
 
@@ -193,6 +193,8 @@ class MatrixView:
     columns: tuple[str, ...]
     reference: str
     rows: tuple[MatrixRow, ...]
+    after: str | None
+    """The last model, if there are more: ``after`` of the next page."""
 
 
 # --- compare ------------------------------------------------------------------------------------------------

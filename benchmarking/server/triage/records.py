@@ -147,8 +147,8 @@ def move(connection: Connection, project: int, placed: Placed, commit: int, chan
     """The regression belongs to another commit, which has none."""
     query = update(regressions).where(regressions.c.id == placed.row)
     connection.execute(query.values(first_bad_id=commit, updated=change.time))
-    query = select(commits.c.id, commits.c.sha).where(commits.c.id.in_((placed.commit, commit)))
-    names = {row.id: row.sha for row in connection.execute(query)}
+    of_both = select(commits.c.id, commits.c.sha).where(commits.c.id.in_((placed.commit, commit)))
+    names = {row.id: row.sha for row in connection.execute(of_both)}
     both = [names[placed.commit], names[commit]]
     _audit(connection, project, placed.row, MOVED, {"commit": both}, change)
 

@@ -13,7 +13,7 @@ from benchmarking.errors import UsageError
 from benchmarking.reporters import numbers
 from benchmarking.server.accounts import ProtectedForm, Scope, check_form, form_token, require
 from benchmarking.server.pages.reading import ROWS_PER_PAGE
-from benchmarking.server.pages.rendering import HEADERS, csv_answer, json_answer, links_of, page
+from benchmarking.server.pages.rendering import HEADERS, Links, csv_answer, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, is_key, not_found, reading
 from benchmarking.server.triage import feeds, notices, records
 from benchmarking.server.triage.decisions import decide, decision
@@ -72,7 +72,6 @@ def regressions_page(request: Request, asked: Asked) -> Response:
     is_admin = request.state.account.scope.includes(Scope.ADMIN)
     number["open"], number["all"] = sum(number[one] for one in OPEN), number.total()
     links = links_of(request)
-    query = {"show": asked.show, "owner": asked.owner}
     shown, has_more = rows[:ROWS_PER_PAGE], len(rows) > ROWS_PER_PAGE
     return page(
         request,
@@ -82,9 +81,9 @@ def regressions_page(request: Request, asked: Asked) -> Response:
         filters=[(one, number[one]) for one in FILTERS],
         rows=shown,
         is_admin=is_admin,
-        next_page=links.page("regressions", **query, before=shown[-1].id) if has_more else "",
-        json=links.page("regressions.json", **query),
-        csv=links.page("regressions.csv", **query),
+        next_page=_address(links, asked, before=shown[-1].id) if has_more else "",
+        json=_address(links, asked, ".json", asked.before),
+        csv=_address(links, asked, ".csv", asked.before),
     )
 
 
@@ -102,9 +101,17 @@ def regressions_json(request: Request, asked: Asked) -> Response:
 
 @data.get("/regressions.csv")
 def regressions_csv(request: Request, asked: Asked) -> Response:
-    """The same as a table."""
+    """The same as a table. The header ``Link`` names the next page if there are more."""
     with reading(request) as reader:
-        return csv_answer("regressions", regressions(reader, asked))
+        rows = regressions(reader, asked, ROWS_PER_PAGE + 1)
+    shown, has_more = rows[:ROWS_PER_PAGE], len(rows) > ROWS_PER_PAGE
+    following = _address(links_of(request), asked, ".csv", shown[-1].id) if has_more else ""
+    return csv_answer("regressions", shown, following)
+
+
+def _address(links: Links, asked: RegressionQuery, ending: str = "", before: int | None = None) -> str:
+    query = {"show": asked.show, "owner": asked.owner, "commit": list(asked.commits)}
+    return links.page(f"regressions{ending}", **query, before=before)
 
 
 @data.get("/regressions.atom")

@@ -24,9 +24,7 @@ def commits(store):
     ingest(store, [result(n, 100) for n in range(4)])
     with store.reading() as connection:
         table = tables.commits
-        return [
-            connection.scalar(select(table.c.id).where(table.c.sha == commit_of(n))) for n in range(4)
-        ]
+        return [connection.scalar(select(table.c.id).where(table.c.sha == commit_of(n))) for n in range(4)]
 
 
 def opened(store, *places):

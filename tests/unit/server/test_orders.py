@@ -93,6 +93,13 @@ def test_whether_there_are_more_regressions_is_known_at_the_last_page(store):
         if number == 50:
             assert (len(following()["regressions"]), following()["before"]) == (50, None)
     assert (len(following()["regressions"]), following()["before"]) == (50, 2)
+    table = client.get("/regressions.csv?show=all")
+    assert table.headers["Link"] == '</regressions.csv?show=all&before=2>; rel="next"'
+    rest = client.get(table.links["next"]["url"])
+    assert (len(rest.text.splitlines()), "Link" in rest.headers) == (2, False)
+    assert (
+        'href="/regressions.csv?show=all&amp;before=2"' in client.get("/regressions?show=all&before=2").text
+    )
 
 
 def test_a_device_on_which_all_has_failed_is_shown(store):

@@ -17,6 +17,7 @@ from benchmarking.server.ingest import ingest
 from benchmarking.server.pages.rendering import HEADERS
 from benchmarking.server.store import open_store, sqlite_url
 from tests.support import sample_results as samples
+from tests.support.histories import result
 from tests.support.made_up_results import History, sha
 from tests.support.sample_results import having
 
@@ -173,6 +174,63 @@ def test_the_zoom_is_in_the_address(client):
     assert 'value="19"' in read(client, f"/series/{key}?from=10&to=19").text
 
 
+def test_a_zoom_may_be_open_at_one_end(client):
+    key = any_series(client)
+    whole = data(client, f"/series/{key}.json")["line"]["points"]
+    some = data(client, f"/series/{key}.json?from=40")
+    assert some["zoom"] == [40, None]
+    assert some["line"]["points"] == [one for one in whole if one["commit"]["position"] >= 40]
+    page = read(client, f"/series/{key}?from=40").text
+    last = whole[-1]["commit"]["position"]
+    assert f'"range":[40,{last}]' in page
+    assert re.search(r'name="from"[^>]*value="40"', page)
+    assert re.search(r'name="to"[^>]*value=""', page)
+
+
+def test_the_tables_of_a_zoom_are_those_of_its_page(client):
+    key = any_series(client)
+    other = data(client, "/matrix.json?model=squeezenet&columns=device")["rows"][0]["cells"][1]["key"]
+    page = read(client, f"/series/{key}?from=10&to=19&scale=relative&overlay={other}").text
+    as_csv, as_json, whole = (
+        re.search(rf'href="([^"]*)">{ending}</a>', page).group(1).replace("&amp;", "&")
+        for ending in ("CSV", "JSON", "newest commits")
+    )
+    assert {int(one["commit_position"]) for one in rows(client, as_csv)} <= set(range(10, 20))
+    view = data(client, as_json)
+    assert (view["relative"], view["zoom"], len(view["overlays"])) == (True, [10, 19], 1)
+    assert whole == f"/series/{key}?overlay={other}&scale=relative"
+
+
+def test_where_commits_have_no_positions_a_zoom_means_what_was_drawn(store, monkeypatch):
+    from benchmarking.server.pages import series
+
+    monkeypatch.setattr(series, "DRAWN_POINTS", 4)
+    own = list(History(nets=1, backends=("default",), devices=1, commits=8, tainted=0, failed=0))
+    ingest(store, [having(one, position=None) if number == 6 else one for number, one in enumerate(own)])
+    client = client_of(store)
+    key = data(client, f"/commit/{sha(1)}.json")["rows"][0]["name"]["key"]
+    drawn = data(client, f"/series/{key}.json")["line"]
+    assert [one["commit"]["position"] for one in drawn["points"]] == [0, 1, 2, 3]
+    assert data(client, f"/series/{key}.json?from=1&to=2")["line"] == drawn
+
+
+def test_each_point_may_have_a_document_of_its_own(store, monkeypatch):
+    from benchmarking.server.pages import series
+
+    monkeypatch.setattr(series, "DRAWN_POINTS", 3)
+    own = History(nets=1, backends=("default",), devices=1, commits=8, tainted=0, failed=0)
+    updated = [
+        having(
+            one, program=replace(one.program, facts={**one.program.facts, "engine_version": f"2.{number}"})
+        )
+        for number, one in enumerate(own)
+    ]
+    ingest(store, updated)
+    client = client_of(store)
+    key = data(client, f"/commit/{sha(1)}.json")["rows"][0]["name"]["key"]
+    assert len(data(client, f"/series/{key}.json?from=0&to=7")["breaks"]) == 7
+
+
 def test_a_series_of_one_branch(store):
     own = list(History(nets=1, backends=("default",), devices=1, commits=6, tainted=0, failed=0))
     of_branch = [
@@ -209,6 +267,24 @@ def test_the_matrix_relates_the_newest_values(client):
     assert mkl["ratio"] == pytest.approx(mkl["value"] / default["value"])
     assert default["ratio"] == 1
     assert {one["column"] for one in rows(client, "/matrix.csv?columns=device")} >= {"Board-0", "Board-1"}
+
+
+def test_tables_for_programs_say_where_the_next_page_begins(store, monkeypatch):
+    from benchmarking.server.pages import matrix
+
+    monkeypatch.setattr(matrix, "MODELS_PER_PAGE", 2)
+    ingest(store, [result(1, 100, net=name) for name in ("a", "b & c", "d")])
+    client = client_of(store)
+    first = data(client, "/matrix.json?columns=device")
+    assert (len(first["rows"]), first["after"]) == (2, "b & c")
+    assert data(client, f"/matrix.json?columns=device&after={quote(first['after'])}")["after"] is None
+    answer = client.get("/matrix.csv?columns=device")
+    assert answer.headers["Link"] == '</matrix.csv?columns=device&after=b+%26+c>; rel="next"'
+    following = client.get("/p/default/matrix.csv?columns=device").links["next"]["url"]
+    assert following.startswith("/p/default/")
+    (last,) = rows(client, answer.links["next"]["url"])
+    assert last["model"] == "d"
+    assert "Link" not in client.get(answer.links["next"]["url"]).headers
 
 
 def test_a_commit_lists_what_was_measured_and_the_commit_before(client):

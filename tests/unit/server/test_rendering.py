@@ -108,3 +108,12 @@ def test_amounts_and_directions():
     assert amount(0.00012345, "") == "0.000123"
     assert [direction(one) for one in (1.1, 0.9, 1.0, None)] == ["slower", "faster", "", ""]
     assert direction(1.1, lower_is_better=False) == "faster"
+
+
+def test_a_page_fills_no_block_that_its_base_lacks():
+    """What is in such a block would be shown nowhere."""
+    known = environment().get_template("base.html").blocks.keys()
+    for name in environment().list_templates(extensions=["html"]):
+        template = environment().get_template(name)
+        if template.blocks and name != "base.html":
+            assert template.blocks.keys() <= known, name
