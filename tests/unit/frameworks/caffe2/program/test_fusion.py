@@ -153,6 +153,42 @@ def test_dropout_is_left_out_and_constants_are_computed_once():
     assert net.require_same("c") == ["ID_1_Conv+Dropout+Relu_c"]
 
 
+def test_weights_that_are_computed_once_are_weights():
+    net = Builder()
+    net.add("Negative", [net.weight(CHANNELS, CHANNELS, 3, 3)], "negative")
+    net.add("Conv", ["x", "negative"], "c", kernel=3, pad=1)
+    (convolution,) = net.run("fuse").operators()
+    assert [(one.name, one.is_weight) for one in convolution.inputs] == [("x", False), ("negative", True)]
+
+
+@pytest.mark.parametrize("type_", ["Dropout", "SpatialBN"])
+def test_what_only_training_does_is_refused(type_):
+    net = Builder()
+    net.conv("x", "c")
+    more = [net.weight(CHANNELS, low=0.5) for _ in range(4)] if type_ == "SpatialBN" else []
+    net.add(type_, ["c", *more], "d")
+    for optimize in ("none", "fuse"):
+        with pytest.raises(NetError, match=f"operator 1, {type_} 'd': only is_test = 1 is supported"):
+            net.run(optimize)
+
+
+@pytest.mark.parametrize("shape", [(2, CHANNELS, 1, 1), (1, CHANNELS, 7, 7), (2, CHANNELS, 7, 1)])
+def test_a_sum_within_a_convolution_repeats_nothing(shape):
+    net = Builder()
+    net.conv("x", "c")
+    net.add("Sum", ["c", net.weight(*shape)], "s")
+    for optimize in ("none", "fuse"):
+        with pytest.raises(NetError, match="Sum 's', failed: the inputs have different shapes"):
+            net.run(optimize)
+
+
+def test_an_argument_of_the_file_is_not_that_of_the_fused_convolution():
+    net = Builder()
+    net.conv("x", "c", relu=1)
+    net.add("Sum", ["c", "x"], "s")
+    assert net.require_same("s") == ["ID_0_Conv+Sum_s"]
+
+
 def test_channels_last_stays_as_it_is():
     net = Builder()
     weight = net.weight(CHANNELS, 3, 3, 7)

@@ -14,7 +14,7 @@ import torch
 from ..errors import NetError
 from .arguments import Arguments
 from .operators import onednn_graph
-from .operators.convolution import FUSED_CONVOLUTION
+from .operators.convolution import FUSED_CONVOLUTION, HAS_RELU
 from .operators.geometry import Fit, Window, is_channels_last, with_channels_innermost
 from .operators.linear import as_matrix, canonical_axis, fitting
 from .operators.pooling import fitter, rounds_up
@@ -261,7 +261,7 @@ def _convolution(place: _Place) -> Any:
     y = place.add("aten::conv2d", x, weight.contiguous(), bias, fit.stride, padding, fit.dilation, group)
     for other in others:
         y = place.add("aten::add", y, other, 1)
-    return place.add("aten::relu", y) if place.op.arguments.boolean("relu", False) else y
+    return place.add("aten::relu", y) if place.op.arguments.boolean(HAS_RELU, False) else y
 
 
 def _relu(place: _Place) -> Any:

@@ -122,7 +122,7 @@ class TorchEngine(Engine):
             facts["not_fused"] = why_not
         if self._backend.is_device:
             workspace.update({name: self._backend.upload(tensor) for name, tensor in workspace.items()})
-        constants = weights - written_blobs(net)
+        constants = weights - written_blobs(_net_of(plan))  # not of the net: some are computed already
         loaded = TorchNet(plan, workspace, self._seed, constants, facts, self._backend)
         loaded.rehearse()
         if self._fuses and why_not is None and self._backend.compiles_parts:

@@ -18,9 +18,10 @@ from ..errors import NetError
 from ..net_check import inner_nets, label_of, observed_name, own_name
 from .arguments import Arguments
 from .operators import OPERATORS
-from .operators.convolution import FUSED_CONVOLUTION
+from .operators.convolution import FUSED_CONVOLUTION, HAS_RELU
+from .operators.elementwise import require_copy
 from .operators.geometry import is_channels_last
-from .operators.normalization import factor_and_offset
+from .operators.normalization import factor_and_offset, require_test_mode
 from .plan import PlannedOperator, writes_through_alias, written_blobs
 
 _RANDOM = ("UniformFill", "GaussianFill", "XavierFill", "MSRAFill", "UniformIntFill")
@@ -144,7 +145,7 @@ class _Graph:
             one = node.definition
             one.input[:] = [renamed.get(name, name) for name in one.input]
             source = one.input[0] if one.input else ""
-            if one.type != "Dropout" or self._kept & set(one.output):
+            if not _only_copies(one) or self._kept & set(one.output):
                 left.append(node)
                 continue
             renamed[one.output[0]] = source
@@ -196,7 +197,7 @@ class _Graph:
             before = self._only_source(node, readers, producers)
             if node.definition.type == "Relu" and before is not None and self._can_be_fused(before):
                 self._as_fused(before)
-                before.definition.arg.add(name="relu", i=1)
+                before.definition.arg.add(name=HAS_RELU, i=1)
                 self._absorb(before, node)
                 producers[before.output] = before
             else:
@@ -226,6 +227,7 @@ class _Graph:
         if not all(one.dtype == torch.float32 and one.shape == (values[0].numel(),) for one in values):
             return None
         if one.type == "SpatialBN" and len(one.output) == 1:
+            require_test_mode(arguments)
             return factor_and_offset(values[:4], arguments.number("epsilon", 1e-5))
         if one.type == "AffineChannel":
             return values[0], values[1]
@@ -327,6 +329,16 @@ class _Graph:
         return list(inputs).count(name) == 1 and not any(
             OPERATORS[one.definition.type].shares_memory for one in touching
         )
+
+
+def _only_copies(definition: Any) -> bool:
+    if definition.type != "Dropout":
+        return False
+    try:
+        require_copy(Arguments(definition.arg))
+    except NetError:
+        return False  # the operator reports this, with its name, when it is prepared
+    return True
 
 
 def _is_channels_first(definition: Any) -> bool:

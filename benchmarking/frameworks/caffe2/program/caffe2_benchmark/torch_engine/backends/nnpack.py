@@ -10,7 +10,14 @@ import torch
 import torch.nn.functional as functional
 
 from ..operators import OPERATORS
-from ..operators.convolution import FUSED_CONVOLUTION, direct, require_fitting, then
+from ..operators.convolution import (
+    FUSED_CONVOLUTION,
+    HAS_RELU,
+    direct,
+    require_fitting,
+    require_result_shape,
+    then,
+)
 from ..operators.geometry import Fit, Window, is_channels_last
 from ..registry import Compute, Operator, by_shape
 from .backend import Backend, NoKernelError
@@ -27,11 +34,12 @@ def _convolution(op: Operator) -> Compute:
         raise NoKernelError("NNPACK does not support groups")
     if is_channels_last(op.arguments):
         raise NoKernelError("NNPACK needs channels first")
-    is_fused, has_relu = op.type == FUSED_CONVOLUTION, op.arguments.boolean("relu", False)
+    is_fused, has_relu = op.type == FUSED_CONVOLUTION, op.arguments.boolean(HAS_RELU, False)
 
-    def prepare(x: Any, weight: Any, bias: Optional[Any] = None, *_: Any) -> Compute:
+    def prepare(x: Any, weight: Any, bias: Optional[Any] = None, other: Optional[Any] = None) -> Compute:
         fit = window.fit(x.shape[2:])
         require_fitting(x, weight, bias, fit, 1)
+        require_result_shape(other, x, weight, fit)
         if len(fit.kernel) != 2 or list(fit.dilation) != [1, 1]:
             raise NoKernelError("NNPACK needs two dimensions without dilation")
         run = _run(fit)

@@ -18,7 +18,8 @@ from .geometry import (
     with_channels_innermost,
 )
 
-FUSED_CONVOLUTION = "Conv+"
+FUSED_CONVOLUTION, HAS_RELU = "Conv+", "+relu"
+"""The operator and its argument: no net has such names."""
 Unpacked = Callable[[Fit, int], Compute]
 _CONVOLUTIONS = {1: torch.conv1d, 2: torch.conv2d, 3: torch.conv3d}
 
@@ -70,6 +71,12 @@ def require_fitting(x: Any, weight: Any, bias: Optional[Any], fit: Fit, group: i
         bias is None or bias.shape == (outputs,),
         "the bias does not have %d values, one for each output" % outputs,
     )
+
+
+def require_result_shape(other: Optional[Any], x: Any, weight: Any, fit: Fit) -> None:
+    """Of the blob to add, as ``Sum`` requires it: torch would repeat a smaller one."""
+    shape = (x.shape[0], weight.shape[0], *fit.output)
+    require(other is None or tuple(other.shape) == shape, "the inputs have different shapes")
 
 
 def _compiled(
@@ -137,7 +144,7 @@ def direct(fit: Fit, group: int) -> Compute:
 
 @operator(FUSED_CONVOLUTION, inputs=(3, 4))
 def fused_convolution(op: Operator) -> Compute:
-    """Inputs: x, weights, bias and, perhaps, a blob to add; with the argument ``relu`` Relu comes last.
+    """Inputs: x, weights, bias and, perhaps, a blob to add; with the argument ``+relu`` Relu comes last.
 
     Nets do not contain it: the optimization creates it from convolutions whose weights are constants, in
     NCHW.
@@ -149,11 +156,12 @@ def fused_convolution_with(op: Operator, unpacked: Unpacked) -> Compute:
     """As ``convolution_with``."""
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
-    has_relu = op.arguments.boolean("relu", False)
+    has_relu = op.arguments.boolean(HAS_RELU, False)
 
     def prepare(x: Any, weight: Any, bias: Any, other: Optional[Any] = None) -> Compute:
         fit = window.fit(x.shape[2:])
         require_fitting(x, weight, bias, fit, group)
+        require_result_shape(other, x, weight, fit)
         # The result overwrites the blob to add if that is no longer needed.
         compiled = None if other is not None else _compiled(op, x, weight, bias, fit, group, has_relu)
         if compiled is not None:

@@ -7,18 +7,25 @@ from typing import Any, Callable, Dict
 
 import torch
 
+from ..arguments import Arguments
 from ..registry import ANY, FLOAT, NUMBER, Compute, Operator, operator, require
 
 
 @operator("Dropout", outputs=(1, 2), in_place=((0, 0),), takes=FLOAT, shares_memory=True)
 def dropout(op: Operator) -> Compute:
     """In test mode it copies, and leaves the mask unwritten."""
-    require(
-        op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
-    )
-    ratio = op.arguments.number("ratio", 0.5)
-    require(0 <= ratio < 1, "the ratio must be from 0 to below 1")
+    require_copy(op.arguments)
     return (lambda x: x) if op.output_count == 1 else (lambda x: (x,))
+
+
+def require_copy(arguments: Arguments) -> None:
+    """Of ``Dropout``.
+
+    Raises:
+        NetError: it would do more than to copy, or an argument is wrong.
+    """
+    require(arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train")
+    require(0 <= arguments.number("ratio", 0.5) < 1, "the ratio must be from 0 to below 1")
 
 
 @operator("Sum", inputs=(1, ANY), in_place=((0, 0),), takes=NUMBER, same_type=True)

@@ -7,6 +7,7 @@ from typing import Any, Sequence, Tuple
 import torch
 import torch.nn.functional as functional
 
+from ..arguments import Arguments
 from ..registry import ANY, FLOAT, Compute, Operator, by_shape, operator, require
 from .geometry import is_channels_last, to_channels_first, to_channels_last
 from .linear import canonical_axis
@@ -68,9 +69,7 @@ def spatial_batch_normalization(op: Operator) -> Compute:
     """Inputs: x, scale, bias, mean, variance. Only in test mode, with the given mean and variance."""
     epsilon = op.arguments.number("epsilon", 1e-5)
     channels_last = is_channels_last(op.arguments)
-    require(
-        op.arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train"
-    )
+    require_test_mode(op.arguments)
     constants = [op.constant(index) for index in range(1, 5)]
     require(op.output_count == 1, "with is_test = 1 it has one output")
     known = None if any(one is None for one in constants) else factor_and_offset(constants, epsilon)
@@ -101,6 +100,10 @@ def spatial_batch_normalization(op: Operator) -> Compute:
         return to_channels_last(y)
 
     return compute
+
+
+def require_test_mode(arguments: Arguments) -> None:
+    require(arguments.boolean("is_test", False), "only is_test = 1 is supported: this program does not train")
 
 
 def factor_and_offset(parameters: Sequence[Any], epsilon: float) -> Tuple[Any, Any]:

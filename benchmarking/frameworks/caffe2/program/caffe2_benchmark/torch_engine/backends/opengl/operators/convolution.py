@@ -6,7 +6,7 @@ from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
-from ....operators.convolution import FUSED_CONVOLUTION
+from ....operators.convolution import FUSED_CONVOLUTION, HAS_RELU
 from ....operators.geometry import Fit, Window, pair
 from ....registry import Compute, Operator
 from ..blob import BLOCK, DeviceBlob
@@ -38,7 +38,7 @@ class Pack(NamedTuple):
 def convolution(device: Device, op: Operator) -> Compute:
     """The fused convolution may add a fourth input and may end with a Relu."""
     need_channels_first(op)
-    has_relu = op.arguments.boolean("relu", False)
+    has_relu = op.arguments.boolean(HAS_RELU, False)
     has_other = op.input_count > 3
     window = Window.of(op.arguments)
     group = op.arguments.integer("group", 1)
