@@ -180,8 +180,7 @@ class ModelCache:
             if target.exists() and target.samefile(source):
                 return
             with suppress(OSError):
-                target.unlink(missing_ok=True)
-                target.hardlink_to(source)
+                _link(source, target)
                 return
             with source.open("rb") as stream, atomic_file.writing(target) as copy:
                 shutil.copyfileobj(stream, copy)
@@ -530,6 +529,14 @@ def _copy(location: Location, sink: _Sink) -> None:
     with source:
         for block in _blocks(source):
             sink.take(block)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Replaces ``target`` at once: another process may be reading it."""
+    with tempfile.TemporaryDirectory(prefix=atomic_file.TEMPORARY_PREFIX, dir=target.parent) as directory:
+        link = Path(directory) / "link"
+        link.hardlink_to(source)
+        link.replace(target)
 
 
 def _refuse_stand_ins(stream: BinaryIO, location: Location) -> None:

@@ -186,12 +186,14 @@ def _data_beside(path: str, graph: memoryview, nodes: int, depth: int) -> Iterat
     tensors, sparse = [], []
     if nodes == _GRAPH_NODES:
         tensors, sparse = list(_of(graph, 5)), list(_of(graph, 15))
-    for node in _of(graph, nodes):
-        for attribute in _of(node, 5):
-            tensors += [*_of(attribute, 5), *_of(attribute, 10)]
-            sparse += [*_of(attribute, 22), *_of(attribute, 23)]
-            for inner in [*_of(attribute, 6), *_of(attribute, 11)]:
-                yield from _data_beside(path, inner, _GRAPH_NODES, depth + 1)
+    attributes = [attribute for node in _of(graph, nodes) for attribute in _of(node, 5)]
+    if nodes == _FUNCTION_NODES:
+        attributes += _of(graph, 11)  # with the values that they have where a node gives none
+    for attribute in attributes:
+        tensors += [*_of(attribute, 5), *_of(attribute, 10)]
+        sparse += [*_of(attribute, 22), *_of(attribute, 23)]
+        for inner in [*_of(attribute, 6), *_of(attribute, 11)]:
+            yield from _data_beside(path, inner, _GRAPH_NODES, depth + 1)
     for one in sparse:
         tensors += [*_of(one, 1), *_of(one, 2)]  # the values and their places
     directory = os.path.realpath(os.path.dirname(path) or ".")

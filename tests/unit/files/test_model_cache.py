@@ -667,6 +667,29 @@ def test_what_lies_together_is_replaced_if_it_is_another_file(tmp_path, cache, m
     assert (data.stat().st_nlink > 1) == has_links
 
 
+@pytest.mark.parametrize("has_links", [True, False])
+def test_what_lies_together_is_always_there(tmp_path, cache, monkeypatch, has_links):
+    """Another process may be reading it."""
+    case = case_with_data(tmp_path)
+    (tmp_path / "weights.data").write_bytes(b"weights")
+    _, data = cache.with_data(case, "model", ["weights.data"])
+    data.unlink()
+    data.write_bytes(b"damaged")
+    link = Path.hardlink_to
+    found = []
+
+    def linking(self, source):
+        found.append(data.read_bytes())
+        if not has_links:
+            raise PermissionError(1, "Operation not permitted")
+        link(self, source)
+
+    monkeypatch.setattr(Path, "hardlink_to", linking)
+    cache.with_data(case, "model", ["weights.data"])
+    assert (found, data.read_bytes()) == ([b"damaged"], b"weights")
+    assert sorted(path.name for path in data.parent.iterdir()) == ["model.onnx", "weights.data"]
+
+
 def test_a_file_that_lies_together_already_is_left_alone(tmp_path, cache, monkeypatch):
     case = case_with_data(tmp_path)
     (tmp_path / "weights.data").write_bytes(b"weights")

@@ -18,16 +18,14 @@ from .backends import Backend
 from .dispatched import is_operator
 from .torch_model import Call, TorchModel, one_line
 
+_FORMAT = "archive_format"
 
-def get_ready(kind: str, backend: Backend) -> None:
-    """Imports everything that loading needs, for all workers that are forked from here."""
+
+def get_ready(kind: str) -> None:
+    """For all workers that are forked from here."""
     if kind == model_file.AOT_INDUCTOR:
         # Otherwise a package with a too small input computes with the memory that follows the input.
         os.environ["AOTI_RUNTIME_CHECK_INPUTS"] = "1"
-    elif backend.way == "inductor":
-        pass
-    if kind == model_file.EXPORTED:
-        pass
 
 
 def require_plain(path: str) -> None:
@@ -80,15 +78,23 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _records(path: str) -> Dict[str, bytes]:
-    """As torch itself reads the archive; contents are read only if they are JSON."""
-    from torch.export.pt2_archive._package import PT2ArchiveReader
-
+    """As torch itself reads the archive; contents are read only if they are JSON or name the format."""
     try:
-        with PT2ArchiveReader(path) as archive:
-            names = archive.get_file_names()
-            return {name: archive.read_bytes(name) if name.endswith(".json") else b"" for name in names}
+        reader: Any = torch._C.PyTorchFileReader(path)
+        names = reader.get_all_records()
+        read = [name for name in names if name.endswith(".json") or name == _FORMAT]
+        # A record of a few bytes may unpack to any size; an older torch may not tell it.
+        size_of = getattr(reader, "get_record_size", lambda _: 0)
+        if sum(map(size_of, read)) > model_file.LARGEST_JSON:
+            raise ModelError(
+                "--model: %s has more than %d MB of JSON" % (path, model_file.LARGEST_JSON >> 20)
+            )
+        contents = {name: reader.get_record(name) if name in read else b"" for name in names}
     except (RuntimeError, UnicodeDecodeError) as error:
         raise ModelError("--model: %s is damaged: %s" % (path, str(error).split("\n")[0])) from error
+    if contents.get(_FORMAT) != b"pt2":
+        raise ModelError("--model: %s is damaged: its format is not pt2" % path)
+    return contents
 
 
 def _exported(path: str, name: str, backend: Backend, inputs: Mapping[str, Any]) -> Call:

@@ -32,7 +32,7 @@ _TYPES = {
     28: "uint16_t",
 }
 """Maps the number of a type in ``model.json`` to its name in specifications."""
-_LARGEST_JSON = 2**28
+LARGEST_JSON = 2**28
 _SYMBOL = re.compile(r"Symbol\('(\w+)'[^()]*\)")
 
 _OPERATORS = re.compile(
@@ -119,7 +119,7 @@ def read(path: str) -> ExportedFile:
     """
     with _opened(path) as archive:
         graphs = [info for name, info in _infos(archive).items() if re.fullmatch(r"models/.*\.json", name)]
-        if not graphs or graphs[0].file_size > _LARGEST_JSON:
+        if not graphs or graphs[0].file_size > LARGEST_JSON:
             raise ModelError("--model: %s is not a torch.export package" % path)
         try:
             content = archive.read(graphs[0])

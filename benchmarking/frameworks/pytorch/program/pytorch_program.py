@@ -52,7 +52,7 @@ class _PyTorchPreparation(Preparation):
         from . import loading
 
         self._loading = loading
-        loading.get_ready(self._kind, self._backend)
+        loading.get_ready(self._kind)
         if self._kind == model_file.EXPORTED and not settings.allow_code:
             loading.require_plain(settings.model)
 

@@ -84,6 +84,12 @@ def in_a_function(weight):
     return model
 
 
+def by_default_in_a_function(weight):
+    model = in_a_function(onnx_models.linear().graph.initializer[0])
+    model.functions[0].attribute_proto.add(name="value").t.CopyFrom(weight)
+    return model
+
+
 def sparse(weight):
     model = onnx_models.linear()
     model.graph.sparse_initializer.add().values.CopyFrom(weight)
@@ -112,6 +118,7 @@ def several_sparse_in_an_attribute(weight):
     "place",
     [
         in_a_function,
+        by_default_in_a_function,
         sparse,
         places_of_sparse_values,
         sparse_in_an_attribute,

@@ -19,7 +19,7 @@ from benchmarking.frameworks.kit import costs
 from benchmarking.frameworks.kit.errors import BenchmarkProgramError, ModelError
 from benchmarking.frameworks.kit.flags import parse
 from benchmarking.frameworks.kit.job import Job
-from benchmarking.frameworks.pytorch.program import dispatched, loading, torch_model
+from benchmarking.frameworks.pytorch.program import dispatched, loading, model_file, torch_model
 from benchmarking.frameworks.pytorch.program.backends import Backend
 from benchmarking.frameworks.pytorch.program.pytorch_program import PyTorchProgram, PyTorchSettings
 
@@ -213,3 +213,27 @@ def test_logging_is_as_before_when_a_model_is_loaded():
     with loading._without_warnings():
         assert logging.root.manager.disable >= logging.WARNING
     assert logging.root.manager.disable == disabled
+
+
+def lenet_with(path, **records):
+    with zipfile.ZipFile(LENET) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for info in source.infolist():
+            name = info.filename.partition("/")[2]
+            target.writestr(info.filename, records.pop(name, source.read(info)))
+        for name, content in records.items():
+            target.writestr(f"lenet/{name}", content)
+    return str(path)
+
+
+@pytest.mark.parametrize("record", ["extra/a.json", "archive_format"])
+def test_json_of_a_package_is_limited_before_it_is_unpacked(tmp_path, record, monkeypatch):
+    monkeypatch.setattr(model_file, "LARGEST_JSON", 1_000_000)
+    path = lenet_with(tmp_path / "net.pt2", **{record: b" " * 1_000_000})
+    assert Path(path).stat().st_size < 1_000_000
+    with pytest.raises(ModelError, match=r"net\.pt2 has more than \d+ MB of JSON$"):
+        loading.require_plain(path)
+
+
+def test_a_package_of_another_format_is_one_line(tmp_path):
+    with pytest.raises(ModelError, match=r"net\.pt2 is damaged: its format is not pt2$"):
+        loading.require_plain(lenet_with(tmp_path / "net.pt2", archive_format=b"pt3"))
