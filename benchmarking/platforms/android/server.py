@@ -20,9 +20,12 @@ from benchmarking.platforms.android.adb import (
     SyncError,
     transport_failures,
 )
+from benchmarking.platforms.remote.connection import check_length
 from benchmarking.results.plain_text import plain
 
 DEFAULT_PORT = 5037
+_LONGEST_REQUEST_BYTES = 2**16 - 1
+"""Its length is four hexadecimal digits."""
 _BLOCK_BYTES = 2**16
 """The largest block that adb's file service accepts."""
 _LARGEST_BLOCK_BYTES = 2**20
@@ -38,6 +41,7 @@ class ServerConnection(AdbConnection):
         self._port = port
 
     def open(self, name: str, patience: Patience) -> Service:
+        check_length(self.address, name.encode(), _LONGEST_REQUEST_BYTES)
         wire = self._transport(patience)
         try:
             wire.ask(name, patience)

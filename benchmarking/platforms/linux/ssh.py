@@ -13,7 +13,7 @@ from shlex import quote
 from typing import IO
 
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramStartError
-from benchmarking.platforms.remote.connection import Connection, ShellOutput
+from benchmarking.platforms.remote.connection import Connection, ShellOutput, check_length
 from benchmarking.programs import process
 from benchmarking.programs.command import Command, Outcome
 from benchmarking.programs.live_program import LiveProgram
@@ -129,7 +129,9 @@ class SshConnection(Connection):
 
     def _session_words(self, script: str) -> list[str]:
         options = [word for name, value in SESSION_OPTIONS.items() for word in ("-o", f"{name}={value}")]
-        return [*options, *self._destination_arguments(), for_any_shell(script)]
+        command = for_any_shell(script)
+        check_length(self.address, command.encode())
+        return [*options, *self._destination_arguments(), command]
 
     def _connected(self, cancellation: Cancellation | None) -> Path:
         """Connects.

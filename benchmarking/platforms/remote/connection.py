@@ -8,8 +8,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarking.errors import DeviceError
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
+
+
+LONGEST_ARGUMENT_BYTES = 2**17 - 1
+"""Linux takes no longer one, and a script is one argument of the device's shell."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,15 @@ class Connection(ABC):
     @abstractmethod
     def close(self) -> None:
         """Ends the connection; the next use opens a new one."""
+
+
+def check_length(address: str, script: bytes, longest_bytes: int = LONGEST_ARGUMENT_BYTES) -> None:
+    """
+    Raises:
+        DeviceError: the script is too long to be passed on.
+    """
+    if len(script) > longest_bytes:
+        raise DeviceError(
+            f"{address}: a command of {len(script)} bytes cannot be passed on, only one of {longest_bytes}; "
+            "give the program fewer or shorter arguments"
+        )

@@ -5,6 +5,7 @@ the output.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from benchmarking.errors import DeviceError, DeviceLostError
@@ -14,6 +15,10 @@ from benchmarking.results.plain_text import last_line
 
 ANSWER_LIMIT_S = 30.0
 """For a script that only looks something up."""
+LONGEST_PART_BYTES = 20_000
+"""Of a script with a line for each of many files. A system takes no argument above 128 KiB, an adb server no request
+above 64 KiB, and ssh needs up to five characters for a byte.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,21 @@ class RemoteShell:
             complaint = result.stderr.strip() or result.stdout.strip() or f"exit status {result.exit_code}"
             raise DeviceError(f"{self.connection.address}: {last_line(complaint)}", complaint)
         return result.stdout
+
+
+def parts(pieces: Iterable[str]) -> Iterator[list[str]]:
+    """The pieces of a script in their order, in as many scripts as are short enough for every connection."""
+    part: list[str] = []
+    size = 0
+    for piece in pieces:
+        piece_bytes = len(piece.encode("utf-8", "surrogateescape")) + 1
+        if part and size + piece_bytes > LONGEST_PART_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(piece)
+        size += piece_bytes
+    if part:
+        yield part
 
 
 def framed(script: str, token: str) -> str:

@@ -17,7 +17,7 @@ from shlex import quote
 
 from benchmarking.errors import DeviceError
 from benchmarking.files.model_cache import TOGETHER
-from benchmarking.platforms.remote.shell import RemoteShell
+from benchmarking.platforms.remote.shell import RemoteShell, parts
 from benchmarking.programs.process import Cancellation
 from benchmarking.results.plain_text import plain
 
@@ -67,11 +67,11 @@ class Staging:
         meanwhile.
         """
         directory = f"{self.runs}/{secrets.token_hex(6)}"
-        present = " && ".join(f"[ -f {quote(path)} ]" for path in needed) or ":"
-        script = f"{present} || {{ echo gone; exit 0; }}; mkdir -p {quote(f'{directory}/output')}"
-        if self._shell.check(script).strip() == "gone":
-            self._verified.clear()
-            return None
+        present = [f"[ -f {quote(path)} ] || {{ echo gone; exit 0; }}" for path in needed]
+        for part in parts([*present, f"mkdir -p {quote(f'{directory}/output')}"]):
+            if self._shell.check("\n".join(part)).strip() == "gone":
+                self._verified.clear()
+                return None
         return directory
 
     def remove_run(self, directory: str) -> None:
@@ -108,12 +108,12 @@ class Staging:
 
     def prune(self) -> None:
         """Removes the staged files that were not used since the device was reserved."""
-        used = " ".join(sorted(PurePosixPath(path).parent.name for path in self._verified))
-        self._shell.check(
-            f"cd {quote(self.directory + '/files')} 2>/dev/null || exit 0\n"
-            'for one in * .part-*; do case " '
-            f'{used} " in *" $one "*) ;; *) rm -rf "$one" ;; esac; done'
-        )
+        used = {PurePosixPath(path).parent.name for path in self._verified}
+        enter = f"cd {quote(self.directory + '/files')} 2>/dev/null || exit 0\n"
+        listing = 'for one in * .part-*; do [ -e "$one" ] && printf "%s\\n" "$one"; done; :'
+        found = self._shell.check(enter + listing).splitlines()
+        for part in parts(quote(one) for one in found if one not in used and one not in ("", ".", "..")):
+            self._shell.check(f"{enter}rm -rf -- {' '.join(part)}")
 
     def forget(self) -> None:
         """Requires all files to be verified again: the device may have been restarted."""
@@ -127,13 +127,17 @@ class Staging:
     def _absent(self, files: Mapping[Path, str], cancellation: Cancellation | None) -> Mapping[Path, str]:
         if not files:
             return {}
-        script = "\n".join(
-            f"if [ -f {quote(target)} ]; then md5sum < {quote(target)}; else echo -; fi"
+        lines = (
+            f"if [ -f {quote(target)} ]; then md5sum < {quote(target)} || echo -; else echo -; fi"
             for target in files.values()
         )
-        answers = self._shell.check(
-            script, timeout_s=TRANSFER_CHECK_LIMIT_S, cancellation=cancellation
-        ).splitlines()
+        answers = [
+            answer
+            for part in parts(lines)
+            for answer in self._shell.check(
+                "\n".join(part), timeout_s=TRANSFER_CHECK_LIMIT_S, cancellation=cancellation
+            ).splitlines()
+        ]
         return {
             path: target
             for (path, target), answer in zip(files.items(), answers, strict=True)

@@ -150,6 +150,12 @@ def test_scripts_and_their_streams(phone):
     assert (result.exit_code, result.stdout, result.stderr) == (7, "out\n", "err\n")
 
 
+def test_a_script_that_is_too_long_for_a_request_is_refused_in_one_line(phone):
+    with pytest.raises(DeviceError, match=r"a command of \d+ bytes cannot be passed on, only one of 65535"):
+        RemoteShell(phone[1]).run(f": {'x' * 2**16}")
+    assert RemoteShell(phone[1]).run(f"echo {'x' * 60_000}").stdout == "x" * 60_000 + "\n"
+
+
 def test_an_old_shell_that_merges_the_streams(running):
     one = running(Device("PHONE"), knows_streams=False)
     shell = RemoteShell(ServerConnection("PHONE", "127.0.0.1", one.port))

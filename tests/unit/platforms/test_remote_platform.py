@@ -19,7 +19,7 @@ from benchmarking.errors import (
 )
 from benchmarking.files.model_cache import TOGETHER
 from benchmarking.platforms.platform_base import PlatformOptions
-from benchmarking.platforms.remote import live_run
+from benchmarking.platforms.remote import live_run, shell
 from benchmarking.platforms.remote.shell import RemoteShell
 from benchmarking.programs.command import Command, Program
 from benchmarking.programs.process import Cancellation
@@ -141,6 +141,49 @@ def test_what_a_run_did_not_use_goes_at_its_end(discover, directory, tmp_path):
     with platform.hold(), platform.stage([tmp_path / "one"]):
         pass
     assert staged_files(directory) == []
+
+
+def test_many_files_are_asked_for_in_scripts_of_bounded_length(discover, directory, tmp_path, monkeypatch):
+    """A script is one argument, and no system takes one above 128 KiB."""
+    monkeypatch.setattr(shell, "LONGEST_PART_BYTES", 2000)
+    files = [tmp_path / ("\N{PILE OF POO}" * 50 + str(number)) for number in range(12)]
+    for number, path in enumerate(files):
+        path.write_text(str(number))
+    platform = discover()
+    with platform.hold(), platform.stage(files) as staged:
+        assert [Path(staged.paths[path]).read_text() for path in files] == [*map(str, range(12))]
+        before = len(platform.connection.scripts)
+        Path(staged.paths[files[-1]]).unlink()
+        assert platform._staging.make_run(staged.paths.values()) is None
+        with platform.stage(files):
+            pass
+    assert max(len(one.encode()) for one in platform.connection.scripts[before:]) < 2500
+    platform = discover(remove_staged=True)
+    with platform.hold():
+        pass
+    assert staged_files(directory) == []
+
+
+def test_a_staged_file_that_cannot_be_read_there_is_brought_again(platform, directory, tmp_path):
+    (tmp_path / "model").write_text("1")
+    with platform.stage([tmp_path / "model"]) as staged:
+        path = Path(staged.paths[tmp_path / "model"])
+        path.unlink()
+        path.symlink_to("/proc/self/mem")  # which is there, and cannot be read
+        platform._staging.forget()
+        with platform.stage([tmp_path / "model"]):
+            assert path.read_text() == "1"
+
+
+def test_a_script_is_parted_between_its_lines(monkeypatch):
+    monkeypatch.setattr(shell, "LONGEST_PART_BYTES", 10)
+    assert [*shell.parts(["abcd", "efgh", "\N{PILE OF POO}", "i", "x" * 50, "j"])] == [
+        ["abcd", "efgh"],
+        ["\N{PILE OF POO}", "i"],
+        ["x" * 50],
+        ["j"],
+    ]
+    assert [*shell.parts([])] == []
 
 
 def test_an_output_that_changes_on_its_way_is_not_taken(platform, program, tmp_path, monkeypatch):

@@ -203,3 +203,9 @@ def test_a_machine_without_room_for_a_socket_is_named(connection, monkeypatch):
     monkeypatch.setattr(tempfile, "mkdtemp", fail)
     with pytest.raises(DeviceError, match="cannot create a socket in /tmp: No space left on device"):
         RemoteShell(connection).run(":")
+
+
+def test_a_command_that_no_system_takes_is_refused_in_one_line(connection):
+    with pytest.raises(DeviceError, match=r"^pi@board:2222: a command of \d+ bytes cannot be passed on"):
+        RemoteShell(connection).run(f": {'x' * 2**17}")
+    assert RemoteShell(connection).run(f"echo {'x' * 100_000} | wc -c").stdout == "100001\n"
