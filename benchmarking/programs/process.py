@@ -121,12 +121,16 @@ def run(
     streams: Streams = Streams(),
     termination_grace_s: float = TERMINATION_GRACE_S,
     tether: Tether | None = None,
+    goes_to_background: bool = False,
 ) -> Outcome:
     """Runs ``command`` in a process group of its own until it ends.
 
     After it ended, was cancelled or ran longer than ``command.timeout_s``, no process of the group remains;
     between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that does not go to a file, the
     first ``capture.HEAD_LIMIT_BYTES`` and the last ``capture.TAIL_LIMIT_BYTES`` are kept.
+
+    ``goes_to_background``: what is left of the group when the command has ended by itself is spared. It leaves the
+    group by itself, but only a moment later.
 
     Raises:
         ProgramStartError: it could not be started.
@@ -141,7 +145,7 @@ def run(
         duration_s = time.monotonic() - started
         if end is not _End.EXITED:
             supervisor.terminate(termination_grace_s)
-        exit_code = supervisor.finish()
+        exit_code = supervisor.finish(spares_group=goes_to_background and end is _End.EXITED)
         if end is _End.CANCELLED:
             raise RunCancelledError(f"cancelled while {command.argv[0]} was running")
         return Outcome(
@@ -387,12 +391,13 @@ class _Supervisor:
         _signal_group(self._process, signal.SIGTERM)
         self.wait(grace_s, None)
 
-    def finish(self) -> int:
+    def finish(self, *, spares_group: bool = False) -> int:
         """Kills the remaining processes of the group, reads the remaining output and returns the
         exit code.
         """
         # The process is not reaped yet, so its number still identifies this group.
-        _signal_group(self._process, signal.SIGKILL)
+        if not spares_group:
+            _signal_group(self._process, signal.SIGKILL)
         exit_code = self._reap()
         self._selector.unregister(self._end_watch)
         deadline = time.monotonic() + DRAIN_LIMIT_S

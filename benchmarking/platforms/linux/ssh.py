@@ -156,6 +156,7 @@ class SshConnection(Connection):
                         cancellation,
                         Streams(stdout=log, stderr=log),
                         directory,
+                        goes_to_background=True,
                     )
                     log.seek(0)
                     said = log.read(2**20).decode(errors="replace").strip()
@@ -201,6 +202,8 @@ class SshConnection(Connection):
         cancellation: Cancellation | None,
         streams: Streams,
         directory: Path,
+        *,
+        goes_to_background: bool = False,
     ) -> Outcome:
         try:
             with Cancellation() as never:
@@ -209,6 +212,7 @@ class SshConnection(Connection):
                     cancellation or never,
                     hidden_environment=self._hidden_environment,
                     streams=streams,
+                    goes_to_background=goes_to_background,
                 )
         except ProgramStartError as error:
             raise DeviceError(f"{self.address}: {error}; is OpenSSH's client installed?") from error

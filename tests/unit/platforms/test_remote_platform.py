@@ -169,7 +169,7 @@ def test_a_staged_file_that_cannot_be_read_there_is_brought_again(platform, dire
     with platform.stage([tmp_path / "model"]) as staged:
         path = Path(staged.paths[tmp_path / "model"])
         path.unlink()
-        path.symlink_to("/proc/self/mem")  # which is there, and cannot be read
+        path.symlink_to("/proc/self/clear_refs")  # which is there, and cannot be read
         platform._staging.forget()
         with platform.stage([tmp_path / "model"]):
             assert path.read_text() == "1"

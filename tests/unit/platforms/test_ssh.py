@@ -14,12 +14,14 @@ from benchmarking.platforms.linux.linux import LinuxPlatform
 from benchmarking.platforms.linux.ssh import OPTIONS, SESSION_OPTIONS, SshConnection, for_any_shell
 from benchmarking.platforms.platform_base import PlatformOptions
 from benchmarking.platforms.remote.shell import RemoteShell
+from tests.support.waiting import wait_until
 
 SSH = """#!/bin/sh
 printf '%s\\0' "$@" >> "$SSH_LOG"; printf '\\n' >> "$SSH_LOG"
 for word; do
     case $word in
-        -M) [ -z "$SSH_REFUSAL" ] || { printf '%s\\n' "$SSH_REFUSAL" >&2; exit 255; }; exit 0 ;;
+        -M) [ -z "$SSH_REFUSAL" ] || { printf '%s\\n' "$SSH_REFUSAL" >&2; exit 255; }
+            [ -z "$SSH_MASTER" ] || (sleep 0.2; echo "it lives" > "$SSH_MASTER") & exit 0 ;;
         -O) exit 0 ;;
     esac
     last=$word
@@ -39,7 +41,7 @@ def ssh(tmp_path, monkeypatch):
     path.write_text(SSH)
     path.chmod(0o755)
     log = tmp_path / "log"
-    for name, value in {"LOG": str(log), "SHELL": "sh", "REFUSAL": "", "GREETING": ""}.items():
+    for name, value in {"LOG": str(log), "SHELL": "sh", "REFUSAL": "", "MASTER": "", "GREETING": ""}.items():
         monkeypatch.setenv(f"SSH_{name}", value)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     return lambda: [line.split("\0")[:-1] for line in log.read_text().splitlines() if line]
@@ -105,6 +107,13 @@ def test_the_configuration_of_a_persons_own_sessions_is_overruled(connection, ss
     assert {"-M", "-N", "-f"} <= set(master)
     assert SESSION_OPTIONS.items() <= dict(word.split("=", 1) for word in session if "=" in word).items()
     assert end[end.index("-O") + 1] == "exit"
+
+
+def test_the_master_is_not_ended_while_it_goes_to_the_background(connection, monkeypatch, tmp_path):
+    """Ssh forks, and only then leaves the process group of its parent, which has ended."""
+    monkeypatch.setenv("SSH_MASTER", str(tmp_path / "master"))
+    RemoteShell(connection).run(":")
+    wait_until(lambda: (tmp_path / "master").exists(), "the master lives")
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh here")

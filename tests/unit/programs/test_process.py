@@ -131,6 +131,17 @@ def test_a_timeout_kills_the_whole_group_even_what_ignores_sigterm(run, tmp_path
     assert wait_until(lambda: not is_running(int(pid_file.read_text())))
 
 
+def test_what_goes_to_the_background_is_spared_but_not_after_a_timeout(run):
+    """As ``ssh -f``, which leaves the group of its parent only when that has ended."""
+    words = ("sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!; $0")
+    spared = int(run(Command((*words, "true")), goes_to_background=True).stdout)
+    assert is_running(spared)
+    os.kill(spared, signal.SIGKILL)
+    outcome = run(Command((*words, "sleep 600"), timeout_s=1.0), goes_to_background=True)
+    assert outcome.timed_out
+    assert wait_until(lambda: not is_running(int(outcome.stdout)))
+
+
 def test_children_that_outlive_the_program_are_killed_and_do_not_delay_its_end(run):
     code = "import subprocess, sys; print(subprocess.Popen(['sleep', '600']).pid)"
     outcome = run(python(code))
