@@ -63,14 +63,35 @@ class Side:
         return cls(name, (str(Path(found).absolute()), *words[1:]), directory, version)
 
     def write_launcher(self, directory: Path) -> Path:
-        """The hash of the program is in it, so that two builds at one path are two versions."""
-        with Path(self.argv[0]).open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        """What identifies the program is in it, so that two builds at one path are two versions.
+
+        Raises:
+            UsageError: the program is gone.
+        """
+        try:
+            digest = _identity(Path(self.argv[0]))
+        except OSError as error:
+            raise UsageError(f"{self.name.upper()}: {self.argv[0]}: {error.strerror or error}") from error
         path = directory / self.name
         lines = ["#!/bin/sh", f"# {digest}", f"cd {shlex.quote(str(self.directory))} || exit 126"]
         path.write_text("\n".join([*lines, f"exec {shlex.join(self.argv)}", ""]), encoding="utf-8")
         path.chmod(0o700)
         return path
+
+
+def _identity(program: Path) -> str:
+    """The hash of its content; of a program that may be executed but not read, what else tells builds apart.
+
+    Raises:
+        OSError: it is gone.
+    """
+    try:
+        with program.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except PermissionError:
+        status = program.stat()
+        told = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _why_not(word: str, directory: Path) -> str:

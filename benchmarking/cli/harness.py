@@ -574,7 +574,11 @@ def make_reporters(options: HarnessOptions, cancellation: Cancellation) -> list[
         from benchmarking.reporters.local_reporter import LocalReporter
 
         reporters.append(LocalReporter(local_directory))
-    if options.remote_reporter is not None:
+    if options.remote_reporter is None:
+        for name in ("remote_access_token", "allow_http"):
+            if getattr(options, name):
+                logger.warning("--%s has no effect: without --remote_reporter nothing is sent", name)
+    else:
         from benchmarking.reporters.remote_reporter import RemoteReporter
 
         reporters.append(

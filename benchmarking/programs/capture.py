@@ -13,6 +13,8 @@ class Capture:
         self._head = bytearray()
         self._tail = bytearray()
         self._dropped_bytes = 0
+        self._tail_is_cut = False
+        """It begins within a line."""
 
     def add(self, data: bytes) -> None:
         room = HEAD_LIMIT_BYTES - len(self._head)
@@ -20,17 +22,22 @@ class Capture:
         self._tail += data[room:] if room < len(data) else b""
         if len(self._tail) > 2 * TAIL_LIMIT_BYTES:
             surplus = len(self._tail) - TAIL_LIMIT_BYTES
+            self._tail_is_cut = self._tail[surplus - 1] != ord("\n")
             del self._tail[:surplus]
             self._dropped_bytes += surplus
 
     @property
     def omitted_bytes(self) -> int:
-        return self._dropped_bytes
+        """How many bytes ``text`` lacks."""
+        kept = len(self._head) + len(self._tail)
+        return self._dropped_bytes and self._dropped_bytes + kept - sum(map(len, self._whole_lines()))
 
     def text(self) -> str:
-        """If something was dropped, the two incomplete lines are dropped too."""
+        """If something was dropped, incomplete lines are dropped too: half a number is another number."""
+        return b"".join(self._whole_lines()).decode("utf-8", errors="replace")
+
+    def _whole_lines(self) -> tuple[bytearray, bytearray]:
         if not self._dropped_bytes:
-            return (self._head + self._tail).decode("utf-8", errors="replace")
-        head = self._head[: self._head.rfind(b"\n") + 1]
-        tail = self._tail[self._tail.find(b"\n") + 1 :]
-        return (head + tail).decode("utf-8", errors="replace")
+            return self._head, self._tail
+        tail = self._tail.partition(b"\n")[2] if self._tail_is_cut else self._tail
+        return self._head[: self._head.rfind(b"\n") + 1], tail

@@ -129,8 +129,8 @@ def run(
     between SIGTERM and SIGKILL it has ``termination_grace_s``. Of each stream that does not go to a file, the
     first ``capture.HEAD_LIMIT_BYTES`` and the last ``capture.TAIL_LIMIT_BYTES`` are kept.
 
-    ``goes_to_background``: what is left of the group when the command has ended by itself is spared. It leaves the
-    group by itself, but only a moment later.
+    ``goes_to_background``: what is left of the group when the command has ended by itself is spared: it
+    leaves the group too, but only a moment later.
 
     Raises:
         ProgramStartError: it could not be started.

@@ -12,7 +12,6 @@ from benchmarking.errors import DeviceError
 from benchmarking.programs.live_program import LiveProgram
 from benchmarking.programs.process import Cancellation
 
-
 LONGEST_ARGUMENT_BYTES = 2**17 - 1
 """Linux takes no longer one, and a script is one argument of the device's shell."""
 

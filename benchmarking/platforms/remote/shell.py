@@ -16,8 +16,8 @@ from benchmarking.results.plain_text import last_line
 ANSWER_LIMIT_S = 30.0
 """For a script that only looks something up."""
 LONGEST_PART_BYTES = 20_000
-"""Of a script with a line for each of many files. A system takes no argument above 128 KiB, an adb server no request
-above 64 KiB, and ssh needs up to five characters for a byte.
+"""Of a script with a line for each of many files. A system takes no argument above 128 KiB, an adb server no
+request above 64 KiB, and ssh needs up to five characters for a byte.
 """
 
 

@@ -1,5 +1,7 @@
 """A command line of the two that are compared, as a shell in its directory would find it."""
 
+import errno
+import hashlib
 import os
 
 import pytest
@@ -64,3 +66,22 @@ def test_the_launcher_is_the_command_with_the_hash_of_its_program(tmp_path):
     assert os.popen(str(first)).read() == f"{tmp_path}\n"
     program.write_text("#!/bin/sh\npwd -P\n")
     assert side.write_launcher(tmp_path / "launchers").read_text() != text
+
+
+def test_a_program_that_may_be_executed_but_not_read_is_known_by_its_file(tmp_path, monkeypatch):
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o711)
+    side = Side.of("base", str(program))
+
+    def refuse(*_):  # to root every file is readable
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(hashlib, "file_digest", refuse)
+    first = side.write_launcher(tmp_path).read_text()
+    assert first == side.write_launcher(tmp_path).read_text()
+    os.utime(program, ns=(1, 1))
+    assert first != side.write_launcher(tmp_path).read_text()
+    program.unlink()
+    with pytest.raises(UsageError, match=f"^BASE: {program}: No such file or directory$"):
+        side.write_launcher(tmp_path)

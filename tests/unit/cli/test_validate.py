@@ -283,6 +283,15 @@ def test_two_reports_in_one_file_are_refused(call, capsys, arguments, message):
     assert capsys.readouterr().err == f"harness.py: {message}: give each a file of its own\n"
 
 
+@pytest.mark.parametrize("arguments", [["--allow_http"], ["--remote_access_token", "s3cret"]])
+@pytest.mark.parametrize("reporter", [[], ["--remote_reporter", "http://127.0.0.1:9/x|y"]])
+def test_what_is_only_for_a_server_is_named_without_one(call, caplog, arguments, reporter):
+    assert call("--validate", *arguments, *reporter) == 0
+    said = [] if reporter else [f"{arguments[0]} has no effect: without --remote_reporter nothing is sent"]
+    assert [one for one in caplog.messages if "no effect" in one] == said
+    assert "s3cret" not in caplog.text
+
+
 @pytest.mark.parametrize(("history", "messages"), [([], 1), ([OLDER], 0)])
 def test_a_detector_without_a_history_is_named(call, caplog, history, messages):
     info = json.dumps({"treatment": COMMIT, "regression_commits": history})

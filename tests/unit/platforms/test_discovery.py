@@ -1,6 +1,7 @@
 """Where Android devices are looked for, without one."""
 
 import logging
+import time
 
 import pytest
 
@@ -86,3 +87,29 @@ def test_names_that_strangers_announce_control_no_terminal(monkeypatch):
     monkeypatch.setattr(mdns, "LISTEN_S", 0)
     name = "adb-1?[2J?host ready"
     assert mdns.announced() == {"10.0.0.9:5555": name, "[fe80::1]:5555": name}
+
+
+def test_silent_announcements_hold_nobody_up(monkeypatch):
+    """All wait at the same time, and within one limit."""
+    limits_ms = []
+
+    class Network:
+        def get_service_info(self, service, name, timeout):
+            limits_ms.append(timeout)
+            time.sleep(timeout / 1000)
+            return
+
+        def close(self):
+            pass
+
+    def browse(network, services, listener):
+        for number in range(200):
+            listener.add_service(network, services[0], f"silent{number}.{services[0]}")
+
+    monkeypatch.setattr("zeroconf.Zeroconf", Network)
+    monkeypatch.setattr("zeroconf.ServiceBrowser", browse)
+    monkeypatch.setattr(mdns, "LISTEN_S", 0)
+    monkeypatch.setattr(mdns, "DETAILS_LIMIT_MS", 100)
+    assert mdns.announced() == {}
+    assert len(limits_ms) == 200
+    assert sum(limits_ms) <= 100 * mdns.ASKED_AT_ONCE

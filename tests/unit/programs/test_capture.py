@@ -40,4 +40,11 @@ def test_what_fits_is_kept_as_it_is(limits, length):
 
 
 def test_what_is_between_two_kept_lines_is_counted(limits):
-    assert captured(b"a\nbcdefghi" + b"j" * 10 + b"k\nmnopqrstuv") == ("a\nmnopqrstuv", 12)
+    assert captured(b"a\nbcdefghi" + b"j" * 10 + b"k\nmnopqrstuv") == ("a\nmnopqrstuv", 20)
+
+
+def test_a_line_that_was_cut_is_left_out_however_long_it_is(limits):
+    """The rest of a number is another number."""
+    assert captured(b"1" * 100) == ("", 100)
+    assert captured(b"a\n" + b"1" * 100) == ("a\n", 100)
+    assert captured(b"1" * 100 + b"\nb") == ("b", 101)
