@@ -6,11 +6,12 @@ import errno
 import os
 import shutil
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from benchmarking.errors import StorageError
 from benchmarking.programs import process
+from benchmarking.programs.capture import LogFile
 from benchmarking.programs.command import Command
 from benchmarking.programs.process import Cancellation, Streams, Tether
 
@@ -32,26 +33,29 @@ def run_build_script(
     tether: Tether | None = None,
     hidden_environment: Collection[str] = (),
 ) -> str | None:
-    """What went wrong; None if it left an executable. Its messages are in ``log``.
+    """What went wrong; None if it left an executable. Its messages are in ``log``; of very many the first and
+    the last.
 
     Raises:
         ProgramStartError: the script cannot be run.
-        StorageError: the disk is full.
+        StorageError: the disk is full, or the log cannot be written.
         RunCancelledError
     """
     launcher = () if os.access(script, os.X_OK) else ("sh",)
     command = Command((*launcher, str(script), str(source), str(result)), timeout_s=timeout_s)
-    with log.open("wb") as stream:
-        stream.write(f"{command}\n".encode())
-        stream.flush()
-        outcome = process.run(
-            command,
-            cancellation,
-            directory=source,
-            streams=Streams(stdout=stream, stderr=stream),
-            tether=tether,
-            hidden_environment=hidden_environment,
-        )
+    try:
+        with log.open("wb") as stream, closing(LogFile(stream)) as log_file:
+            log_file.add(f"{command}\n".encode(errors="surrogateescape"))
+            outcome = process.run(
+                command,
+                cancellation,
+                directory=source,
+                streams=Streams(log=log_file),
+                tether=tether,
+                hidden_environment=hidden_environment,
+            )
+    except OSError as error:
+        raise StorageError(f"{log}: {error.strerror or error}") from error
     if outcome.timed_out:
         return f"it exceeded the --build_timeout of {timeout_s:g} s and was killed"
     if outcome.exit_code != 0:

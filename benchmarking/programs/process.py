@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from benchmarking.errors import ProgramStartError, RunCancelledError
-from benchmarking.programs.capture import Capture
+from benchmarking.programs.capture import Capture, LogFile
 from benchmarking.programs.command import Command, CpuUse, Outcome
 from benchmarking.programs.live_program import LiveProgram
 
@@ -97,6 +97,8 @@ class Streams:
     stdin: IO[bytes] | None = None
     stdout: IO[bytes] | None = None
     stderr: IO[bytes] | None = None
+    log: LogFile | None = None
+    """For both streams of output, instead of files."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def run(
         raise RunCancelledError(f"cancelled before {command.argv[0]} was started")
     started = time.monotonic()
     process = _start(command, hidden_environment, directory, streams, tether)
-    with _supervised(process, Capture(), Capture()) as supervisor:
+    with _supervised(process, streams.log or Capture(), Capture()) as supervisor:
         end = supervisor.wait(command.timeout_s, cancellation)
         duration_s = time.monotonic() - started
         if end is not _End.EXITED:
@@ -282,7 +284,7 @@ def _start(
             bufsize=0,
             stdin=streams.stdin or stdin,
             stdout=streams.stdout or subprocess.PIPE,
-            stderr=streams.stderr or subprocess.PIPE,
+            stderr=subprocess.STDOUT if streams.log else streams.stderr or subprocess.PIPE,
             start_new_session=True,
         )
     except (OSError, ValueError) as error:

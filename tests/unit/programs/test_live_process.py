@@ -21,7 +21,7 @@ from benchmarking.errors import (
     RunCancelledError,
     StorageError,
 )
-from benchmarking.programs import build_script, leftovers, live_program, process
+from benchmarking.programs import build_script, capture, leftovers, live_program, process
 from benchmarking.programs.build_script import run_build_script, tail
 from benchmarking.programs.command import Command, Outcome
 from benchmarking.programs.live_program import LiveProgram
@@ -223,6 +223,26 @@ def test_a_script_makes_a_program(tmp_path, cancellation, mode):
 def test_a_script_that_makes_none(tmp_path, cancellation, text, problem):
     limit_s = 0.2 if "sleep" in text else None
     assert built(tmp_path, cancellation, text, timeout_s=limit_s) == problem.format(tmp_path)
+
+
+def test_a_log_without_end_does_not_fill_the_disk(tmp_path, cancellation, monkeypatch):
+    monkeypatch.setattr(capture, "HEAD_LIMIT_BYTES", 2000)
+    monkeypatch.setattr(capture, "TAIL_LIMIT_BYTES", 1000)
+    text = "#!/bin/sh\necho first\nseq 100000\nseq 100000 >&2\necho last >&2\nexit 1"
+    assert "exit status 1" in built(tmp_path, cancellation, text)
+    log = tmp_path / "log"
+    assert log.stat().st_size < 2000 + 2 * 1000 + 100
+    lines = log.read_text().splitlines()
+    assert (lines[1], lines[-1]) == ("first", "last")
+    (left_out,) = (line for line in lines if line.startswith("--- "))
+    written = sum(len(f"{number}\n") for number in range(1, 100_001)) * 2 + len(f"{lines[0]}\nfirst\nlast\n")
+    assert int(left_out.split()[1]) == written - (log.stat().st_size - len(left_out) - 2)
+
+
+def test_a_log_that_cannot_be_written_is_no_fault_of_the_commit(tmp_path, cancellation):
+    (tmp_path / "log").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match=f"^{tmp_path}/log: No space left on device$"):
+        built(tmp_path, cancellation, GOOD)
 
 
 def test_a_full_disk_is_not_the_fault_of_the_commit(tmp_path, cancellation, monkeypatch):
