@@ -142,10 +142,12 @@ def _warn_of_missing_devices(options: HarnessOptions, cancellation: Cancellation
 
 
 def _run(options: HarnessOptions, command: tuple[str, ...]) -> ExitStatus:
+    from benchmarking.files import held_directory
     from benchmarking.programs.process import Cancellation
     from benchmarking.reporters.reporters import ReporterGroup
 
     started = time.monotonic()
+    held_directory.remove_abandoned()
     with Cancellation() as cancellation:
         prepared = _prepare(options, command, cancellation)
         _warn_of_unused_options(options)

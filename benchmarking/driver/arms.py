@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.plan import Arm
 from benchmarking.errors import CaseError
+from benchmarking.files.held_directory import HeldDirectory
 from benchmarking.frameworks import data_files
 from benchmarking.frameworks.framework_base import FrameworkBase, Invocation, ProgramReport
 from benchmarking.platforms.platform_base import PlatformBase, StagedFiles
@@ -71,10 +71,10 @@ class ReadyArm:
 
     def outputs(self) -> dict[str, NDArray[np.float64]]:
         """The values that the last run wrote, flattened, by the name of the blob in the test."""
-        with tempfile.TemporaryDirectory(prefix="benchmark-outputs-") as directory:
-            self.platform.fetch_outputs(self.staged, Path(directory))
+        with HeldDirectory("benchmark-run-") as directory:
+            self.platform.fetch_outputs(self.staged, directory.path)
             return {
-                name: self.framework.read_tensor(Path(directory) / self.framework.output_file(blob))
+                name: self.framework.read_tensor(directory.path / self.framework.output_file(blob))
                 for name, blob in zip(self.output_names, self.invocation.outputs, strict=True)
             }
 

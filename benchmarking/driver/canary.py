@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from benchmarking.driver.bench import Bench
 from benchmarking.driver.benchmark_driver import BenchmarkDriver
 from benchmarking.driver.plan import Arm
+from benchmarking.files.held_directory import HeldDirectory
 from benchmarking.platforms.platform_base import PlatformBase
 from benchmarking.results.model import NET_DELAY, Confirmation, Result, SequentialDecision
 from benchmarking.specs.expand import TestCase
@@ -61,10 +61,10 @@ def run_canary(
     with ExitStack() as stack:
         verdict: SequentialDecision | Confirmation | str
         try:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-canary-"))
+            directory = stack.enter_context(HeldDirectory("benchmark-run-"))
             own_plan = replace(
                 plan,
-                treatment=_copy(plan.control, Path(directory)),
+                treatment=_copy(plan.control, directory.path),
                 comparing=replace(plan.comparing, what="canary: comparing the control with its own copy"),
             )
         except OSError as error:

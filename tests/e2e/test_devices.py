@@ -310,7 +310,7 @@ class Phases:
 
     def _pulls(self, temporary):
         if hasattr(self.host, "serial"):
-            return any(one.stat().st_size for one in temporary.glob("benchmark-outputs-*/.part-*"))
+            return any(one.stat().st_size for one in temporary.glob("benchmark-run-*/.part-*"))
         return self.host.processes("/output/big")
 
 

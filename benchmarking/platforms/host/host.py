@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from benchmarking.errors import DeviceError, ProgramStartError
+from benchmarking.files.held_directory import HeldDirectory
 from benchmarking.platforms import frequency, outputs, reference
 from benchmarking.platforms.host import facts, threads
 from benchmarking.platforms.platform_base import (
@@ -102,12 +102,12 @@ class HostPlatform(PlatformBase):
         if missing:
             raise DeviceError(f"cannot read {', '.join(missing)}")
         try:
-            directory = tempfile.TemporaryDirectory(prefix="benchmark-", ignore_cleanup_errors=True)
+            directory = HeldDirectory("benchmark-run-")
         except OSError as error:
             raise DeviceError(f"cannot create a temporary directory: {error}; set TMPDIR") from error
         with directory:
             # One level down, so that it can be cleaned up even if a program replaces it.
-            output_directory = Path(directory.name) / "output"
+            output_directory = directory.path / "output"
             output_directory.mkdir()
             yield StagedFiles(paths, str(output_directory))
 

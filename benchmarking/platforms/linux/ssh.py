@@ -13,6 +13,7 @@ from shlex import quote
 from typing import IO
 
 from benchmarking.errors import DeviceError, DeviceLostError, ProgramStartError
+from benchmarking.files.held_directory import SHORT_PATHS, HeldDirectory
 from benchmarking.platforms.remote.connection import Connection, ShellOutput, check_length
 from benchmarking.programs import process
 from benchmarking.programs.command import Command, Outcome
@@ -73,7 +74,7 @@ class SshConnection(Connection):
         self._destination = destination
         self._target = _target(destination)
         self._hidden_environment = tuple(hidden_environment)
-        self._directory: Path | None = None
+        self._directory: HeldDirectory | None = None
 
     @property
     def address(self) -> str:
@@ -118,8 +119,9 @@ class SshConnection(Connection):
         if self._directory is not None:
             directory, self._directory = self._directory, None
             with suppress(ProgramStartError):
-                self._call(["-O", "exit", *self._destination_arguments()], 5, None, Streams(), directory)
-            shutil.rmtree(directory, ignore_errors=True)
+                words = ["-O", "exit", *self._destination_arguments()]
+                self._call(words, 5, None, Streams(), directory.path)
+            directory.remove()
 
     def _ssh(
         self, script: str, timeout_s: float, cancellation: Cancellation | None, streams: Streams
@@ -141,9 +143,8 @@ class SshConnection(Connection):
             DeviceLostError: the host cannot be reached.
         """
         if self._directory is None:
-            # A socket's path is at most about 100 characters long, which $TMPDIR often is not.
             try:
-                directory = Path(tempfile.mkdtemp(prefix="bench-", dir="/tmp"))
+                directory = HeldDirectory("bench-ssh-", SHORT_PATHS)
             except OSError as error:
                 raise DeviceError(
                     f"{self.address}: cannot create a socket in /tmp: {error.strerror}"
@@ -155,7 +156,7 @@ class SshConnection(Connection):
                         2 * CONNECT_LIMIT_S,
                         cancellation,
                         Streams(stdout=log, stderr=log),
-                        directory,
+                        directory.path,
                         goes_to_background=True,
                     )
                     log.seek(0)
@@ -163,10 +164,10 @@ class SshConnection(Connection):
                 if outcome.exit_code != 0:
                     raise self._cannot_connect(said or "no answer")
             except BaseException:
-                shutil.rmtree(directory, ignore_errors=True)
+                directory.remove()
                 raise
             self._directory = directory
-        return self._directory
+        return self._directory.path
 
     def _cannot_connect(self, said: str) -> DeviceError:
         lines = said.splitlines()

@@ -6,6 +6,7 @@ Nothing is measured here: the sessions are taken where they would start.
 import json
 import logging
 import sys
+import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from benchmarking.driver import session as session_module
 from benchmarking.driver.plan import Comparing, ManyBackends
 from benchmarking.driver.settings import USUAL_TIMEOUT_S
 from benchmarking.errors import ExitStatus, Fault, UsageError
+from benchmarking.files.held_directory import HeldDirectory
 from benchmarking.platforms import platforms
 from benchmarking.platforms.host.host import HostPlatform
 from benchmarking.platforms.platform_base import Discovery, PlatformOptions
@@ -98,6 +100,15 @@ def start(tmp_path, monkeypatch, hosts):
         return started
 
     return start
+
+
+def test_what_a_killed_run_left_is_removed_first(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "benchmark-run-killed/output").mkdir(parents=True)
+    with HeldDirectory("benchmark-run-") as held:
+        assert start().status == 0
+        assert held.path.is_dir()
+    assert not (tmp_path / "benchmark-run-killed").exists()
 
 
 def comparing(name):

@@ -101,7 +101,7 @@ def test_the_configuration_of_a_persons_own_sessions_is_overruled(connection, ss
     for words in (master, session, end):
         given = dict(word.split("=", 1) for word in words[: words.index("--")] if "=" in word)
         assert OPTIONS.items() <= given.items()
-        assert given["ControlPath"].startswith("/tmp/bench-")
+        assert given["ControlPath"].startswith("/tmp/bench-ssh-")
         assert words[words.index("-p") + 1] == "2222"
         assert words[words.index("--") + 1] == "pi@board"
     assert {"-M", "-N", "-f"} <= set(master)
@@ -206,7 +206,7 @@ def test_machines_that_say_the_same_of_themselves(ssh):
 
 
 def test_a_machine_without_room_for_a_socket_is_named(connection, monkeypatch):
-    def fail(**_):
+    def fail(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(tempfile, "mkdtemp", fail)
