@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from benchmarking.driver.clock import shortest_operator_ns
 from benchmarking.driver.sampler import Samples, TypeSamples
 from benchmarking.errors import CaseError, ProgramError, ToleranceError
-from benchmarking.results.model import NET_DELAY, ErrorStatistics, Sampling, SequentialDecision, TypeResult
+from benchmarking.results.model import (
+    NET_DELAY,
+    ErrorStatistics,
+    Sampling,
+    SequentialDecision,
+    Summary,
+    TypeResult,
+)
 from benchmarking.results.plain_text import plain
 from benchmarking.specs.model import ToleranceSpec
 from benchmarking.statistics import summaries
@@ -129,7 +136,7 @@ def error_results(
             type=blob,
             unit="",
             summary=summaries.summarize(outputs[blob]),
-            control_summary=summaries.summarize(expected),
+            control_summary=_golden_summary(expected),
             diff_summary=summaries.percentiles(outputs[blob] - expected),
             error=error,
             control_error=summaries.error_statistics(control_outputs[blob], expected)
@@ -139,6 +146,14 @@ def error_results(
         for blob, expected in golden.items()
         for error in [summaries.error_statistics(outputs[blob], expected)]
     )
+
+
+def _golden_summary(expected: NDArray[np.float64]) -> Summary:
+    """Of its numbers, if it has any, because a single NaN would leave no percentile of them."""
+    import numpy as np
+
+    numbers = expected[~np.isnan(expected)]
+    return summaries.summarize(numbers if numbers.size else expected)
 
 
 def answer_errors(outputs: Tensors, expected: Tensors, whose: str) -> dict[str, ErrorStatistics]:
@@ -159,7 +174,8 @@ def _require_same_sizes(outputs: Tensors, expected: Tensors, whose: Mapping[str,
 
 
 def check_answer(outputs: Tensors, expected: Tensors, fraction: float, whose: str) -> None:
-    """Checks that each output is within ``fraction`` of the largest expected value.
+    """Checks that each output is within ``fraction`` of the largest expected value, or if all of these are 0,
+    within ``NEAR_ZERO``.
 
     Outputs of whole numbers up to 100 or more (the bytes of an image) may differ by one, because rounding can
     go either way.
@@ -187,7 +203,7 @@ def _allowed_error(expected: NDArray[np.float64], fraction: float) -> float:
     largest = float(np.abs(finite).max()) if finite.size else 0.0
     if largest >= LARGE_WHOLE_NUMBER and bool((finite == np.round(finite)).all()):
         return max(fraction * largest, 1.0)
-    return fraction * largest
+    return summaries.allowed_rounding(fraction, largest)
 
 
 def check_tolerance(outputs: Tensors, golden: Tensors, tolerance: ToleranceSpec | None) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from benchmarking.regression_detectors.regression_detector_base import Decision, RegressionDetectorBase
 from benchmarking.results.model import ErrorStatistics, TypeResult, Verdict
+from benchmarking.statistics import summaries
 
 GROWTH = 1.5
 """A smaller growth is not significant: another order of the same sums changes the largest of many rounding
@@ -41,7 +42,7 @@ class ErrorDetector(RegressionDetectorBase):
             known, whose = [run.error for run in history if run.error], "the earlier runs'"
         if not known:
             return Decision(Verdict.INCONCLUSIVE, "neither a control nor an earlier run to compare with")
-        rounding = ROUNDING * _largest_golden(newest)
+        rounding = summaries.allowed_rounding(ROUNDING, _largest_golden(newest))
         before = list(zip(*map(_sizes, known), strict=True))
         pairs = list(zip(_sizes(newest.error), before, strict=True))
         numbers = ", ".join(

@@ -21,6 +21,16 @@ CONFIDENCE = 0.95
 ROUNDING = 1e-9
 """The relative amount by which a probability may exceed a level and still count as equal to it."""
 
+NEAR_ZERO = 1e-8
+"""The rounding error that is allowed of outputs whose expected values are all 0: numpy's absolute tolerance.
+
+It is not allowed beside other values, because it may be larger than they are.
+"""
+SMALLEST_SIZE = 2.0**-126
+"""The smallest number that float32 holds with its full precision: what is smaller has the size of a rounding
+error.
+"""
+
 
 def summarize(values: Sequence[float] | NDArray[np.float64], processes: Sequence[int] = ()) -> Summary:
     """Summarizes at least one value; percentiles are interpolated linearly (Hyndman and Fan 1996, type 7).
@@ -277,6 +287,16 @@ def error_statistics(output: NDArray[np.float64], golden: NDArray[np.float64]) -
             root_mean_square=float(np.sqrt(np.mean(absolute**2))),
             cosine_similarity=float(output @ golden) / norms if norms else float(not absolute.any()),
         )
+
+
+def allowed_rounding(fraction: float, largest: float) -> float:
+    """The largest error of an output that counts as rounding.
+
+    Args:
+        fraction: of the largest expected value; 0: no error is allowed.
+        largest: the largest finite magnitude that is expected; 0 if nothing shows how large the values are.
+    """
+    return NEAR_ZERO if fraction and largest < SMALLEST_SIZE else fraction * largest
 
 
 def beyond_tolerance(

@@ -113,7 +113,10 @@ def test_an_answer_is_right_up_to_the_tolerance_and_wrong_beyond(expected, fract
         ([0.5, 1.0], [0.5, np.nan]),
         ([0.5, 1.0], [0.5, np.inf]),
         ([0.5, -np.inf], [0.5, np.inf]),
-        ([1e-300], [0.0]),
+        ([1.1e-8], [0.0]),
+        ([-1.0, 0.0], [0.0, 0.0]),
+        ([np.nan], [0.0]),
+        ([0.0, 1e-12], [np.inf, 1e-20]),  # such small values are no rounding errors of themselves
         ([3.0], [4.0]),
         ([99.0], [100.5]),
         ([98.0, 255.0], [100.0, 255.0]),
@@ -129,11 +132,19 @@ def test_wrong_answers(output, expected):
     [
         ([0.5, np.nan, np.inf], [0.5, np.nan, np.inf]),
         ([0.0], [0.0]),
+        ([1e-12, -0.9e-8], [0.0, 0.0]),  # as of a ReLU that lets nothing pass
+        ([1e-12, np.nan], [1e-300, np.nan]),
         ([99.0, 255.0], [100.0, 254.0]),
     ],
 )
 def test_right_answers(output, expected):
     check(output, expected)
+
+
+def test_whoever_allows_no_deviation_gets_none_from_zeros_either():
+    check([0.0], [0.0], fraction=0.0)
+    with pytest.raises(ToleranceError):
+        check([1e-12], [0.0], fraction=0.0)
 
 
 def test_another_number_of_values():

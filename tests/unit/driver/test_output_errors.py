@@ -65,3 +65,11 @@ def test_errors_are_of_the_output_and_summaries_of_both():
     assert result.control_error.max_absolute == 1.0
     with pytest.raises(CaseError, match=r"golden\.txt"):
         metrics.error_results({"out": np.ones(1)}, {}, {"out": np.ones(2)}, {"out": "golden.txt"})
+
+
+def test_golden_values_that_are_no_numbers_do_not_hide_the_size_of_the_others():
+    golden = {"some": np.array([np.nan, -3.0, 2.0]), "all": np.array([np.nan])}
+    some, every = metrics.error_results(golden, {}, golden, dict.fromkeys(golden, "golden.txt"))
+    assert (some.control_summary.p0, some.control_summary.p100, some.control_summary.count) == (-3.0, 2.0, 2)
+    assert (some.error.max_absolute, some.error.count) == (0.0, 3)
+    assert np.isnan(every.control_summary.p50)

@@ -113,6 +113,16 @@ def test_rounding_is_of_the_size_of_the_golden_values():
     assert decide([], error(1e-3, 1e-4, golden=1.0)).verdict is Verdict.REGRESSED
 
 
+@pytest.mark.parametrize("golden", [0.0, 1e-320, math.nan])
+def test_golden_values_without_a_size_allow_rounding_too(golden):
+    """Only zeros: any error is infinitely many times the control's 0."""
+    decide = make_detector("error").decide
+    assert decide([], error(1e-12, 0.0, golden=golden)).verdict is Verdict.UNCHANGED
+    assert decide([], error(0.0, 1e-12, golden=golden)).verdict is Verdict.UNCHANGED
+    assert decide([], error(2e-8, 0.0, golden=golden)).verdict is Verdict.REGRESSED
+    assert decide([], error(1e-12, 0.0, golden=1e-20)).verdict is Verdict.REGRESSED
+
+
 @pytest.mark.parametrize("infinite", [-math.inf, math.inf])
 def test_a_mask_in_the_golden_values_does_not_hide_their_size(infinite):
     """A tenth of the golden values are infinite, as those of a mask are; the others are up to 1."""
