@@ -403,7 +403,7 @@ def _evidence(plan: SequentialPlan, log_ratios: tuple[float, ...]) -> _Evidence:
     return _Evidence(
         pairs=len(array),
         usable=usable,
-        estimate=float(np.median(summaries.walsh_averages(usable))) if usable.size else math.nan,
+        estimate=summaries.middle(summaries.walsh_averages(usable)) if usable.size else math.nan,
         p_slower=summaries.signed_rank_p_value(usable),
         p_faster=summaries.signed_rank_p_value(-usable),
         p_not_slower=summaries.signed_rank_p_value(target - usable),
@@ -486,8 +486,10 @@ def _is_suspicious(plan: SequentialPlan, look: Look, one: _Evidence) -> bool:
 
 def _decision(plan: SequentialPlan, judgement: _Judgement, family_size: int) -> SequentialDecision:
     one, look = judgement.evidence, judgement.look
-    comparison = summaries.compare_log_ratios(one.usable) if one.usable.size else None
-    smallest = smallest_change(plan, one.usable, (look.alpha or plan.alpha) / family_size)
+    pairs = one.usable.size
+    walsh = summaries.walsh_averages(one.usable)
+    comparison = summaries.compare_walsh(walsh, pairs) if pairs else None
+    smallest = _smallest_change(plan, walsh, pairs, (look.alpha or plan.alpha) / family_size)
     return SequentialDecision(
         verdict=judgement.verdict,
         reason=_reason(plan, one, judgement.verdict, comparison, smallest),
@@ -508,15 +510,16 @@ def smallest_change(plan: SequentialPlan, log_ratios: NDArray[np.float64], alpha
     and Chicken, 3rd ed., 3.3), is the normal theory's (z_alpha + z_beta) standard errors without its
     assumption. A change whose estimate is likely below the minimum effect is not detected either.
     """
-    import numpy as np
+    return _smallest_change(plan, summaries.walsh_averages(log_ratios), len(log_ratios), alpha)
 
-    alpha_cut, beta_cut = (
-        summaries.signed_rank_cut(len(log_ratios), level)[0] for level in (alpha, plan.beta)
-    )
+
+def _smallest_change(
+    plan: SequentialPlan, walsh: NDArray[np.float64], pairs: int, alpha: float
+) -> float | None:
+    alpha_cut, beta_cut = (summaries.signed_rank_cut(pairs, level)[0] for level in (alpha, plan.beta))
     if not (alpha_cut and beta_cut):
         return None
-    walsh = summaries.walsh_averages(log_ratios)
-    center = float(np.median(walsh))
+    center = summaries.middle(walsh)
     below = [center - float(walsh[cut - 1]) for cut in (alpha_cut, beta_cut)]
     above = [float(walsh[-cut]) - center for cut in (alpha_cut, beta_cut)]
     effect = math.log1p(plan.minimum_effect) + max(below[1], above[1])

@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -124,6 +125,40 @@ def test_the_signed_rank_p_value_agrees_with_all_patterns_of_signs(values):
 def test_the_signed_rank_p_value_agrees_with_scipy(values):
     expected = wilcoxon(values, alternative="greater", method="exact").pvalue
     assert summaries.signed_rank_p_value(values) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=8))
+def test_many_pairs_with_ties_keep_the_level_of_the_test(magnitudes):
+    """For each of these magnitudes in this order, over all patterns of signs: p is seldom small."""
+    with mock.patch.object(summaries, "MOST_WITH_MEAN_RANKS", 0):
+        p_values = [
+            summaries.signed_rank_p_value([size * sign for size, sign in zip(magnitudes, signs, strict=True)])
+            for signs in itertools.product((-1, 1), repeat=len(magnitudes))
+        ]
+    for level in p_values:
+        assert sum(one <= level for one in p_values) <= level * len(p_values)
+
+
+@given(st.lists(st.integers(1, 99), min_size=1, max_size=9, unique=True), st.data())
+def test_many_pairs_without_ties_have_the_usual_p_value(magnitudes, data):
+    values = [size * data.draw(st.sampled_from([-1, 1])) for size in magnitudes]
+    usual = summaries.signed_rank_p_value(values)
+    with mock.patch.object(summaries, "MOST_WITH_MEAN_RANKS", 0):
+        assert summaries.signed_rank_p_value(values) == usual
+
+
+def test_ties_among_many_pairs_have_the_one_distribution_of_all():
+    """A distribution for each pattern of ties takes seconds for a thousand pairs and hundreds of operators."""
+    generator = np.random.default_rng(1)
+    rounded = [np.round(generator.normal(0.1, 1.0, 101), 1) for _ in range(5)]
+    summaries.signed_rank_p_value(rounded[0])
+    before = summaries._upper_tail.cache_info().misses
+    p_values = [summaries.signed_rank_p_value(one) for one in rounded]
+    assert summaries._upper_tail.cache_info().misses == before
+    of_scipy = [
+        wilcoxon(one, alternative="greater", zero_method="pratt", method="approx").pvalue for one in rounded
+    ]
+    assert p_values == pytest.approx(of_scipy, abs=0.03)
 
 
 @pytest.mark.parametrize("count", range(1, 9))
