@@ -28,6 +28,7 @@ from benchmarking.results.plain_text import plain
 from benchmarking.specs.expand import InputBlob, TestCase
 from benchmarking.specs.location import Location
 from benchmarking.specs.model import FileSpec
+from benchmarking.specs.reader import MAXIMUM_NAME_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -244,8 +245,7 @@ class ModelCache:
         if location not in self._fetched:
             digest = hashlib.sha256(location.value.encode()).hexdigest()[:16]
             name = Path(location.value.split("?")[0]).name or "file"
-            end = name.encode(errors="ignore")[-100:].decode(errors="ignore")
-            path = self._input_directory(case) / f"input_{digest}_{end}"
+            path = self._input_directory(case) / f"input_{digest}_{_end(name, 100)}"
             with self._locked(path):
                 self._store(location, path)
             self._fetched[location] = path
@@ -607,8 +607,16 @@ def _digests_of(blocks: Iterable[bytes], with_sha256: bool) -> _Digests:
 
 
 def _cached_name(spec: FileSpec) -> str:
-    name = Path(spec.filename)
-    return f"{name.stem}_{(spec.md5 or '').lower()}{name.suffix}"
+    """With room for that of its lock; weights beside a model have names as long as a file system allows."""
+    name, md5 = Path(spec.filename), (spec.md5 or "").lower()
+    if len(os.fsencode(spec.filename)) > MAXIMUM_NAME_BYTES:
+        return f"{_end(name.stem, 100)}_{md5}{_end(name.suffix, 50)}"
+    return f"{name.stem}_{md5}{name.suffix}"
+
+
+def _end(text: str, limit_bytes: int) -> str:
+    """Its end, in whole characters: file systems count bytes."""
+    return text.encode(errors="ignore")[-limit_bytes:].decode(errors="ignore")
 
 
 def _line_of(specification: Path, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ BLOCK_BYTES = 2**20
 represent.
 """
 
+LONGEST_FILE_NAME = 200
+"""Bytes, without the hash and the extension; as in ``kit/tensors.py``."""
 _SPACE = re.compile(rb"\s")
 
 
@@ -50,12 +53,16 @@ def read(path: Path, name: str = "") -> NDArray[np.float64]:
 
 def file_name(blob: str) -> str:
     """The file name of an output in this project's programs: characters other than letters, digits, ``_``,
-    ``.`` and ``-`` are percent-encoded, and so is a leading dot.
+    ``.`` and ``-`` are percent-encoded, and so is a leading dot. Of a name that no file can have, the
+    beginning and a hash.
     """
     encoded = re.sub(
         r"[^A-Za-z0-9_.-]", lambda match: "".join(f"%{byte:02X}" for byte in match[0].encode()), blob
     )
-    return (f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded) + ".txt"
+    encoded = f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded
+    if len(encoded) > LONGEST_FILE_NAME:
+        encoded = f"{encoded[:LONGEST_FILE_NAME]}-{hashlib.sha256(blob.encode()).hexdigest()[:16]}"
+    return encoded + ".txt"
 
 
 def _values(content: bytes, name: str) -> NDArray[np.float64]:

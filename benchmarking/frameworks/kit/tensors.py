@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -33,6 +34,8 @@ TYPES: dict[str, Any] = {
 
 SCALAR = "[]"
 """The shape of a tensor without dimensions, in --input_dims."""
+LONGEST_FILE_NAME = 200
+"""Bytes, without the hash and the extension."""
 _NPY_MAGIC = b"\x93NUMPY"
 
 
@@ -194,12 +197,15 @@ def from_bfloat16(bits: Any) -> Any:
 
 def file_name(name: str, extension: str) -> str:
     """Keeps letters, digits, ``_``, ``.`` and ``-``; percent-encodes all other characters and a
-    leading dot.
+    leading dot. Of a name that no file can have, the beginning and a hash.
     """
     safe = re.sub(
         r"[^A-Za-z0-9_.-]", lambda match: "".join("%%%02X" % byte for byte in match.group().encode()), name
     )
-    return ("%2E" + safe[1:] if safe.startswith(".") else safe) + extension
+    safe = "%2E" + safe[1:] if safe.startswith(".") else safe
+    if len(safe) > LONGEST_FILE_NAME:
+        safe = safe[:LONGEST_FILE_NAME] + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
+    return safe + extension
 
 
 def write(program: Program[Any], settings: Settings, arrays: dict[str, Any]) -> None:

@@ -584,6 +584,14 @@ def cache(tmp_path):
         yield ModelCache(tmp_path / "cache", cancellation=cancellation, show_progress=False, limits=QUICK)
 
 
+@pytest.mark.parametrize("name", ["\N{PILE OF POO}" * 60 + ".data", f"a.{'x' * 250}", "x" * 255])
+def test_weights_may_have_the_longest_names(tmp_path, cache, name):
+    case = case_with_data(tmp_path)
+    (tmp_path / name).write_bytes(b"weights")
+    _, data = cache.with_data(case, "model", [name])
+    assert (data.name, data.read_bytes()) == (name, b"weights")
+
+
 def test_weights_are_kept_beside_the_model_that_refers_to_them(tmp_path, cache):
     case = case_with_data(tmp_path)
     (tmp_path / "weights.data").write_bytes(b"first")

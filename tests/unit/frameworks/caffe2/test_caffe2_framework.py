@@ -128,9 +128,21 @@ def test_a_signal_is_named():
         FRAMEWORK.parse(outcome("", -6), case())
 
 
-@pytest.mark.parametrize("blob", ["softmax", "gpu_0/softmax", ".x", "a b", "ünï", "x%y"])
+@pytest.mark.parametrize(
+    "blob", ["softmax", "gpu_0/softmax", ".x", "a b", "ünï", "x%y", "x" * 200, "x" * 201]
+)
 def test_output_names_are_those_of_the_program(blob):
     assert FRAMEWORK.output_file(blob) == tensors.file_name(blob, ".txt")
+
+
+@pytest.mark.parametrize("blob", ["x" * 1000, "\N{PILE OF POO}" * 100, "StatefulPartitionedCall/" * 20])
+def test_an_output_with_a_long_name_can_be_written(tmp_path, blob):
+    """File systems count 255 bytes."""
+    names = [FRAMEWORK.output_file(f"{blob}{end}") for end in ("", "1", "2")]
+    assert names[0] == tensors.file_name(blob, ".txt")
+    for name in names:
+        (tmp_path / name).write_text(name)
+    assert len([*tmp_path.iterdir()]) == 3
 
 
 def test_the_program_is_built_once_and_always_the_same(tmp_path):
