@@ -35,7 +35,7 @@ def _numbers(one: Cost) -> list[str]:
 def _readable(value: int) -> str:
     """Formats a value with three digits and a power of a thousand: ``42.6 M``."""
     for power, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= power:
+        if value >= 0.9995 * power:  # 999,600 has three digits as 1 M
             return "%.3g %s" % (value / power, letter)
     return str(value)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import weakref
 from ctypes import (
     Structure,
     byref,
@@ -22,7 +23,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from typing import Any, List, Mapping, NamedTuple, Sequence
+from typing import Any, List, Mapping, NamedTuple, Sequence, Tuple
 
 from benchmarking.frameworks.kit import printed
 from benchmarking.frameworks.kit.errors import ModelError
@@ -39,6 +40,14 @@ _LONGEST_US = 3_600_000_000
 _READABLE, _UNREADABLE = 0, 3
 """Exit statuses of the process that tries it."""
 _MOST_DIMENSIONS = 8
+_DESTROYED_BY = {
+    "LiteRtCreateEnvironment": "LiteRtDestroyEnvironment",
+    "LiteRtCreateModelFromFile": "LiteRtDestroyModel",
+    "LiteRtCreateOptions": "LiteRtDestroyOptions",
+    "LiteRtCreateCompiledModel": "LiteRtDestroyCompiledModel",
+    "LiteRtCreateManagedTensorBuffer": "LiteRtDestroyTensorBuffer",
+}
+"""All else that is made belongs to one of these."""
 
 
 class UnreadableProfileError(ModelError):
@@ -129,6 +138,10 @@ class ProfiledModel:
         self._library = _library()
         self._kept: List[Any] = []
         """Objects that the session refers to."""
+        self._owned: List[Tuple[str, c_void_p]] = []
+        """What LiteRT has made for the session, in this order."""
+        # Not at the end of the process, which would take longer for it.
+        weakref.finalize(self, _destroy, self._library, self._owned, self._kept).atexit = False
         self._environment = self._made("LiteRtCreateEnvironment", c_int(0), None)
         self._model = self._made(
             "LiteRtCreateModelFromFile", self._environment, c_char_p(os.fsencode(wanted.path))
@@ -164,6 +177,8 @@ class ProfiledModel:
     def _made(self, name: str, *arguments: Any) -> c_void_p:
         made = c_void_p()
         self._call(name, *arguments, byref(made))
+        if name in _DESTROYED_BY:
+            self._owned.append((_DESTROYED_BY[name], made))
         return made
 
     def _options(self, wanted: Maker) -> c_void_p:
@@ -234,6 +249,15 @@ class ProfiledModel:
         type_.layout.dimensions[: len(shape)] = shape
         arguments = (self._environment, c_int(_HOST_MEMORY), byref(type_), size)
         return self._made("LiteRtCreateManagedTensorBuffer", *arguments)
+
+
+def _destroy(library: Any, owned: Sequence[Tuple[str, c_void_p]], _kept: Sequence[Any]) -> None:
+    """``_kept`` lives as long as what refers to it."""
+    with printed.captured(printed.STDERR):
+        for name, one in reversed(owned):
+            function = getattr(library, name)
+            function.restype = None
+            function(one)
 
 
 def _valid(event: _Event) -> _Event:

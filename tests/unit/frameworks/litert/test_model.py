@@ -1,6 +1,7 @@
 """Models in LiteRT: answers, errors, and what is said of operators."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +147,20 @@ def test_a_profile_that_is_laid_out_otherwise_is_not_read():
         profiler.UnreadableProfileError, match="the profile of this LiteRT has another layout"
     ):
         profiler._valid(profiler._Event(b"Conv", 8, 0, 2**63))
+
+
+OPEN_FILES = Path("/proc/self/fd")
+
+
+@pytest.mark.skipif(not OPEN_FILES.is_dir(), reason="the system lists no open files")
+def test_a_profiled_session_leaves_nothing_behind(tmp_path):
+    """Each keeps its model's file open, and takes its memory."""
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tflite_models.linear())
+    make = profiler.Maker(str(path), {"x": np.zeros((2, 3), np.float32)}, 1, by_xnnpack=True)
+    before = len(list(OPEN_FILES.iterdir()))
+    session = make()
+    assert session.run()
+    assert len(list(OPEN_FILES.iterdir())) > before
+    del session
+    assert len(list(OPEN_FILES.iterdir())) == before
