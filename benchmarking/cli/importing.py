@@ -52,6 +52,7 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
     if arguments.format is not None and arguments.format not in READERS:
         advice = suggestion(arguments.format, READERS) or f"; these are read: {', '.join(READERS)}"
         raise UsageError(f"--format: there is no format {quoted(arguments.format)}{advice}")
+    _check_paths(arguments)
     context = Context(
         format=arguments.format,
         commit=arguments.commit,
@@ -64,12 +65,30 @@ def _main(arguments: argparse.Namespace) -> ExitStatus:
         cancelled_by_signals(cancellation),
     ):
         for one in arguments.paths:
+            if cancellation.is_set:
+                break
             if one.is_dir():
                 done = import_tree(store, one, lambda: cancellation.is_set, project=arguments.project)
             else:
                 done = import_file(store, one, context, project=arguments.project)
             streams.show(f"{one}: {_shown(done)}\n")
         return ExitStatus.INTERRUPTED if cancellation.is_set else ExitStatus.OK
+
+
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """
+    Raises:
+        UsageError: an option says something of results that say it themselves.
+    """
+    directory = next((one for one in arguments.paths if one.is_dir()), None)
+    option = next(
+        (one for one in ("format", "commit", "device") if getattr(arguments, one) is not None), None
+    )
+    if directory is not None and option is not None:
+        raise UsageError(
+            f"--{option} is for files of other tools, and {directory} is a directory of saved results, which"
+            " say it themselves; import it in a call of its own"
+        )
 
 
 def _shown(done: Imported) -> str:

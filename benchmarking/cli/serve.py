@@ -277,6 +277,9 @@ def _import_saved(store: Store, hub: Hub, directory: Path, ending: threading.Eve
         try:
             import_tree(store, directory, ending.is_set)
             break
+        except UsageError as error:
+            logger.warning("nothing is imported: %s", error)
+            return
         except DBAPIError as error:
             logger.warning(
                 "the import of %s waits, because the database failed: %s", directory, reason(error)

@@ -21,7 +21,7 @@ from benchmarking.errors import StorageError
 from benchmarking.records import tree
 from benchmarking.records.evidence import Measured, SavedRun
 from benchmarking.records.series import SeriesKey, keyed, point_of
-from benchmarking.results.model import NET_DELAY, Result, TestKey
+from benchmarking.results.model import NET_DELAY, NORMAL_RUN, Result, TestKey
 from benchmarking.results.plain_text import plain
 
 logger = logging.getLogger(__name__)
@@ -100,9 +100,9 @@ class Index:
         """The newest normal runs of a series with good conditions, newest last."""
         rows = self._database.execute(
             "SELECT commit_name, commit_time, position, value, CASE reference WHEN '' THEN ratio END, "
-            "control_commit FROM run WHERE series = ? AND run_type = 'benchmark' AND NOT tainted "
+            "control_commit FROM run WHERE series = ? AND run_type = ? AND NOT tainted "
             "ORDER BY commit_time DESC, position DESC, time DESC LIMIT ?",
-            (number, limit),
+            (number, NORMAL_RUN, limit),
         )
         return [Measured(*row) for row in rows.fetchall()[::-1]]
 
@@ -203,7 +203,10 @@ class _Reading:
         """The directory with all unknown ones below it, children first: an interrupted walk is continued."""
         directory = self.root / path
         depth = len(Path(path).parts)
-        modified_ns = directory.stat().st_mtime_ns
+        try:
+            modified_ns = directory.stat().st_mtime_ns
+        except FileNotFoundError:  # somebody has removed it meanwhile
+            return
         if time.time_ns() - modified_ns < SETTLED_NS:
             modified_ns = 0
         results: list[Result] = []

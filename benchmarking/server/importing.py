@@ -66,8 +66,13 @@ def import_tree(
         is_ending: when it is true, the import ends after the current transaction.
 
     Raises:
+        UsageError: the directory cannot be read.
         sqlalchemy.exc.DBAPIError: the database failed; what was imported before is kept.
     """
+    try:
+        os.scandir(root).close()
+    except OSError as error:
+        raise UsageError(f"{root}: {error.strerror}") from error
     done = Imported()
     for directories in _batches(run_directories(root)):
         if is_ending():
@@ -179,12 +184,21 @@ def import_file(
 
 
 def _results(content: bytes, context: Context) -> Sequence[Result]:
-    if context.format is None:
-        start = content[:4096]
-        if b'"layout_version"' in content and b'"exit_status"' in content:
-            return payloads.results_of_document(content)
-        if b'"logs"' in start:
-            return payloads.read_post(content).results
-        if b'"message"' in start and b'"category"' in start:
-            return payloads.results_of_logs(content)[0]
-    return foreign.read(content, context)
+    own = _own_results(content) if context.format is None else None
+    if own is None:
+        return foreign.read(content, context)
+    if context.commit is not None or context.device is not None:
+        raise UsageError("its results say commit and device themselves; leave out --commit and --device")
+    return own
+
+
+def _own_results(content: bytes) -> Sequence[Result] | None:
+    """None if they seem to be those of another tool."""
+    start = content[:4096]
+    if b'"layout_version"' in content and b'"exit_status"' in content:
+        return payloads.results_of_document(content)
+    if b'"logs"' in start:
+        return payloads.read_post(content).results
+    if b'"message"' in start and b'"category"' in start:
+        return payloads.results_of_logs(content)[0]
+    return None

@@ -53,8 +53,12 @@ class Store:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database."""
-        with self.engine.connect() as connection, connection.begin():
-            yield connection
+        with self.engine.connect() as plain_connection:
+            # SQLite does so anyway; PostgreSQL would show each statement what was written meanwhile.
+            level = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            connection = plain_connection.execution_options(**level)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -163,6 +167,7 @@ def _engine(url: URL) -> Engine:
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     """Without the driver's own transactions, which begin too late for a writer."""
     connection.isolation_level = None
+    connection.create_function("casefolded", 1, str.casefold, deterministic=True)
     for pragma in _PRAGMAS:
         connection.execute(pragma)
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sqlalchemy import Row, Select, exists, func, or_, select
+from sqlalchemy.sql.elements import ColumnElement
 
 from benchmarking.reporters import numbers
 from benchmarking.results.model import Outcome
@@ -194,15 +195,23 @@ def _indicators_of(reader: Reader, number: int) -> tuple[IndicatorView, ...]:
 def devices(reader: Reader) -> tuple[DeviceView, ...]:
     """The devices of the project, in the order of their names, also those on which all has failed."""
     of_series = _series.c.device_id == _devices.c.id, _series.c.project_id == reader.project
-    of_results = _results.c.device_id == _devices.c.id, _results.c.project_id == reader.project
     count = select(func.count()).select_from(_series).where(*of_series).correlate(_devices)
     query = (
         select(_devices, count.scalar_subquery().label("series"))
-        .where(or_(exists().where(*of_series), exists().where(*of_results)))
+        .where(_is_of_project(reader))
         .order_by(_devices.c.name, _devices.c.id)
         .limit(MOST_DEVICES)
     )
     return tuple(_device(reader, row) for row in reader.rows(query))
+
+
+def _is_of_project(reader: Reader) -> ColumnElement[bool]:
+    """Whether a device has results of the project, failed ones included."""
+    of_device = (
+        exists().where(one.c.device_id == _devices.c.id, one.c.project_id == reader.project)
+        for one in (_series, _results)
+    )
+    return or_(*of_device)
 
 
 def _device(reader: Reader, row: Row[Any]) -> DeviceView:
@@ -238,6 +247,13 @@ def search(reader: Reader, text: str) -> tuple[Hit, ...]:
     return (*_models(reader, text), *_found_commits(reader, text), *_found_devices(reader, text))
 
 
+def _contains(reader: Reader, column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Whatever the case, which SQLite knows of ASCII only; our function takes longer."""
+    if text.isascii() or reader.connection.dialect.name != "sqlite":
+        return column.icontains(text, autoescape=True)
+    return func.instr(func.casefolded(column), text.casefold()) > 0
+
+
 def _models(reader: Reader, text: str) -> list[Hit]:
     query = (
         select(
@@ -245,7 +261,7 @@ def _models(reader: Reader, text: str) -> list[Hit]:
             func.count().label("series"),
             func.count(_series.c.device_id.distinct()).label("devices"),
         )
-        .where(_series.c.project_id == reader.project, _series.c.net.icontains(text, autoescape=True))
+        .where(_series.c.project_id == reader.project, _contains(reader, _series.c.net, text))
         .group_by(_series.c.net)
         .order_by(_series.c.net)
         .limit(HITS)
@@ -262,7 +278,7 @@ def _models(reader: Reader, text: str) -> list[Hit]:
 
 
 def _found_commits(reader: Reader, text: str) -> list[Hit]:
-    found = [_commits.c[name].icontains(text, autoescape=True) for name in ("subject", "author", "branch")]
+    found = [_contains(reader, _commits.c[name], text) for name in ("subject", "author", "branch")]
     query = (
         select(*commit_columns(), _regressions.c.id.label("regression"), _regressions.c.state)
         .outerjoin(_regressions, _regressions.c.first_bad_id == _commits.c.id)
@@ -285,13 +301,12 @@ def _found_commits(reader: Reader, text: str) -> list[Hit]:
 
 
 def _found_devices(reader: Reader, text: str) -> list[Hit]:
-    of_project = select(_series.c.device_id).where(_series.c.project_id == reader.project)
     query = (
         select(_devices.c.id, _devices.c.name, _devices.c.hash)
         .where(
-            _devices.c.id.in_(of_project),
+            _is_of_project(reader),
             or_(
-                _devices.c.name.icontains(text, autoescape=True),
+                _contains(reader, _devices.c.name, text),
                 _devices.c.hash.istartswith(text, autoescape=True),
             ),
         )

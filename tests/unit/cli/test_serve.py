@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 from benchmarking.cli import importing, serve
 from benchmarking.dispatch import LAB_VARIABLE
 from benchmarking.dispatch.database import Database
-from benchmarking.errors import UsageError
+from benchmarking.errors import ExitStatus, UsageError
 from benchmarking.records.tree import History as Tree
 from benchmarking.server import accounts
 from benchmarking.server import importing as server_importing
@@ -31,6 +31,7 @@ from benchmarking.server.accounts import Access, Auth, Scope
 from benchmarking.server.store import open_store
 from benchmarking.server.triage.notices import NoticeSettings
 from tests.support.made_up_results import History
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 MLBENCH = (sys.executable, "-m", "benchmarking")
@@ -155,6 +156,30 @@ def test_a_port_that_is_taken_is_one_line(tmp_path, capsys):
         assert serve.main(arguments, "mlbench serve") == 2
     reason = "Address already in use; --port 0 takes a free one"
     assert capsys.readouterr().err == f"mlbench serve: cannot listen on 127.0.0.1 port {port}: {reason}\n"
+
+
+@pytest.mark.parametrize(
+    "option", [("--device", "x"), ("--format", "hyperfine"), ("--commit=a", "--commit_time=1")]
+)
+def test_options_for_files_of_other_tools_are_refused_with_directories(option, tmp_path, capsys):
+    arguments = [str(tmp_path / "x.json"), str(tmp_path), "--database", f"sqlite:///{tmp_path}/r.db", *option]
+    assert importing.main(arguments, "mlbench import") == 2
+    name = option[0].partition("=")[0]
+    assert f"{name} is for files of other tools, and {tmp_path} is a directory" in capsys.readouterr().err
+    assert not (tmp_path / "r.db").exists()
+
+
+def test_a_cancelled_import_begins_nothing_more(tmp_path, monkeypatch, capsys):
+    def interrupted(store, root, is_ending, project):
+        signal.raise_signal(signal.SIGTERM)
+        wait_until(is_ending)
+        return server_importing.Imported(accepted=1)
+
+    monkeypatch.setattr(server_importing, "import_tree", interrupted)
+    (tmp_path / "x.json").write_text("[1]")
+    arguments = [str(tmp_path), str(tmp_path / "x.json"), "--database", f"sqlite:///{tmp_path}/r.db"]
+    assert importing.main(arguments, "mlbench import") == ExitStatus.INTERRUPTED
+    assert capsys.readouterr() == (f"{tmp_path}: 1 new, 0 known\n", "")
 
 
 def test_a_file_that_cannot_be_imported_is_one_line(tmp_path, capsys):

@@ -176,3 +176,18 @@ def test_the_good_runs_newest_last(history, tmp_path):
         runs = opened.untainted(numbers[NET_DELAY], 9)
         assert opened.untainted(numbers[NET_DELAY], 1) == runs[1:]
     assert [int(one.commit, 16) for one in runs] == [0, 3]
+
+
+def test_a_directory_that_is_removed_while_it_is_read(history, tmp_path, monkeypatch):
+    saved(history, 1)
+    gone = saved(history, 2).parent
+    children = index.tree.children
+
+    def listed(directory, depth):
+        found = children(directory, depth)
+        if gone in found:
+            shutil.rmtree(gone)
+        return found
+
+    monkeypatch.setattr(index.tree, "children", listed)
+    assert commits(tmp_path) == [1]

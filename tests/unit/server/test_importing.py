@@ -150,3 +150,20 @@ def test_a_file_of_no_known_form_is_one_line_with_its_name(store, tmp_path, cont
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="No such file"):
         import_file(store, tmp_path / "none", Context())
+
+
+def test_what_a_document_says_itself_is_not_said_again(tmp_path):
+    (tmp_path / "post.json").write_bytes(body(message()))
+    store = open_store(sqlite_url(tmp_path / "results.db"))
+    for context in (Context(device="elsewhere"), Context(commit="a1", commit_time=1)):
+        with pytest.raises(UsageError, match="say commit and device themselves"):
+            import_file(store, tmp_path / "post.json", context)
+    assert import_file(store, tmp_path / "post.json", Context()) == Imported(accepted=1)
+    store.close()
+
+
+def test_a_directory_that_cannot_be_read(tmp_path):
+    store = open_store(sqlite_url(tmp_path / "results.db"))
+    with pytest.raises(UsageError, match="missing: No such file or directory"):
+        import_tree(store, tmp_path / "missing", never)
+    store.close()

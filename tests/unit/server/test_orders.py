@@ -47,6 +47,21 @@ def test_a_search_does_not_look_at_the_case_of_a_hash(store):
     assert [one["kind"] for one in hits] == ["commit"]
 
 
+def test_a_search_does_not_look_at_the_case_of_any_letter(store):
+    ingest(
+        store,
+        [having(result(n, 100), subject=one) for n, one in enumerate(("Große Änderung", "100 % ΣΊΣΥΦΟΣ"))],
+    )
+    client = client_of(store)
+    with store.reading() as connection:
+        if connection.scalar(text("SELECT lower('Ä')")) == "Ä" and not store.is_sqlite:
+            pytest.skip("the locale of the database knows the case of ASCII only")
+    for query, subject in (("äNDER", "Große Änderung"), ("% σίσυ", "100 % ΣΊΣΥΦΟΣ")):
+        hits = client.get("/search.json", params={"q": query}).json()["hits"]
+        assert [one["title"] for one in hits] == [subject]
+    assert client.get("/search.json", params={"q": "_äNDER"}).json()["hits"] == []
+
+
 def found_by_beginning(store):
     names = ("abcdef", "abce0000", "abce1111", "ABCDEF99", "abczzzzz")
     ingest(store, [having(result(n, 100), commit=name, uid=f"u{n}") for n, name in enumerate(names)])
@@ -114,3 +129,6 @@ def test_a_device_on_which_all_has_failed_is_shown(store):
         ("0123456789ab", 0, 1),
         ("works", 1, 0),
     ]
+    hits = client_of(store).get("/search.json?q=0123456789AB").json()["hits"]
+    assert [one["title"] for one in hits if one["kind"] == "device"] == ["0123456789ab"]
+    assert client_of(store).get("/search.json?q=elsewhere").json()["hits"] == []

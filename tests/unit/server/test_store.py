@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, inspect, select, text, update
+from sqlalchemy import MetaData, func, insert, inspect, select, text, update
 
 from benchmarking.errors import StorageError, UsageError
 from benchmarking.server import accounts, migrate, retention, tables
@@ -329,3 +329,14 @@ def test_samples_are_forgotten_and_summaries_kept(store, monkeypatch):
     old, new = (store.result(one.provenance.uid) for one in (results[0], results[-1]))
     assert (old.net.values, new.net.values) == ((), results[-1].net.values)
     assert old.net.summary == results[0].net.summary
+
+
+def test_who_reads_sees_one_state(store):
+    count = select(func.count()).select_from(tables.projects)
+    with store.reading() as connection:
+        before = connection.scalar(count)
+        with store.writing() as writing:
+            writing.execute(insert(tables.projects), {"name": "meanwhile"})
+        assert connection.scalar(count) == before
+    with store.reading() as connection:
+        assert connection.scalar(count) == before + 1
