@@ -16,8 +16,9 @@ from benchmarking.dispatch.request import LONGEST_RESERVATION_S, PROTOCOL, RESER
 from benchmarking.results.model import new_uid
 from benchmarking.server.accounts import ProtectedForm, check_form, form_token
 from benchmarking.server.lab.delivery import Delivery
-from benchmarking.server.pages.rendering import csv_answer, json_answer, links_of, page
+from benchmarking.server.pages.rendering import Links, csv_answer, json_answer, links_of, page
 from benchmarking.server.pages.routes import bounded, not_found
+from benchmarking.server.projects import server_root
 
 JOBS = 50
 LONGEST_LOG = 200_000
@@ -81,6 +82,8 @@ def show_job(request: Request, number: int) -> Response:
         job=job,
         log=log[-LONGEST_LOG:],
         results=results[-JOBS:],
+        # They are taken into the default project, whichever this page is shown in.
+        runs=Links(server_root(request)),
         form_token=form_token(request),
     )
 

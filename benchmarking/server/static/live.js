@@ -6,9 +6,15 @@
   if (!main || !address || !window.EventSource) return;
   let stream = null, isStale = false, isLoading = false;
 
-  // What somebody has begun to write is not replaced.
-  const isBusy = () => [...main.querySelectorAll('input, textarea')].some(
-    one => one === document.activeElement || (one.type !== 'hidden' && one.value !== one.defaultValue));
+  // What somebody has begun to write or to choose is not replaced.
+  function isChanged(one) {
+    if (one.type === 'hidden') return false;
+    if (one.type === 'checkbox') return one.checked !== one.defaultChecked;
+    if (one.tagName !== 'SELECT') return one.value !== one.defaultValue;
+    return one.selectedIndex !== Math.max(0, [...one.options].findIndex(option => option.defaultSelected));
+  }
+  const isBusy = () => [...main.querySelectorAll('input, textarea, select:not([data-submit])')].some(
+    one => one === document.activeElement || isChanged(one));
 
   async function refresh() {
     if (isLoading || document.hidden || isBusy()) { isStale = true; return; }

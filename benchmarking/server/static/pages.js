@@ -5,7 +5,12 @@
   const VERDICTS = { r: 'regressed', i: 'improved', u: 'unchanged', '?': 'inconclusive', n: 'not comparable', k: 'known' };
   const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 4]];
 
-  const three = value => value.toFixed(Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2);
+  // As reporters/numbers.py: a small number is not nothing.
+  function three(value) {
+    const size = Math.abs(value);
+    if (size > 0 && size < .1) return String(Number(value.toPrecision(2)));
+    return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : 2);
+  }
 
   function amount(value, unit) {
     if (value == null) return '';
@@ -19,8 +24,9 @@
     let scale = 1, name = unit;
     if (unit === 'us') [scale, name] = UNITS.find(one => Math.abs(values[values.length - 1]) >= one[0]) || UNITS[2];
     const step = values.length > 1 ? Math.abs(values[1] - values[0]) / scale : 1;
-    const digits = Math.min(6, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
-    return values.map(one => `${(one / scale).toFixed(digits)} ${name}`.trim());
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const text = one => digits <= 6 ? one.toFixed(digits) : String(Number(one.toPrecision(3)));
+    return values.map(one => `${text(one / scale)} ${name}`.trim());
   }
 
   const percent = ratio => `${ratio < 1 ? '−' : '+'}${Math.abs((ratio - 1) * 100).toFixed(1)} %`;
@@ -43,7 +49,10 @@
     };
   }
 
-  const median = values => [...values].sort((a, b) => a - b)[values.length >> 1] || 1;
+  function median(values) {
+    const sorted = [...values].sort((a, b) => a - b), half = values.length >> 1;
+    return (values.length % 2 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2) || 1;
+  }
 
   function draw(element, data) {
     const read = element.parentNode.querySelector('.graph-read');
@@ -170,7 +179,8 @@
 
     function open() {
       const own = cursor == null ? null : place.get(xs[cursor]);
-      if (own != null && main.runs && main.runs[own]) location.href = data.run + main.runs[own];
+      // Of a graph in a frame, too: only graphs may be in one.
+      if (own != null && main.runs && main.runs[own]) window.open(data.run + main.runs[own], '_top');
     }
 
     function move(step) {
@@ -241,7 +251,9 @@
     : { text: `${way ? ratio > 1 ? '▲ ' : '▼ ' : ''}${percent(ratio)}`, kind: way || '' };
 
   function showChosen(data) {
-    const series = data.series[location.hash.replace(/^#series-/, '')];
+    const [, key] = location.hash.match(/^#(?:series-(.*))?$/) || [];
+    if (location.hash && key == null) return;  // a place within what is shown
+    const series = Object.hasOwn(data.series, key ?? '') ? data.series[key] : null;
     const chosen = document.getElementById('chosen');
     document.getElementById('whole').hidden = !!series;
     chosen.hidden = !series;
@@ -295,7 +307,7 @@
   document.addEventListener('keydown', event => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest('input, select, textarea')) return;
     const search = document.querySelector('[data-key="/"]'), keys = document.getElementById('keys');
-    if (isGoing && event.key in PAGES) {
+    if (isGoing && event.key in PAGES && document.querySelector('.top nav')) {
       const home = document.querySelector('.top .name');
       location.href = new URL(PAGES[event.key], new URL(home.getAttribute('href'), location.href));
     } else if (event.key === '/' && search) { search.focus(); event.preventDefault(); }
@@ -309,7 +321,9 @@
     const button = event.target.closest('[data-copy]');
     if (!button) return;
     const text = document.getElementById(button.dataset.copy).textContent;
-    navigator.clipboard.writeText(text).then(() => { button.textContent = 'copied'; }, () => {
+    // Without TLS there is no clipboard, except on this machine.
+    const copied = navigator.clipboard ? navigator.clipboard.writeText(text) : Promise.reject();
+    copied.then(() => { button.textContent = 'copied'; }, () => {
       getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
       button.textContent = 'selected';
     });

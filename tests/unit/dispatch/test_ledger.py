@@ -469,6 +469,20 @@ def test_the_reference_lists_the_tables_of_the_lab_and_not_its_pages(pages):
     assert paths == {"/lab/devices.json", "/lab/jobs.json", "/lab/jobs.csv"}
 
 
+def test_results_of_a_job_lead_to_the_project_that_takes_them(lab, pages):
+    (job,) = lab.submit("ann", "attic")
+    lab.start(job)
+    lab.result(job, 0, "0")
+    assert "/run/" not in pages.get(f"/lab/job/{job}").text  # they are taken once it is over
+    lab.end(job)
+    of_default, of_other = (pages.get(f"{root}/lab/job/{job}").text for root in ("", "/p/other"))
+    assert (
+        re.findall('href="([^"]*/run/[^"]*)"', of_other)
+        == re.findall('href="(/run/[^"]*)"', of_default)
+        != []
+    )
+
+
 def test_the_end_of_a_long_log_is_shown_and_a_job_that_is_not_there_is_not(lab, pages, monkeypatch):
     from benchmarking.server.lab import routes
 

@@ -17,6 +17,7 @@ from benchmarking.server.pages.reading import reader_of
 from benchmarking.server.pages.report import report_html
 from benchmarking.server.store import open_store, sqlite_url
 from benchmarking.server.triage.search import search, stale
+from tests.support import http_server
 from tests.support import sample_results as samples
 from tests.support.made_up_results import History, sha
 from tests.support.results_server import serving
@@ -418,6 +419,29 @@ def test_an_open_page_shows_what_is_sent_meanwhile(page):
     page.wait(lambda: "b" * 12 in page.text(".graph-read"))  # one step for each key
 
 
+def test_without_a_clipboard_the_command_is_selected(page):
+    slow_series(page)
+    page.leave(page.one("#points tbody td a[href*='/run/']").click)
+    page.driver.execute_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.one("[data-copy]").click()
+    page.wait(lambda: page.text("[data-copy]") == "selected")
+    assert page.driver.execute_script("return getSelection().toString()") == page.text("#command")
+
+
+def test_a_graph_in_a_frame_leads_out_of_it(page):
+    slow_series(page)
+    frame = f'<iframe src="{page.address}/embed{page.path}" width="900" height="600"></iframe>'
+    text = f'<!DOCTYPE html><link rel="icon" href="data:,">{frame}'
+    with http_server.running() as other:
+        page.driver.get(other.on("/", http_server.content(text.encode())))
+        page.driver.switch_to.frame(page.one("iframe"))
+        page.one(".graph canvas")
+        page.one(".graph").send_keys("g", "m")  # a frame has no pages to go to
+        page.one(".graph").send_keys(Keys.ARROW_LEFT, Keys.ENTER)
+        page.driver.switch_to.default_content()
+        page.wait(lambda: page.path.startswith("/run/"))
+
+
 def test_another_series_is_drawn_with_it(page):
     slow_series(page)
     page.leave(lambda: Select(page.one("[name=overlay]")).select_by_index(1))
@@ -552,7 +576,40 @@ def test_the_report_is_one_file(page, store, tmp_path):
     page.one("#chosen .graph canvas")
     assert len(page.all("#chosen tbody tr")) >= COMMITS - 3
     assert not page.one("#whole").is_displayed()
+    page.driver.execute_script("document.querySelector('.skip').click()")
+    page.keys("g", "m")  # the file has no other pages
+    page.driver.execute_script("return new Promise(done => setTimeout(done, 100))")
+    assert page.driver.current_url.startswith(file.as_uri())
+    assert not page.one("#whole").is_displayed()
+    page.driver.back()
     page.driver.back()
     page.wait(lambda: page.one("#whole").is_displayed())
     page.driver.get(f"{file.as_uri()}#series-nonesuch")
     assert page.one("#whole").is_displayed()
+
+
+WATCHED = """
+  window.events = 0; window.choices = [];
+  const choice = document.querySelector('[name=device]');
+  htmx.ajax = async () => { window.choices.push(choice.selectedIndex); };
+  const stream = new EventSource(document.querySelector('meta[name=live]').content);
+  stream.addEventListener('results', () => { window.events += 1; });
+  return new Promise(done => { stream.onopen = done; });
+"""
+
+
+def test_what_somebody_begins_to_choose_is_not_replaced(page):
+    page.open("/compare")
+    page.driver.execute_script(WATCHED)
+    choice = page.one("[name=device]")
+    Select(choice).select_by_index(1)
+    template = next(one for one in MADE_UP if one.failure is None)
+    new = replace(template, provenance=replace(template.provenance, uid="chosen", run_uid="chosen-run"))
+    body = documents.dumps(documents.document_json(Document((new,), ExitStatus.OK, 1.0, (), ())))
+    requests.post(f"{page.address}/api/v1/results", data=body.encode(), timeout=60).raise_for_status()
+    page.wait(lambda: page.driver.execute_script("return window.events"))
+    Select(choice).select_by_index(0)
+    page.one("[name=a]").click()
+    page.driver.execute_script("document.activeElement.blur()")
+    page.wait(lambda: page.driver.execute_script("return window.choices.length"))
+    assert set(page.driver.execute_script("return window.choices")) == {0}
