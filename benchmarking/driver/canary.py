@@ -75,7 +75,10 @@ def run_canary(
         if isinstance(first, SequentialDecision) and sequential.canary_alarms(first):
             verification = replace(own_plan, run_type="verify", regressed_types=(NET_DELAY,))
             second = _judged(BenchmarkDriver(bench.planned(verification)).run(case))
-            verdict = sequential.confirm(first, second) if isinstance(second, SequentialDecision) else second
+            if isinstance(second, SequentialDecision):
+                verdict = sequential.confirm(first, second)
+            else:
+                verdict = f"{second}; it was to verify an alarm: {first.verdict}, {first.reason}"
     if isinstance(verdict, str):
         return _not_run(platform, verdict)
     text = f"the control compared with its own copy: {verdict.verdict}, {verdict.reason}"

@@ -31,6 +31,11 @@ class ChangePointDetector(RegressionDetectorBase):
 
     def decide(self, history: Sequence[TypeResult], newest: TypeResult) -> Decision:
         in_ab = newest.comparison is not None
+        newest_value = _value(newest, in_ab=in_ab)
+        if newest_value is None or not math.isfinite(
+            newest_value
+        ):  # else an earlier run would be judged again
+            return Decision(Verdict.INCONCLUSIVE, "the newest run has no finite value")
         known = (_value(one, in_ab=in_ab) for one in (*reversed(history), newest))
         values = [one for one in known if one is not None and math.isfinite(one)]
         if len(values) < 2 * MINIMUM_RUNS:

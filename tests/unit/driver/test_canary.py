@@ -84,10 +84,13 @@ def test_an_alarm_is_verified_shown_as_an_error_and_voids_the_verdicts(
     assert (judged == {Verdict.INCONCLUSIVE}) == is_alarm
 
 
-@pytest.mark.parametrize("verdicts", [(None,), (Verdict.REGRESSED, None)])
-def test_a_canary_that_fails_voids_nothing(judge, caplog, verdicts):
+ALARM = f"; it was to verify an alarm: regressed, {JUDGED.types[0].decision.reason}"
+
+
+@pytest.mark.parametrize(("verdicts", "alarm"), [((None,), ""), ((Verdict.REGRESSED, None), ALARM)])
+def test_a_canary_that_fails_voids_nothing(judge, caplog, verdicts, alarm):
     canary, _ = judge(*verdicts)
     assert canary.verdict is None
-    assert canary.text == f"the canary could not be run: {FAILED.failure.message}"
+    assert canary.text == f"the canary could not be run: {FAILED.failure.message}{alarm}"
     assert [one.levelname for one in caplog.records] == ["WARNING"]
     assert canary.applied_to(JUDGED).types == JUDGED.types

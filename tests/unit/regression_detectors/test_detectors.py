@@ -183,6 +183,15 @@ def test_a_step_is_reported_once_when_enough_runs_show_it(in_ab):
     )
 
 
+@pytest.mark.parametrize("newest", [math.inf, math.nan])
+def test_a_run_without_a_finite_value_is_not_judged_by_those_before_it(newest):
+    """They show a step, which was reported with the last of them."""
+    decide = make_detector("delay", "change_points").decide
+    history = [one for level in (5.0, 1.0) for one in [delays_of(level)] * 8]
+    assert decide(history[1:], history[0]).verdict is Verdict.REGRESSED
+    assert decide(history, delays_of(newest)).verdict is Verdict.INCONCLUSIVE
+
+
 def test_a_step_from_nothing_is_a_step():
     """Times that a coarse clock could not tell from 0 before."""
     history = [one for level in (5.0, 0.0) for one in [delays_of(level)] * (7 if level else 8)]
