@@ -37,7 +37,14 @@ from tabulate import tabulate  # noqa: E402
 from benchmarking.regression_detectors.delay_detector import DelayDetector  # noqa: E402
 from benchmarking.results.model import NET_DELAY, SequentialDecision, TypeResult, Verdict  # noqa: E402
 from benchmarking.statistics import summaries  # noqa: E402
-from benchmarking.statistics.sequential import SequentialPlan, confirm, decide, decide_all, pair_log_ratio  # noqa: E402
+from benchmarking.statistics.sequential import (  # noqa: E402
+    SequentialPlan,
+    confirm,
+    decide,
+    decide_all,
+    decide_once,
+    pair_log_ratio,
+)
 
 DATA = ROOT / "tests/data/regression"
 TREATMENT, CONTROL = ARMS = ("treatment", "control")
@@ -258,6 +265,17 @@ class Sequential:
         raise AssertionError("the last look decides")
 
 
+@dataclass(frozen=True)
+class OneLook(Sequential):
+    """With ``--ab_pairs``: a number of pairs that is chosen before, and all of alpha and beta for them."""
+
+    pairs: int = 20
+
+    def stage(self, plan: SequentialPlan, machine: Machine, order: random.Random) -> SequentialDecision:
+        log_ratios = [self.statistic(*self.pair(machine, order)) for _ in range(self.pairs)]
+        return decide_once(plan, {NET_DELAY: log_ratios})[NET_DELAY]
+
+
 def wilcoxon_20(machine: Machine, order: random.Random, change: float) -> Outcome:
     pairs = [process_pair(machine, order) for _ in range(20)]
     differences = [math.log(treatment / control) for (treatment,), (control,) in pairs]
@@ -339,6 +357,7 @@ REPLAYS = {
     "sequential, target of 1 %": Replay(
         Sequential(SequentialPlan.for_target(0.01, max_pairs=75)), ALTERNATING, IDENTICAL_FACTOR
     ),
+    **{f"one look, {pairs} pairs": Replay(OneLook(pairs=pairs), ALTERNATING, 10) for pairs in (8, 12, 20)},
     "20 pairs, Wilcoxon": Replay(wilcoxon_20, WHOLE_PROCESSES),
     "one run each, Mann-Whitney": Replay(mann_whitney, WHOLE_PROCESSES),
     "p50 above p90 of p90s, twice": Replay(old_rule, WHOLE_PROCESSES),
