@@ -220,7 +220,7 @@ class GitHubDiscussion(Discussion):
         return self._api.pages(Comment, f"{self._issues}/{self._number}/comments")
 
     def _is_own(self, comment: Comment) -> bool:
-        return comment.user is not None and comment.user.login == self._author
+        return comment.user is not None and comment.user.login.lower() == self._author.lower()
 
     def _create(self, body: str) -> None:
         self._api.ask(Comment, "POST", f"{self._issues}/{self._number}/comments", {"body": body})
@@ -343,7 +343,10 @@ def _secure(url: str) -> str:
     Raises:
         UsageError: others could read the token.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise UsageError(f"{web.hide_credentials(url)} is not a URL: {error}") from error
     if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
         return url.rstrip("/")
     raise UsageError(f"{web.hide_credentials(url)} is not an https URL: others could read the token")
@@ -362,14 +365,14 @@ def shortened(text: str, limit_bytes: int, note: str) -> str:
     """
     if len(text.encode()) <= limit_bytes:
         return text
-    kept: list[str] = []
+    lines = text.split("\n")
+    kept, closing = 0, list[str]()
     fence, folded = "", False
-    left = limit_bytes - len(note.encode()) - 200  # for what closes
-    for line in text.split("\n"):
-        left -= len(line.encode()) + 1
-        if left < 0:
+    size_bytes = len(note.encode()) + 1
+    for number, line in enumerate(lines, start=1):
+        size_bytes += len(line.encode()) + 1
+        if size_bytes > limit_bytes:
             break
-        kept.append(line)
         opening = line[: len(line) - len(line.lstrip("`"))]
         if not fence and len(opening) >= 3:
             fence = opening
@@ -377,5 +380,7 @@ def shortened(text: str, limit_bytes: int, note: str) -> str:
             fence = ""
         if not fence:
             folded = (folded or line.startswith("<details>")) and not line.endswith("</details>")
-    closing = [*([fence] if fence else []), *(["", "</details>"] if folded else [])]
-    return "\n".join([*kept, *closing, "", note])
+        ends = [*([fence] if fence else []), *(["", "</details>"] if folded else [])]
+        if size_bytes + sum(len(end) + 1 for end in ends) <= limit_bytes:
+            kept, closing = number, ends
+    return "\n".join([*lines[:kept], *closing, "", note])

@@ -93,23 +93,26 @@ def look() -> Machine:
 def _observed_load() -> Load:
     import psutil
 
-    started, before, earlier_s = time.monotonic(), psutil.cpu_times(), _spent_s()
+    # Looking at thousands of processes keeps a core busy for a good part of a second.
+    first_look, earlier_s = time.monotonic(), _spent_s()
+    started, before = time.monotonic(), psutil.cpu_times()
     time.sleep(OBSERVED_S)
     after, elapsed_s = psutil.cpu_times(), time.monotonic() - started
+    between_looks_s = time.monotonic() - first_look
     # Of processes that are new, only the time since they were started counts.
     spent_s: defaultdict[str, float] = defaultdict(float)
     for (pid, name), seconds in _spent_s().items():
         spent_s[name] += seconds - earlier_s.get((pid, name), 0.0)
-    total_s = sum(after) - sum(before)
+    total_s = facts.total_s(after) - facts.total_s(before)
     idle_s = sum(getattr(after, one, 0.0) - getattr(before, one, 0.0) for one in ("idle", "iowait"))
     stolen_s = getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)
     return Load(
         busy_cores=max(0.0, total_s - idle_s - stolen_s) / elapsed_s,
         stolen_share=stolen_s / total_s if hasattr(after, "steal") and total_s > 0 else None,
         programs=tuple(
-            (name, seconds / elapsed_s)
+            (name, seconds / between_looks_s)
             for name, seconds in sorted(spent_s.items(), key=lambda one: -one[1])[:PROGRAMS_SHOWN]
-            if seconds / elapsed_s >= BUSY_SHARE
+            if seconds / between_looks_s >= BUSY_SHARE
         ),
     )
 
@@ -131,6 +134,8 @@ def _spent_s() -> Mapping[tuple[int, str], float]:
 
 def _cores(machine: Machine) -> Finding:
     usable, every = machine.facts.get("usable_cores"), machine.facts.get("logical_cores")
+    if every is None:
+        return _unknown("cores", "the system does not report them")
     value = f"{usable or every} usable of {every}"
     if (usable or every) == 1:
         effect = "the harness and the programs share the only core"
@@ -139,8 +144,9 @@ def _cores(machine: Machine) -> Finding:
 
 
 def _governor(machine: Machine) -> Finding:
-    governor = machine.text(_CPU / "cpu0/cpufreq/scaling_governor")
-    if governor is None:
+    files = (machine.root / _CPU).glob("cpu[0-9]*/cpufreq/scaling_governor")
+    governor = ", ".join(sorted({text for path in files if (text := facts.read(path))}))
+    if not governor:
         return _unknown("governor", "the system does not show it (usual in virtual machines)")
     if governor == "performance":
         return Finding("governor", governor, "the frequency does not follow the load")
@@ -265,4 +271,6 @@ def _unknown(name: str, reason: str) -> Finding:
 
 
 def _gib(size_bytes: float) -> str:
+    if size_bytes < 0.1 * 2**30:
+        return f"{size_bytes / 2**20:.1f} MiB"
     return f"{size_bytes / 2**30:.1f} GiB"

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarking.platforms.host import control_group
 from benchmarking.results.model import Fact
@@ -67,7 +68,7 @@ def moving_facts() -> Mapping[str, Fact]:
         "load_5_min": load_5,
         "load_15_min": load_15,
         "cpu_steal_s": getattr(cpu_times, "steal", None),
-        "cpu_total_s": sum(cpu_times),
+        "cpu_total_s": total_s(cpu_times),
         "memory_available_bytes": psutil.virtual_memory().available,
         "cpu_khz": _read_int(_CPU_FREQUENCY / "scaling_cur_freq"),
         "temperature_celsius": _hottest(),
@@ -75,6 +76,12 @@ def moving_facts() -> Mapping[str, Fact]:
         **control_group.facts(),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def total_s(cpu_times: Any) -> float:
+    """Of all cores, by ``psutil.cpu_times``: Linux counts that of virtual machines as that of users, too."""
+    guests_s = getattr(cpu_times, "guest", 0.0) + getattr(cpu_times, "guest_nice", 0.0)
+    return float(sum(cpu_times) - guests_s)
 
 
 def read(path: Path) -> str | None:

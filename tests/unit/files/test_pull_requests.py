@@ -40,6 +40,18 @@ def test_what_is_left_out_leaves_nothing_open(lines, limit_bytes):
         assert not fence
 
 
+@pytest.mark.parametrize("length", [3, 200, 299, 1001])
+def test_what_closes_a_long_fence_fits_too(length):
+    """Evidence in which a stranger has put many backticks is in a fence of more."""
+    text = "\n".join(["first", "`" * length, *["evidence"] * 300, "`" * length, "last"])
+    short = shortened(text, 2000, "NOTE")
+    assert len(short.encode()) <= 2000
+    assert short.startswith("first\n")
+    assert short.endswith("\nNOTE")
+    assert short.count("`" * length) in (0, 2)
+    assert len(short.encode()) > 2000 - length - 20 or length > 900
+
+
 def test_an_open_section_is_closed():
     text = "\n".join(
         ["<details><summary>s</summary>", "", "```text", *["evidence"] * 100, "```", "", "</details>"]
@@ -90,6 +102,19 @@ def test_a_rate_limit_is_waited_for_without_doubling(api, environment):
     api.refusals = [rate_limit(), rate_limit()]
     assert bring_up_to_date(environment) is True
     assert api.bodies == ["<!-- m -->\ntext"]
+
+
+def test_the_name_of_an_author_is_that_in_any_case(api, environment):
+    """As on GitHub; otherwise each run would leave one comment more."""
+    for existed, name in ((False, pull_requests.GITHUB_AUTHOR), (True, pull_requests.GITHUB_AUTHOR.upper())):
+        with Cancellation() as cancellation:
+            found, _ = discussion(environment, cancellation, name)
+            assert found.bring_up_to_date("<!-- m -->", "text") is existed
+
+
+def test_an_address_that_is_none_is_refused_in_one_line(environment):
+    with pytest.raises(UsageError, match=r"is not a URL: Invalid IPv6 URL$"):
+        bring_up_to_date({**environment, "GITHUB_API_URL": "https://[x"})
 
 
 def test_a_refusal_that_is_no_rate_limit_is_final(api, environment):

@@ -1,5 +1,8 @@
 """What the doctor finds: on machines whose files a test has written, and on this one."""
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import psutil
 import pytest
 
@@ -91,6 +94,61 @@ def test_amd_names_its_turbo_otherwise(tmp_path):
 def test_swap_in_use(tmp_path):
     found = findings(tmp_path, QUIET, swap=3 * 2**29)["swap"]
     assert (found.value, found.state) == ("1.5 GiB used", State.HARMFUL)
+
+
+def test_a_little_swap_is_not_shown_as_none(tmp_path):
+    assert findings(tmp_path, QUIET, swap=12 * 2**20)["swap"].value == "12.0 MiB used"
+
+
+def test_every_core_has_its_governor(tmp_path):
+    other = "sys/devices/system/cpu/cpu3/cpufreq/scaling_governor"
+    assert findings(tmp_path, {**QUIET, other: "performance"})["governor"].state is State.GOOD
+    found = findings(tmp_path, {**QUIET, other: "powersave"})["governor"]
+    assert (found.value, found.state) == ("performance, powersave", State.HARMFUL)
+
+
+def test_a_system_that_does_not_count_its_cores(tmp_path):
+    assert findings(tmp_path, QUIET, facts={})["cores"].state is State.UNKNOWN
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Whose clocks only the test moves: what the looks at all processes cost, and what others use meanwhile."""
+    now = SimpleNamespace(s=0.0, own_s=0.0, others_s=0.0, guests_s=0.0, look_s=0.0)
+
+    def cpu_times():
+        user_s = now.own_s + now.others_s + now.guests_s
+        return SimpleTimes(user_s, 2 * now.s - user_s, now.guests_s)
+
+    def spent_s():
+        now.s += now.look_s
+        now.own_s += now.look_s
+        return {(1, "other"): now.others_s}
+
+    def sleep(seconds):
+        now.s += seconds
+        now.others_s += now.busy * seconds
+        now.guests_s += now.virtual * seconds
+
+    monkeypatch.setattr(examination, "_spent_s", spent_s)
+    monkeypatch.setattr(psutil, "cpu_times", cpu_times)
+    monkeypatch.setattr(examination, "time", SimpleNamespace(monotonic=lambda: now.s, sleep=sleep))
+    return now
+
+
+class SimpleTimes(NamedTuple):
+    user: float
+    idle: float
+    guest: float
+
+
+@pytest.mark.parametrize(("look_s", "busy", "virtual"), [(0.0, 1.0, 0.0), (0.5, 0.0, 0.0), (0.5, 0.0, 1.0)])
+def test_the_load_is_that_of_others(machine, look_s, busy, virtual):
+    """Neither what the look itself takes, nor the time of virtual machines twice."""
+    machine.look_s, machine.busy, machine.virtual = look_s, busy, virtual
+    load = examination._observed_load()
+    assert load.busy_cores == pytest.approx(busy + virtual)
+    assert load.programs == ((("other", 1.0),) if busy else ())
 
 
 def test_this_machine(monkeypatch):
