@@ -122,6 +122,7 @@ HUGE = b"\x93NUMPY\x01\x00v\x00" + (
         (npy(np.array([1, 0.5])), "int", "not whole numbers from"),
         (npy(np.array([1, np.nan])), "int64_t", "not whole numbers from"),
         (npy(np.array([1, 2.0**63])), "int64_t", "not whole numbers from"),
+        (npy(np.array([1, 2.0**31])), "int", "not whole numbers from"),
         (npy(np.array([1, 1e39])), "float", "it contains values that float does not hold"),
         (npy(np.array([-65536, 1])), "float16", "it contains values that float16 does not hold"),
         (npy(np.array([1j, 2j])), "float", "it contains complex128"),

@@ -142,6 +142,31 @@ def test_a_comment_that_may_have_arrived_is_not_posted_again(api, environment, m
     assert len(posted) == 1
 
 
+def test_a_question_whose_answer_is_lost_is_asked_again(api, environment, monkeypatch):
+    lost = []
+
+    def lose_once(handler, value, status=200, headers=()):
+        if lost:
+            answer(handler, value, status, headers)
+        else:
+            lost.append(handler.command)
+            handler.connection.close()
+
+    answer = hosting_api._Handler._answer
+    monkeypatch.setattr(hosting_api._Handler, "_answer", lose_once)
+    assert bring_up_to_date(environment) is False
+    assert (lost, api.bodies) == (["GET"], ["<!-- m -->\ntext"])
+
+
+def test_neither_what_others_wrote_nor_another_comment_of_its_own_is_changed(api, environment):
+    others = ["<!-- m -->\nof somebody else", "<!-- n -->\nof another tool"]
+    api.add(others[0], {"id": 99, "login": "mallory"})
+    api.add(others[1])
+    assert bring_up_to_date(environment) is False
+    assert bring_up_to_date(environment) is True
+    assert api.bodies == [*others, "<!-- m -->\ntext"]
+
+
 def test_nobody_waits_longer_than_a_minute():
     class Answer:
         retry_after_s = None

@@ -34,6 +34,15 @@ def test_every_shape_is_a_case_numbered_over_the_file(tmp_path):
     assert [case.json_path for case in cases] == ["$.tests[0]", "$.tests[0]", "$.tests[1]"]
 
 
+def test_a_test_that_is_not_run_leaves_the_files_of_the_others(tmp_path):
+    inputs = {"data": shapes([1])}
+    refused, run = cases_of(tmp_path, {"metric": "power", "inputs": inputs}, {"inputs": inputs})
+    assert refused.refusal
+    assert refused.identifier == "0"
+    assert run.refusal is None
+    assert run.model_files == {"init": Location(str(tmp_path / "n.pb"))}
+
+
 def test_the_label_is_one_line_that_cannot_drive_a_terminal(tmp_path):
     (case,) = cases_of(tmp_path, {"inputs": {"data": shapes([1])}, "identifier": "a\n\x1b[2Jb"})
     assert case.label.endswith(" delay a??[2Jb")

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from benchmarking.errors import UsageError
 from benchmarking.results import unix_time
-from benchmarking.specs.run_info import RunInfo, program_commit, read_run_info
+from benchmarking.specs.run_info import (
+    INTERACTIVE_COMMIT,
+    RunInfo,
+    is_program_commit,
+    program_commit,
+    read_run_info,
+)
 
 COMPLETE = {
     "treatment": {"commit": "abc", "commit_time": 2, "program": "new"},
@@ -103,6 +109,8 @@ def test_a_program_without_a_commit_has_its_name_and_content_for_one(tmp_path):
     new, old, copy = map(program_commit, paths)
     assert new == copy != old
     assert re.fullmatch(r"my-program\.pyz-[0-9a-f]{12}", new)
+    known = [new, INTERACTIVE_COMMIT, "c0ffee", "0123456789ab", "0" * 40, "release-2.1"]
+    assert [is_program_commit(one) for one in known] == [True, True, False, False, False, False]
 
 
 def test_what_is_not_a_file_of_a_sensible_size_is_not_read(tmp_path):

@@ -40,7 +40,7 @@ def from_proto(tensor: Any) -> Any:
     """The array in a TensorProto.
 
     Raises:
-        ValueError: its type is unknown, or its values do not fill its shape.
+        ValueError: its type is unknown or does not hold a value, or its values do not fill its shape.
     """
     if tensor.data_type not in _FIELDS:
         raise ValueError("a tensor of data type %d is not supported" % tensor.data_type)
@@ -51,7 +51,12 @@ def from_proto(tensor: Any) -> Any:
     elif isinstance(data, bytes) and data:
         array = np.frombuffer(data, dtype=dtype)
     else:
-        array = np.array(data if not isinstance(data, bytes) else tensor.int32_data).astype(dtype)
+        values = np.array(data if not isinstance(data, bytes) else tensor.int32_data)
+        array = values.astype(dtype)
+        if values.dtype.kind == "i" and not np.array_equal(array, values):
+            raise ValueError("it has values that %s does not hold" % np.dtype(dtype))
+    if any(size < 0 for size in tensor.dims):
+        raise ValueError("its shape is %s" % list(tensor.dims))
     return array.reshape(tuple(tensor.dims))
 
 
@@ -64,5 +69,6 @@ def to_proto(name: str, array: Any) -> Any:
     if field == "byte_data":
         tensor.byte_data = array.tobytes()
     else:
-        getattr(tensor, field).extend(array.reshape(-1).tolist())
+        values = array.astype(np.int32) if array.dtype == np.bool_ else array
+        getattr(tensor, field).extend(values.reshape(-1).tolist())
     return messages.BlobProto(name=name, type="Tensor", tensor=tensor)
