@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from benchmarking.programs.process import Cancellation
     from benchmarking.repos.repo_base import RepoBase, Revision
 
+BUILD_VARIABLE = "ML_BENCHMARK_BUILD"
+"""In the environment of a build: the directory in which it works."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -106,9 +109,11 @@ class _Builder:
         )
 
     def _make(self, revision: Revision, directory: Path) -> None:
-        from benchmarking.programs import process
+        from benchmarking.programs import leftovers, process
         from benchmarking.programs.command import Command
 
+        # A comparison that was killed leaves its build at work in this directory; we hold the lock of it.
+        leftovers.end_marked(BUILD_VARIABLE, str(directory).__eq__, "a comparison that was killed")
         self.repo.check_out(revision.commit, directory)
         if not self.build:
             return
@@ -116,7 +121,7 @@ class _Builder:
         started = time.monotonic()
         try:
             outcome = process.run(
-                Command(self.build, timeout_s=self.timeout_s),
+                Command(self.build, {BUILD_VARIABLE: str(directory)}, self.timeout_s),
                 self.cancellation,
                 directory=directory,
                 hidden_environment=(TOKEN_VARIABLE, *self.repo.hidden_environment),

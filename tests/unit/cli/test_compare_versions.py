@@ -1,12 +1,16 @@
 """What ``mlbench compare`` runs for two commits, two environments or two programs; nothing is measured here."""
 
 import json
+import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +21,7 @@ from benchmarking.errors import BuildError, ExitStatus, UsageError
 from benchmarking.frameworks.frameworks import make_framework
 from benchmarking.programs import made_environments
 from benchmarking.programs.made_environments import PYTHON, Wanted
+from benchmarking.programs.process import Cancellation
 from tests.support.small_repository import make_repository
 
 NOTHING = Request((), {}, {}, None, None, None, None, "", 60.0, ("mlbench", "compare"))
@@ -95,6 +100,19 @@ def test_each_commit_is_built_in_a_checkout_of_its_own(compared, tmp_path, monke
         ],
         key=str,
     )
+
+
+def test_what_a_killed_comparison_left_at_work_is_ended_first(tmp_path):
+    """It would write into the checkout while that is made anew."""
+    directory = tmp_path / "checkout"
+    marked = {**os.environ, compare_commits.BUILD_VARIABLE: str(directory)}
+    repo = SimpleNamespace(check_out=lambda _, directory: directory.mkdir(), hidden_environment=())
+    build = ("sh", "-c", f'echo "${compare_commits.BUILD_VARIABLE}" > seen')
+    with subprocess.Popen(["sleep", "600"], env=marked) as left, Cancellation() as cancellation:
+        builder = compare_commits._Builder(repo, tmp_path, build, 60.0, cancellation)
+        builder._make(SimpleNamespace(commit="c0ffee", short="c0ffee", subject="coffee"), directory)
+        assert left.wait() == -signal.SIGTERM
+    assert (directory / "seen").read_text() == f"{directory}\n"
 
 
 def test_nothing_is_built_without_a_build(compared, tmp_path, caplog):
