@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PORT = 8080
 LARGEST_PORT = 65535
+MOST_DAYS = 1_000_000
+"""What any database can add to a time."""
 DATABASE_FILE = "results.db"
 DATABASE_VARIABLE = "MLBENCH_DATABASE"
 IMPORT_AGAIN_S = 60.0
@@ -121,7 +123,7 @@ def make_parser(program: str) -> Parser:
     )
     data.add_argument(
         "--sample_days",
-        type=positive_int,
+        type=_days,
         metavar="DAYS",
         help="remove the samples of results that are older; their summaries stay (default: keep all)",
     )
@@ -155,9 +157,7 @@ def make_parser(program: str) -> Parser:
         " %(default)s)",
     )
     token.add_argument("--project", metavar="NAME", help="the only project that it is for (default: all)")
-    token.add_argument(
-        "--days", type=positive_int, help="how long it is valid (default: until it is revoked)"
-    )
+    token.add_argument("--days", type=_days, help="how long it is valid (default: until it is revoked)")
     return parser
 
 
@@ -174,6 +174,16 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > LARGEST_PORT:
         raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port from 0 to {LARGEST_PORT}")
     return int(text)
+
+
+def _days(text: str) -> int:
+    days = positive_int(text)
+    if days > MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"{text[:20]} is more than {MOST_DAYS:,} days")
+    return days
+
+
+_days.__name__ = positive_int.__name__
 
 
 def _root_path(text: str) -> str:

@@ -16,12 +16,18 @@
   const isBusy = () => [...main.querySelectorAll('input, textarea, select:not([data-submit])')].some(
     one => one === document.activeElement || isChanged(one));
 
+  // Which details are open is no part of what the server sends.
+  const named = () => [...main.querySelectorAll('details')].map(
+    one => [`${one.closest('[id]').id} ${one.querySelector('summary')?.textContent}`, one]);
+
   async function refresh() {
     if (isLoading || document.hidden || isBusy()) { isStale = true; return; }
     isStale = false;
     isLoading = true;
+    const wasOpen = new Map(named().map(([name, one]) => [name, one.open]));
     try {
       await htmx.ajax('GET', location.href, { source: main, target: '#main', select: '#main', swap: 'outerMorph' });
+      for (const [name, one] of named()) one.open = wasOpen.get(name) ?? one.open;
     } finally {
       isLoading = false;
       if (isStale) setTimeout(refresh, 500);

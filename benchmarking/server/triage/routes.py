@@ -17,7 +17,7 @@ from benchmarking.server.pages.rendering import HEADERS, Links, csv_answer, json
 from benchmarking.server.pages.routes import bounded, is_key, not_found, reading
 from benchmarking.server.triage import feeds, notices, records
 from benchmarking.server.triage.decisions import decide, decision
-from benchmarking.server.triage.life import OPEN
+from benchmarking.server.triage.life import OPEN, Source
 from benchmarking.server.triage.reading import (
     FILTERS,
     NEWEST_RESULTS,
@@ -190,7 +190,8 @@ def _regression(request: Request, number: int) -> RegressionPage:
 
 
 def _shown(request: Request, view: RegressionPage, problem: str = "", status: int = 200) -> Response:
-    last_good = next((one.last_good for one in view.indicators if one.last_good), None)
+    by_strength = sorted(view.indicators, key=lambda one: -Source(one.source).strength)
+    last_good = next((one.last_good for one in by_strength if one.last_good), None)
     return page(
         request,
         "regression.html",

@@ -216,6 +216,9 @@ def parsed(*words):
 @pytest.mark.parametrize(
     ("function", "text", "value"),
     [
+        (serve._days, "1000000", 1_000_000),
+        (serve._days, "1000001", None),
+        (serve._days, "0", None),
         (serve._port, "0", 0),
         (serve._port, "65535", 65535),
         (serve._port, "65536", None),

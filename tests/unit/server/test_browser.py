@@ -588,6 +588,28 @@ def test_the_report_is_one_file(page, store, tmp_path):
     assert page.one("#whole").is_displayed()
 
 
+def send(page, uid):
+    template = next(one for one in MADE_UP if one.failure is None)
+    new = replace(template, provenance=replace(template.provenance, uid=uid, run_uid=f"{uid}-run"))
+    body = documents.dumps(documents.document_json(Document((new,), ExitStatus.OK, 1.0, (), ())))
+    requests.post(f"{page.address}/api/v1/results", data=body.encode(), timeout=60).raise_for_status()
+
+
+def test_details_that_are_open_remain_so(page):
+    page.open("/devices")
+    page.wait(lambda: page.driver.execute_script(CONNECTED))
+    page.one("details summary").click()
+    send(page, "opened")
+    page.wait(lambda: page.driver.execute_script("return window.swaps"))
+    page.wait(lambda: [one.get_attribute("open") for one in page.all("details")][:2] == ["true", None])
+
+
+CONNECTED = """
+  window.swaps = 0;
+  document.addEventListener('htmx:after:swap', () => { window.swaps += 1; });
+  const stream = new EventSource(document.querySelector('meta[name=live]').content);
+  return new Promise(done => { stream.onopen = () => done(true); });
+"""
 WATCHED = """
   window.events = 0; window.choices = [];
   const choice = document.querySelector('[name=device]');
@@ -603,10 +625,7 @@ def test_what_somebody_begins_to_choose_is_not_replaced(page):
     page.driver.execute_script(WATCHED)
     choice = page.one("[name=device]")
     Select(choice).select_by_index(1)
-    template = next(one for one in MADE_UP if one.failure is None)
-    new = replace(template, provenance=replace(template.provenance, uid="chosen", run_uid="chosen-run"))
-    body = documents.dumps(documents.document_json(Document((new,), ExitStatus.OK, 1.0, (), ())))
-    requests.post(f"{page.address}/api/v1/results", data=body.encode(), timeout=60).raise_for_status()
+    send(page, "chosen")
     page.wait(lambda: page.driver.execute_script("return window.events"))
     Select(choice).select_by_index(0)
     page.one("[name=a]").click()

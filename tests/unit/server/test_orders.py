@@ -9,6 +9,8 @@ from benchmarking.server import levels, tables
 from benchmarking.server.app import make_app
 from benchmarking.server.ingest import ingest
 from benchmarking.server.store import open_store
+from benchmarking.server.triage import records
+from benchmarking.server.triage.life import Indicator, IndicatorKey, Regression, Source
 from tests.support.histories import commit_of, result
 from tests.support.sample_results import having, on_device
 
@@ -132,3 +134,20 @@ def test_a_device_on_which_all_has_failed_is_shown(store):
     hits = client_of(store).get("/search.json?q=0123456789AB").json()["hits"]
     assert [one["title"] for one in hits if one["kind"] == "device"] == ["0123456789ab"]
     assert client_of(store).get("/search.json?q=elsewhere").json()["hits"] == []
+
+
+def test_the_last_good_commit_is_that_of_the_strongest_evidence(store):
+    ingest(store, [result(n, 100) for n in range(4)])
+    with store.writing() as connection:
+        rows = {row.sha: row.id for row in connection.execute(select(tables.commits))}
+        found = [
+            Indicator(IndicatorKey(1, name), source, 1.0, after, last_good=rows[commit_of(good)])
+            for name, source, after, good in (
+                ("conv", Source.CREEP, 1.5, 0),
+                ("relu", Source.BISECTION, 1.1, 2),
+            )
+        ]
+        regression = Regression({one.key: one for one in found})
+        records.add(connection, 1, rows[commit_of(3)], regression, records.change_of("server"))
+    page = client_of(store).get("/regressions/1").text
+    assert f"a={commit_of(2)}&amp;b={commit_of(3)}" in page
