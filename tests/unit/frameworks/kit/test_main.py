@@ -1,10 +1,48 @@
 """What a program reports of its own process."""
 
+import io
 import json
+from dataclasses import replace
 
 import pytest
 
 from benchmarking.frameworks.kit import counters, main, matrix_product
+from benchmarking.frameworks.kit.flags import Settings, parse
+from benchmarking.frameworks.kit.output import Observer
+from benchmarking.frameworks.kit.program import LoadedModel
+
+
+class Recorded(LoadedModel):
+    """Tells only later how long its operators took."""
+
+    operators_later = True
+    operator_names = ("a",)
+
+    def __init__(self):
+        self.runs = []
+
+    def run(self):
+        self.runs.append("whole")
+
+    def run_operators(self):
+        self.runs.append("operators")
+        return []
+
+    def take_operator_times(self):
+        return {"a": [1000] * self.runs.count("operators")}
+
+    def observe(self):
+        raise NotImplementedError
+
+    operators = output_names = output = observe
+
+
+def test_another_session_for_operators_does_not_run_between_the_iterations_that_are_timed():
+    model, stream = Recorded(), io.StringIO()
+    settings = replace(parse(Settings, ["--iter", "3"]), run_individual=True)
+    main._run(model, settings, Observer(stream, "program"))
+    assert model.runs == ["whole"] * 3 + ["operators"] * 3
+    assert stream.getvalue().count(" a - 1.000 (us)") == 3
 
 
 @pytest.mark.parametrize(("warmup", "peak"), [("1", 100), ("0", 200)])
