@@ -15,13 +15,21 @@ from benchmarking.bounds import read_file
 from benchmarking.continuous.builder import Builder
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
 from benchmarking.dispatch import blobs
-from benchmarking.dispatch.database import Database
+from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.following import Following
 from benchmarking.dispatch.ledger import LabDevice, LabJob, Ledger
 from benchmarking.dispatch.packing import Package
 from benchmarking.dispatch.person import person
 from benchmarking.dispatch.request import BUILD, PROTOCOL, BuildJob
-from benchmarking.errors import DeviceError, ExitStatus, NoDeviceError, StorageError, UsageError
+from benchmarking.errors import (
+    BenchmarkError,
+    DeviceError,
+    ExitStatus,
+    NoDeviceError,
+    RunCancelledError,
+    StorageError,
+    UsageError,
+)
 from benchmarking.files import atomic_file
 from benchmarking.platforms.platforms import find_platform
 from benchmarking.programs.build_script import tail
@@ -135,7 +143,23 @@ class LabBuilder(Builder):
         if not ids:
             ids = self._submit(submission.name, revision, platform, script)
         job = self._follow(ids, log)
+        try:
+            problem = self._fetch(job, platform, result, log)
+        except (LabError, RunCancelledError, OSError):
+            raise  # what it made is still there, and can be fetched the next time
+        except BenchmarkError:
+            submission.is_over()
+            raise
         submission.is_over()
+        return problem
+
+    def _fetch(self, job: LabJob, platform: str, result: Path, log: Path) -> str | None:
+        """What the job made, or why the commit cannot be built.
+
+        Raises:
+            LabError, RunCancelledError, OSError: it could not be fetched now.
+            DeviceError: there is nothing that could be.
+        """
         if job.exit_status == ExitStatus.BUILD_FAILED:
             return job.problem
         with self.lab.connected() as connection:
@@ -143,7 +167,7 @@ class LabBuilder(Builder):
             if program is None:
                 why = job.problem or f"it was {job.state}"
                 raise DeviceError(f"job {job.id} of the lab, a build for {platform}: {why}", tail(log))
-            fetched = blobs.fetch(connection, program, result.parent)
+            fetched = blobs.fetch(connection, program, result.parent, self.cancellation)
         fetched.chmod(0o755)
         fetched.rename(result)
         return None

@@ -133,7 +133,15 @@ def _refuse(connection: psycopg.Connection[Any], file: PackedFile, size: int, *,
         raise PackedFileError(f"the file {file.sha256[:12]} has another size than the job says: submit again")
     if size == 0:
         raise PackedFileError(f"the lab does not have the file {file.sha256[:12]} any more: submit again")
-    connection.execute("DELETE FROM blob WHERE sha256 = %s", [file.sha256])
+    import psycopg
+
+    try:
+        connection.execute("DELETE FROM blob WHERE sha256 = %s", [file.sha256])
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise PackedFileError(
+            f"the file {file.sha256} is damaged in the lab, and this account may not remove it: ask the "
+            "owner of the lab's tables to remove its row of lab.blob"
+        ) from error
     raise PackedFileError(
         f"the file {file.sha256[:12]} is damaged in the lab, and was removed there: submit again"
     )

@@ -268,6 +268,8 @@ class Pump:
         self._positions: dict[str, int] = {}
         self._parts = 0
         self._characters = 0
+        self._unanswered_bytes = 0
+        """Of a part that was perhaps written when the link broke: whoever has read it reads it no more."""
         self._error: Exception | None = None
 
     @contextmanager
@@ -304,16 +306,23 @@ class Pump:
                 return
 
     def _send(self, connection: psycopg.Connection[Any], *, is_last: bool) -> None:
-        content = b"".join(self._lines(JobRun.log_name, whole=not is_last))
+        if self._unanswered_bytes:
+            self._send_part(connection, self._content(is_last)[: self._unanswered_bytes])
+        self._send_part(connection, self._content(is_last))
+
+    def _content(self, is_last: bool) -> bytes:
+        return b"".join(self._lines(JobRun.log_name, whole=not is_last))
+
+    def _send_part(self, connection: psycopg.Connection[Any], content: bytes) -> None:
         text = plain_lines(content.decode("utf-8", "replace"))
         text = text[: max(0, LARGEST_LOG_CHARACTERS - self._characters)]
+        self._unanswered_bytes = len(content)
         if text:
             connection.execute(
-                "INSERT INTO log VALUES (%s, %s, %s, %s)"
-                # It was written, and the link broke before this was known here: there is more by now.
-                " ON CONFLICT (job, attempt, number) DO UPDATE SET content = excluded.content",
+                "INSERT INTO log VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
                 [self._run.id, self._run.attempt, self._parts, text],
             )
+        self._unanswered_bytes = 0
         self._parts += 1
         self._characters += len(text)
         self._advance(JobRun.log_name, len(content))

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from benchmarking.bounds import OutOfBoundsError
+from benchmarking.dispatch.blobs import PackedFileError
 from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.request import BUILD, Job, PackedFile
 from benchmarking.results import documents
@@ -144,7 +145,7 @@ class Ledger:
         requests: Sequence[tuple[LabDevice, Job]],
         tests: int,
     ) -> list[int]:
-        """A job for each device. Returns their numbers.
+        """A job for each device. Returns their numbers; those of the first, if it was submitted meanwhile.
 
         A person's next job on a device comes after the jobs that others have waited with for as many rounds:
         start-time fair queueing (Goyal, Vin, Cheng, 1996), with one job as the unit.
@@ -164,6 +165,11 @@ class Ledger:
                 # Always in one order: two submissions do not wait for each other.
                 ordered = sorted(requests, key=lambda one: one[0].key)
                 return [self._add_job(kind, device, job, tests) for device, job in ordered]
+        except psycopg.errors.UniqueViolation as error:
+            # Somebody else submits under the same name: PostgreSQL waited for the end of that.
+            if error.diag.constraint_name != "submission_pkey" or not (ids := self.of_submission(submission)):
+                raise database.error(error) from error
+            return ids
         except psycopg.Error as error:
             raise database.error(error) from error
 
@@ -276,7 +282,7 @@ class Ledger:
         """What a build has made.
 
         Raises:
-            LabError: the lab has something else.
+            PackedFileError: the lab has something else.
         """
         row = self.connection.execute(
             "SELECT program FROM run WHERE job = %s AND program IS NOT NULL ORDER BY attempt DESC LIMIT 1",
@@ -285,7 +291,7 @@ class Ledger:
         try:
             return PackedFile.model_validate(row[0]) if row else None
         except ValueError as error:
-            raise LabError(f"job {job}: the lab has something else than a program") from error
+            raise PackedFileError(f"job {job}: the lab has something else than a program") from error
 
     def newest_result(self, job: int) -> tuple[int, int] | None:
         """Its attempt and its number."""

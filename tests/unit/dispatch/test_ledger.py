@@ -85,6 +85,17 @@ def test_a_title_is_the_name_of_a_file_and_may_be_no_text(lab):
     assert lab.read("jobs")[0].title == "caf??.json"
 
 
+def test_the_second_of_two_who_submit_under_one_name_at_once_has_the_jobs_of_the_first(lab):
+    first = lab.submit("ann", "attic", "cellar")
+    lab.submissions = 0
+    assert lab.submit("ann", "attic", "cellar") == first
+    assert len(lab.read("jobs")) == 2
+    lab.sql("INSERT INTO submission (id, person, title) VALUES ('s2', 'ann', 'without jobs')")
+    with pytest.raises(LabError, match="duplicate key"):
+        lab.submit("ann", "attic")
+    assert len(lab.read("jobs")) == 2
+
+
 def test_how_long_a_run_took_and_who_is_asked(lab):
     (job,) = lab.submit("ann", "attic")
     assert lab.read("of_submission", "s1") == [job]
@@ -108,7 +119,9 @@ def test_the_program_of_a_build(lab):
     with lab.database.connected() as connection:
         assert Ledger(connection).program(job).sha256 == "b" * 64
         lab.sql("UPDATE run SET program = '{}' WHERE attempt = 2")
-        with pytest.raises(LabError, match=f"^job {job}: the lab has something else than a program$"):
+        with pytest.raises(
+            blobs.PackedFileError, match=f"^job {job}: the lab has something else than a program$"
+        ):
             Ledger(connection).program(job)
 
 
@@ -346,6 +359,26 @@ def test_a_file_that_is_there_needs_no_further_room(lab, tmp_path):
             Link(lab.database).used() as one,
         ):
             blobs.send(one, path, blobs.described(path), "ann")
+
+
+def test_who_may_not_remove_a_damaged_file_learns_who_can(lab, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    file = blobs.described(path)
+    with lab.database.connected() as connection:
+        blobs.send(connection, path, file, "ann")
+        lab.sql("UPDATE blob_part SET content = 'damaged'")
+        with connection.transaction(force_rollback=True):
+            connection.execute("CREATE ROLE reader NOLOGIN")
+            connection.execute("GRANT USAGE ON SCHEMA lab TO reader")
+            connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA lab TO reader")
+            connection.execute("SET ROLE reader")
+            with pytest.raises(blobs.PackedFileError) as caught, connection.transaction():
+                blobs.fetch(connection, file, tmp_path / "kept")
+    assert str(caught.value) == (
+        f"the file {file.sha256} is damaged in the lab, and this account may not remove it: ask the owner of "
+        "the lab's tables to remove its row of lab.blob"
+    )
 
 
 @pytest.mark.parametrize("size", [0, 9, 11])

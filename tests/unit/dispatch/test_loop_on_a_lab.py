@@ -13,9 +13,18 @@ from benchmarking.continuous.builder import BuildOptions, Built
 from benchmarking.continuous.lab import NAME_LIMIT_BYTES, LabBuilder, LabHarness, Submissions
 from benchmarking.continuous.measurement import Harness, HarnessRequest
 from benchmarking.dispatch import blobs
+from benchmarking.dispatch.database import LabError
 from benchmarking.dispatch.person import person
 from benchmarking.dispatch.request import BUILD, PROTOCOL, BuildJob
-from benchmarking.errors import BuildError, DeviceError, ExitStatus, NoDeviceError, StorageError, UsageError
+from benchmarking.errors import (
+    BuildError,
+    DeviceError,
+    ExitStatus,
+    NoDeviceError,
+    RunCancelledError,
+    StorageError,
+    UsageError,
+)
 from benchmarking.programs.process import Cancellation
 from benchmarking.repos.repo_base import Revision
 
@@ -322,6 +331,47 @@ def test_a_build_that_a_killed_loop_submitted_is_followed(builds):
     assert builds.builder(builds.succeed).build(COMMIT, "host").program.read_text() == PROGRAM
     assert len(builds.numbers) == 1
     assert len(builds.sources.checkouts) == 1
+
+
+def test_a_program_that_could_not_be_fetched_is_fetched_the_next_time(builds, monkeypatch):
+    """It is not built again because the database is away in that moment."""
+    errors = [LabError("away"), OSError(28, "No space left on device"), RunCancelledError("ended")]
+    fetch = blobs.fetch
+
+    def fail(*arguments):
+        raise errors.pop()
+
+    def still_there(number):
+        assert builds.numbers == [number]
+
+    monkeypatch.setattr(blobs, "fetch", fail)
+    with pytest.raises(RunCancelledError):
+        builds.builder(builds.succeed).build(COMMIT, "host")
+    for kind in (StorageError, LabError):
+        with pytest.raises(kind):
+            builds.builder(still_there).build(COMMIT, "host")
+    monkeypatch.setattr(blobs, "fetch", fetch)
+    assert builds.builder(still_there).build(COMMIT, "host").program.read_text() == PROGRAM
+    assert len(builds.numbers) == 1
+    assert list(builds.submissions.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("DELETE FROM blob", "does not have the file"),
+        ("UPDATE run SET program = '1'", "something else than a program"),
+    ],
+)
+def test_a_program_that_is_gone_is_built_again(builds, change, message):
+    def lose(number):
+        builds.succeed(number)
+        builds.lab.sql(change)
+
+    with pytest.raises(DeviceError, match=message):
+        builds.builder(lose).build(COMMIT, "host")
+    assert builds.builder(builds.succeed).build(COMMIT, "host").program.read_text() == PROGRAM
+    assert len(builds.numbers) == 2
 
 
 @pytest.mark.parametrize("change", ["commit", "script"])

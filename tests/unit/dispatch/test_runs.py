@@ -594,7 +594,9 @@ def test_the_log_is_sent_in_whole_lines(attic, plain, pump, monkeypatch):
     ]
 
 
-def test_a_part_of_the_log_whose_receipt_was_lost_is_sent_again_with_what_came_since(attic, plain, pump):
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_part_of_the_log_whose_receipt_was_lost_is_followed_by_what_came_since(attic, plain, pump, is_last):
+    """Whoever follows the job has read that part, and does not read it again."""
     log = plain.directory / "log"
     log.write_text("a\n")
 
@@ -609,8 +611,10 @@ def test_a_part_of_the_log_whose_receipt_was_lost_is_sent_again_with_what_came_s
         with pytest.raises(LabError):
             pump._send(Cut(), is_last=False)
         log.write_text("a\nb\n")
-        pump._send(connection, is_last=False)
-    assert attic.lab.read("log", attic.number) == [((1, 0), "a\nb\n")]
+        pump._send(connection, is_last=is_last)
+        log.write_text("a\nb\nc\n")
+        pump._send(connection, is_last=is_last)
+    assert attic.lab.read("log", attic.number) == [((1, 0), "a\n"), ((1, 1), "b\n"), ((1, 2), "c\n")]
 
 
 def test_a_line_is_sent_when_it_is_whole(plain, pump, monkeypatch):
