@@ -15,9 +15,9 @@ from benchmarking.bounds import read_file
 from benchmarking.continuous import messages
 from benchmarking.continuous.known_regressions import KnownRegressions
 from benchmarking.continuous.notification import Notifier
-from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Explained, Finished, Pipeline, Task
+from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task
 from benchmarking.continuous.schedule import Schedule, make_schedule
-from benchmarking.continuous.state import Culprit, Pending, Position, Run, RunStatus, State
+from benchmarking.continuous.state import Pending, Position, Run, RunStatus, State
 from benchmarking.driver.settings import FailOn
 from benchmarking.errors import (
     BenchmarkError,
@@ -388,15 +388,12 @@ class Loop:
 
     def _give_up(self, task: Task, error: BenchmarkError) -> Finished | None:
         """A commit that repeatedly ends the harness is at fault itself."""
-        if not self._is_hopeless(task, error):
+        if not _ends_the_harness(error):
+            return None
+        if self.state.count_attempt(task.platform, task.revision.commit) < HARNESS_ATTEMPTS:
             return None
         run = Run(task.platform, task.revision, RunStatus.FAILED, str(error), finished_at=time.time())
         return Finished(run)
-
-    def _is_hopeless(self, task: Task, error: BenchmarkError) -> bool:
-        if not isinstance(error, HarnessError) or isinstance(error, HarnessRefusedError):
-            return False
-        return self.state.count_attempt(task.platform, task.revision.commit) >= HARNESS_ATTEMPTS
 
     def _record(self, run: Run) -> None:
         """A measured commit is not measured again because of a full disk; recording it waits for
@@ -428,14 +425,17 @@ class Loop:
         if run is None:
             return False
         task = Task(run.revision, run.platform)
+        # The commits that come after it must not wait for ever for the end of the search.
+        failures = self.state.attempts(run.platform, run.revision.commit)
         try:
-            explained = self.pipeline.explain(run)
+            explained = self.pipeline.explain(run, passes_over=failures >= HARNESS_ATTEMPTS - 1)
         except _INFRASTRUCTURE_ERRORS as error:
-            if not self._is_hopeless(task, error):
-                self._put_off(run.platform, error, run.revision)
-                return True
+            if _ends_the_harness(error):
+                self.state.count_attempt(run.platform, run.revision.commit)
+            self._put_off(run.platform, error, run.revision)
+            return True
+        if failures:
             self.state.finish([run])  # its attempts are over
-            explained = _not_searched(run, error)
         if explained.run != run:
             logger.warning(messages.withdrawn(explained.run))
             self.state.finish([explained.run])
@@ -451,6 +451,8 @@ class Loop:
         if news:
             self.notifier.notify(messages.regression_event(run, news))
         self.state.add_culprits(culprits)
+        if run.platform in self._retries:  # which the search needed, and there may be no further commit
+            self._works_again(run.platform)
         return True
 
     # --- failures -------------------------------------------------------------------------------------------
@@ -553,18 +555,8 @@ class Loop:
         return is_stopped
 
 
-def _not_searched(run: Run, error: BenchmarkError) -> Explained:
-    """The commits that come after it must not wait for ever for what a search would find."""
-    why = next(iter(str(error).splitlines()), "")
-    note = f"or an earlier commit: the search failed {HARNESS_ATTEMPTS} times: {why}"
-    now = time.time()
-    return Explained(
-        run,
-        [
-            Culprit(run.platform, run.revision.commit, one, None, run.revision, note, now)
-            for one in run.suspects
-        ],
-    )
+def _ends_the_harness(error: BenchmarkError) -> bool:
+    return isinstance(error, HarnessError) and not isinstance(error, HarnessRefusedError)
 
 
 def _read_line(path: Path) -> str:

@@ -188,12 +188,15 @@ class Pipeline:
 
     # --- the origin of a regression -------------------------------------------------------------------------
 
-    def explain(self, run: Run) -> Explained:
+    def explain(self, run: Run, *, passes_over: bool = False) -> Explained:
         """The culprit of every suspect, found by bisection if commits before it were not judged.
 
         A commit that follows one with a regression was compared with a control that has none. How much slower
         it is than the commit before needs a measurement against that commit; if it is not, there is no
         culprit, as the regression is known.
+
+        Args:
+            passes_over: commits that end the harness are treated as those that cannot be built.
 
         Raises:
             RepositoryError, StorageError, DeviceError, HarnessError: to be tried again; what was measured
@@ -215,11 +218,11 @@ class Pipeline:
                 f"searching the {len(commits)} commits since" if len(commits) > 1 else "measuring it against",
                 good.short,
             )
-            culprits = [self._narrow(run, one, good, commits) for one in run.suspects]
+            culprits = [self._narrow(run, one, good, commits, passes_over) for one in run.suspects]
             if is_known:
                 run = _without(run, [one.suspect for one in culprits if not _is_slower(one)], good)
                 culprits = [one for one in culprits if _is_slower(one)]
-        self._report_culprits(run, good, culprits)
+        self._report_culprits(run, good, culprits, passes_over)
         return Explained(run, culprits)
 
     def _last_good(self, run: Run) -> Revision | None:
@@ -232,8 +235,10 @@ class Pipeline:
         run = self._runs([good], platform).get(good.commit)
         return run is not None and run.status in (RunStatus.KNOWN, RunStatus.REGRESSED)
 
-    def _narrow(self, run: Run, suspect: Suspect, good: Revision, commits: Sequence[Revision]) -> Culprit:
-        bad_ratio = self._ratio(suspect, good, commits[-1], run.platform)
+    def _narrow(
+        self, run: Run, suspect: Suspect, good: Revision, commits: Sequence[Revision], passes_over: bool
+    ) -> Culprit:
+        bad_ratio = self._ratio(suspect, good, commits[-1], run.platform, passes_over)
         if bad_ratio is None:
             return _culprit(run, suspect, good, note=f"it could not be measured against {good.short}")
         measured = replace(suspect, ratio=bad_ratio)
@@ -244,17 +249,25 @@ class Pipeline:
         limit = threshold(bad_ratio)
 
         def is_bad(revision: Revision) -> bool | None:
-            ratio = self._ratio(suspect, good, revision, run.platform)
+            ratio = self._ratio(suspect, good, revision, run.platform, passes_over)
             return None if ratio is None else ratio > limit
 
         narrowed = bisect(commits, is_bad)
         return _culprit(run, measured, good, narrowed.culprit, narrowed.note)
 
-    def _ratio(self, suspect: Suspect, good: Revision, revision: Revision, platform: str) -> float | None:
+    def _ratio(
+        self, suspect: Suspect, good: Revision, revision: Revision, platform: str, passes_over: bool
+    ) -> float | None:
         """The slowdown relative to ``good``; None if the commit cannot be built or the test fails."""
         ratios = self.state.probe(platform, good.commit, revision.commit)
         if ratios is None:
-            ratios = self._probe(good, revision, platform)
+            try:
+                ratios = self._probe(good, revision, platform)
+            except HarnessError as error:
+                if not passes_over or isinstance(error, HarnessRefusedError):
+                    raise
+                logger.error("%s is passed over: %s", revision.short, error)
+                ratios = {}
             self.state.add_probe(platform, good.commit, revision.commit, ratios)
         return ratios.get(find_key(suspect.key, ratios), {}).get(suspect.type)
 
@@ -275,7 +288,9 @@ class Pipeline:
             for result in measured.results
         }
 
-    def _report_culprits(self, run: Run, good: Revision, culprits: Sequence[Culprit]) -> None:
+    def _report_culprits(
+        self, run: Run, good: Revision, culprits: Sequence[Culprit], passes_over: bool
+    ) -> None:
         """Reports a regression that was found by bisection to every reporter as a confirmed regression of
         that commit.
         """
@@ -285,22 +300,28 @@ class Pipeline:
         by_commit.pop(run.revision.commit, None)  # reported when it was confirmed
         for found in by_commit.values():
             try:
-                treatment = self.build(Task(found[0].revision, run.platform))
-                control = self.build(Task(good, run.platform))
+                self._report(run, good, found)
             except BuildError as error:  # it was built when it was measured, and removed since
                 logger.error("%s is not reported: %s", found[0].revision.short, error)
-                continue
-            for types, tests in _tests_by_types(one.suspect for one in found).items():
-                self._measure(
-                    HarnessRequest(
-                        platform=run.platform,
-                        treatment=treatment,
-                        control=control,
-                        run_type="regress",
-                        regressed_types=types,
-                        tests=tests,
-                    )
+            except HarnessError as error:
+                if not passes_over or isinstance(error, HarnessRefusedError):
+                    raise
+                logger.error("%s is not reported: %s", found[0].revision.short, error)
+
+    def _report(self, run: Run, good: Revision, found: Sequence[Culprit]) -> None:
+        treatment = self.build(Task(found[0].revision, run.platform))
+        control = self.build(Task(good, run.platform))
+        for types, tests in _tests_by_types(one.suspect for one in found).items():
+            self._measure(
+                HarnessRequest(
+                    platform=run.platform,
+                    treatment=treatment,
+                    control=control,
+                    run_type="regress",
+                    regressed_types=types,
+                    tests=tests,
                 )
+            )
 
 
 def _culprit(

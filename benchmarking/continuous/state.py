@@ -251,6 +251,12 @@ class State:
             connection.execute(f"UPDATE attempts SET number=number+1 {where}", key)  # noqa: S608
             return int(connection.execute(f"SELECT number FROM attempts {where}", key).fetchone()[0])  # noqa: S608
 
+    def attempts(self, platform: str, commit: str) -> int:
+        """The number of attempts that were counted."""
+        query = 'SELECT number FROM attempts WHERE benchmark=? AND platform=? AND "commit"=?'
+        rows = self._rows(query, (self.benchmark, platform, commit))
+        return int(rows[0]["number"]) if rows else 0
+
     def _run_row(self, run: Run) -> tuple[Any, ...]:
         suspects = json.dumps([[*astuple(one.key), one.label, one.type, one.ratio] for one in run.suspects])
         row = (run.status, run.detail, run.control, run.build_s, run.run_s, run.finished_at, suspects)

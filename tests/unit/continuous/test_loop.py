@@ -104,6 +104,8 @@ class Bench:
         """
         self.explanations = []
         """Of the next regressions: the commit that is to blame, an explanation, or an error."""
+        self.passed_over = []
+        """Whether each explanation passes over what ends the harness."""
         self.measured = []
         """``"3 host"``, in order."""
         self.starts = []
@@ -129,7 +131,8 @@ class Bench:
             Run(task.platform, task.revision, outcome, finished_at=self.clock.time(), suspects=suspects)
         )
 
-    def explain(self, run):
+    def explain(self, run, *, passes_over=False):
+        self.passed_over.append(passes_over)
         found = self.explanations.pop(0) if self.explanations else run.revision
         if isinstance(found, Exception):
             raise found
@@ -493,12 +496,13 @@ def test_a_regression_of_a_platform_that_is_not_asked_for_waits(bench):
 
 def test_a_regression_that_ends_the_harness_again_and_again_holds_up_no_commit(bench, caplog):
     bench.outcomes[3] = RunStatus.REGRESSED
-    bench.explanations = [HarnessError("a bug\nof the harness")] * 3
-    bench(mode=Mode.CONTINUOUS, start="3", seconds=2000)
+    crash, gone = HarnessError("a bug"), DeviceError("gone")
+    bench.explanations = [crash, gone, crash, gone, bench.branch.commits[2]]
+    bench(mode=Mode.CONTINUOUS, start="3", seconds=4000)
+    assert bench.passed_over == [False, False, False, True, True]
     assert bench.measured == ["3 host", "4 host"]
     (culprit,) = bench.state.culprits()
-    assert (culprit.revision, culprit.suspect, culprit.good) == (bench.branch.commits[3], SUSPECT, None)
-    assert culprit.note == "or an earlier commit: the search failed 3 times: a bug"
+    assert culprit.revision == bench.branch.commits[2]
     assert bench.told[1:] == ["regression host", "works_again host"]
     assert bench.state.count_attempt("host", "3" * 40) == 1
 
@@ -509,6 +513,7 @@ def test_a_search_that_fails_for_another_reason_is_not_given_up(bench, error):
     bench.explanations = [error] * 10
     bench(mode=Mode.CONTINUOUS, seconds=5000)
     assert len(bench.explanations) < 7
+    assert not any(bench.passed_over)
     assert bench.state.culprits() == []
 
 
@@ -537,6 +542,14 @@ def test_an_explanation_that_fails_is_tried_again_while_others_go_on(bench):
     bench.explanations = [DeviceError("gone"), bench.branch.commits[3]]
     bench(mode=Mode.CONTINUOUS, start="3", platforms=("host", "gpu"), seconds=300)
     assert bench.measured == ["3 host", "3 gpu", "4 gpu", "4 host"]
+    assert bench.told == ["infrastructure_failure host", "regression host", "works_again host"]
+
+
+def test_a_platform_on_which_a_search_failed_works_again_with_the_search(bench):
+    bench.outcomes[4] = RunStatus.REGRESSED
+    bench.explanations = [DeviceError("gone"), bench.branch.commits[4]]
+    bench(mode=Mode.CONTINUOUS, seconds=300)
+    assert bench.measured == ["4 host"]
     assert bench.told == ["infrastructure_failure host", "regression host", "works_again host"]
 
 

@@ -259,6 +259,52 @@ def test_a_commit_is_not_the_good_one_before_itself(line, state):
     assert (culprit.good, culprit.revision) == (line.revisions[0].commit, line.revisions[1])
 
 
+def test_a_search_passes_over_the_commits_that_end_the_harness(tmp_path, state, caplog):
+    line = Line(tmp_path, length=6)
+    state.finish([Run("host", line.revisions[0], RunStatus.MEASURED)])
+    for number in range(1, 6):
+        line.answers[number] = 0, document(slower(DELAY, 2.0 if number >= 2 else 1.0))
+    line.answers[2] = -9, b""
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 2.0)
+    regressed = Run("host", line.revisions[5], RunStatus.REGRESSED, suspects=(suspect,))
+    with pytest.raises(HarnessError):
+        pipeline(line, state).explain(regressed)
+
+    (culprit,) = pipeline(line, state).explain(regressed, passes_over=True).culprits
+
+    assert (culprit.revision, culprit.note) == (
+        line.revisions[3],
+        f"or one of {line.revisions[2].short}, which could not be measured",
+    )
+    assert f"{line.revisions[2].short} is passed over: the harness was ended by signal 9" in caplog.text
+    assert line.asked[-1].run_type == "regress"
+    # What is known by now is not measured again, and a report that ends the harness costs only itself.
+    line.answers[3] = -9, b""
+    with pytest.raises(HarnessError):
+        pipeline(line, state).explain(regressed)
+    (again,) = pipeline(line, state).explain(regressed, passes_over=True).culprits
+    assert again.revision == culprit.revision
+    assert f"{line.revisions[3].short} is not reported: the harness was ended" in caplog.text
+    line.answers[3] = ExitStatus.BAD_USAGE, b""
+    with pytest.raises(HarnessRefusedError):
+        pipeline(line, state).explain(regressed, passes_over=True)
+
+
+def test_a_search_that_the_harness_refuses_passes_over_nothing(line, state):
+    state.finish([Run("host", line.revisions[0], RunStatus.KNOWN)])
+    line.answers[1] = ExitStatus.BAD_USAGE, b""
+    suspect = Suspect(DELAY.test, "squeezenet same on here", NET_DELAY, 2.0)
+    regressed = Run("host", line.revisions[1], RunStatus.REGRESSED, suspects=(suspect,))
+    with pytest.raises(HarnessRefusedError):
+        pipeline(line, state).explain(regressed, passes_over=True)
+    line.answers[1] = -9, b""
+    (culprit,) = pipeline(line, state).explain(regressed, passes_over=True).culprits
+    assert (culprit.revision, culprit.note) == (
+        line.revisions[1],
+        f"it could not be measured against {line.revisions[0].short}",
+    )
+
+
 @pytest.mark.parametrize("broken", [0, 2])
 def test_a_culprit_that_cannot_be_built_any_more_is_known_and_not_measured_again(
     tmp_path, state, monkeypatch, caplog, broken
