@@ -255,13 +255,17 @@ class IterationSampler(Sampler[WorkerSource]):
         return watched.completed(sample)
 
     def _warm_up(self, workers: Mapping[str, Worker]) -> None:
-        """All together: while the others got ready, the caches of the first went cold."""
+        """All together: while the others got ready, the caches of the first went cold.
+
+        Only whole iterations count: the first by operators may include making a session for them.
+        """
         took_ns = 0.0
         for arms in self._orders(list(workers))[:MOST_WARM_UP_ROUNDS]:
             for operators in (False, True) if self._operator_rounds else (False,):
                 for arm in arms:
                     with blaming(arm):
-                        took_ns += workers[arm].run(operators=operators).wall_ns
+                        sample = workers[arm].run(operators=operators)
+                        took_ns += 0 if operators else sample.wall_ns
             if took_ns > WARM_UP_S * len(workers) * 1e9:
                 return
 

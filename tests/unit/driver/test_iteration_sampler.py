@@ -184,6 +184,15 @@ def test_both_run_as_often_and_are_first_as_often():
     assert len(net.values) == len(net.cpu_values) == samples.sampling.pairs * samples.sampling.rounds
 
 
+def test_a_warm_up_is_as_long_if_operators_are_timed():
+    journal = []
+    arms = [MadeUpArm(name, journal, seed=seed, operators={"a": 1.0}) for seed, name in enumerate("tc")]
+    sampling = run(*arms, operators=True).sampling
+    whole = journal.count(("t", "run")) - sampling.pairs * sampling.rounds
+    # 10 ms each; one that takes a little less makes it one more.
+    assert whole / sampling.pairs == pytest.approx(iteration_sampler.WARM_UP_S / 0.01, abs=1)
+
+
 def test_parents_are_restarted_with_the_same_seed_for_both(monkeypatch):
     treatment, control = MadeUpArm("t", factor=1.0), MadeUpArm("c", seed=2)
     monkeypatch.setattr(iteration_sampler, "RENEWAL_BLOCKS", 2)
