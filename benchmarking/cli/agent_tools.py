@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,6 @@ from benchmarking.results.documents import Document
 from benchmarking.results.model import Verdict
 from benchmarking.specs.expand import expand
 from benchmarking.specs.reader import read_benchmarks
-from benchmarking.start import ENDING_SIGNALS, is_ignored
 
 MOST_DOCUMENTS = 20
 """So many runs can be explained afterwards."""
@@ -106,19 +104,8 @@ class AtHand:
             if self._is_ending:
                 os._exit(ExitStatus.INTERRUPTED)
 
-    @contextmanager
-    def ended_by_signals(self) -> Iterator[None]:
-        previous = {
-            number: signal.signal(number, self._end) for number in ENDING_SIGNALS if not is_ignored(number)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        """The second signal does not wait any more."""
+    def end(self, number: int, frame: FrameType | None) -> None:
+        """By a signal; the second does not wait any more."""
         if self._cancellation is None or self._is_ending:
             os._exit(ExitStatus.INTERRUPTED)
         self._is_ending = True

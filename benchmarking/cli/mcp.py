@@ -61,13 +61,14 @@ def make_parser(program: str) -> Parser:
 def _main(arguments: argparse.Namespace) -> ExitStatus:
     require("mcp")
     from benchmarking.cli.agent_tools import Allowed, AtHand
+    from benchmarking.programs import ending_signals
 
     for directory in arguments.allow:
         if not directory.is_dir():
             raise UsageError(f"--allow: there is no directory {directory}")
     directories = tuple(one.resolve() for one in (Path(), *arguments.allow))
     at_hand = AtHand()
-    with at_hand.ended_by_signals():
+    with ending_signals.handled(at_hand.end):
         make_server(Allowed(directories, arguments.allow_commands), at_hand).run("stdio")
     return ExitStatus.OK
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarking.errors import BenchmarkError, ExitStatus
 from benchmarking.packages import missing_package
-from benchmarking.start import ENDING_SIGNALS, is_ignored
+from benchmarking.programs import ending_signals
 from benchmarking.terminal import streams
 
 if TYPE_CHECKING:
@@ -85,10 +85,5 @@ def cancelled_by_signals(cancellation: Cancellation) -> Iterator[None]:
             os._exit(ExitStatus.INTERRUPTED)
         cancellation.set()
 
-    previous = {number: signal.signal(number, cancel) for number in ENDING_SIGNALS if not is_ignored(number)}
-    try:
-        with cancellation.set_by_any_signal():
-            yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with ending_signals.handled(cancel), cancellation.set_by_any_signal():
+        yield

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
 from benchmarking.bounds import read_file
 from benchmarking.continuous.builder import Builder
-from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
+from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest, storage_errors
 from benchmarking.dispatch import blobs
 from benchmarking.dispatch.database import Database, LabError
 from benchmarking.dispatch.following import Following
@@ -27,7 +26,6 @@ from benchmarking.errors import (
     ExitStatus,
     NoDeviceError,
     RunCancelledError,
-    StorageError,
     UsageError,
 )
 from benchmarking.files import atomic_file
@@ -52,7 +50,7 @@ class Submission:
         Raises:
             StorageError
         """
-        with _storage_errors(self.path):
+        with storage_errors(self.path):
             self.path.unlink(missing_ok=True)
 
 
@@ -69,7 +67,7 @@ class Submissions:
             StorageError: the name cannot be kept.
         """
         path = self.directory / hashlib.sha256("\0".join(what).encode("utf-8", "surrogateescape")).hexdigest()
-        with _storage_errors(path):
+        with storage_errors(path):
             return Submission(self._name(path), path)
 
     def _name(self, path: Path) -> str:
@@ -212,14 +210,6 @@ class LabBuilder(Builder):
             following = Following(self.lab, ids, lambda results: None, show, state_level=logging.DEBUG)
             (job,) = following.until_over(self.cancellation)
         return job
-
-
-@contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}") from error
 
 
 def _host(ledger: Ledger, platform: str) -> LabDevice:

@@ -15,7 +15,7 @@ from benchmarking.bounds import read_file
 from benchmarking.continuous import messages
 from benchmarking.continuous.known_regressions import KnownRegressions
 from benchmarking.continuous.notification import Notifier
-from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task
+from benchmarking.continuous.pipeline import HARNESS_ATTEMPTS, Finished, Pipeline, Task, ends_the_harness
 from benchmarking.continuous.schedule import Schedule, make_schedule
 from benchmarking.continuous.state import Pending, Position, Run, RunStatus, State
 from benchmarking.driver.settings import FailOn
@@ -24,7 +24,6 @@ from benchmarking.errors import (
     DeviceError,
     ExitStatus,
     HarnessError,
-    HarnessRefusedError,
     RemoteError,
     RepositoryError,
     RunCancelledError,
@@ -388,7 +387,7 @@ class Loop:
 
     def _give_up(self, task: Task, error: BenchmarkError) -> Finished | None:
         """A commit that repeatedly ends the harness is at fault itself."""
-        if not _ends_the_harness(error):
+        if not ends_the_harness(error):
             return None
         if self.state.count_attempt(task.platform, task.revision.commit) < HARNESS_ATTEMPTS:
             return None
@@ -430,7 +429,7 @@ class Loop:
         try:
             explained = self.pipeline.explain(run, passes_over=failures >= HARNESS_ATTEMPTS - 1)
         except _INFRASTRUCTURE_ERRORS as error:
-            if _ends_the_harness(error):
+            if ends_the_harness(error):
                 self.state.count_attempt(run.platform, run.revision.commit)
             self._put_off(run.platform, error, run.revision)
             return True
@@ -553,10 +552,6 @@ class Loop:
         if is_stopped:
             logger.info("--status_file %s says 0: stopping", path)
         return is_stopped
-
-
-def _ends_the_harness(error: BenchmarkError) -> bool:
-    return isinstance(error, HarnessError) and not isinstance(error, HarnessRefusedError)
 
 
 def _read_line(path: Path) -> str:

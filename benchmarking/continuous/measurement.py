@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -125,11 +125,9 @@ class Harness:
             return info
         name = hashlib.sha256(info.encode("utf-8", "surrogateescape")).hexdigest()
         path = self.log_directory / f"{name}.info"
-        try:
+        with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_file.write_text(path, info)
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror or error}") from error
         return f"@{path}"
 
     def _where(self, platform: str) -> tuple[str, ...]:
@@ -188,6 +186,15 @@ def _version(built: Built, positions: Mapping[str, int], branch: str) -> Version
         subject=revision.subject[:LONGEST_ABOUT],
         program=str(built.program.resolve()),
     )
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Whatever the disk refuses is an error of ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror or error}") from error
 
 
 def remove_old_logs(directory: Path, keep: int) -> None:

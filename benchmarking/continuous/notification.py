@@ -29,7 +29,7 @@ class Notifier:
         """Runs the command. If it fails, this is logged and has no other effect.
 
         Raises:
-            RunCancelledError: nobody was told: what the event is about is not over for the loop.
+            RunCancelledError: the command did not end: the loop reports the event again.
         """
         if not self.argv:
             return

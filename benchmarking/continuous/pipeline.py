@@ -18,6 +18,7 @@ from benchmarking.continuous.history_choice import REACH, comparable_commits
 from benchmarking.continuous.measurement import Harness, HarnessReport, HarnessRequest
 from benchmarking.continuous.state import JUDGED, Culprit, Ratios, Run, RunStatus, State, Suspect, find_key
 from benchmarking.errors import (
+    BenchmarkError,
     BuildError,
     DeviceError,
     ExitStatus,
@@ -264,7 +265,7 @@ class Pipeline:
             try:
                 ratios = self._probe(good, revision, platform)
             except HarnessError as error:
-                if not passes_over or isinstance(error, HarnessRefusedError):
+                if not (passes_over and ends_the_harness(error)):
                     raise
                 logger.error("%s is passed over: %s", revision.short, error)
                 ratios = {}
@@ -304,7 +305,7 @@ class Pipeline:
             except BuildError as error:  # it was built when it was measured, and removed since
                 logger.error("%s is not reported: %s", found[0].revision.short, error)
             except HarnessError as error:
-                if not passes_over or isinstance(error, HarnessRefusedError):
+                if not (passes_over and ends_the_harness(error)):
                     raise
                 logger.error("%s is not reported: %s", found[0].revision.short, error)
 
@@ -322,6 +323,11 @@ class Pipeline:
                     tests=tests,
                 )
             )
+
+
+def ends_the_harness(error: BenchmarkError) -> bool:
+    """Whether the commit itself may be at fault, and not the options."""
+    return isinstance(error, HarnessError) and not isinstance(error, HarnessRefusedError)
 
 
 def _culprit(

@@ -133,6 +133,6 @@ def worst_status(jobs: Sequence[LabJob]) -> ExitStatus | None:
         ExitStatus.BENCHMARK_FAILED,
         ExitStatus.INTERRUPTED,
     )
-    if ExitStatus.BUILD_FAILED in statuses:  # of a build, which is no status of a run
+    if ExitStatus.BUILD_FAILED in statuses:  # of a build; a run does not end with it
         statuses.add(ExitStatus.BENCHMARK_FAILED)
     return next((one for one in order if one in statuses), None)

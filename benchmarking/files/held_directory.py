@@ -72,7 +72,7 @@ def _locked(path: Path, how: int) -> int:
         BlockingIOError: another process holds it.
         FileNotFoundError: the directory was removed meanwhile.
         PermissionError: it is another user's.
-        OSError: it is no directory, or cannot be locked.
+        OSError: it is not a directory, or cannot be locked.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from benchmarking.errors import UsageError
+from benchmarking.programs import ending_signals
 from benchmarking.server.live import Hub
-from benchmarking.start import ENDING_SIGNALS, is_ignored
 
 GRACE_S = 10
 """The time that requests have to finish."""
@@ -82,13 +81,8 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """An end that was asked for is not a failure: uvicorn's own would raise the signal again."""
-        numbers = [number for number in ENDING_SIGNALS if not is_ignored(number)]
-        previous = {number: signal.signal(number, self.handle_exit) for number in numbers}
-        try:
+        with ending_signals.handled(self.handle_exit):
             yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.close()  # live pages would be waited for

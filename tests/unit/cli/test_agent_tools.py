@@ -15,6 +15,7 @@ from benchmarking.cli.agent_tools import LONGEST_EVIDENCE, Allowed, AtHand, Tool
 from benchmarking.cli.options import TOKEN_VARIABLE
 from benchmarking.errors import BuildError, ExitStatus, UnknownCommitError, UsageError
 from benchmarking.packages import ROOT
+from benchmarking.programs import ending_signals
 from benchmarking.programs.process import Cancellation
 from benchmarking.results import documents
 from benchmarking.results.documents import Document
@@ -367,7 +368,7 @@ def exits(monkeypatch):
 def working(cancellation, *signals):
     """Gets these signals while it works."""
     at_hand = AtHand()
-    with at_hand.ended_by_signals(), at_hand.work(cancellation):
+    with ending_signals.handled(at_hand.end), at_hand.work(cancellation):
         for number in signals:
             signal.raise_signal(number)
         assert cancellation.is_set
@@ -391,7 +392,7 @@ def test_the_second_signal_ends_the_server_at_once(exits, cancellation):
 def test_a_signal_between_two_works_ends_the_server(exits, cancellation):
     before = signal.getsignal(signal.SIGTERM)
     at_hand = AtHand()
-    with at_hand.ended_by_signals():
+    with ending_signals.handled(at_hand.end):
         with at_hand.work(cancellation):
             pass
         with pytest.raises(_ExitedError):

@@ -103,7 +103,7 @@ def test_each_commit_is_built_in_a_checkout_of_its_own(compared, tmp_path, monke
 
 
 def test_what_a_killed_comparison_left_at_work_is_ended_first(tmp_path):
-    """It would write into the checkout while that is made anew."""
+    """It would write into the checkout while that is checked out again."""
     directory = tmp_path / "checkout"
     marked = {**os.environ, compare_commits.BUILD_VARIABLE: str(directory)}
     repo = SimpleNamespace(check_out=lambda _, directory: directory.mkdir(), hidden_environment=())

@@ -96,7 +96,7 @@ def test_the_reverse_of_an_a_b_run():
     paired = PairedVerdict(Verdict.REGRESSED, 1.25, Interval(1.0, 2.0, 0.95))
     assert paired.reversed() == PairedVerdict(Verdict.IMPROVED, 0.8, Interval(0.5, 1.0, 0.95))
     assert PairedVerdict(Verdict.INCONCLUSIVE, None).reversed() == PairedVerdict(Verdict.INCONCLUSIVE, None)
-    # There is no number that 1 / 0 would be.
+    # 1 / 0 is not a number.
     from_0 = PairedVerdict(Verdict.INCONCLUSIVE, 1.25, Interval(0.0, 2.0, 0.95))
     assert from_0.reversed() == PairedVerdict(Verdict.INCONCLUSIVE, 0.8, None)
 
