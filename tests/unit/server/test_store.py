@@ -290,7 +290,10 @@ def test_a_copy_for_which_there_is_no_space_is_one_line(tmp_path, monkeypatch):
             raise sqlite3.OperationalError("database or disk is full")
 
     connect = sqlite3.connect
-    monkeypatch.setattr(migrate.sqlite3, "connect", lambda path: connect(path, factory=Full))
+    # Coverage opens databases as well, with options of its own.
+    monkeypatch.setattr(
+        migrate.sqlite3, "connect", lambda path, **options: connect(path, **{"factory": Full, **options})
+    )
     (tmp_path / "results.db").touch()
     with pytest.raises(
         StorageError, match=r"^cannot copy the database to .*copy\.db: database or disk is full$"
