@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import List, NamedTuple
+from typing import List
 
 ONEDNN, MKL = "onednn:", "mkl:"
 """The prefix of the names of their kernels."""
@@ -11,30 +11,7 @@ _REORDER = ONEDNN + "reorder:"
 _ONEDNN_LINE = re.compile(
     r"^(?:onednn|dnnl|mkldnn)_verbose,(?:v\d,)?(?:[\d.]+,)?(?:primitive,)?exec,\w+,(\w+),([^,]+),"
 )
-_GRAPH_LINE = re.compile(r"^(?:onednn|dnnl)_verbose,(?:v\d,)?(?:[\d.]+,)?graph,exec,\w+,\d+,[^,]*,([^,]*),")
 _MKL_LINE = re.compile(r"^MKL_VERBOSE ([A-Z]\w+)\(")
-
-
-class Group(NamedTuple):
-    """What oneDNN has compiled as one, of a graph."""
-
-    kinds: List[str]
-    """torch's operators that it consists of."""
-    kernels: List[str]
-    """As in ``read``; the first computes."""
-
-
-def read_groups(text: str) -> List[Group]:
-    """In the order in which they ran; oneDNN reports the kernels of a group before the group."""
-    groups = []
-    lines: List[str] = []
-    for line in text.splitlines():
-        lines.append(line)
-        graph = _GRAPH_LINE.match(line)
-        if graph:
-            groups.append(Group(graph.group(1).split(";"), read("\n".join(lines))))
-            lines = []
-    return groups
 
 
 def read(text: str) -> List[str]:

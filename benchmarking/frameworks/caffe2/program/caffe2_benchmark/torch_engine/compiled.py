@@ -1,33 +1,37 @@
-"""Parts of a fused net that oneDNN compiles as a whole, each one graph of torch.jit.
+"""Parts of a fused net that oneDNN computes as a whole, without torch between the operators.
 
-oneDNN's Graph API then also fuses a pointwise convolution with the depthwise one behind it, results go from
-operator to operator without Python, and within a part memory is used again while it is in the cache.
+Each part is a list of oneDNN's primitives on memory that was laid out once: channels innermost, and memory of
+blobs that nobody reads any more is used again while it is in the cache. What reads a concatenation reads its
+parts, where it can: a convolution of it is a sum of convolutions.
 """
 
 from __future__ import annotations
 
-from functools import reduce
+from collections import Counter
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
+from .. import library_kernels
 from ..errors import NetError
+from . import onednn_library
 from .arguments import Arguments
-from .operators import onednn_graph
+from .host_kernels import NOTHING
+from .onednn_library import Description, Layout, Library, OnednnError, Primitive, aligned
 from .operators.convolution import FUSED_CONVOLUTION, HAS_RELU
-from .operators.geometry import Fit, Window, is_channels_last, with_channels_innermost
+from .operators.geometry import Window, is_channels_last, with_channels_innermost
 from .operators.linear import as_matrix, canonical_axis, fitting
 from .operators.pooling import fitter, rounds_up
 from .operators.shape import axis_of_parts
-from .overwriting import Node, to_keep
 from .plan import PlannedOperator
 from .registry import Compute, Operator
 
 _LEAST_OPERATORS = 2
+_MOST_PARTS = 4
+"""A convolution of more blobs than this one by one takes longer than to bring them together."""
 _TOLERANCE = 1e-4
 """Of the largest value: a part whose results differ more is not used."""
-_VIEWS = ("aten::permute", "aten::reshape")
-"""torch's operators that compute nothing."""
+_FLOAT_BYTES = 4
 
 
 class Part(NamedTuple):
@@ -39,40 +43,38 @@ class Part(NamedTuple):
     inputs: Tuple[str, ...]
     """The blobs that it takes."""
     outputs: Tuple[str, ...]
-    """The blobs that it returns, a tuple if there are several: those that are read afterwards. Others may
-    follow.
-    """
+    """The blobs that it returns, a tuple if there are several: those that are read afterwards."""
     compute: Compute
-    kinds: Sequence[Tuple[str, str]]
-    """torch's operators in it (``aten::conv2d``), each with the name of the operator that it is a part of."""
+    """Its results stay in the same memory in every run."""
+    kernels: Mapping[str, Sequence[str]]
+    """Of each operator, by its name: those that compute come first."""
 
 
 def parts(
-    plan: Sequence[PlannedOperator], known: Mapping[str, Any], constants: Mapping[str, Any]
+    library: Library,
+    plan: Sequence[PlannedOperator],
+    known: Mapping[str, Any],
+    constants: Mapping[str, Any],
 ) -> List[Part]:
-    """As few as possible; operators that oneDNN cannot compile are in none.
+    """As few as possible; operators that oneDNN does not compute well are in none.
 
     ``known``: a tensor without values for every blob that is read or written; ``constants``: the values that
     are the same in every run.
     """
-    if not onednn_graph.is_there():
-        return []
+    net = _Net(library, known, constants, Counter(name for one in plan for name in one.definition.input))
     found: List[Part] = []
-    try:
-        builder = _Builder(0, known, constants)
-        for position, planned in enumerate(plan):
-            if not builder.adds(planned):
-                found += builder.parts()
-                builder = _Builder(position + 1, known, constants)
-        return found + builder.parts()
-    except (RuntimeError, AttributeError, TypeError):  # an older torch assembles graphs differently
-        return []
+    builder = _Builder(net, 0)
+    for position, planned in enumerate(plan):
+        if not builder.adds(planned):
+            found += builder.parts()
+            builder = _Builder(net, position + 1)
+    return found + builder.parts()
 
 
 def wrong_output(
     part: Part, inputs: Mapping[str, Any], run_operators: Callable[[Dict[str, Any]], None]
 ) -> Optional[str]:
-    """The blob that the compiled part computes differently; None: there is none.
+    """The blob that the part computes differently; None: there is none.
 
     ``run_operators`` computes its operators one by one, in a workspace. It is tried with two different sets
     of inputs, so that a value that was kept from an earlier run is found.
@@ -99,31 +101,76 @@ def _is_close(found: Any, expected: Any) -> bool:
     return bool(((found - expected)[is_finite].abs() <= _TOLERANCE * largest).all())
 
 
-class _NotCompilableError(Exception):
+class _NotPossibleError(Exception):
     pass
 
 
 def _require(condition: bool) -> None:
     if not condition:
-        raise _NotCompilableError
+        raise _NotPossibleError
+
+
+class _Memory:
+    """Of one blob, or of several that follow each other."""
+
+    def __init__(self, count: int, name: str = "", tensor: Any = None) -> None:
+        """``name``: of the blob that a part takes; ``tensor``: one that is there already."""
+        self.count = count
+        self.name = name
+        self.tensor = tensor
+        self.address = 0
+        self.is_result = False
+        self.first = self.last = -1
+        """The numbers of the primitives that write it first and read it last."""
+
+    @property
+    def is_own(self) -> bool:
+        return not self.name and self.tensor is None
+
+
+class _Value(NamedTuple):
+    layout: Layout
+    memory: _Memory
+    offset: int = 0
+    """In numbers."""
+
+
+class _Planned(NamedTuple):
+    """A primitive whose memory has no address yet."""
+
+    description: Description
+    values: Mapping[int, _Value]
+    """By the number of oneDNN's argument."""
+    packed: Mapping[int, Tuple[Any, Any]]
+    """The weights: as ``Library.packed`` returns them."""
+
+
+class _Net(NamedTuple):
+    """As the arguments of ``parts``."""
+
+    library: Library
+    known: Mapping[str, Any]
+    constants: Mapping[str, Any]
+    reads: Mapping[str, int]
+    """How often each blob is read."""
 
 
 class _Builder:
-    def __init__(self, first: int, known: Mapping[str, Any], constants: Mapping[str, Any]) -> None:
-        self._known = known
-        self._constants = constants
-        self._graph = onednn_graph.Graph()
-        self._kinds: List[Tuple[str, str]] = []
-        self._nodes: List[Node] = []
-        self._values: Dict[int, Any] = {}
-        """The results of the nodes."""
+    def __init__(self, net: _Net, first: int) -> None:
+        self.net = net
+        self.library = net.library
+        self._known = net.known
+        self._constants = net.constants
         self._first = first
         self._operators: List[PlannedOperator] = []
-        self._inputs: Dict[str, Any] = {}
-        self._written: Dict[str, Any] = {}
+        self._kernels: Dict[str, List[str]] = {}
+        self._primitives: List[_Planned] = []
+        self._inputs: Dict[str, _Value] = {}
+        self._written: Dict[str, Tuple[_Value, ...]] = {}
+        """Several: the parts of a concatenation that is not in memory."""
 
     def adds(self, planned: PlannedOperator) -> bool:
-        """False: it was not added, because oneDNN cannot compile it."""
+        """False: it was not added, because oneDNN does not compute it well."""
         one = planned.definition
         emit = _EMITTERS.get(one.type)
         if emit is None:
@@ -140,16 +187,22 @@ class _Builder:
             overwrites=False,
             prepare_net=_no_net,
         )
+        count, inputs, written = len(self._primitives), dict(self._inputs), dict(self._written)
         try:
             _require(set(one.output[1:]) <= set(planned.frees))
             _require(not is_channels_last(op.arguments))
             for like in (self._known[name] for name in (*one.input, one.output[0])):
                 _require(like.dtype == torch.float32 and like.numel() > 0)
-            result = emit(_Place(self, planned.name, op))
-        except (_NotCompilableError, NetError):
+            result = emit(_Place(self, planned, op))
+        except (_NotPossibleError, NetError, OnednnError):
+            del self._primitives[count:]
+            self._inputs, self._written = inputs, written
             return False
         self._written[one.output[0]] = result
         self._operators.append(planned)
+        added = self._primitives[count:]
+        kernels = [library_kernels.ONEDNN + step.description.implementation for step in added]
+        self._kernels[planned.name] = kernels or [NOTHING]
         return True
 
     def parts(self) -> List[Part]:
@@ -157,80 +210,174 @@ class _Builder:
         if len(self._operators) < _LEAST_OPERATORS:
             return []
         freed = {name for one in self._operators for name in one.frees}
-        outputs = {name: value for name, value in self._written.items() if name not in freed}
-        returned = {value.unique(): value for value in outputs.values()}
-        kept = {number: self._values[number] for number in sorted(to_keep(self._nodes))}
-        function = self._graph.function("part", list({**returned, **kept}.values()))
-        returns_more = len(outputs) == 1 and not kept.keys() <= returned.keys()
-
-        def compute(*inputs: Any) -> Any:
-            # So all results have their channels innermost, as oneDNN computes them.
-            found = function(*[with_channels_innermost(x) if x.dim() == 4 else x for x in inputs])
-            return found[0] if returns_more else found
-
+        names = [name for name in self._written if name not in freed]
+        results = [self.whole(name) for name in names]
+        for value in results:
+            value.memory.is_result = True
+        arena = self._lay_out()
         inputs = tuple(self._inputs)
-        return [Part(self._first, self._operators, inputs, tuple(outputs), compute, self._kinds)]
+        compute = self._function([_view(value) for value in results], arena)
+        return [Part(self._first, self._operators, inputs, tuple(names), compute, self._kernels)]
 
     # --- for the operators ----------------------------------------------------------------------------------
 
     def like(self, name: str) -> Any:
         return self._known[name]
 
-    def blob(self, name: str) -> Any:
-        """A blob that the net computes, as a value of the graph."""
+    def blob(self, name: str) -> Tuple[_Value, ...]:
+        """A blob that the net computes; several: the parts of a concatenation along the channels."""
         _require(name not in self._constants)
         if name in self._written:
             return self._written[name]
         if name not in self._inputs:
-            self._inputs[name] = self._graph.input("x%d" % len(self._inputs))
-        return self._inputs[name]
+            layout = Layout.channels_innermost(self._known[name].shape)
+            self._inputs[name] = _Value(layout, _Memory(self._known[name].numel(), name))
+        return (self._inputs[name],)
 
-    def is_written(self, name: str) -> bool:
-        return name in self._written
+    def whole(self, name: str) -> _Value:
+        values = self.blob(name)
+        if len(values) > 1:
+            self._written[name] = (self.joined(values, self._known[name].shape, 1),)
+        return self._written.get(name, values)[0]
 
     def constant(self, name: str) -> Any:
         """A tensor that is the same in every run."""
         _require(name in self._constants)
         value = self._constants[name]
-        return value.to_dense() if value.is_mkldnn else value
+        return (value.to_dense() if value.is_mkldnn else value).contiguous()
 
-    def add(self, name: str, kind: str, inputs: Sequence[Any]) -> Any:
-        """``inputs``: values of the graph, lists of them, or constants."""
-        values: List[Any] = []
-        reads: List[Any] = []
-        for one in inputs:
-            is_value = isinstance(one, torch._C.Value)
-            is_list = isinstance(one, tuple)
-            values.append(
-                one if is_value else self._graph.list_of(one) if is_list else self._graph.constant(one)
+    def new(self, shape: Sequence[int]) -> _Value:
+        layout = Layout.channels_innermost(shape)
+        return _Value(layout, _Memory(torch.Size(shape).numel()))
+
+    def run(
+        self,
+        description: Description,
+        values: Mapping[int, _Value],
+        packed: Optional[Mapping[int, Tuple[Any, Any]]] = None,
+    ) -> None:
+        self._primitives.append(_Planned(description, values, packed or {}))
+
+    def joined(self, values: Sequence[_Value], shape: Sequence[int], axis: int) -> _Value:
+        y = self.new(shape)
+        place = 0
+        for value in values:
+            layout = Layout(value.layout.shape, y.layout.strides)
+            part = _Value(layout, y.memory, place * layout.strides[axis])
+            self.run(
+                self.library.copy(value.layout, layout),
+                {onednn_library.SRC: value, onednn_library.DST: part},
             )
-            reads += [one] if is_value else one if is_list else []
-        if kind not in _VIEWS:
-            self._kinds.append((kind, name))
-        result = self._graph.add(kind, *values)
-        read = tuple(value.unique() for value in reads)
-        is_grouped = kind == "aten::conv2d" and inputs[-1] > 1
-        self._nodes.append(Node(kind, read, result.unique(), is_grouped))
-        self._values[result.unique()] = result
-        return result
+            place += layout.shape[axis]
+        return y
+
+    def overwritable(self, value: _Value) -> _Value:
+        """A copy of a value."""
+        y = self.new(value.layout.shape)
+        self.run(
+            self.library.copy(value.layout, y.layout), {onednn_library.SRC: value, onednn_library.DST: y}
+        )
+        return y
+
+    # --- memory ---------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> Any:
+        """Gives each memory its place; what is only needed at different times may have the same.
+
+        Returns the tensor for everything that is not a result.
+        """
+        memories: Dict[int, _Memory] = {}
+        for number, step in enumerate(self._primitives):
+            for value in step.values.values():
+                memory = memories.setdefault(id(value.memory), value.memory)
+                memory.first = number if memory.first < 0 else memory.first
+                memory.last = number
+        own = [memory for memory in memories.values() if memory.is_own]
+        for memory in own:
+            if memory.is_result:
+                memory.tensor = torch.empty(memory.count)
+        places, size = _places([memory for memory in own if not memory.is_result])
+        arena = torch.empty(size + aligned(1), dtype=torch.uint8)
+        for memory, place in places:
+            memory.address = aligned(arena.data_ptr()) + place
+        for memory in memories.values():
+            if memory.tensor is not None:
+                memory.address = memory.tensor.data_ptr()
+        return arena
+
+    def _function(self, results: Sequence[Any], arena: Any) -> Compute:
+        library = self.library
+        primitives: List[Primitive] = []
+        readers: Dict[str, List[Tuple[Primitive, int]]] = {name: [] for name in self._inputs}
+        held = []
+        for step in self._primitives:
+            arguments: Dict[int, Tuple[Any, int]] = {
+                number: (one.layout, one.memory.address + _FLOAT_BYTES * one.offset)
+                for number, one in step.values.items()
+            }
+            for number, (layout, storage) in step.packed.items():
+                arguments[number] = (layout, aligned(storage.data_ptr()))
+            primitive = library.primitive(step.description, arguments)
+            primitives.append(primitive)
+            held.append((step.description, step.packed, step.values))
+            for position, number in enumerate(arguments):
+                if number in step.values and step.values[number].memory.name:
+                    readers[step.values[number].memory.name].append((primitive, position))
+        wanted = list(readers.values())
+        addresses = [0] * len(wanted)
+        answer = tuple(results) if len(results) > 1 else results[0]
+
+        def compute(*inputs: Any, _held: Any = (held, arena)) -> Any:
+            laid_out = [with_channels_innermost(x) if x.dim() == 4 else x.contiguous() for x in inputs]
+            for number, x in enumerate(laid_out):
+                address = x.data_ptr()
+                if address != addresses[number]:
+                    addresses[number] = address
+                    for primitive, position in wanted[number]:
+                        library.relocate(primitive, position, address)
+            library.run(primitives)
+            return answer
+
+        return compute
 
 
 def _no_net(net: Any) -> Callable[[], None]:
-    raise _NotCompilableError
+    raise _NotPossibleError
+
+
+def _view(value: _Value) -> Any:
+    shape, strides = value.layout
+    return value.memory.tensor.as_strided(shape, strides, value.offset)
+
+
+def _places(memories: Sequence[_Memory]) -> Tuple[List[Tuple[_Memory, int]], int]:
+    """The place of each in bytes, the lowest that is free, and how much all need."""
+    placed: List[Tuple[_Memory, int]] = []
+    size = 0
+    for memory in sorted(memories, key=lambda one: one.first):
+        needed = aligned(_FLOAT_BYTES * memory.count)
+        place = 0
+        for other, start in sorted(placed, key=lambda one: one[1]):
+            end = start + aligned(_FLOAT_BYTES * other.count)
+            if other.last >= memory.first and place < end and start < place + needed:
+                place = end
+        placed.append((memory, place))
+        size = max(size, place + needed)
+    return placed, size
+
+
+# --- operators ----------------------------------------------------------------------------------------------
 
 
 class _Place(NamedTuple):
     """An operator in a part."""
 
     part: _Builder
-    name: str
+    planned: PlannedOperator
     op: Operator
 
-    def x(self, index: int = 0) -> Any:
-        return self.part.blob(self.op.inputs[index])
-
-    def all(self, first: int = 0) -> Tuple[Any, ...]:
-        return tuple(map(self.part.blob, self.op.inputs[first:]))
+    def x(self, index: int = 0) -> _Value:
+        return self.part.whole(self.op.inputs[index])
 
     def constant(self, index: int) -> Any:
         return self.part.constant(self.op.inputs[index])
@@ -244,85 +391,158 @@ class _Place(NamedTuple):
         """Of the result."""
         return list(self.part.like(self.op.outputs[0]).shape)
 
-    def add(self, kind: str, *inputs: Any) -> Any:
-        return self.part.add(self.name, kind, inputs)
+    @property
+    def library(self) -> Library:
+        return self.part.library
+
+    def reads_last(self, index: int) -> bool:
+        """Nobody reads this input afterwards, and this operator reads it only once."""
+        name = self.op.inputs[index]
+        return name in self.planned.frees and self.op.inputs.count(name) == 1
+
+    def to_overwrite(self, index: int) -> _Value:
+        """The input, or a copy of it if it is needed."""
+        value = self.x(index)
+        return value if self.reads_last(index) and value.memory.is_own else self.part.overwritable(value)
 
 
-def _convolution(place: _Place) -> Any:
+_Result = Tuple[_Value, ...]
+
+
+def _convolution(place: _Place) -> _Result:
     """Inputs: x, weights, perhaps a bias and a blob to add; Relu comes last."""
     weight = place.constant(1)
-    bias = place.constant(2) if place.op.input_count > 2 else None
     fit = Window.of(place.op.arguments).fit(place.like_x.shape[2:])
     _require(len(fit.kernel) == 2)
-    others, x, padding = place.all(3), place.x(), fit.heads
-    if not fit.is_symmetric:
-        x, padding = place.add("aten::constant_pad_nd", x, fit.torch_padding, 0.0), [0, 0]
     group = place.op.arguments.integer("group", 1)
-    y = place.add("aten::conv2d", x, weight.contiguous(), bias, fit.stride, padding, fit.dilation, group)
-    for other in others:
-        y = place.add("aten::add", y, other, 1)
-    return place.add("aten::relu", y) if place.op.arguments.boolean(HAS_RELU, False) else y
+    has_relu = place.op.arguments.boolean(HAS_RELU, False)
+    values = place.part.blob(place.op.inputs[0]) if group == 1 else (place.x(),)
+    adds = place.op.input_count > 3
+    y = place.to_overwrite(3) if adds else place.part.new(place.shape)
+    channel = 0
+    for value in values:
+        channels = value.layout.shape[1]
+        is_last = value is values[-1]
+        own = weight[:, channel : channel + channels] if len(values) > 1 else weight
+        channel += channels
+        grouped = (group, own.shape[0] // group, *own.shape[1:]) if group > 1 else tuple(own.shape)
+        has_bias = is_last and place.op.input_count > 2
+        description = place.library.convolution(
+            value.layout, grouped, has_bias, y.layout, fit.stride, fit.dilation, fit.sides, adds,
+            has_relu and is_last,
+        )  # fmt: skip
+        operands = {onednn_library.SRC: value, onednn_library.DST: y}
+        if has_bias:
+            operands[onednn_library.BIAS] = _constant(place.constant(2))
+        packed = place.library.packed(description, own.contiguous(), grouped)
+        place.part.run(description, operands, {onednn_library.WEIGHTS: packed})
+        adds = True
+    return (y,)
 
 
-def _relu(place: _Place) -> Any:
-    return place.add("aten::relu", place.x())
+def _constant(tensor: Any) -> _Value:
+    return _Value(Layout.dense(tensor.shape), _Memory(tensor.numel(), tensor=tensor))
 
 
-def _parametric_relu(place: _Place) -> Any:
-    """One slope for each value of a row of pixels, whose channels lie innermost behind a convolution."""
-    _require(place.part.is_written(place.op.inputs[0]) and len(place.shape) == 4)
-    count, channels, height, width = place.shape
-    slope = place.constant(1).reshape(-1)
-    _require(slope.numel() in (1, channels))
-    pixels = place.add("aten::permute", place.x(), [0, 2, 3, 1])
-    rows = place.add("aten::reshape", pixels, [count * height, width * channels])
-    y = place.add("aten::prelu", rows, slope.expand(width, channels).reshape(-1))
-    y = place.add("aten::reshape", y, [count, height, width, channels])
-    return place.add("aten::permute", y, [0, 3, 1, 2])
+def _relu(place: _Place) -> _Result:
+    results = []
+    for value in place.part.blob(place.op.inputs[0]):
+        overwrites = place.reads_last(0) and value.memory.is_own
+        y = value if overwrites else place.part.new(value.layout.shape)
+        _require(y.layout == value.layout)
+        place.part.run(place.library.relu(value.layout), {onednn_library.SRC: value, onednn_library.DST: y})
+        results.append(y)
+    return tuple(results)
 
 
-def _sum(place: _Place) -> Any:
+def _parametric_relu(place: _Place) -> _Result:
+    x, slopes = place.x(), place.constant(1).reshape(-1)
+    _require(len(place.shape) == 4 and slopes.numel() in (1, place.shape[1]))
+    y = place.part.new(place.shape)
+    operands = {onednn_library.SRC: x, onednn_library.DST: y}
+    if slopes.numel() == 1:
+        place.part.run(place.library.relu(x.layout, slopes.item()), operands)
+    else:
+        of_channels = _constant(slopes.reshape(1, -1, 1, 1))
+        description = place.library.parametric_relu(x.layout, of_channels.layout)
+        place.part.run(description, {**operands, onednn_library.WEIGHTS: of_channels})
+    return (y,)
+
+
+def _sum(place: _Place) -> _Result:
     _require(place.op.input_count > 1)
-    return reduce(lambda one, other: place.add("aten::add", one, other, 1), place.all())
+    first, *others = map(place.x, range(place.op.input_count))
+    y = place.part.new(place.shape)
+    description = place.library.addition(y.layout)
+    for other in others:
+        _require(first.layout == other.layout == y.layout)
+        place.part.run(
+            description,
+            {onednn_library.SRC: first, onednn_library.SRC_1: other, onednn_library.DST: y},
+        )
+        first = y
+    return (y,)
 
 
-def _concatenation(place: _Place) -> Any:
+def _concatenation(place: _Place) -> _Result:
     axis, adds_axis = axis_of_parts(place.op)
     _require(not adds_axis)
-    return place.add("aten::cat", place.all(), canonical_axis(axis, len(place.shape)))
+    axis = canonical_axis(axis, len(place.shape))
+    count = place.op.input_count
+    values = tuple(map(place.x, range(count)))
+    # What stays where it is must not be overwritten before it is read.
+    stays = all(place.reads_last(index) and values[index].memory.is_own for index in range(count))
+    is_read_once = place.part.net.reads.get(place.op.outputs[0]) == 1
+    if stays and is_read_once and axis == 1 and len(place.shape) == 4 and count <= _MOST_PARTS:
+        return values
+    return (place.part.joined(values, place.shape, axis),)
 
 
-def _pooling_window(place: _Place) -> Tuple[Fit, bool]:
+def _max_pool(place: _Place) -> _Result:
+    return _pooled(place, onednn_library.MAX)
+
+
+def _average_pool(place: _Place) -> _Result:
+    counts_padding = place.op.arguments.boolean("count_include_pad", False)
+    return _pooled(place, onednn_library.AVERAGE_WITH_PADDING if counts_padding else onednn_library.AVERAGE)
+
+
+def _pooled(place: _Place, kind: int) -> _Result:
     sizes = place.like_x.shape[2:]
     fit = fitter(place.op)(sizes)
     up = rounds_up(fit, sizes)
-    if len(fit.kernel) != 2 or up is None:
-        raise _NotCompilableError
-    return fit, up
+    _require(len(fit.kernel) == 2 and up is not None)
+    _require(kind != onednn_library.AVERAGE_WITH_PADDING or (not up and fit.is_symmetric))
+    # As far as the last windows reach.
+    tails = [
+        max(0, (output - 1) * stride + kernel - head - size)
+        for output, stride, kernel, head, size in zip(fit.output, fit.stride, fit.kernel, fit.heads, sizes)
+    ]
+    results = []
+    for value in place.part.blob(place.op.inputs[0]):
+        y = place.part.new([*value.layout.shape[:2], *place.shape[2:]])
+        sides = list(zip(fit.heads, tails))
+        description = place.library.pooling(kind, value.layout, y.layout, fit.stride, fit.kernel, sides)
+        place.part.run(description, {onednn_library.SRC: value, onednn_library.DST: y})
+        results.append(y)
+    return tuple(results)
 
 
-def _max_pool(place: _Place) -> Any:
-    fit, up = _pooling_window(place)
-    return place.add("aten::max_pool2d", place.x(), fit.kernel, fit.stride, fit.heads, fit.dilation, up)
-
-
-def _average_pool(place: _Place) -> Any:
-    fit, up = _pooling_window(place)
-    counts_padding = place.op.arguments.boolean("count_include_pad", False)
-    _require(not counts_padding or (not up and fit.is_symmetric))
-    window = (fit.kernel, fit.stride, fit.heads)
-    return place.add("aten::avg_pool2d", place.x(), *window, up, counts_padding, None)
-
-
-def _fully_connected(place: _Place) -> Any:
+def _fully_connected(place: _Place) -> _Result:
     weight, bias = place.constant(1), place.constant(2)
     layer = fitting(place.op, place.like_x, weight, bias)
-    x = place.add("aten::reshape", place.x(), [layer.rows, layer.inputs])
-    y = place.add("aten::linear", x, as_matrix(weight, layer).contiguous(), bias)
-    return place.add("aten::reshape", y, place.shape)
+    x = place.x()
+    _require(layer.rows == x.layout.shape[0] and len(layer.result) == 2)
+    y = place.part.new(layer.result)
+    shape = (layer.outputs, *x.layout.shape[1:])
+    description = place.library.fully_connected(x.layout, shape, y.layout)
+    packed = place.library.packed(description, as_matrix(weight, layer).contiguous(), shape)
+    operands = {onednn_library.SRC: x, onednn_library.BIAS: _constant(bias), onednn_library.DST: y}
+    place.part.run(description, operands, {onednn_library.WEIGHTS: packed})
+    return (y,)
 
 
-_EMITTERS: Dict[str, Callable[[_Place], Any]] = {
+_EMITTERS: Dict[str, Callable[[_Place], _Result]] = {
     "Conv": _convolution,
     FUSED_CONVOLUTION: _convolution,
     "Relu": _relu,

@@ -32,7 +32,6 @@ from benchmarking.frameworks.kit.program import LoadedModel
 from .. import messages, operator_costs
 from ..engine import Engine, usable_options
 from ..errors import NetError
-from ..library_kernels import Group
 from ..net_check import inner_nets, label, listed, require_fed, require_known_types, require_written
 from . import compiled, fusion
 from .allocator import keep_freed_memory
@@ -40,9 +39,9 @@ from .arguments import Arguments
 from .backends import BACKENDS, backend_class
 from .backends.backend import Backend, NoKernelError, on_host
 from .compiled import Part
-from .host_kernels import NOTHING, HostKernels
+from .host_kernels import HostKernels
+from .onednn_library import Library, OnednnError
 from .operators import OPERATORS
-from .operators.onednn_graph import compile_for
 from .plan import PlannedOperator, as_written, blobs_read, written_blobs
 from .registry import Compute, Operator, Registration
 
@@ -80,6 +79,7 @@ class TorchEngine(Engine):
         keep_freed_memory()
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
+        self._threads = threads
         self._seed = seed
         self._fuses = optimize == "fuse"
         problem = self.why_unavailable(backend)
@@ -126,7 +126,7 @@ class TorchEngine(Engine):
         loaded = TorchNet(plan, workspace, self._seed, constants, facts, self._backend)
         loaded.rehearse()
         if self._fuses and why_not is None and self._backend.compiles_parts:
-            loaded.compile_parts()
+            loaded.compile_parts(self._threads)
         return loaded
 
     def _fuse(
@@ -201,11 +201,16 @@ class TorchNet(LoadedModel):
                 )
             self._backend.synchronise()
 
-    def compile_parts(self) -> None:
-        """After the rehearsal: from now on, parts of the net that oneDNN compiles are one step of a run."""
+    def compile_parts(self, threads: int) -> None:
+        """After the rehearsal: from now on, parts of the net that oneDNN computes are one step of a run."""
         workspace, operators = self._workspace, self._steps
         constants = {name: workspace[name] for name in self._constants}
-        by_first = {part.first: part for part in compiled.parts(self._plan, self._known, constants)}
+        try:
+            found = compiled.parts(Library(threads), self._plan, self._known, constants)
+        except OnednnError as error:
+            self._facts = {**self._facts, "not_compiled_together": str(error)}
+            return
+        by_first = {part.first: part for part in found}
         self._steps = []
         with self._on_copies():
             number = 0
@@ -213,7 +218,7 @@ class TorchNet(LoadedModel):
                 part = by_first.get(number)
                 steps = operators[number : number + (len(part.operators) if part else 1)]
                 number += len(steps)
-                if part is not None and self._is_usable(part, steps):
+                if part is not None and self._is_right(part, steps):
                     steps = [_part_step(part)]
                     self._parts[len(self._steps)] = part
                 _run(steps, workspace)
@@ -221,8 +226,8 @@ class TorchNet(LoadedModel):
         if self._parts:  # what the rehearsal has compiled for each operator takes memory
             self._operator_steps = None
 
-    def _is_usable(self, part: Part, operators: Sequence[Step]) -> bool:
-        """Compiles it; False: oneDNN does not, or what it has compiled computes something else."""
+    def _is_right(self, part: Part, operators: Sequence[Step]) -> bool:
+        """Whether it computes what its operators compute."""
         inputs = {name: self._workspace[name].clone() for name in part.inputs}
 
         def run_operators(blobs: Dict[str, Any]) -> None:
@@ -230,8 +235,6 @@ class TorchNet(LoadedModel):
             _run(operators, workspace)
             blobs.update(workspace)
 
-        if not compile_for(part.compute, *inputs.values()):
-            return False
         wrong = compiled.wrong_output(part, inputs, run_operators)
         if wrong is not None:
             problem = "%s to %s: %r would be wrong" % (part.operators[0].name, part.operators[-1].name, wrong)
@@ -262,32 +265,13 @@ class TorchNet(LoadedModel):
         kernels: Dict[str, Kernel] = {}
         for number, (step, names) in enumerate(zip(self._steps, named)):
             if number in self._parts:
-                part = self._parts[number]
-                kernels.update(self._kernels_of_part(part, host.groups(number), host.of(number)))
+                chosen = self._parts[number].kernels
+                kernels.update({name: _kernel(backend, names) for name, names in chosen.items()})
             else:
                 kernels[step.name] = _kernel(backend, [*names, *host.of(number)])
         types = backend.covered_types
         covered = [one.name for one in self._plan if types is None or one.definition.type in types]
         return Observation(kernels, backend.covers, covered, self._preparation.reasons)
-
-    def _kernels_of_part(
-        self, part: Part, groups: Sequence[Group], observed: Sequence[str]
-    ) -> Dict[str, Kernel]:
-        """The first of torch's operators that belongs to an operator counts: its main work.
-
-        ``observed``: every kernel that the part ran; torch's own ran what oneDNN has not compiled.
-        """
-        left = list(part.kinds)
-        names: Dict[str, List[str]] = {}
-        for group in groups:
-            for kind in group.kinds:
-                belongs = next((one for one in left if one[0] == kind), None)
-                if belongs is not None:
-                    left.remove(belongs)
-                    names.setdefault(belongs[1], group.kernels)
-        for kind, name in left:
-            names.setdefault(name, [kind if kind in observed else NOTHING])
-        return {one.name: _kernel(self._backend, names[one.name]) for one in part.operators}
 
     def _rehearse_step(self, number: int, planned: PlannedOperator) -> None:
         """If the backend turns out to have no kernel for the input, the host takes over permanently."""
@@ -357,7 +341,8 @@ class TorchNet(LoadedModel):
         if name not in self._workspace:
             raise NetError("there is no blob %r; known are %s" % (name, listed(self.output_names())))
         blob = self._backend.download(self._workspace[name])
-        return (blob.to_dense() if blob.is_mkldnn else blob).contiguous().numpy()
+        # A copy: the next run may write the result into the same memory.
+        return np.array((blob.to_dense() if blob.is_mkldnn else blob).numpy(), order="C")
 
 
 def _kernel(backend: Backend, names: Sequence[str]) -> Kernel:

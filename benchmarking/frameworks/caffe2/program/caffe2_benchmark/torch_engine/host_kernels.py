@@ -32,7 +32,6 @@ class HostKernels:
 
     def __init__(self) -> None:
         self._kernels: Dict[int, List[str]] = {}
-        self._groups: Dict[int, List[library_kernels.Group]] = {}
 
     @contextlib.contextmanager
     def recorded(self, with_mkl: bool, with_torch: bool) -> Iterator[Callable[[int], Any]]:
@@ -50,17 +49,11 @@ class HostKernels:
                     yield
                 printed.flush()
                 output.seek(position)
-                text = output.read().decode(errors="replace")
-                self._kernels[number] = library_kernels.read(text)
-                self._groups[number] = library_kernels.read_groups(text)
+                self._kernels[number] = library_kernels.read(output.read().decode(errors="replace"))
 
             yield operator
         for number, names in _torch_kernels(events).items():
             self._kernels[number] += names
-
-    def groups(self, number: int) -> List[library_kernels.Group]:
-        """What oneDNN has compiled as one, of an operator that is a graph."""
-        return self._groups[number]
 
     def of(self, number: int) -> List[str]:
         """First the kernels of oneDNN and MKL, with reorders last; then torch's. There is at least one."""
