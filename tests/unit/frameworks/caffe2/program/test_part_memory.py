@@ -1,5 +1,7 @@
 """Parts of a net on memory that was laid out once: whatever reads, overwrites or joins, the values are right."""
 
+import mmap
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark import messages
-from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine import compiled, onednn_library
+from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine import (
+    allocator,
+    compiled,
+    onednn_library,
+)
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.engine import TorchEngine
 from benchmarking.frameworks.caffe2.program.caffe2_benchmark.torch_engine.onednn_library import (
     Layout,
@@ -286,7 +292,27 @@ def test_memory_is_used_again():
         memory = compiled._Memory(1000)
         memory.first, memory.last = number, number + 1
         chain.append(memory)
-    assert compiled._places(chain)[1] == 2 * onednn_library.aligned(4000)
+    assert compiled._places(chain)[1] == 2 * allocator.aligned(4000)
+
+
+def test_pieces_of_large_pages():
+    pages = allocator.LargePages()
+    pieces = [pages.take(size) for size in (1, 64, 0, 100_000, 40 << 20, 5)]
+    for number, piece in enumerate(pieces):
+        assert piece.data_ptr() % allocator.ALIGNMENT == 0
+        piece.fill_(number)
+    assert [len(piece) for piece in pieces] == [1, 64, 0, 100_000, 40 << 20, 5]
+    assert all((piece == number).all() for number, piece in enumerate(pieces))
+
+
+@pytest.mark.parametrize("error", [OSError, AttributeError])
+def test_no_large_pages(monkeypatch, error):
+    class Memory(mmap.mmap):
+        def madvise(self, *_):
+            raise error
+
+    monkeypatch.setattr(allocator.mmap, "mmap", Memory)
+    assert len(allocator.LargePages().take(10)) == 10
 
 
 def test_layouts():

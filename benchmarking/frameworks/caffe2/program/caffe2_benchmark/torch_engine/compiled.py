@@ -15,9 +15,10 @@ import torch
 from .. import library_kernels
 from ..errors import NetError
 from . import onednn_library
+from .allocator import LargePages, aligned
 from .arguments import Arguments
 from .host_kernels import NOTHING
-from .onednn_library import Description, Layout, Library, OnednnError, Primitive, aligned
+from .onednn_library import Description, Layout, Library, OnednnError, Primitive
 from .operators.convolution import FUSED_CONVOLUTION, HAS_RELU
 from .operators.geometry import Window, is_channels_last, with_channels_innermost
 from .operators.linear import as_matrix, canonical_axis, fitting
@@ -61,7 +62,8 @@ def parts(
     ``known``: a tensor without values for every blob that is read or written; ``constants``: the values that
     are the same in every run.
     """
-    net = _Net(library, known, constants, Counter(name for one in plan for name in one.definition.input))
+    reads = Counter(name for one in plan for name in one.definition.input)
+    net = _Net(library, known, constants, reads, LargePages())
     found: List[Part] = []
     builder = _Builder(net, 0)
     for position, planned in enumerate(plan):
@@ -153,6 +155,7 @@ class _Net(NamedTuple):
     constants: Mapping[str, Any]
     reads: Mapping[str, int]
     """How often each blob is read."""
+    pages: LargePages
 
 
 class _Builder:
@@ -295,11 +298,11 @@ class _Builder:
         own = [memory for memory in memories.values() if memory.is_own]
         for memory in own:
             if memory.is_result:
-                memory.tensor = torch.empty(memory.count)
+                memory.tensor = self.net.pages.take(_FLOAT_BYTES * memory.count).view(torch.float32)
         places, size = _places([memory for memory in own if not memory.is_result])
-        arena = torch.empty(size + aligned(1), dtype=torch.uint8)
+        arena = self.net.pages.take(size)
         for memory, place in places:
-            memory.address = aligned(arena.data_ptr()) + place
+            memory.address = arena.data_ptr() + place
         for memory in memories.values():
             if memory.tensor is not None:
                 memory.address = memory.tensor.data_ptr()
@@ -316,7 +319,7 @@ class _Builder:
                 for number, one in step.values.items()
             }
             for number, (layout, storage) in step.packed.items():
-                arguments[number] = (layout, aligned(storage.data_ptr()))
+                arguments[number] = (layout, storage.data_ptr())
             primitive = library.primitive(step.description, arguments)
             primitives.append(primitive)
             held.append((step.description, step.packed, step.values))
@@ -347,7 +350,8 @@ def _no_net(net: Any) -> Callable[[], None]:
 
 def _view(value: _Value) -> Any:
     shape, strides = value.layout
-    return value.memory.tensor.as_strided(shape, strides, value.offset)
+    tensor = value.memory.tensor
+    return tensor.as_strided(shape, strides, tensor.storage_offset() + value.offset)
 
 
 def _places(memories: Sequence[_Memory]) -> Tuple[List[Tuple[_Memory, int]], int]:
@@ -395,6 +399,9 @@ class _Place(NamedTuple):
     def library(self) -> Library:
         return self.part.library
 
+    def packed(self, description: Description, weight: Any, shape: Sequence[int]) -> Tuple[Any, Any]:
+        return self.library.packed(description, weight, shape, self.part.net.pages)
+
     def reads_last(self, index: int) -> bool:
         """Nobody reads this input afterwards, and this operator reads it only once."""
         name = self.op.inputs[index]
@@ -434,7 +441,7 @@ def _convolution(place: _Place) -> _Result:
         operands = {onednn_library.SRC: value, onednn_library.DST: y}
         if has_bias:
             operands[onednn_library.BIAS] = _constant(place.constant(2))
-        packed = place.library.packed(description, own.contiguous(), grouped)
+        packed = place.packed(description, own.contiguous(), grouped)
         place.part.run(description, operands, {onednn_library.WEIGHTS: packed})
         adds = True
     return (y,)
@@ -536,7 +543,7 @@ def _fully_connected(place: _Place) -> _Result:
     y = place.part.new(layer.result)
     shape = (layer.outputs, *x.layout.shape[1:])
     description = place.library.fully_connected(x.layout, shape, y.layout)
-    packed = place.library.packed(description, as_matrix(weight, layer).contiguous(), shape)
+    packed = place.packed(description, as_matrix(weight, layer).contiguous(), shape)
     operands = {onednn_library.SRC: x, onednn_library.BIAS: _constant(bias), onednn_library.DST: y}
     place.part.run(description, operands, {onednn_library.WEIGHTS: packed})
     return (y,)

@@ -11,6 +11,8 @@ import sysconfig
 from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
+from .allocator import LargePages
+
 NAME = "libdnnl.so.3"
 HOW_TO_GET_IT = "pip install onednn-cpu-gomp"
 _LEAST_VERSION = (3, 1)
@@ -24,7 +26,6 @@ _CPU, _IN_ORDER, _INFERENCE, _DIRECT, _RELU, _ADD = 1, 1, 96, 1, 0x20, 0x1FFF0
 _F32, _ANY_FORMAT = 3, 1
 _ASK_NAME, _ASK_WEIGHTS = 8, 131
 _SEQUENTIAL, _OPENMP = 1, 2
-_ALIGNMENT = 64
 _SLOW = "ref"
 """The names of implementations that compute number by number begin with this."""
 
@@ -219,16 +220,17 @@ class Library:
         """The argument at this position is at another address from now on."""
         _check(self._c.dnnl_memory_set_data_handle(primitive.held[position], ctypes.c_void_p(address)))
 
-    def packed(self, description: Description, weight: Any, shape: Sequence[int]) -> Tuple[Any, Any]:
+    def packed(
+        self, description: Description, weight: Any, shape: Sequence[int], pages: LargePages
+    ) -> Tuple[Any, Any]:
         """A tensor, dense as ``shape``, as a primitive wants its weights: how they lie there (valid as long
-        as the description), and a tensor that contains them from the first aligned address on.
+        as the description), and a tensor with their bytes.
         """
         asked = self._c.dnnl_primitive_desc_query_md(description.handle, _ASK_WEIGHTS, 0)
         layout = ctypes.c_void_p(asked)
-        count = -(-self._c.dnnl_memory_desc_get_size(layout) // weight.element_size())
-        storage = weight.new_zeros(count + _ALIGNMENT // weight.element_size())
+        storage = pages.take(self._c.dnnl_memory_desc_get_size(layout))
         dense = self._layout(Layout.dense(shape))
-        places = {SRC: (dense, weight.data_ptr()), DST: (layout, aligned(storage.data_ptr()))}
+        places = {SRC: (dense, weight.data_ptr()), DST: (layout, storage.data_ptr())}
         self.run([self.primitive(self._copy(dense, layout), places)])
         return layout, storage
 
@@ -264,10 +266,6 @@ class Library:
         attributes = self._new("primitive_attr")
         _check(self._c.dnnl_primitive_attr_set_post_ops(attributes, operations))
         return attributes
-
-
-def aligned(address: int) -> int:
-    return -(-address // _ALIGNMENT) * _ALIGNMENT
 
 
 def _check(status: int) -> None:
