@@ -1,6 +1,8 @@
 """Parts of a net on memory that was laid out once: whatever reads, overwrites or joins, the values are right."""
 
 import mmap
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -320,6 +322,15 @@ def test_layouts():
     assert Layout.dense(()).strides == ()
     assert Layout.channels_innermost((2, 3, 4, 5)).strides == (60, 1, 15, 3)
     assert Layout.channels_innermost((2, 3)).strides == (3, 1)
+
+
+def test_where_the_library_may_be(monkeypatch):
+    """Installed by pip for this environment or for one user, by conda, or by the system."""
+    package, *others = onednn_library._places()
+    assert Path(package).is_file()
+    assert others == [str(Path(sys.prefix, "lib", "libdnnl.so.3")), "libdnnl.so.3"]
+    monkeypatch.setattr(onednn_library, "_PACKAGE", "nobody-has-this")
+    assert list(onednn_library._places()) == others
 
 
 def test_a_library_that_is_too_old(monkeypatch):

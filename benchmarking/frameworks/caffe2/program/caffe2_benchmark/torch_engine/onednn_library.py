@@ -7,14 +7,15 @@ torch contains oneDNN, but does not let others call it. The same library is also
 from __future__ import annotations
 
 import ctypes
-import sysconfig
+import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
 from .allocator import LargePages
 
 NAME = "libdnnl.so.3"
-HOW_TO_GET_IT = "pip install onednn-cpu-gomp"
+_PACKAGE = "onednn-cpu-gomp"
 _LEAST_VERSION = (3, 1)
 
 # Constants of dnnl_types.h that no version of oneDNN 3 has changed.
@@ -284,12 +285,15 @@ def _loaded() -> Any:
             return ctypes.CDLL(name)
         except OSError as error:
             problem = error
-    raise OnednnError("%s (%s)" % (HOW_TO_GET_IT, problem))
+    raise OnednnError("pip install %s (%s)" % (_PACKAGE, problem))
 
 
 def _places() -> Iterator[str]:
-    """Where Python's packages put libraries, then where the system looks for them."""
-    installed = Path(sysconfig.get_path("data"), "lib", NAME)
-    if installed.exists():
-        yield str(installed)
+    """The package, wherever pip has put it; then the environment of conda, and what the system finds."""
+    try:
+        files = metadata.files(_PACKAGE) or ()
+    except metadata.PackageNotFoundError:
+        files = ()
+    yield from (str(file.locate()) for file in files if file.name == NAME)
+    yield str(Path(sys.prefix, "lib", NAME))
     yield NAME
