@@ -81,6 +81,8 @@ def test_parts_end_at_what_onednn_cannot_compile():
     """Sigmoid is between two parts: Conv to PRelu, and Conv to FC."""
     assert load("fuse").facts["operators_compiled_together"] == 8
     assert "operators_compiled_together" not in load("none").facts
+    assert load("fuse").facts["onednn_version"].startswith("3.")
+    assert load("fuse").warnings == []
 
 
 def test_each_operator_has_the_kernel_that_was_observed():
@@ -137,5 +139,10 @@ def test_operator_by_operator_where_it_is_missing(plain, monkeypatch):
     monkeypatch.setattr(onednn_library, "NAME", "libdnnl-of-nobody.so.3")
     fused = load("fuse")
     assert "operators_compiled_together" not in fused.facts
-    assert fused.facts["not_compiled_together"].startswith("pip install onednn-cpu-gomp (libdnnl-of-nobody")
+    problem = fused.facts["not_compiled_together"]
+    assert problem.startswith(
+        "oneDNN is not installed (pip install onednn-cpu-gomp): libdnnl-of-nobody.so.3: "
+    )
+    assert fused.warnings == [f"--optimize fuse computes operators one by one: {problem}"]
+    assert "onednn_version" not in fused.facts
     np.testing.assert_allclose(fused.output("answer"), plain.output("answer"), rtol=1e-4, atol=1e-6)

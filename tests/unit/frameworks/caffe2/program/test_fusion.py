@@ -202,6 +202,9 @@ def test_a_net_that_writes_over_its_input_is_run_as_it_is():
     net.add("Relu", ["x"], "x")
     loaded = net.run("fuse")
     assert loaded.facts["not_fused"] == "the net overwrites its inputs or weights"
+    assert loaded.warnings == [
+        "--optimize fuse leaves the net as it is: the net overwrites its inputs or weights"
+    ]
     np.testing.assert_array_equal(loaded.output("x"), net.run("none").output("x"))
 
 

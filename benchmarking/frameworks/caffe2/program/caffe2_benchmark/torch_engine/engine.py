@@ -45,6 +45,12 @@ from .operators import OPERATORS
 from .plan import PlannedOperator, as_written, blobs_read, written_blobs
 from .registry import Compute, Operator, Registration
 
+_WARNINGS = {
+    "not_fused": "--optimize fuse leaves the net as it is: %s",
+    "not_compiled_together": "--optimize fuse computes operators one by one: %s",
+}
+"""What is said of facts by these names."""
+
 
 class Step(NamedTuple):
     """One operator of a net, ready to run."""
@@ -184,6 +190,10 @@ class TorchNet(LoadedModel):
         together = sum(len(part.operators) for part in self._parts.values())
         return {**self._facts, **({"operators_compiled_together": together} if together else {})}
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        return [text % self._facts[name] for name, text in _WARNINGS.items() if name in self._facts]
+
     def rehearse(self) -> None:
         """One run on copies of the blobs that it writes: operators compute everything that depends on shapes,
         and pack weights.
@@ -206,7 +216,8 @@ class TorchNet(LoadedModel):
         workspace, operators = self._workspace, self._steps
         constants = {name: workspace[name] for name in self._constants}
         try:
-            found = compiled.parts(Library(threads), self._plan, self._known, constants)
+            library = Library(threads)
+            found = compiled.parts(library, self._plan, self._known, constants)
         except OnednnError as error:
             self._facts = {**self._facts, "not_compiled_together": str(error)}
             return
@@ -223,8 +234,9 @@ class TorchNet(LoadedModel):
                     self._parts[len(self._steps)] = part
                 _run(steps, workspace)
                 self._steps += steps
-        if self._parts:  # what the rehearsal has compiled for each operator takes memory
-            self._operator_steps = None
+        if self._parts:
+            self._facts = {**self._facts, "onednn_version": library.version}
+            self._operator_steps = None  # what the rehearsal has compiled for each operator takes memory
 
     def _is_right(self, part: Part, operators: Sequence[Step]) -> bool:
         """Whether it computes what its operators compute."""

@@ -285,7 +285,7 @@ def _loaded() -> Any:
             return ctypes.CDLL(name)
         except OSError as error:
             problem = error
-    raise OnednnError("pip install %s (%s)" % (_PACKAGE, problem))
+    raise OnednnError("oneDNN is not installed (pip install %s): %s" % (_PACKAGE, problem))
 
 
 def _places() -> Iterator[str]:
