@@ -209,7 +209,7 @@ class Answer:
 
 
 def harness(blocks: Blocks, *, confirmed: bool) -> Answer:
-    plan = SequentialPlan().for_run(1)
+    plan = SequentialPlan(max_pairs=sequential.MOST_PAIRS).for_run(1)
     first, seconds = _decided(plan, blocks)
     if first.verdict is not Verdict.REGRESSED or not confirmed:
         return Answer(first.verdict is Verdict.REGRESSED, seconds, str(first.verdict))

@@ -114,6 +114,7 @@ def compare_sides(request: Request, base: Side, head: Side) -> ExitStatus:
         BenchmarkError: as ``harness.perform``.
     """
     from benchmarking.frameworks.generic.generic import form_problems
+    from benchmarking.statistics.sequential import MOST_PAIRS
 
     request.refuse(MODEL_OPTIONS, "needs a model or a specification")
     wanted = dict(request.reading)
@@ -139,7 +140,8 @@ def compare_sides(request: Request, base: Side, head: Side) -> ExitStatus:
             framework="generic",
             info=json.dumps(info),
             ab_mode="process",
-            **request.options,
+            # Pairs of commands take any time; the limit is the one of --max_seconds.
+            **{**request.options, "max_pairs": request.options["max_pairs"] or MOST_PAIRS},
         )
         return harness.perform(options, request.command)
 

@@ -439,7 +439,7 @@ class HarnessOptions(DeclaredOptions):
         group=COMPARISON,
         metavar="N",
         example="60",
-        usual="40; 1000 with a --target_change below 0.03",
+        usual="40; 1000 with a --target_change below 0.03, or if commands are compared",
         help="give up after N pairs; what is undecided by then is inconclusive",
     )
     max_seconds: float = option(
