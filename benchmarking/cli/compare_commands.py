@@ -141,7 +141,7 @@ def compare_sides(request: Request, base: Side, head: Side) -> ExitStatus:
             info=json.dumps(info),
             ab_mode="process",
             # Pairs of commands take any time; the limit is the one of --max_seconds.
-            **{**request.options, "max_pairs": request.options["max_pairs"] or MOST_PAIRS},
+            **{**request.options, "max_pairs": request.options.get("max_pairs") or MOST_PAIRS},
         )
         return harness.perform(options, request.command)
 

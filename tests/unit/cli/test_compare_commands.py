@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from benchmarking.cli import compare, harness
 from benchmarking.cli.compare_commands import Side
-from benchmarking.errors import ExitStatus, UsageError
+from benchmarking.errors import UsageError
 
 
 def test_a_program_is_found_on_the_path_or_from_the_directory(tmp_path, monkeypatch):
@@ -86,11 +85,3 @@ def test_a_program_that_may_be_executed_but_not_read_is_known_by_its_file(tmp_pa
     program.unlink()
     with pytest.raises(UsageError, match=f"^BASE: {program}: No such file or directory$"):
         side.write_launcher(tmp_path)
-
-
-@pytest.mark.parametrize(("words", "pairs"), [([], 1000), (["--max_pairs", "8"], 8)])
-def test_time_is_the_limit_unless_pairs_are(monkeypatch, words, pairs):
-    found = []
-    monkeypatch.setattr(harness, "perform", lambda options, _: found.append(options) or ExitStatus.SUCCESS)
-    assert compare.main(["true", "true", *words], "mlbench compare") == 0
-    assert (found[0].max_pairs, found[0].max_seconds) == (pairs, 120.0)

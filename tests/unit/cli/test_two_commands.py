@@ -100,6 +100,13 @@ def test_the_harness_is_given_both_commands(compared):
     assert not options.benchmark_file.parent.exists()
 
 
+@pytest.mark.parametrize(("given", "pairs"), [(None, 1000), (8, 8)])
+def test_time_is_the_limit_unless_pairs_are(compared, given, pairs):
+    compared.printing("program", observed(1))
+    assert compare(compared.request("./program", "./program", options={"max_pairs": given}))
+    assert compared.options.max_pairs == pairs
+
+
 def test_what_is_known_of_the_commits_is_passed_on(compared):
     compared.printing("program", observed(1))
     sides = [
