@@ -150,9 +150,9 @@ def endless(block, head=b""):
 
 def packed(data, body=None):
     """As a store serves a file that was uploaded with Content-Encoding, regardless of the request."""
+    blob = gzip.compress(data) if body is None else body
 
     def answer(handler):
-        blob = gzip.compress(data) if body is None else body
         handler.begin(length=len(blob), Content_Encoding="gzip")
         handler.wfile.write(blob)
 
