@@ -235,6 +235,23 @@ def test_slopes(slopes):
     net.require_same("y", together=3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "arguments", "together"),
+    [
+        ((2, 8, 1, 1), {}, 3),
+        ((2, 8, 1, 1), {"axis": 0}, 2),
+        ((2, 8, 4, 5), {"axis": 3}, 2),  # channels lie between its values
+        ((2, 8, 4, 5), {}, 2),  # of each image as a whole
+    ],
+)
+def test_softmax(shape, arguments, together):
+    net = Net(shape)
+    net.conv("x", "a")
+    net.conv("a", "b")
+    net.add("Softmax", "b", "y", **arguments)
+    net.require_same("y", together=together)
+
+
 def test_an_input_may_move_and_lie_in_another_way():
     """What the part reads is at another address in each run."""
     net = Net()

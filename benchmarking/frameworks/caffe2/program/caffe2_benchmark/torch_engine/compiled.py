@@ -7,6 +7,7 @@ parts, where it can: a convolution of it is a sum of convolutions.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
@@ -14,13 +15,26 @@ import torch
 
 from .. import library_kernels
 from ..errors import NetError
-from . import onednn_library
 from .allocator import LargePages, aligned
 from .arguments import Arguments
 from .host_kernels import NOTHING
-from .onednn_library import Description, Layout, Library, OnednnError, Primitive
+from .onednn_library import (
+    AVERAGE,
+    AVERAGE_WITH_PADDING,
+    BIAS,
+    DST,
+    MAX,
+    SRC,
+    SRC_1,
+    WEIGHTS,
+    Description,
+    Layout,
+    Library,
+    OnednnError,
+    Primitive,
+)
 from .operators.convolution import FUSED_CONVOLUTION, HAS_RELU
-from .operators.geometry import Window, is_channels_last, with_channels_innermost
+from .operators.geometry import Window, is_channels_last
 from .operators.linear import as_matrix, canonical_axis, fitting
 from .operators.pooling import fitter, rounds_up
 from .operators.shape import axis_of_parts
@@ -137,6 +151,47 @@ class _Value(NamedTuple):
     """In numbers."""
 
 
+class _Input:
+    """Where primitives find a blob that the part takes: images whose channels are outermost are copied, by
+    oneDNN, because every operator of torch takes a tenth of a millisecond when its code is not in the cache.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        pages: LargePages,
+        layout: Layout,
+        readers: Sequence[Tuple[Primitive, int]],
+    ) -> None:
+        """``readers``: with the position of the argument."""
+        self._library = library
+        self._readers = readers
+        self._place = 0
+        self._is_image = len(layout.shape) == 4
+        dense = Layout.dense(layout.shape)
+        self._copy = pages.take(_FLOAT_BYTES * math.prod(layout.shape))
+        self._copied_from = self._copy.data_ptr()
+        places = {SRC: (dense, self._copied_from), DST: (layout, self._copy.data_ptr())}
+        self._copying = library.primitive(library.copy(dense, layout), places)
+
+    def take(self, x: Any) -> Any:
+        """Returns what has to exist as long as it is read."""
+        copies = self._is_image and not x.is_contiguous(memory_format=torch.channels_last)
+        if copies or not self._is_image:
+            x = x.contiguous()
+        if copies:
+            if x.data_ptr() != self._copied_from:
+                self._copied_from = x.data_ptr()
+                self._library.relocate(self._copying, 0, self._copied_from)
+            self._library.run([self._copying])
+        place = (self._copy if copies else x).data_ptr()
+        if place != self._place:
+            self._place = place
+            for primitive, position in self._readers:
+                self._library.relocate(primitive, position, place)
+        return x
+
+
 class _Planned(NamedTuple):
     """A primitive whose memory has no address yet."""
 
@@ -234,6 +289,7 @@ class _Builder:
             return self._written[name]
         if name not in self._inputs:
             layout = Layout.channels_innermost(self._known[name].shape)
+            self.library.copy(Layout.dense(layout.shape), layout)  # that there is such a copy
             self._inputs[name] = _Value(layout, _Memory(self._known[name].numel(), name))
         return (self._inputs[name],)
 
@@ -269,7 +325,7 @@ class _Builder:
             part = _Value(layout, y.memory, place * layout.strides[axis])
             self.run(
                 self.library.copy(value.layout, layout),
-                {onednn_library.SRC: value, onednn_library.DST: part},
+                {SRC: value, DST: part},
             )
             place += layout.shape[axis]
         return y
@@ -277,9 +333,7 @@ class _Builder:
     def overwritable(self, value: _Value) -> _Value:
         """A copy of a value."""
         y = self.new(value.layout.shape)
-        self.run(
-            self.library.copy(value.layout, y.layout), {onednn_library.SRC: value, onednn_library.DST: y}
-        )
+        self.run(self.library.copy(value.layout, y.layout), {SRC: value, DST: y})
         return y
 
     # --- memory ---------------------------------------------------------------------------------------------
@@ -326,19 +380,16 @@ class _Builder:
             for position, number in enumerate(arguments):
                 if number in step.values and step.values[number].memory.name:
                     readers[step.values[number].memory.name].append((primitive, position))
-        wanted = list(readers.values())
-        addresses = [0] * len(wanted)
+        takers = [
+            _Input(library, self.net.pages, value.layout, readers[name]).take
+            for name, value in self._inputs.items()
+        ]
         answer = tuple(results) if len(results) > 1 else results[0]
 
         def compute(*inputs: Any, _held: Any = (held, arena)) -> Any:
-            laid_out = [with_channels_innermost(x) if x.dim() == 4 else x.contiguous() for x in inputs]
-            for number, x in enumerate(laid_out):
-                address = x.data_ptr()
-                if address != addresses[number]:
-                    addresses[number] = address
-                    for primitive, position in wanted[number]:
-                        library.relocate(primitive, position, address)
+            taken = [take(x) for take, x in zip(takers, inputs)]
             library.run(primitives)
+            del taken  # they were read until now
             return answer
 
         return compute
@@ -438,11 +489,11 @@ def _convolution(place: _Place) -> _Result:
             value.layout, grouped, has_bias, y.layout, fit.stride, fit.dilation, fit.sides, adds,
             has_relu and is_last,
         )  # fmt: skip
-        operands = {onednn_library.SRC: value, onednn_library.DST: y}
+        operands = {SRC: value, DST: y}
         if has_bias:
-            operands[onednn_library.BIAS] = _constant(place.constant(2))
+            operands[BIAS] = _constant(place.constant(2))
         packed = place.packed(description, own.contiguous(), grouped)
-        place.part.run(description, operands, {onednn_library.WEIGHTS: packed})
+        place.part.run(description, operands, {WEIGHTS: packed})
         adds = True
     return (y,)
 
@@ -457,7 +508,7 @@ def _relu(place: _Place) -> _Result:
         overwrites = place.reads_last(0) and value.memory.is_own
         y = value if overwrites else place.part.new(value.layout.shape)
         _require(y.layout == value.layout)
-        place.part.run(place.library.relu(value.layout), {onednn_library.SRC: value, onednn_library.DST: y})
+        place.part.run(place.library.relu(value.layout), {SRC: value, DST: y})
         results.append(y)
     return tuple(results)
 
@@ -466,13 +517,13 @@ def _parametric_relu(place: _Place) -> _Result:
     x, slopes = place.x(), place.constant(1).reshape(-1)
     _require(len(place.shape) == 4 and slopes.numel() in (1, place.shape[1]))
     y = place.part.new(place.shape)
-    operands = {onednn_library.SRC: x, onednn_library.DST: y}
+    operands = {SRC: x, DST: y}
     if slopes.numel() == 1:
         place.part.run(place.library.relu(x.layout, slopes.item()), operands)
     else:
         of_channels = _constant(slopes.reshape(1, -1, 1, 1))
         description = place.library.parametric_relu(x.layout, of_channels.layout)
-        place.part.run(description, {**operands, onednn_library.WEIGHTS: of_channels})
+        place.part.run(description, {**operands, WEIGHTS: of_channels})
     return (y,)
 
 
@@ -485,7 +536,7 @@ def _sum(place: _Place) -> _Result:
         _require(first.layout == other.layout == y.layout)
         place.part.run(
             description,
-            {onednn_library.SRC: first, onednn_library.SRC_1: other, onednn_library.DST: y},
+            {SRC: first, SRC_1: other, DST: y},
         )
         first = y
     return (y,)
@@ -506,12 +557,12 @@ def _concatenation(place: _Place) -> _Result:
 
 
 def _max_pool(place: _Place) -> _Result:
-    return _pooled(place, onednn_library.MAX)
+    return _pooled(place, MAX)
 
 
 def _average_pool(place: _Place) -> _Result:
     counts_padding = place.op.arguments.boolean("count_include_pad", False)
-    return _pooled(place, onednn_library.AVERAGE_WITH_PADDING if counts_padding else onednn_library.AVERAGE)
+    return _pooled(place, AVERAGE_WITH_PADDING if counts_padding else AVERAGE)
 
 
 def _pooled(place: _Place, kind: int) -> _Result:
@@ -519,7 +570,7 @@ def _pooled(place: _Place, kind: int) -> _Result:
     fit = fitter(place.op)(sizes)
     up = rounds_up(fit, sizes)
     _require(len(fit.kernel) == 2 and up is not None)
-    _require(kind != onednn_library.AVERAGE_WITH_PADDING or (not up and fit.is_symmetric))
+    _require(kind != AVERAGE_WITH_PADDING or (not up and fit.is_symmetric))
     # As far as the last windows reach.
     tails = [
         max(0, (output - 1) * stride + kernel - head - size)
@@ -530,9 +581,19 @@ def _pooled(place: _Place, kind: int) -> _Result:
         y = place.part.new([*value.layout.shape[:2], *place.shape[2:]])
         sides = list(zip(fit.heads, tails))
         description = place.library.pooling(kind, value.layout, y.layout, fit.stride, fit.kernel, sides)
-        place.part.run(description, {onednn_library.SRC: value, onednn_library.DST: y})
+        place.part.run(description, {SRC: value, DST: y})
         results.append(y)
     return tuple(results)
+
+
+def _softmax(place: _Place) -> _Result:
+    """Of everything from the axis on together, which is one dimension here."""
+    x = place.x()
+    axis = canonical_axis(place.op.arguments.integer("axis", 1), len(place.shape))
+    _require(all(size == 1 for size in place.shape[axis + 1 :]))
+    y = place.part.new(place.shape)
+    place.part.run(place.library.softmax(x.layout, axis), {SRC: x, DST: y})
+    return (y,)
 
 
 def _fully_connected(place: _Place) -> _Result:
@@ -544,8 +605,8 @@ def _fully_connected(place: _Place) -> _Result:
     shape = (layer.outputs, *x.layout.shape[1:])
     description = place.library.fully_connected(x.layout, shape, y.layout)
     packed = place.packed(description, as_matrix(weight, layer).contiguous(), shape)
-    operands = {onednn_library.SRC: x, onednn_library.BIAS: _constant(bias), onednn_library.DST: y}
-    place.part.run(description, operands, {onednn_library.WEIGHTS: packed})
+    operands = {SRC: x, BIAS: _constant(bias), DST: y}
+    place.part.run(description, operands, {WEIGHTS: packed})
     return (y,)
 
 
@@ -559,4 +620,5 @@ _EMITTERS: Dict[str, Callable[[_Place], _Result]] = {
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "FC": _fully_connected,
+    "Softmax": _softmax,
 }

@@ -23,7 +23,7 @@ SRC, SRC_1, DST, WEIGHTS, BIAS = 1, 2, 17, 33, 41
 """The arguments of a primitive."""
 MAX, AVERAGE_WITH_PADDING, AVERAGE = 0x1FF, 0x2FF, 0x3FF
 """The kinds of pooling."""
-_CPU, _IN_ORDER, _INFERENCE, _DIRECT, _RELU, _ADD = 1, 1, 96, 1, 0x20, 0x1FFF0
+_CPU, _IN_ORDER, _INFERENCE, _DIRECT, _RELU, _ADD, _SOFTMAX = 1, 1, 96, 1, 0x20, 0x1FFF0, 0x30000
 _F32, _ANY_FORMAT = 3, 1
 _ASK_NAME, _ASK_WEIGHTS = 8, 131
 _SEQUENTIAL, _OPENMP = 1, 2
@@ -188,6 +188,9 @@ class Library:
     def parametric_relu(self, x: Layout, slopes: Layout) -> Description:
         layouts = [self._layout(x), self._layout(slopes), self._layout(x)]
         return self._forward("prelu", *layouts, None)
+
+    def softmax(self, x: Layout, axis: int) -> Description:
+        return self._forward("softmax", _SOFTMAX, self._layout(x), self._layout(x), axis, None)
 
     def addition(self, x: Layout) -> Description:
         """Of two inputs of this layout."""
