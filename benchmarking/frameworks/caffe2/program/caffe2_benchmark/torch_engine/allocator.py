@@ -14,8 +14,6 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _NEVER = 2**31 - 1
 _LARGEST_BYTES = 32 << 20
 """The largest value that glibc allows; the results of a net's operators are usually smaller."""
-
-
 ALIGNMENT = 64
 """The bytes of a line of the cache."""
 _CHUNK_BYTES = 16 << 20
@@ -54,7 +52,8 @@ def _large_pages(size: int) -> Any:
 def keep_freed_memory() -> None:
     """Freed memory stays with the process, so that the next run does not wait for the system to clear it.
 
-    Only for glibc. Weights, which are larger, are still returned to the system."""
+    Only for glibc. Weights, which are larger, are still returned to the system.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

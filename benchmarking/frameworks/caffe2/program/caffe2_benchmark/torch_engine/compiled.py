@@ -168,11 +168,12 @@ class _Input:
         self._readers = readers
         self._place = 0
         self._is_image = len(layout.shape) == 4
-        dense = Layout.dense(layout.shape)
-        self._copy = pages.take(_FLOAT_BYTES * math.prod(layout.shape))
-        self._copied_from = self._copy.data_ptr()
-        places = {SRC: (dense, self._copied_from), DST: (layout, self._copy.data_ptr())}
-        self._copying = library.primitive(library.copy(dense, layout), places)
+        if self._is_image:
+            dense = Layout.dense(layout.shape)
+            self._copy = pages.take(_FLOAT_BYTES * math.prod(layout.shape))
+            self._copied_from = self._copy.data_ptr()
+            places = {SRC: (dense, self._copied_from), DST: (layout, self._copy.data_ptr())}
+            self._copying = library.primitive(library.copy(dense, layout), places)
 
     def take(self, x: Any) -> Any:
         """Returns what has to exist as long as it is read."""
@@ -216,9 +217,6 @@ class _Net(NamedTuple):
 class _Builder:
     def __init__(self, net: _Net, first: int) -> None:
         self.net = net
-        self.library = net.library
-        self._known = net.known
-        self._constants = net.constants
         self._first = first
         self._operators: List[PlannedOperator] = []
         self._kernels: Dict[str, List[str]] = {}
@@ -240,7 +238,7 @@ class _Builder:
             tuple(one.output),
             workspace={},
             seed=0,
-            constants=self._constants.keys(),
+            constants=self.net.constants.keys(),
             read_by_others=frozenset(),
             overwrites=False,
             prepare_net=_no_net,
@@ -249,7 +247,7 @@ class _Builder:
         try:
             _require(set(one.output[1:]) <= set(planned.frees))
             _require(not is_channels_last(op.arguments))
-            for like in (self._known[name] for name in (*one.input, one.output[0])):
+            for like in (self.net.known[name] for name in (*one.input, one.output[0])):
                 _require(like.dtype == torch.float32 and like.numel() > 0)
             result = emit(_Place(self, planned, op))
         except (_NotPossibleError, NetError, OnednnError):
@@ -280,29 +278,30 @@ class _Builder:
     # --- for the operators ----------------------------------------------------------------------------------
 
     def like(self, name: str) -> Any:
-        return self._known[name]
+        return self.net.known[name]
 
     def blob(self, name: str) -> Tuple[_Value, ...]:
         """A blob that the net computes; several: the parts of a concatenation along the channels."""
-        _require(name not in self._constants)
+        _require(name not in self.net.constants)
         if name in self._written:
             return self._written[name]
         if name not in self._inputs:
-            layout = Layout.channels_innermost(self._known[name].shape)
-            self.library.copy(Layout.dense(layout.shape), layout)  # that there is such a copy
-            self._inputs[name] = _Value(layout, _Memory(self._known[name].numel(), name))
+            layout = Layout.channels_innermost(self.net.known[name].shape)
+            if len(layout.shape) == 4:  # _Input copies it
+                self.net.library.copy(Layout.dense(layout.shape), layout)
+            self._inputs[name] = _Value(layout, _Memory(self.net.known[name].numel(), name))
         return (self._inputs[name],)
 
     def whole(self, name: str) -> _Value:
         values = self.blob(name)
         if len(values) > 1:
-            self._written[name] = (self.joined(values, self._known[name].shape, 1),)
+            self._written[name] = (self.joined(values, self.net.known[name].shape, 1),)
         return self._written.get(name, values)[0]
 
     def constant(self, name: str) -> Any:
         """A tensor that is the same in every run."""
-        _require(name in self._constants)
-        value = self._constants[name]
+        _require(name in self.net.constants)
+        value = self.net.constants[name]
         return (value.to_dense() if value.is_mkldnn else value).contiguous()
 
     def new(self, shape: Sequence[int]) -> _Value:
@@ -323,18 +322,18 @@ class _Builder:
         for value in values:
             layout = Layout(value.layout.shape, y.layout.strides)
             part = _Value(layout, y.memory, place * layout.strides[axis])
-            self.run(
-                self.library.copy(value.layout, layout),
-                {SRC: value, DST: part},
-            )
+            self._copy(value, part)
             place += layout.shape[axis]
         return y
 
     def overwritable(self, value: _Value) -> _Value:
         """A copy of a value."""
         y = self.new(value.layout.shape)
-        self.run(self.library.copy(value.layout, y.layout), {SRC: value, DST: y})
+        self._copy(value, y)
         return y
+
+    def _copy(self, x: _Value, y: _Value) -> None:
+        self.run(self.net.library.copy(x.layout, y.layout), {SRC: x, DST: y})
 
     # --- memory ---------------------------------------------------------------------------------------------
 
@@ -363,7 +362,7 @@ class _Builder:
         return arena
 
     def _function(self, results: Sequence[Any], arena: Any) -> Compute:
-        library = self.library
+        library = self.net.library
         primitives: List[Primitive] = []
         readers: Dict[str, List[Tuple[Primitive, int]]] = {name: [] for name in self._inputs}
         held = []
@@ -448,7 +447,7 @@ class _Place(NamedTuple):
 
     @property
     def library(self) -> Library:
-        return self.part.library
+        return self.part.net.library
 
     def packed(self, description: Description, weight: Any, shape: Sequence[int]) -> Tuple[Any, Any]:
         return self.library.packed(description, weight, shape, self.part.net.pages)
@@ -486,9 +485,16 @@ def _convolution(place: _Place) -> _Result:
         grouped = (group, own.shape[0] // group, *own.shape[1:]) if group > 1 else tuple(own.shape)
         has_bias = is_last and place.op.input_count > 2
         description = place.library.convolution(
-            value.layout, grouped, has_bias, y.layout, fit.stride, fit.dilation, fit.sides, adds,
+            value.layout,
+            grouped,
+            has_bias,
+            y.layout,
+            fit.stride,
+            fit.dilation,
+            fit.sides,
+            adds,
             has_relu and is_last,
-        )  # fmt: skip
+        )
         operands = {SRC: value, DST: y}
         if has_bias:
             operands[BIAS] = _constant(place.constant(2))
